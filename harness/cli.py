@@ -1,0 +1,230 @@
+"""The command line: flags in, other modules' work, text out. Heavy imports wait until a command needs them."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from harness.errors import BadInput, unknown
+
+DEFAULT_STORE = "sqlite:///results/harness.db"
+
+app = typer.Typer(
+    name="harness",
+    help="Tune, train, score and rank visual prompt tuning methods. `harness run` alone does something real.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Store = Annotated[str, typer.Option("--store", help="Where results are kept: a file or any SQLAlchemy URL.")]
+Methods = Annotated[str | None, typer.Option("--methods", help="Comma-separated; a variant is written 'ivpt(da=false,prompts=50)'; or FILE.py:CLASS.")]
+Tasks = Annotated[str | None, typer.Option("--tasks", help="Comma-separated names; see `harness list tasks`.")]
+Suite = Annotated[str | None, typer.Option("--suite", help="mini, vtab, fgvc, all ...; see `harness list suites`. Default: mini.")]
+Backbone = Annotated[str | None, typer.Option("--backbone", help="A timm name, or NAME=FILE. Default: the suite's.")]
+DataRoot = Annotated[Path | None, typer.Option("--data-root", help="Folder that holds the tasks' data.")]
+Cards = Annotated[Path | None, typer.Option("--cards", help="Folder with your own task cards (*.toml).")]
+
+
+@app.command()
+def run(
+    methods: Annotated[str, typer.Option("--methods", help="Comma-separated; 'ivpt(da=false)' fixes an argument; or FILE.py:CLASS.")] = "linear,vpt,vpt-deep,ivpt",
+    suite: Suite = None,
+    tasks: Tasks = None,
+    backbone: Backbone = None,
+    protocol: Annotated[str | None, typer.Option("--protocol", help="mini, default, vpt, or a .toml file. Default: the suite's.")] = None,
+    data_root: DataRoot = None,
+    cards: Cards = None,
+    trials: Annotated[int | None, typer.Option("--trials", min=1, help="Points of each search. Default: the protocol's.")] = None,
+    seeds: Annotated[str | None, typer.Option("--seeds", help="Seeds of the final runs, as 0,1,2. Default: the protocol's.")] = None,
+    store: Store = DEFAULT_STORE,
+    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Jobs at once. Default: one a core, or as many as fit the GPUs.")] = None,
+    gpus_per_trial: Annotated[float | None, typer.Option("--gpus-per-trial", min=0.0, help="Share of a GPU a job takes, e.g. 0.25.")] = None,
+    address: Annotated[str | None, typer.Option("--address", help="A running Ray cluster: 'auto' or HOST:PORT.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost, and stop.")] = False,
+) -> None:
+    """Tune, train and score every method on every task; then show the leaderboard. Run it again to go on where it stopped."""
+    from rich.console import Console
+
+    from harness.orchestrate.view import View
+
+    console = Console(stderr=False)
+    with View(console) as view:
+        view.stage("loading libraries")
+        from harness import plan as planning
+
+        request = planning.Request(methods, suite, tasks, backbone, protocol, data_root, cards, trials, _seeds(seeds))
+        if dry_run:
+            from harness.preview import preview
+
+            renderable = preview(request, view)
+        else:
+            renderable = _carry_out(request, store, workers, gpus_per_trial, address, view)
+    console.print(renderable)
+
+
+def _carry_out(request: Any, store_url: str, workers: int | None, gpus_per_trial: float | None, address: str | None, view: Any) -> Any:
+    from rich.console import Group
+
+    from harness import plan as planning
+    from harness.orchestrate.run import Resources
+    from harness.orchestrate.run import run as carry_out
+    from harness.report.tables import render
+    from harness.store import Store as ResultStore
+
+    view.stage("checking data and backbone")
+    plan = planning.plan(request)
+    store = ResultStore(store_url)
+    try:
+        ledger = carry_out(plan, store, Resources(workers, gpus_per_trial, address), view)
+    except KeyboardInterrupt:
+        view.__exit__(None, None, None)
+        _interrupted(store_url, store)
+    board = render(store, tasks=plan.tasks, methods=None, suite_name=plan.suite, fmt="table", cells=[cell.key for cell in plan.cells])
+    ids = [result.id for cell in ledger.cells for result in cell.results.values()]
+    hints = f"Stored in {store_url}. Next: harness report --format md, or harness show {ids[0]}" if ids else f"Stored in {store_url}."
+    return Group(board, hints)
+
+
+def _interrupted(store_url: str, store: Any) -> NoReturn:
+    """What is saved, how to go on, and out: at once, since Ray may take its time to end."""
+    results, trials = len(store.results()), len(store.trials())
+    print(f"\nInterrupted. {results} results and {trials} trials are saved in {store_url}. The same command goes on from there.", flush=True)
+    store.close()
+    sys.stdout.flush()
+    os._exit(130)
+
+
+def _seeds(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    try:
+        seeds = tuple(dict.fromkeys(int(part) for part in text.split(",")))
+    except ValueError:
+        raise BadInput(f"--seeds {text}: write whole numbers, as 0,1,2.") from None
+    if any(seed < 0 or seed >= 2**31 for seed in seeds):
+        raise BadInput(f"--seeds {text}: seeds are from 0 to 2147483647.")
+    return seeds
+
+
+@app.command()
+def report(
+    suite: Suite = None,
+    tasks: Tasks = None,
+    methods: Methods = None,
+    store: Store = DEFAULT_STORE,
+    cards: Cards = None,
+    format: Annotated[str, typer.Option("--format", help="table, md, csv or json.")] = "table",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file to write instead of the terminal.")] = None,
+) -> None:
+    """Show the leaderboard of what is stored."""
+    if format not in ("table", "md", "csv", "json"):
+        raise unknown("format", format, ("table", "md", "csv", "json"))
+    from rich.console import Console
+
+    from harness.report.tables import render
+    from harness.store import Store as ResultStore
+
+    wanted = _tasks_of(suite, tasks, cards)
+    chosen = [part.strip() for part in _split(methods)] if methods else None
+    rendered = render(ResultStore(store), tasks=wanted, methods=chosen, suite_name=suite, fmt=format)
+    if output is None:
+        Console().print(rendered) if format == "table" else print(rendered)
+        return
+    if not output.parent.is_dir():
+        raise BadInput(f"--output {output}: no folder {output.parent}.")
+    with output.open("w") as file:
+        Console(file=file, width=120).print(rendered) if format == "table" else print(rendered, file=file)
+
+
+def _split(methods: str) -> list[str]:
+    import re
+
+    return re.split(r",(?![^(]*\))", methods)
+
+
+def _tasks_of(suite: str | None, tasks: str | None, cards: Path | None) -> list[str] | None:
+    """The tasks to report, in their suite's order; None: all that the store has."""
+    if tasks is not None:
+        return [name.strip() for name in tasks.split(",") if name.strip()]
+    if suite is None:
+        return None
+    from harness.cards import load_suites
+
+    suites = load_suites()
+    if suite not in suites:
+        raise unknown("suite", suite, suites)
+    return list(suites[suite].tasks)
+
+
+@app.command("list")
+def list_(
+    what: Annotated[str, typer.Argument(help="methods, tasks, suites, protocols or backbones")],
+    cards: Cards = None,
+) -> None:
+    """List what can be named on the command line."""
+    from harness.listing import listing
+
+    from rich.console import Console
+
+    Console().print(listing(what, cards))
+
+
+@app.command()
+def show(id: Annotated[str, typer.Argument(help="A result's id, or the beginning of one.")], store: Store = DEFAULT_STORE) -> None:
+    """Show everything known of a result."""
+    import json
+
+    from harness.report.detail import detail
+    from harness.store import Store as ResultStore
+
+    print(json.dumps(detail(ResultStore(store), id), indent=2, ensure_ascii=False))
+
+
+@app.command()
+def reproduce(
+    id: Annotated[str, typer.Argument(help="A result's id, or the beginning of one.")],
+    store: Store = DEFAULT_STORE,
+    data_root: DataRoot = None,
+    cards: Cards = None,
+    backbone: Backbone = None,
+) -> None:
+    """Run one row again: say whether it is equal, or by how much it differs. Exit code 1 where it differs."""
+    from rich.console import Console
+
+    from harness.orchestrate.view import View
+    from harness.store import Store as ResultStore
+
+    result, cell = ResultStore(store).result(id)
+    with View(Console(stderr=True)) as view:
+        view.stage(f"running {cell.labels['variant']} on {cell.identity['task']['name']}, seed {result.seed}, again")
+        from harness.reproduce import reproduce as again
+
+        comparison = again(result, cell, data_root, cards, backbone)
+    for difference in comparison.differences:
+        print(f"differs from the stored run: {difference}")
+    if comparison.equal:
+        print(f"equal: {result.score:.2f}, logits sha256 {result.logits_sha256[:16]}")
+        return
+    print(f"not equal: stored {result.score:.2f}, now {comparison.score:.2f} ({comparison.score - result.score:+.2f} points), other logits")
+    if not comparison.within_tolerance:
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """The entry point: a `BadInput` becomes one line a fault and exit code 2."""
+    try:
+        app()
+    except BadInput as error:
+        for line in str(error).splitlines():
+            print(f"harness: {line}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""What a plan costs before it runs: forward-image units by count, hours by a short measured probe."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from harness.cards import TaskCard
+from harness.protocols import Protocol
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Forward-image units of one cell: a training image counts 2 (forward, and backward through activations), a scored image 1."""
+
+    trials: int
+    seeds: int
+    train: float
+    """Images that are trained on, each epoch counted."""
+    scored: float
+    """Images that are only passed forward."""
+
+    @property
+    def units(self) -> float:
+        return 2 * self.train + self.scored
+
+
+def cell_cost(card: TaskCard, protocol: Protocol, trials: int, seeds: int, constant_features: bool) -> Cost:
+    """An upper bound where trials may be pruned, else exact. Cached features cost one forward of each image and then nothing."""
+    train, val, test = (card.sizes.get(split, 0) for split in ("train", "val", "test"))
+    final = train + val if card.train_on == "train+val" else train
+    if constant_features:
+        return Cost(trials, seeds, 0.0, (train + val if trials else 0) + final + test)
+    trained = trials * train * protocol.epochs + seeds * final * protocol.epochs
+    return Cost(trials, seeds, trained, trials * val * len(protocol.score_at()) + seeds * test)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds an image takes on this machine, all its cores or one GPU at work."""
+
+    train: float
+    scored: float
+
+    def hours(self, cost: Cost) -> float:
+        return (cost.train * self.train + cost.scored * self.scored) / 3600
+
+
+def probe(method: Any, arguments: Mapping[str, Any], vit: Any, classes: int, batch: int = 16) -> Pace:
+    """Times one training step and one forward of a method on random images, after one of each to warm up."""
+    import torch
+
+    from harness.heads import LinearHead, Model
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    vit = vit.to(device)
+    model = Model(method(vit, **arguments), LinearHead(vit, classes)).to(device)
+    images, labels = torch.randn(batch, 3, *vit.vit.patch_embed.img_size, device=device), torch.zeros(batch, dtype=torch.long, device=device)
+
+    def train() -> None:
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            torch.nn.functional.cross_entropy(model(images), labels).backward()
+
+    def scored() -> None:
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            model(images)
+
+    return Pace(_seconds(train, device) / batch, _seconds(scored, device) / batch)
+
+
+def _seconds(work: Any, device: Any) -> float:
+    import torch
+
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    started = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - started

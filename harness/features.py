@@ -1,0 +1,39 @@
+"""Tokens of a frozen backbone, computed once: a method with constant features then trains its head on them alone."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from harness.train import EVAL_BATCH, Batches
+from methods.base import Method
+from methods.vit import Read
+
+
+@dataclass(frozen=True)
+class FeatureSplit:
+    """One split as tokens: what the head would have read. Takes the place of the images' split."""
+
+    tokens: Tensor
+    """(image, row, dim), on the CPU."""
+    labels: Tensor
+    """(image,)"""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(self, index: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+        return self.tokens[index].to(device, non_blocking=True), self.labels[index].to(device, non_blocking=True)
+
+
+@torch.inference_mode()
+def features(method: Method, read: Read, split: Batches, device: torch.device) -> FeatureSplit:
+    """The tokens of `read`'s one block for every image of `split`, in record order. Only for pixels that don't change between epochs."""
+    method.eval().to(device)
+    tokens = []
+    for index in torch.arange(len(split)).split(EVAL_BATCH):
+        images, _ = split.batch(index, device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            (rows,) = method(images, read)
+        tokens.append(rows.float().cpu())
+    return FeatureSplit(torch.cat(tokens).clone(), split.labels)

@@ -1,0 +1,1 @@
+"""The engine: what is left to do (ledger), in what order (search), where (worker), and the run that joins them."""

@@ -1,0 +1,54 @@
+"""What the driver sends to a worker, and what comes back."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class TuneJob:
+    """Train each of `points` on train, score it on val. Points are (trial number, hyper-parameters); more than one on cached features."""
+
+    cell: str
+    points: tuple[tuple[int, dict[str, Any]], ...]
+
+
+@dataclass(frozen=True)
+class FinalJob:
+    """Train with the chosen hyper-parameters on the final training set, score once on test."""
+
+    cell: str
+    seed: int
+    params: dict[str, Any]
+
+
+Job = TuneJob | FinalJob
+
+
+def dump(job: Job) -> str:
+    """A job as one line of JSON: the whole configuration that Ray Tune sees of a trial."""
+    return json.dumps({"kind": "tune" if isinstance(job, TuneJob) else "final", **asdict(job)})
+
+
+def parse(text: str) -> Job:
+    fields = json.loads(text)
+    if fields.pop("kind") == "final":
+        return FinalJob(**fields)
+    return TuneJob(fields["cell"], tuple((number, params) for number, params in fields["points"]))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One finished training run. `score` is None where it failed, and `reason` says why."""
+
+    score: float | None
+    curve: dict[int, float]
+    seconds: float
+    units: float
+    reason: str | None = None
+    trainable: int = 0
+    head_params: int = 0
+    logits_sha256: str = ""
+    memory: int = 0
+    """Peak bytes: of the device's memory on CUDA, else of the worker process since it started."""
+    provenance: dict[str, Any] | None = None

@@ -1,0 +1,106 @@
+"""A run: plan and store in, a filled store out. One Ray Tune experiment serves all cells, tuning and final runs alike."""
+
+import contextlib
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from harness.errors import BadInput
+from harness.orchestrate.ledger import Ledger
+from harness.orchestrate.view import View
+from harness.plan import RunPlan
+from harness.store import Store
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Where to run: how many jobs at once, on what."""
+
+    workers: int | None = None
+    """Jobs at once on this machine; None: one a CPU core, or as many as fit the GPUs."""
+    gpus_per_trial: float | None = None
+    """None: 1 where there is a GPU, else 0."""
+    address: str | None = None
+    """Of a running Ray cluster that this process is on a node of; None: a private one on this machine, ended with the run."""
+
+
+def run(plan: RunPlan, store: Store, resources: Resources, view: View) -> Ledger:
+    """Fills every cell of `plan`. All that finishes is in `store` at once; interrupt it anywhere and call it again. Raises `BadInput`."""
+    ledger = Ledger(plan, store)
+    view.show(ledger, plan)
+    for cell in ledger.cells:
+        store.add_cell(cell.planned.cell)
+    if ledger.finished:
+        return ledger
+    view.stage("starting Ray")
+    with _ray(resources) as (ray, threads, per_trial):
+        from ray import tune
+
+        from harness.orchestrate.search import LedgerSearcher, LedgerStopper
+        from harness.orchestrate.worker import Worker
+
+        stopper = LedgerStopper(ledger)
+        with tempfile.TemporaryDirectory(prefix="vpt-harness-") as scratch:
+            tuner = tune.Tuner(
+                tune.with_resources(tune.with_parameters(Worker, plan=plan, threads=threads), per_trial),
+                tune_config=tune.TuneConfig(
+                    search_alg=LedgerSearcher(ledger, stopper, view),
+                    num_samples=-1,
+                    reuse_actors=True,
+                    trial_dirname_creator=lambda trial: trial.trial_id,
+                ),
+                run_config=tune.RunConfig(
+                    name="run",
+                    storage_path=scratch,
+                    stop=stopper,
+                    verbose=0,
+                    failure_config=tune.FailureConfig(max_failures=0),
+                ),
+            )
+            view.stage("starting workers")
+            tuner.fit()
+    return ledger
+
+
+@contextlib.contextmanager
+def _ray(resources: Resources) -> Iterator[tuple]:
+    """A Ray to run on: (module, threads a worker, resources a trial). Quiet: its logs and warnings stay out of the view."""
+    if resources.address and resources.address.startswith("ray://"):
+        raise BadInput("--address ray://... would put the driver outside the cluster: run `ray job submit -- harness run ...` on it instead.")
+    os.environ.update(
+        TUNE_DISABLE_SIGINT_HANDLER="1",  # Ctrl-C is ours: Tune's own handler waits for trials to end
+        TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",
+        TUNE_GLOBAL_CHECKPOINT_S="1000000000",
+        TUNE_WARN_THRESHOLD_S="60",
+        RAY_AIR_NEW_OUTPUT="0",
+        RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0",
+        RAY_USAGE_STATS_ENABLED="0",
+        RAY_DEDUP_LOGS="0",
+    )
+    import ray
+    import torch
+
+    for name in ("ray", "ray.tune", "ray.train"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    cores = os.cpu_count() or 1
+    gpus = torch.cuda.device_count()
+    per_gpu = resources.gpus_per_trial if resources.gpus_per_trial is not None else (1.0 if gpus or resources.address else 0.0)
+    workers = resources.workers or (max(1, int(gpus / per_gpu)) if gpus and per_gpu else cores)
+    quiet = {"log_to_driver": False, "configure_logging": False, "logging_level": logging.CRITICAL}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if resources.address:
+                ray.init(address=resources.address, **quiet)
+                if ray.cluster_resources().get("GPU", 0) == 0:
+                    per_gpu = resources.gpus_per_trial or 0.0
+            else:
+                ray.init(num_cpus=workers, num_gpus=gpus, include_dashboard=False, **quiet)
+            yield ray, max(1, cores // workers), {"cpu": 1, "gpu": per_gpu} if per_gpu else {"cpu": 1}
+    except ConnectionError as error:
+        raise BadInput(f"no Ray cluster at {resources.address}: {error}.") from error
+    finally:
+        ray.shutdown()

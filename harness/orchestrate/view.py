@@ -1,0 +1,138 @@
+"""What one sees of a run: a live grid in a terminal, plain lines elsewhere. Never silent for more than five seconds."""
+
+import threading
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from harness.orchestrate.ledger import CellLedger, Ledger
+    from harness.plan import RunPlan
+
+SILENCE = 4.0
+"""Seconds after which a plain line says that the run goes on."""
+
+
+class View:
+    """Shows stages, then the ledger's progress. Use it as a context manager around the whole command."""
+
+    def __init__(self, console: Console):
+        self.console = console
+        self.ledger: Ledger | None = None
+        self.plan: RunPlan | None = None
+        self.text = "reading the plan"
+        self.started = time.monotonic()
+        self.running_since: float | None = None
+        self.pieces_at_start = 0
+        self.said_at = 0.0
+        self.announced: set[tuple[str, int]] = set()
+        self._end = threading.Event()
+        self._live = Live(get_renderable=self._render, console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
+        self._thread = threading.Thread(target=self._heartbeat, daemon=True)
+
+    def __enter__(self) -> "View":
+        if self._live:
+            self._live.start()
+        else:
+            self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._end.set()
+        if self._live:
+            self._live.stop()
+
+    def stage(self, text: str) -> None:
+        """What is going on before the first result."""
+        self.text = text
+        self._say(f"{text} ...")
+
+    def show(self, ledger: "Ledger", plan: "RunPlan") -> None:
+        self.ledger, self.plan = ledger, plan
+        self.running_since = time.monotonic()
+        self.pieces_at_start = self._pieces()[0]
+        for cell in ledger.cells:
+            self.announced |= {(cell.planned.key, seed) for seed in cell.results}
+
+    def update(self) -> None:
+        """Something finished: a plain line for every new final score."""
+        if self._live or self.ledger is None:
+            return
+        for cell in self.ledger.cells:
+            for seed, result in list(cell.results.items()):
+                if (cell.planned.key, seed) not in self.announced:
+                    self.announced.add((cell.planned.key, seed))
+                    label, task = cell.planned.variant.label, cell.planned.card.name
+                    self._say(f"{label} on {task}, seed {seed}: {result.score:.1f}  ({self._progress()})")
+
+    def _heartbeat(self) -> None:
+        while not self._end.wait(0.5):
+            if time.monotonic() - self.said_at > SILENCE:
+                self._say(f"{self.text} ... {self._progress()}" if self.ledger else f"{self.text} ... {time.monotonic() - self.started:.0f} s")
+
+    def _say(self, line: str) -> None:
+        self.said_at = time.monotonic()
+        if not self._live:
+            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def _pieces(self) -> tuple[float, float]:
+        """Done and all, in passes over a training set: a trial counts 1, a final run 1.25, a method on cached features little."""
+        done = total = 0.0
+        for cell in self.ledger.cells if self.ledger else ():
+            weight = 0.05 if cell.planned.variant.method.constant_features else 1.0
+            trials, seeds = cell.planned.trials, len(cell.planned.seeds)
+            done += weight * (min(cell.done_trials, trials) + 1.25 * (len(cell.results) + len(cell.failures)))
+            total += weight * (trials + 1.25 * seeds)
+        return done, total
+
+    def _progress(self) -> str:
+        assert self.ledger is not None
+        trials = [trial for cell in self.ledger.cells for trial in cell.trials]
+        states = {state: sum(trial.state == state for trial in trials) for state in ("complete", "pruned", "failed")}
+        results = sum(len(cell.results) for cell in self.ledger.cells)
+        wanted = sum(len(cell.planned.seeds) for cell in self.ledger.cells)
+        counts = ", ".join(f"{count} {state}" for state, count in states.items() if count or state != "failed")
+        return f"{results}/{wanted} results, trials {counts}, {len(self.ledger.in_flight)} running{self._left()}"
+
+    def _left(self) -> str:
+        done, total = self._pieces()
+        if self.running_since is None or done - self.pieces_at_start < 2:
+            return ""
+        seconds = (time.monotonic() - self.running_since) / (done - self.pieces_at_start) * (total - done)
+        return f", about {seconds / 60:.0f} min left" if seconds > 90 else f", about {seconds:.0f} s left"
+
+    def _render(self):
+        if self.ledger is None or self.plan is None:
+            return Spinner("dots", text=f"{self.text} ... {time.monotonic() - self.started:.0f} s")
+        grid = Table(box=None, header_style="bold", pad_edge=False)
+        grid.add_column("method")
+        for task in self.plan.tasks:
+            grid.add_column(escape(task), justify="right")
+        by_place = {(cell.planned.variant.label, cell.planned.card.name): cell for cell in self.ledger.cells}
+        for label in self.plan.variants:
+            grid.add_row(escape(label), *(_cell_text(by_place[label, task]) for task in self.plan.tasks))
+        elapsed = time.monotonic() - self.started
+        running = f"{self.text} ... " if not self.ledger.in_flight else ""
+        return Group(grid, Text(""), Spinner("dots", text=f"{running}{self._progress()}, {elapsed // 60:.0f}:{elapsed % 60:02.0f} elapsed"))
+
+
+def _cell_text(cell: "CellLedger") -> Text:
+    """One cell of the grid: nothing yet, trials done, or the mean of the seeds that are in."""
+    if cell.failures:
+        return Text("failed", style="red")
+    if cell.results:
+        mean = sum(result.score for result in cell.results.values()) / len(cell.results)
+        rest = len(cell.missing_seeds)
+        return Text(f"{mean:.1f}", style="bold green") + (Text(f" +{rest}", style="dim") if rest else Text(""))
+    if cell.running:
+        return Text("final", style="cyan")
+    if cell.done_trials or cell.open:
+        return Text(f"{cell.done_trials}/{cell.planned.trials}", style="cyan")
+    return Text("·", style="dim")

@@ -1,0 +1,190 @@
+"""Where training happens: a job, carried out step by step, and the Ray Tune actor around it.
+
+The actor is reused from trial to trial; the backbone and the data of its last tasks stay warm in it.
+"""
+
+import json
+import os
+import platform
+import resource
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import Any
+
+import torch
+from ray import tune
+
+from harness.backbones import Backbone
+from harness.data.loader import FinalData, TuningData, open_final, open_tuning
+from harness.features import FeatureSplit, features
+from harness.heads import HeadOnTokens, LinearHead, Model
+from harness.orchestrate.jobs import FinalJob, Job, Outcome, TuneJob, parse
+from harness.plan import PlannedCell, RunPlan
+from harness.train import Batches, Score, fit
+
+WARM_TASKS = 3
+"""Tasks whose data an actor keeps open."""
+
+TUNING_SEED = 0
+"""Trials of a search all train with this seed, so that they differ by their hyper-parameters alone."""
+
+
+class Bench:
+    """A backbone on a device with warm data: carries out jobs. Plain Python, so that `harness reproduce` and tests use it without Ray."""
+
+    def __init__(self, plan: RunPlan, threads: int | None = None):
+        self.plan = plan
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if threads:
+            torch.set_num_threads(threads)
+        self.warm: OrderedDict[tuple, Any] = OrderedDict()
+
+    def carry_out(self, job: Job) -> Iterator[Score | list[Outcome]]:
+        """Yields a score now and then, and at last the outcomes: one a point."""
+        planned = self.plan.cell(job.cell)
+        data = self._data(planned, job)
+        if isinstance(job, FinalJob):
+            assert isinstance(data, FinalData)
+            runs = [self._run(planned, job.params, job.seed, data.train, data.test, ())]
+        else:
+            assert isinstance(data, TuningData)
+            many = len(job.points) > 1
+            at = () if many else planned.protocol.score_at()
+            runs = [self._run(planned, params, TUNING_SEED, data.train, data.val, at) for _, params in job.points]
+        outcomes = []
+        for run in runs:
+            for step in run:
+                if isinstance(step, Outcome):
+                    outcomes.append(step)
+                elif len(runs) == 1:
+                    yield step
+        yield outcomes
+
+    def _run(
+        self, planned: PlannedCell, params: dict[str, Any], seed: int, train: Batches, held_out: Batches, score_at: tuple[int, ...]
+    ) -> Iterator[Score | Outcome]:
+        backbone, cell = self.plan.backbones[planned.backbone], planned.cell
+        started, curve = time.monotonic(), {}
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        counts = {}
+
+        def build() -> torch.nn.Module:
+            vit = backbone.vit.to(self.device)
+            method = planned.variant.method(vit, **planned.method_arguments(params))
+            head = LinearHead(vit, cell.labels["classes"])
+            counts["trainable"] = sum(p.numel() for p in method.parameters() if p.requires_grad)
+            counts["head_params"] = sum(p.numel() for p in head.parameters())
+            return HeadOnTokens(head) if isinstance(train, FeatureSplit) else Model(method, head)
+
+        score = None
+        try:
+            for score in fit(build, train, held_out, planned.recipe(params), seed, self.device, score_at):
+                curve[score.epoch] = score.value
+                if score.epoch < planned.protocol.epochs:
+                    yield score
+        except Exception as error:  # whatever a method raises is this run's failure, not the engine's
+            yield Outcome(None, curve, time.monotonic() - started, 0.0, f"{type(error).__name__}: {error}", provenance=provenance(self.device))
+            return
+        assert score is not None
+        yield Outcome(
+            score.value,
+            curve,
+            time.monotonic() - started,
+            score.units if not isinstance(train, FeatureSplit) else 0.0,
+            logits_sha256=score.logits_sha256,
+            memory=peak_memory(self.device),
+            provenance=provenance(self.device),
+            **counts,
+        )
+
+    def _data(self, planned: PlannedCell, job: Job) -> TuningData | FinalData:
+        """The splits that this kind of job may see, opened once and kept for the next job; as features where the method's are constant."""
+        backbone = self.plan.backbones[planned.backbone]
+        constant = planned.variant.method.constant_features
+        key = (type(job), planned.card.name, planned.fingerprint, backbone.sha256, planned.variant.label if constant else None)
+        if key not in self.warm:
+            opened = open_final if isinstance(job, FinalJob) else open_tuning
+            data = opened(planned.card, planned.root, backbone.size, planned.fingerprint)
+            if constant:
+                data = self._as_features(planned, backbone, data)
+            self.warm[key] = data
+            while len(self.warm) > 4 * WARM_TASKS:
+                self.warm.popitem(last=False)
+        self.warm.move_to_end(key)
+        return self.warm[key]
+
+    def _as_features(self, planned: PlannedCell, backbone: Backbone, data: TuningData | FinalData) -> Any:
+        vit = backbone.vit.to(self.device)
+        method = planned.variant.method(vit, **planned.method_arguments({}))
+        train = features(method, vit.read(), data.train, self.device)
+        if isinstance(data, FinalData):
+            return FinalData(train, features(method, vit.read(), data.test, self.device))
+        return TuningData(train, features(method, vit.read(), data.val, self.device))
+
+
+class Worker(tune.Trainable):
+    """The Ray Tune actor around a `Bench`. A trial's configuration is a job; a step runs to the next score."""
+
+    def setup(self, config: dict, plan: RunPlan, threads: int) -> None:
+        self.bench = Bench(plan, threads)
+        self._start(config)
+
+    def reset_config(self, new_config: dict) -> bool:
+        self._start(new_config)
+        return True
+
+    def _start(self, config: dict) -> None:
+        self.started = time.monotonic()
+        self.steps = self.bench.carry_out(parse(config["job"]))
+
+    def step(self) -> dict:
+        try:
+            step = next(self.steps)
+        except Exception as error:  # the job's data or the engine failed: said as a result, since Tune doesn't carry an error's text
+            return {"done": True, "error": f"{type(error).__name__}: {error}"}
+        if isinstance(step, Score):
+            return {"done": False, "epoch": step.epoch, "value": step.value, "units": step.units, "seconds": time.monotonic() - self.started}
+        return {"done": True, "outcomes": json.dumps([asdict(outcome) for outcome in step])}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Nothing to save: an interrupted trial is run again."""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Nothing was saved."""
+
+
+def outcomes_of(result: dict) -> list[Outcome]:
+    """The outcomes that a worker's last result carries."""
+    return [Outcome(**{**fields, "curve": {int(k): v for k, v in fields["curve"].items()}}) for fields in json.loads(result["outcomes"])]
+
+
+def peak_memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def provenance(device: torch.device) -> dict[str, Any]:
+    """What a number was made with; stored beside it, never part of its key."""
+    packages = ("vpt-harness", "torch", "timm", "ray", "optuna", "numpy")
+    return {
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+        "precision": "bf16 autocast" if device.type == "cuda" else "fp32",
+        "cores": os.cpu_count(),
+    }
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as lines:
+            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()

@@ -1,0 +1,217 @@
+"""Flags become a RunPlan: the cells to fill, each a method variant on a task with a backbone under a protocol."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from optuna.distributions import BaseDistribution
+
+from harness import protocols
+from harness.backbones import Backbone
+from harness.cards import Suite, TaskCard, load_cards, load_suites
+from harness.errors import BadInput, unknown
+from harness.protocols import Protocol
+from harness.store import Cell
+from harness.train import Recipe
+from harness.variants import Variant, parse
+
+DEFAULT_METHODS = "linear,vpt,vpt-deep,ivpt"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for, as typed."""
+
+    methods: str = DEFAULT_METHODS
+    suite: str | None = None
+    tasks: str | None = None
+    backbone: str | None = None
+    protocol: str | None = None
+    data_root: Path | None = None
+    cards: Path | None = None
+    trials: int | None = None
+    seeds: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class PlannedCell:
+    """One cell and all it takes to fill it."""
+
+    cell: Cell
+    card: TaskCard
+    root: Path | None
+    fingerprint: str
+    variant: Variant
+    backbone: str
+    protocol: Protocol
+    space: Mapping[str, BaseDistribution]
+    seeds: tuple[int, ...]
+    inputs: Mapping[str, str | None]
+    """Where it all came from, as paths and names: what `harness reproduce` needs. Provenance, never identity."""
+
+    @property
+    def key(self) -> str:
+        return self.cell.key
+
+    @property
+    def trials(self) -> int:
+        """Points that the search will try; 0 where nothing is left to choose."""
+        if not self.space:
+            return 0
+        if self.protocol.sampler == "grid":
+            points = len(protocols.grid(dict(self.space)))
+            return min(points, self.protocol.trials or points)
+        return self.protocol.trials or 1
+
+    def method_arguments(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """The method's own arguments: those fixed by the variant and those chosen by the search."""
+        return {k: v for k, v in {**self.variant.arguments, **params}.items() if k not in self.protocol.space}
+
+    def recipe(self, params: Mapping[str, Any]) -> Recipe:
+        """The protocol with a point of its space filled in."""
+        chosen = {**self.variant.arguments, **params}
+        settings = {"optimizer": self.protocol.optimizer, **self.variant.method.optimizer}
+        return Recipe(
+            base_lr=chosen["base_lr"],
+            weight_decay=chosen["weight_decay"],
+            batch_size=self.protocol.batch_size,
+            epochs=self.protocol.epochs,
+            warmup_epochs=self.protocol.warmup_epochs,
+            **settings,
+        )
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """The cells of a run, tasks one after the other so that few are open at a time, and the backbones they share."""
+
+    cells: tuple[PlannedCell, ...]
+    backbones: Mapping[str, Backbone]
+    tasks: tuple[str, ...]
+    suite: str | None
+
+    def cell(self, key: str) -> PlannedCell:
+        return next(cell for cell in self.cells if cell.key == key)
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(cell.variant.label for cell in self.cells))
+
+
+def choose_tasks(suite: str | None, tasks: str | None, cards: Path | None) -> tuple[str | None, list[TaskCard], dict[str, Suite]]:
+    """The suite's name (None where tasks were picked from anywhere), the cards to run, and all suites. Raises `BadInput`."""
+    known, suites = load_cards(cards), load_suites()
+    if suite is not None and suite not in suites:
+        raise unknown("suite", suite, suites)
+    if tasks is None:
+        suite = suite or "mini"
+        return suite, [known[name] for name in suites[suite].tasks], suites
+    wanted = [name.strip() for name in tasks.split(",") if name.strip()]
+    if not wanted:
+        raise BadInput("--tasks names no task.")
+    for name in wanted:
+        if name not in known:
+            raise unknown("task", name, known)
+        if suite is not None and name not in suites[suite].tasks:
+            raise BadInput(f"task '{name}' is not in suite '{suite}': leave --suite out to pick tasks from anywhere.")
+    return suite, [known[name] for name in dict.fromkeys(wanted)], suites
+
+
+def plan(request: Request) -> RunPlan:
+    """The whole plan. Reads cards, checks and fingerprints the data, loads the backbones. Raises `BadInput`: nothing was written."""
+    import harness.backbones
+    from harness.data.fingerprint import fingerprint
+
+    suite, cards, suites = choose_tasks(request.suite, request.tasks, request.cards)
+    cells: list[PlannedCell] = []
+    backbones: dict[str, Backbone] = {}
+    chosen = [(card, *settings(request, suites.get(suite or card.suite, suites["mini"]))) for card in cards]
+    variants = parse(request.methods, also=chosen[0][2].space)
+    check_data(cards, request.data_root)
+    for card, spec, protocol in chosen:
+        if spec not in backbones:
+            backbones[spec] = harness.backbones.load(spec)
+            check_variants(variants, backbones[spec])
+        digest = fingerprint(card, request.data_root)
+        for variant in variants:
+            cells.append(plan_cell(card, request, digest, variant, spec, backbones[spec], protocol))
+    return RunPlan(tuple(cells), backbones, tuple(card.name for card in cards), suite)
+
+
+def settings(request: Request, suite: Suite) -> tuple[str, Protocol]:
+    """The backbone and protocol of a task: the user's, else its suite's."""
+    return request.backbone or suite.backbone, protocols.load(request.protocol or suite.protocol, request.trials)
+
+
+def check_data(cards: Sequence[TaskCard], root: Path | None) -> None:
+    """Raises one `BadInput` with a line for every task whose data is missing, short or wrong."""
+    lines = list(missing(cards, root).values())
+    if lines:
+        raise BadInput("\n".join(lines))
+
+
+def missing(cards: Sequence[TaskCard], root: Path | None) -> dict[str, str]:
+    """For every task whose data can't be used as it is: what is wrong and how to mend it."""
+    from harness.data.readers import check
+
+    found = {}
+    for card in cards:
+        try:
+            check(card, root)
+        except BadInput as error:
+            found[card.name] = str(error)
+    return found
+
+
+def check_variants(variants: Sequence[Variant], backbone: Backbone) -> None:
+    """Builds every variant once on the backbone, so that arguments that don't fit are said before anything runs."""
+    for variant in variants:
+        arguments = {k: v for k, v in variant.arguments.items() if k not in ("base_lr", "weight_decay")}
+        try:
+            variant.method(backbone.vit, **arguments)  # type: ignore[arg-type]
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise BadInput(f"{variant.label} can't be built on {backbone.name}: {error}.") from error
+
+
+def plan_cell(
+    card: TaskCard, request: Request, fingerprint: str, variant: Variant, spec: str, backbone: Backbone, protocol: Protocol
+) -> PlannedCell:
+    """One cell with its key: the sha256 of everything that its numbers may depend on, seed aside."""
+    identity = {
+        "method": {"name": variant.name, "version": variant.method.version, "arguments": variant.arguments},
+        "task": {"name": card.name, "card": card.digest(), "data": fingerprint, "pixels": card.pixels},
+        "backbone": {"name": backbone.name, "sha256": backbone.sha256, "pooling": backbone.pooling},
+        "protocol": protocol.identity(),
+    }
+    labels = {
+        "variant": variant.label,
+        "suite": card.suite,
+        "group": card.group,
+        "kind": card.kind,
+        "metric": card.metric,
+        "classes": card.classes,
+        "protocol": protocol.name,
+        "note": variant.method.note,
+    }
+    inputs = {
+        "method": variant.origin,
+        "data_root": str(request.data_root.resolve()) if request.data_root else None,
+        "cards": str(request.cards.resolve()) if request.cards else None,
+        "backbone": spec,
+    }
+    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    space, seeds = search_space(variant, protocol), request.seeds or protocol.seeds
+    return PlannedCell(Cell(key, identity, labels), card, request.data_root, fingerprint, variant, spec, protocol, space, seeds, inputs)
+
+
+def search_space(variant: Variant, protocol: Protocol) -> dict[str, BaseDistribution]:
+    """What is left to choose: the method's own arguments (narrowed by the protocol), then the protocol's; fixed ones are out."""
+    own = {
+        name: protocol.method_space[name].distribution() if name in protocol.method_space else distribution
+        for name, distribution in variant.method.search_space.items()
+    }
+    shared = {name: entry.distribution() for name, entry in protocol.space.items() if name not in own}
+    return {name: distribution for name, distribution in {**own, **shared}.items() if name not in variant.arguments}

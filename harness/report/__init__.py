@@ -1,0 +1,1 @@
+"""From the store to leaderboards: `frame` reads it, `stats` summarises, `tables` renders."""

@@ -1,0 +1,13 @@
+"""Everything that is known of one result, for `harness show`."""
+
+from dataclasses import asdict
+from typing import Any
+
+from harness.store import Store
+
+
+def detail(store: Store, id: str) -> dict[str, Any]:
+    """The result, what it is keyed by, and the trials of its search; `id` may be the beginning of one. Raises `BadInput`."""
+    result, cell = store.result(id)
+    trials = [{key: value for key, value in asdict(trial).items() if key not in ("cell", "provenance")} for trial in store.trials(cell.key)]
+    return {**asdict(result), "labels": cell.labels, "identity": cell.identity, "trials": trials, "again": f"harness reproduce {result.id}"}

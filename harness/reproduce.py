@@ -1,0 +1,91 @@
+"""Runs one row of the store again and compares: same logits, or by how much not."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness import backbones
+from harness.cards import load_cards
+from harness.data.fingerprint import fingerprint
+from harness.errors import BadInput, unknown
+from harness.orchestrate.jobs import FinalJob, Outcome
+from harness.plan import PlannedCell, Request, RunPlan, check_data, plan_cell
+from harness.protocols import Protocol
+from harness.store import Cell, Result
+from harness.variants import parse
+
+CUDA_TOLERANCE = 0.5
+"""Percentage points that two runs on CUDA may differ by: bf16 sums there depend on the order of threads."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A stored result beside the same run made again."""
+
+    stored: Result
+    score: float
+    logits_sha256: str
+    differences: tuple[str, ...]
+    """What isn't as it was: versions, processor, threads."""
+
+    @property
+    def equal(self) -> bool:
+        return self.logits_sha256 == self.stored.logits_sha256
+
+    @property
+    def within_tolerance(self) -> bool:
+        on_cuda = self.stored.provenance.get("device") != "cpu"
+        return self.equal or (on_cuda and abs(self.score - self.stored.score) <= CUDA_TOLERANCE)
+
+
+def reproduce(result: Result, cell: Cell, data_root: Path | None, cards: Path | None, backbone: str | None) -> Comparison:
+    """Trains and scores `result` again from what the store knows of it. The three arguments replace paths that have moved.
+
+    Raises `BadInput` where data, weights, card or method are no longer what the row was made with.
+    """
+    from harness.orchestrate.worker import Bench
+
+    planned, plan = replan(result, cell, data_root, cards, backbone)
+    bench = Bench(plan, threads=result.provenance.get("threads"))
+    *_, outcomes = bench.carry_out(FinalJob(planned.key, result.seed, result.params))
+    assert isinstance(outcomes, list)
+    (outcome,) = outcomes
+    assert isinstance(outcome, Outcome)
+    if outcome.score is None:
+        raise BadInput(f"{result.id} can't be made again: {outcome.reason}.")
+    return Comparison(result, outcome.score, outcome.logits_sha256, differences(result.provenance, outcome.provenance or {}))
+
+
+def replan(result: Result, cell: Cell, data_root: Path | None, cards: Path | None, backbone: str | None) -> tuple[PlannedCell, RunPlan]:
+    """The planned cell of a stored result, from its identity and inputs; its key must come out the same."""
+    inputs, identity = result.provenance.get("inputs", {}), cell.identity
+    root = data_root or (Path(inputs["data_root"]) if inputs.get("data_root") else None)
+    cards = cards or (Path(inputs["cards"]) if inputs.get("cards") else None)
+    known = load_cards(cards)
+    name = identity["task"]["name"]
+    if name not in known:
+        raise unknown("task", name, known)
+    card = known[name]
+    check_data([card], root)
+    spec = backbone or inputs.get("backbone") or identity["backbone"]["name"]
+    loaded = backbones.load(spec)
+    protocol = Protocol(name=cell.labels["protocol"], title="", seeds=(result.seed,), **identity["protocol"])
+    (variant,) = parse(inputs.get("method") or identity["method"]["name"])
+    variant = replace(variant, arguments=identity["method"]["arguments"])
+    request = Request(data_root=root, cards=cards, seeds=(result.seed,))
+    planned = plan_cell(card, request, fingerprint(card, root), variant, spec, loaded, protocol)
+    for part in ("method", "task", "backbone", "protocol"):
+        if planned.cell.identity[part] != identity[part]:
+            raise BadInput(f"{result.id} can't be made again: its {part} has changed ({_first_change(identity[part], planned.cell.identity[part])}).")
+    return planned, RunPlan((planned,), {spec: loaded}, (card.name,), None)
+
+
+def differences(before: dict, now: dict) -> tuple[str, ...]:
+    """Provenance that may move a number: `torch 2.9 -> 2.10`, one entry a change."""
+    changes = [f"{k} {v} -> {now.get('versions', {}).get(k)}" for k, v in before.get("versions", {}).items() if now.get("versions", {}).get(k) != v]
+    changes += [f"{k} {before.get(k)} -> {now.get(k)}" for k in ("device", "processor", "threads", "precision") if before.get(k) != now.get(k)]
+    return tuple(changes)
+
+
+def _first_change(before: dict, now: dict) -> str:
+    key = next(key for key in {**before, **now} if before.get(key) != now.get(key))
+    return f"{key}: {str(before.get(key))[:40]} -> {str(now.get(key))[:40]}"

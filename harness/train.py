@@ -1,0 +1,128 @@
+"""One training run, top to bottom: seed, model, optimiser, schedule, epochs, score."""
+
+import hashlib
+import math
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from harness.metrics import top1
+
+EVAL_BATCH = 256
+
+
+class Batches(Protocol):
+    """What a run trains on and is scored on: `harness.data.loader.Split`, or `harness.features.FeatureSplit`."""
+
+    labels: Tensor
+
+    def __len__(self) -> int: ...
+    def batch(self, index: Tensor, device: torch.device) -> tuple[Tensor, Tensor]: ...
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to optimise: the protocol's choices with one point of its search space filled in."""
+
+    optimizer: Literal["sgd", "adamw"]
+    base_lr: float
+    """Learning rate at batch size 256; the one used is base_lr * batch_size / 256."""
+    weight_decay: float
+    batch_size: int
+    epochs: int
+    warmup_epochs: int
+    momentum: float = 0.9
+
+    def lr(self, epoch: int) -> float:
+        """Linear warm-up from base/warmup_epochs, then a cosine to zero; one value an epoch. `epoch` counts from 0.
+
+        VPT's released code has 0 in its first epoch, which trains nothing; ours starts one step up and so ends warm-up one epoch earlier.
+        """
+        peak = self.base_lr * self.batch_size / 256
+        if epoch < self.warmup_epochs:
+            return peak * (epoch + 1) / self.warmup_epochs
+        done = (epoch - self.warmup_epochs) / max(1, self.epochs - self.warmup_epochs)
+        return peak * 0.5 * (1 + math.cos(math.pi * done))
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a split says of a model after `epoch` epochs."""
+
+    epoch: int
+    value: float
+    """In percent."""
+    logits_sha256: str
+    """Of the logits in record order, as little-endian float32: equal hashes mean equal predictions, digit for digit."""
+    units: float
+    """Forward-image units spent by the run so far: a training image counts 2, a scored one 1."""
+
+
+class Diverged(RuntimeError):
+    """The loss is no longer a finite number."""
+
+
+def fit(
+    build: Callable[[], nn.Module], train: Batches, held_out: Batches, recipe: Recipe, seed: int, device: torch.device, score_at: Collection[int]
+) -> Iterator[Score]:
+    """Trains what `build` returns on `train` and yields its score on `held_out` after each epoch of `score_at` (counted from 1) and the last.
+
+    Everything random (initial values, dropout, order of images) follows from `seed`. Raises `Diverged`.
+    """
+    torch.manual_seed(seed)
+    model = build().to(device)
+    order = torch.Generator().manual_seed(seed)
+    optimizer = new_optimizer(model, recipe)
+    units = 0.0
+    for epoch in range(recipe.epochs):
+        model.train()
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.lr(epoch)
+        total = torch.zeros((), device=device)
+        for index in torch.randperm(len(train), generator=order).split(recipe.batch_size):
+            images, labels = train.batch(index, device)
+            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+                loss = nn.functional.cross_entropy(model(images), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss.detach()
+        units += 2 * len(train)
+        if not torch.isfinite(total):
+            raise Diverged(f"the loss is {total.item()} in epoch {epoch + 1}")
+        if epoch + 1 in score_at or epoch + 1 == recipe.epochs:
+            logits = predict(model, held_out, device)
+            units += len(held_out)
+            sha256 = hashlib.sha256(logits.numpy().astype("<f4").tobytes()).hexdigest()
+            yield Score(epoch + 1, top1(logits, held_out.labels), sha256, units)
+
+
+def new_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """SGD with momentum or AdamW over the trainable tensors; no weight decay on the head's bias."""
+    trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    groups = [
+        {"params": [p for name, p in trainable.items() if not is_head_bias(name)], "weight_decay": recipe.weight_decay},
+        {"params": [p for name, p in trainable.items() if is_head_bias(name)], "weight_decay": 0.0},
+    ]
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=recipe.lr(0), momentum=recipe.momentum)
+    return torch.optim.AdamW(groups, lr=recipe.lr(0))
+
+
+def is_head_bias(name: str) -> bool:
+    return name.startswith("head.") and name.endswith(".bias")
+
+
+@torch.inference_mode()
+def predict(model: nn.Module, split: Batches, device: torch.device) -> Tensor:
+    """Logits of a whole split in record order, on the CPU in float32: (image, class)."""
+    model.eval()
+    logits = []
+    for index in torch.arange(len(split)).split(EVAL_BATCH):
+        images, _ = split.batch(index, device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            logits.append(model(images).float().cpu())
+    return torch.cat(logits)

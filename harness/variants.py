@@ -1,0 +1,128 @@
+"""Method variants: the text `ivpt(da=false,prompts=50)` and the class with fixed arguments that it means."""
+
+import importlib.util
+import inspect
+import re
+import sys
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import BadInput, unknown
+
+if TYPE_CHECKING:
+    from methods.base import Method
+
+GROUP = "harness.methods"
+"""The entry-point group that built-in methods and other packages' methods register in."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A method with some of its arguments fixed; the rest are searched or keep their defaults."""
+
+    method: "type[Method]"
+    name: str
+    arguments: dict[str, Any]
+    origin: str
+    """How it was asked for: a registered name, or FILE.py:CLASS."""
+
+    @property
+    def label(self) -> str:
+        """As the user writes it, arguments sorted: `ivpt(da=false,prompts=50)`."""
+        inside = ",".join(f"{key}={_text(value)}" for key, value in sorted(self.arguments.items()))
+        return f"{self.name}({inside})" if inside else self.name
+
+
+def registered() -> dict[str, EntryPoint]:
+    """Built-in and third-party methods by name, not yet imported."""
+    return {entry.name: entry for entry in entry_points(group=GROUP)}
+
+
+def parse(text: str, also: Iterable[str] = ()) -> list[Variant]:
+    """Variants from a comma-separated list such as `linear,ivpt(da=false),./mine.py:MyPrompt`. Raises `BadInput`.
+
+    `also` names arguments that are the protocol's (`base_lr`) and may be fixed in a variant too.
+    """
+    variants: dict[str, Variant] = {}
+    for part in re.split(r",(?![^(]*\))", text):
+        match = re.fullmatch(r"\s*([^()]+?)\s*(?:\((.*)\))?\s*", part, re.DOTALL)
+        if not match:
+            raise BadInput(f"can't read the method '{part.strip()}': write name or name(argument=value,...).")
+        origin, inside = match.groups()
+        name, method = _find(origin)
+        variant = Variant(method, name, _arguments(name, method, inside or "", set(also)), origin)
+        variants[variant.label] = variant
+    return list(variants.values())
+
+
+def own_arguments(method: "type[Method]") -> dict[str, inspect.Parameter]:
+    """A method's hyper-parameters: its constructor's parameters but for the ViT."""
+    return dict(list(inspect.signature(method).parameters.items())[1:])
+
+
+def _find(name: str) -> "tuple[str, type[Method]]":
+    from methods.base import Method
+
+    if ".py:" in name:
+        file, _, attribute = name.rpartition(":")
+        found = getattr(_import_file(Path(file)), attribute, None)
+        if not (isinstance(found, type) and issubclass(found, Method)):
+            raise BadInput(f"{file} has no method '{attribute}': a subclass of methods.base.Method.")
+        return getattr(found, "name", attribute), found
+    known = registered()
+    if name not in known:
+        raise unknown("method", name, known)
+    try:
+        return name, known[name].load()
+    except Exception as error:  # somebody else's package may fail in any way
+        raise BadInput(f"method '{name}' can't be imported from {known[name].value}: {type(error).__name__}: {error}.") from error
+
+
+def _import_file(path: Path):
+    if not path.is_file():
+        raise BadInput(f"no file {path}.")
+    module_name = f"user_method_{path.stem}"
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # the user's code may fail in any way
+        raise BadInput(f"{path} can't be imported: {type(error).__name__}: {error}.") from error
+    return module
+
+
+def _arguments(name: str, method: "type[Method]", inside: str, also: set[str]) -> dict[str, Any]:
+    known, arguments = own_arguments(method), {}
+    for item in filter(None, (item.strip() for item in inside.split(","))):
+        key, equals, value = (part.strip() for part in item.partition("="))
+        if not equals or not value:
+            raise BadInput(f"{name}({inside}): write argument=value, not '{item}'.")
+        if key not in known and key not in also:
+            raise unknown(f"argument of {name}", key, [*known, *also])
+        arguments[key] = _value(value)
+        kind = known[key].annotation if key in known else float
+        good = {int: type(arguments[key]) is int, float: type(arguments[key]) in (int, float), bool: type(arguments[key]) is bool}
+        if not good.get(kind, True):
+            raise BadInput(f"{name}: {key} is {kind.__name__}, not '{value}'.")
+    try:
+        method.check({key: value for key, value in arguments.items() if key in known})
+    except ValueError as error:
+        raise BadInput(f"{error}.") from error
+    return arguments
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text.lower() if text.lower() in ('true', 'false') else text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,46 @@
+"""The contract of a method: how it changes a frozen ViT, what it tunes, and what a search may choose."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from jaxtyping import Float
+from optuna.distributions import BaseDistribution
+from torch import Tensor, nn
+
+from methods.vit import FrozenViT, Read
+
+
+class Method(nn.Module):
+    """A way to adapt a frozen ViT. A subclass is built from the ViT and its own hyper-parameters, given as keyword arguments.
+
+    Its trainable tensors are its parameters that require a gradient; the backbone's don't. It raises `ValueError` for arguments that
+    make no sense together; the message is shown to the user.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[str] = "1"
+    """Part of a result's identity: raise it when the method's numbers would change."""
+    summary: ClassVar[str] = ""
+    """One line for `harness list methods`."""
+    note: ClassVar[str] = ""
+    """A sentence that every leaderboard with this method shows."""
+    search_space: ClassVar[Mapping[str, BaseDistribution]] = {}
+    """Distributions of the method's own arguments; arguments not named here keep their defaults."""
+    toggles: ClassVar[tuple[str, ...]] = ()
+    """Boolean arguments that an ablation may switch."""
+    optimizer: ClassVar[Mapping[str, Any]] = {}
+    """Entries that replace the protocol's optimiser or its search space, where the method's paper asks for it."""
+    constant_features: ClassVar[bool] = False
+    """True where the tokens don't depend on anything that is trained: the engine then computes them once."""
+
+    def __init__(self, vit: FrozenViT):
+        super().__init__()
+        self.vit = vit
+
+    def forward(self, images: Float[Tensor, "batch channel height width"], read: Read) -> list[Float[Tensor, "batch row dim"]]:
+        """The tokens that a head asks for: one tensor a block of `read.blocks`, with the rows of `read.rows`."""
+        raise NotImplementedError
+
+    @classmethod
+    def check(cls, arguments: Mapping[str, Any]) -> None:
+        """Raise `ValueError` for arguments that make no sense together; called before anything is built."""

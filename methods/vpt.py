@@ -1,0 +1,73 @@
+"""Visual Prompt Tuning, shallow and deep: Jia et al., ECCV 2022, arXiv 2203.12119, section 3.2.
+
+With E_l the image tokens and x_l the CLS token after block L_l, P the learnable prompts of width d:
+
+    shallow (eq. 4, 5)    [x_1, Z_1, E_1] = L_1([x_0, P, E_0]),  [x_i, Z_i, E_i] = L_i([x_{i-1}, Z_{i-1}, E_{i-1}])
+    deep    (eq. 7)       [x_i, _,   E_i] = L_i([x_{i-1}, P_{i-1}, E_{i-1}])
+"""
+
+import math
+
+import torch
+from jaxtyping import Float
+from optuna.distributions import CategoricalDistribution
+from torch import Tensor, nn
+
+from methods.base import Method
+from methods.vit import FrozenViT, Read
+
+PROMPT_LENGTHS = CategoricalDistribution((1, 5, 10, 50, 100, 200))
+"""The lengths that VPT's protocol searches."""
+
+
+def new_prompts(vit: FrozenViT, *shape: int) -> nn.Parameter:
+    """Learnable prompts of `shape` + (dim,), uniform in (-v, v) with v = sqrt(6 / (3 * patch_h * patch_w + dim)), as VPT's code does."""
+    height, width = vit.patch_size
+    bound = math.sqrt(6 / (3 * height * width + vit.dim))
+    return nn.Parameter(torch.empty(*shape, vit.dim).uniform_(-bound, bound))
+
+
+class PromptDropout(nn.Module):
+    """Dropout on prompts, a mask of its own for every sample: (prompt, dim) -> (batch, prompt, dim). Without dropout: as it came."""
+
+    def __init__(self, rate: float):
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, prompts: Float[Tensor, "prompt dim"], batch: int) -> Tensor:
+        if self.rate == 0 or not self.training:
+            return prompts
+        return nn.functional.dropout(prompts.expand(batch, -1, -1), self.rate)
+
+
+class VPT(Method):
+    """VPT-Shallow: `prompts` tokens join the image at the first block and travel through all of them."""
+
+    name = "vpt"
+    summary = "VPT-Shallow: prompts that enter before the first block (arXiv 2203.12119)"
+    search_space = {"prompts": PROMPT_LENGTHS}
+
+    def __init__(self, vit: FrozenViT, prompts: int = 10, dropout: float = 0.0):
+        super().__init__(vit)
+        self.prompts = new_prompts(vit, prompts)
+        self.dropout = PromptDropout(dropout)
+
+    def forward(self, images: Tensor, read: Read) -> list[Tensor]:
+        prompts = self.dropout(self.prompts, len(images)).expand(len(images), -1, -1)
+        return self.vit.run(torch.cat([self.vit.embed(images), prompts], dim=1), read)
+
+
+class VPTDeep(Method):
+    """VPT-Deep: `prompts` new tokens at every block; what a block makes of them is dropped."""
+
+    name = "vpt-deep"
+    summary = "VPT-Deep: fresh prompts at every block (arXiv 2203.12119)"
+    search_space = {"prompts": PROMPT_LENGTHS}
+
+    def __init__(self, vit: FrozenViT, prompts: int = 10, dropout: float = 0.0):
+        super().__init__(vit)
+        self.prompts = new_prompts(vit, vit.depth, prompts)
+        self.dropout = PromptDropout(dropout)
+
+    def forward(self, images: Tensor, read: Read) -> list[Tensor]:
+        return self.vit.run(self.vit.embed(images), read, [self.dropout(p, len(images)) for p in self.prompts])

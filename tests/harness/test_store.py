@@ -1,0 +1,266 @@
+"""The store: one transaction a call, nothing written by reading, one line for what can't be used."""
+
+import math
+import sqlite3
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy.exc import IntegrityError
+
+from harness.errors import BadInput
+from harness.store import SCHEMA, Cell, DuplicateResult, DuplicateTrial, Failure, Result, Store, Trial, result_id
+
+CELL = Cell(
+    "c" * 64, {"method": {"name": "vpt", "arguments": {"prompts": 5, "deep": False}}, "b": 1.0}, {"variant": "vpt", "suite": "mini"}
+)
+TRIAL = Trial(
+    CELL.key, 0, {"base_lr": 0.1, "prompts": 5, "cdc": True}, "complete", 0.1 + 0.2, {1: 10.0, 10: 20.5}, None, 1.5, 300.0, {"a": [1]}
+)
+RESULT = Result(
+    result_id(CELL.key, 3),
+    CELL.key,
+    3,
+    {"base_lr": 0.1},
+    97.123456789012345,
+    960,
+    1000,
+    "f" * 64,
+    2.5,
+    5 * 2**30,
+    1e9,
+    {5: 1.0},
+    {"x": "é\0"},
+    "2026-01-01",
+)
+FAILURE = Failure(CELL.key, 1, "out of memory", "2026-01-01T00:00:00+00:00")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "made" / "on write" / "harness.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Store:
+    store = Store(f"sqlite:///{path}")
+    store.add_cell(CELL)
+    return store
+
+
+def test_what_goes_in_comes_out(store: Store, path: Path) -> None:
+    pruned = replace(TRIAL, number=2, state="pruned", value=None)
+    failed = replace(TRIAL, number=1, state="failed", value=None, reason="NaN", curve={})
+    store.add_trials([TRIAL, pruned, failed])
+    store.add_trials([])
+    store.add_result(RESULT)
+    store.add_failure(FAILURE)
+    again = Store(path)
+    assert again.cells() == {CELL.key: CELL}
+    assert again.trials(CELL.key) == again.trials() == [TRIAL, failed, pruned]
+    assert type(again.trials()[0].params["prompts"]) is int
+    assert again.trial_counts() == {CELL.key: {"complete": 1, "pruned": 1, "failed": 1}}
+    assert again.results() == again.results(CELL.key) == [RESULT]
+    assert again.failures(CELL.key) == again.failures() == [FAILURE]
+    assert again.trials("other") == again.results("other") == again.failures("other") == []
+
+
+def test_results_come_in_the_order_they_were_stored(store: Store) -> None:
+    seeds = [5, 0, 2**31 - 1, 1]
+    for seed in seeds:
+        store.add_result(replace(RESULT, seed=seed, id=result_id(CELL.key, seed)))
+    assert [result.seed for result in store.results()] == seeds
+
+
+def test_a_cell_again_takes_the_new_labels(store: Store) -> None:
+    store.add_cell(replace(CELL, labels={"variant": "renamed"}))
+    assert store.cells()[CELL.key] == replace(CELL, labels={"variant": "renamed"})
+    with pytest.raises(ValueError, match="another identity"):
+        store.add_cell(replace(CELL, identity={}))
+
+
+def test_json_is_sorted(store: Store, path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        (identity,) = connection.execute("select identity from cells").fetchone()
+    connection.close()
+    assert identity == '{"b": 1.0, "method": {"arguments": {"deep": false, "prompts": 5}, "name": "vpt"}}'
+
+
+@pytest.mark.parametrize("other", [replace(RESULT, id="0" * 12), replace(RESULT, seed=4), RESULT], ids=["cell and seed", "id", "both"])
+def test_a_second_result_of_a_key_is_an_error(store: Store, other: Result) -> None:
+    store.add_result(RESULT)
+    with pytest.raises(DuplicateResult):
+        store.add_result(replace(other, score=1.0))
+    assert store.results() == [RESULT]
+
+
+def test_trials_are_added_all_or_none(store: Store) -> None:
+    store.add_trials([TRIAL])
+    with pytest.raises(DuplicateTrial):
+        store.add_trials([replace(TRIAL, number=7), TRIAL])
+    assert store.trials() == [TRIAL]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_only_finite_numbers(store: Store, value: float) -> None:
+    with pytest.raises(ValueError, match="finite"):
+        store.add_result(replace(RESULT, score=value))
+    with pytest.raises(ValueError, match="JSON"):
+        store.add_result(replace(RESULT, provenance={"loss": value}))
+    with pytest.raises(ValueError, match="JSON"):
+        store.add_trials([TRIAL, replace(TRIAL, number=1, curve={1: value})])
+    assert store.results() == store.trials() == []
+
+
+def test_rows_need_their_cell(store: Store) -> None:
+    with pytest.raises(IntegrityError):
+        store.add_result(replace(RESULT, cell="unknown"))
+    with pytest.raises(IntegrityError):
+        store.add_trials([replace(TRIAL, cell="unknown")])
+    with pytest.raises(IntegrityError):
+        store.add_failure(replace(FAILURE, cell="unknown"))
+
+
+def test_failures_are_replaced_and_cleared(store: Store) -> None:
+    store.add_failure(FAILURE)
+    store.add_failure(replace(FAILURE, reason="bad \udcff name"))
+    assert [failure.reason for failure in store.failures()] == ["bad ? name"]
+    store.clear_failure(CELL.key, 1)
+    store.clear_failure(CELL.key, 1)
+    assert store.failures() == []
+
+
+def test_result_by_prefix(store: Store, path: Path) -> None:
+    for seed, id in enumerate(["aa1111111111", "aa2222222222", "b_3333333333"]):
+        store.add_result(replace(RESULT, seed=seed, id=id))
+    assert store.result("b")[0].seed == 2
+    assert store.result(" AA2")[1] == CELL
+    with pytest.raises(BadInput, match=r"aa1111111111, aa2222222222\. Give more"):
+        store.result("aa")
+    for nothing in ("c", "", "%", "a_1"):
+        with pytest.raises(BadInput, match=f"no result '{nothing}' in {path}"):
+            store.result(nothing)
+
+
+def test_reading_an_absent_store_writes_nothing(path: Path) -> None:
+    store = Store(path)
+    assert store.cells() == store.trial_counts() == {}
+    assert store.trials() == store.results() == store.failures() == []
+    with pytest.raises(BadInput, match="no result"):
+        store.result("ab")
+    store.close()
+    assert not path.parent.exists()
+
+
+def test_one_file_is_left_behind(store: Store, path: Path) -> None:
+    store.add_result(RESULT)
+    store.results()
+    assert [file.name for file in path.parent.iterdir()] == ["harness.db"]
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("pragma journal_mode").fetchone() == ("wal",)
+    connection.close()
+
+
+def test_reads_while_another_writes(store: Store, path: Path) -> None:
+    writer = sqlite3.connect(path, isolation_level=None)
+    writer.execute("begin immediate")
+    writer.execute("delete from cells")
+    assert list(store.cells()) == [CELL.key]
+    writer.execute("rollback")
+    writer.close()
+
+
+def test_many_make_and_fill_a_store_at_once(path: Path) -> None:
+    def fill(seed: int) -> None:
+        store = Store(path)
+        store.add_cell(CELL)
+        store.add_result(replace(RESULT, seed=seed, id=result_id(CELL.key, seed)))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(fill, range(24)))
+    assert sorted(result.seed for result in Store(path).results()) == list(range(24))
+
+
+def test_a_killed_writer_loses_only_its_open_transaction(store: Store, path: Path) -> None:
+    script = (
+        "import os, signal, sqlite3, sys\n"
+        "c = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+        "c.execute('begin immediate'); c.execute('delete from cells'); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    store.add_result(RESULT)
+    assert subprocess.run([sys.executable, "-c", script, path], check=False).returncode == -9
+    store.add_failure(FAILURE)
+    assert (store.results(), store.failures()) == ([RESULT], [FAILURE])
+
+
+def test_a_later_version_is_refused(store: Store, path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("update meta set value = ? where name = 'schema'", (str(SCHEMA + 1),))
+    connection.close()
+    before = path.read_bytes()
+    for use in (Store(path).results, lambda: Store(path).add_cell(CELL)):
+        with pytest.raises(BadInput, match=f"has schema {SCHEMA + 1}, this harness knows {SCHEMA}: upgrade"):
+            use()
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("table", ["songs (name text)", "meta (name text)", "meta (name text, value text)"])
+def test_another_programs_database_is_refused(tmp_path: Path, table: str) -> None:
+    path = tmp_path / "other.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"create table {table}")
+    connection.close()
+    before = path.read_bytes()
+    for use in (Store(path).results, lambda: Store(path).add_cell(CELL)):
+        with pytest.raises(BadInput, match="another program's database"):
+            use()
+    assert path.read_bytes() == before
+
+
+def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
+    text = tmp_path / "notes.txt"
+    text.write_text("not a database, but long enough to hold a header " * 50)
+    for path in (text, tmp_path):
+        for use in (Store(path).results, lambda path=path: Store(path).add_cell(CELL)):
+            with pytest.raises(BadInput, match=f"store {path} can't be used: .*Give another") as caught:
+                use()
+            assert "\n" not in str(caught.value)
+    assert text.read_text().startswith("not a database, but")
+
+
+def test_a_parent_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInput, match="can't be used"):
+        Store(tmp_path / "file" / "harness.db").add_cell(CELL)
+
+
+@pytest.mark.parametrize("url", ["", "nonsense://x", "://", "postgresql+nodriver://u:secret@h/d"])
+def test_urls_that_mean_nothing(url: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        Store(url)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_empty_file_is_an_empty_store(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    path.touch()
+    assert Store(path).results() == []
+    Store(path).add_cell(CELL)
+    assert list(Store(path).cells()) == [CELL.key]
+
+
+def test_in_memory() -> None:
+    store = Store("sqlite://")
+    assert store.results() == []
+    store.add_cell(CELL)
+    store.add_result(RESULT)
+    assert store.results() == [RESULT]
+    store.close()
+
+
+def test_the_import_is_light() -> None:
+    script = "import sys, harness.store; print({'torch', 'ray', 'pandas', 'numpy', 'pydantic'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip() == "set()"
