@@ -6,9 +6,14 @@ import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from harness.errors import BadInput, nearest
+
+if TYPE_CHECKING:
+    from timm.models.vision_transformer import VisionTransformer
+
+    from methods.vit import FrozenViT
 
 WEIGHTS = Path(__file__).parent / "weights"
 """Shipped backbones: NAME.toml (architecture, pooling, data, recipe, accuracy, sha256) beside NAME.safetensors."""
@@ -24,8 +29,8 @@ class Backbone:
     pooling: Literal["cls", "avg"]
     size: int
     """Side of its square images, in pixels."""
-    vit: "object"
-    """`methods.vit.FrozenViT`, in float32 on the CPU."""
+    vit: "FrozenViT"
+    """In float32 on the CPU."""
     source: str
     """File or hub the weights were read from; provenance, not identity."""
 
@@ -54,10 +59,11 @@ def load(spec: str) -> Backbone:
     else:
         vit = _create_timm(name, Path(file) if file else None)
         pooling, source = ("avg" if vit.global_pool == "avg" else "cls"), file or "timm's hub"
-    return Backbone(name, _digest(vit), pooling, vit.patch_embed.img_size[0], FrozenViT(vit, pooling), source)
+    frozen = FrozenViT(vit, pooling)
+    return Backbone(name, _digest(vit), pooling, frozen.image_size, frozen, source)
 
 
-def architecture(name: str):
+def architecture(name: str) -> Any:
     """The model of a timm or shipped name with random weights: for a plan's timing, where weights aren't needed."""
     import timm
     from timm.models.vision_transformer import VisionTransformer
@@ -69,7 +75,7 @@ def architecture(name: str):
     return timm.create_model(name, pretrained=False, num_classes=0)
 
 
-def _create_shipped(card: dict, file: Path):
+def _create_shipped(card: dict, file: Path) -> "VisionTransformer":
     from timm.models.vision_transformer import VisionTransformer
 
     vit = VisionTransformer(**card["architecture"])
@@ -85,12 +91,12 @@ def _check_timm_name(name: str) -> None:
         raise BadInput(f"unknown backbone '{name}'.{nearest(name, [*known, *shipped()])} See `harness list backbones`.")
 
 
-def _create_timm(name: str, file: Path | None):
+def _create_timm(name: str, file: Path | None) -> Any:
     import timm
 
     _check_timm_name(name)
     if file is not None:
-        vit = timm.create_model(name, pretrained=False, num_classes=0)
+        vit: Any = timm.create_model(name, pretrained=False, num_classes=0)
         _load_file(vit, name, file)
         return vit
     try:
@@ -98,11 +104,12 @@ def _create_timm(name: str, file: Path | None):
     except Exception as error:  # timm and its hub raise many kinds: no network, no such tag, no weights for this name
         reason = re.sub(r"\s+", " ", str(error)).strip().split(". ")[0][:160]
         raise BadInput(
-            f"backbone {name}: its weights could not be fetched ({type(error).__name__}: {reason}). Offline? Give a file: --backbone {name}=FILE."
+            f"backbone {name}: its weights could not be fetched ({type(error).__name__}: {reason}). "
+            f"Offline? Give a file: --backbone {name}=FILE."
         ) from error
 
 
-def _load_file(vit, name: str, file: Path) -> None:
+def _load_file(vit: "VisionTransformer", name: str, file: Path) -> None:
     """Puts a file's weights into `vit`, whatever its format. A classifier head in the file is left out; anything else must fit."""
     import torch
     from safetensors.torch import load_file
@@ -113,16 +120,16 @@ def _load_file(vit, name: str, file: Path) -> None:
             _load_weights(vit, str(file))
             return
         if file.suffix == ".safetensors":
-            state = load_file(file)
+            state: Any = load_file(file)
         else:
             state = torch.load(file, map_location="cpu", weights_only=True)
         for wrapper in ("state_dict_ema", "state_dict", "model"):
             if isinstance(state.get(wrapper), dict):
                 state = state[wrapper]
-        state = {key.removeprefix("module."): value.float() for key, value in state.items() if isinstance(value, torch.Tensor)}
-        state = checkpoint_filter_fn(state, vit)
-        state = {key: value for key, value in state.items() if key.split(".")[0] not in ("head", "head_dist", "decoder_blocks")}
-        missing, extra = vit.load_state_dict(state, strict=False)
+        weights = {key.removeprefix("module."): value.float() for key, value in state.items() if isinstance(value, torch.Tensor)}
+        weights = checkpoint_filter_fn(weights, vit)
+        weights = {key: value for key, value in weights.items() if key.split(".")[0] not in ("head", "head_dist", "decoder_blocks")}
+        missing, extra = vit.load_state_dict(weights, strict=False)
     except Exception as error:  # torch, numpy and safetensors raise many kinds for a file that isn't what it should be
         reason = re.sub(r"\s+", " ", str(error)).strip()[:200]
         raise BadInput(f"backbone {name}: {file} doesn't hold its weights ({reason}).") from error
@@ -131,7 +138,7 @@ def _load_file(vit, name: str, file: Path) -> None:
         raise BadInput(f"backbone {name}: {file} doesn't fit: it {wrong}.")
 
 
-def _digest(vit) -> str:
+def _digest(vit: "VisionTransformer") -> str:
     digest = hashlib.sha256()
     for key, value in sorted(vit.state_dict().items()):
         digest.update(json.dumps([key, list(value.shape)]).encode())

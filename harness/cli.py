@@ -20,7 +20,9 @@ app = typer.Typer(
 )
 
 Store = Annotated[str, typer.Option("--store", help="Where results are kept: a file or any SQLAlchemy URL.")]
-Methods = Annotated[str | None, typer.Option("--methods", help="Comma-separated; a variant is written 'ivpt(da=false,prompts=50)'; or FILE.py:CLASS.")]
+Methods = Annotated[
+    str | None, typer.Option("--methods", help="Comma-separated; a variant is written 'ivpt(da=false,prompts=50)'; or FILE.py:CLASS.")
+]
 Tasks = Annotated[str | None, typer.Option("--tasks", help="Comma-separated names; see `harness list tasks`.")]
 Suite = Annotated[str | None, typer.Option("--suite", help="mini, vtab, fgvc, all ...; see `harness list suites`. Default: mini.")]
 Backbone = Annotated[str | None, typer.Option("--backbone", help="A timm name, or NAME=FILE. Default: the suite's.")]
@@ -30,7 +32,9 @@ Cards = Annotated[Path | None, typer.Option("--cards", help="Folder with your ow
 
 @app.command()
 def run(
-    methods: Annotated[str, typer.Option("--methods", help="Comma-separated; 'ivpt(da=false)' fixes an argument; or FILE.py:CLASS.")] = "linear,vpt,vpt-deep,ivpt",
+    methods: Annotated[
+        str, typer.Option("--methods", help="Comma-separated; 'ivpt(da=false)' fixes an argument; or FILE.py:CLASS.")
+    ] = "linear,vpt,vpt-deep,ivpt",
     suite: Suite = None,
     tasks: Tasks = None,
     backbone: Backbone = None,
@@ -40,8 +44,12 @@ def run(
     trials: Annotated[int | None, typer.Option("--trials", min=1, help="Points of each search. Default: the protocol's.")] = None,
     seeds: Annotated[str | None, typer.Option("--seeds", help="Seeds of the final runs, as 0,1,2. Default: the protocol's.")] = None,
     store: Store = DEFAULT_STORE,
-    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Jobs at once. Default: one a core, or as many as fit the GPUs.")] = None,
-    gpus_per_trial: Annotated[float | None, typer.Option("--gpus-per-trial", min=0.0, help="Share of a GPU a job takes, e.g. 0.25.")] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Jobs at once. Default: one a core, or as many as fit the GPUs.")
+    ] = None,
+    gpus_per_trial: Annotated[
+        float | None, typer.Option("--gpus-per-trial", min=0.0, help="Share of a GPU a job takes, e.g. 0.25.")
+    ] = None,
     address: Annotated[str | None, typer.Option("--address", help="A running Ray cluster: 'auto' or HOST:PORT.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost, and stop.")] = False,
 ) -> None:
@@ -91,7 +99,9 @@ def _carry_out(request: Any, store_url: str, workers: int | None, gpus_per_trial
 def _interrupted(store_url: str, store: Any) -> NoReturn:
     """What is saved, how to go on, and out: at once, since Ray may take its time to end."""
     results, trials = len(store.results()), len(store.trials())
-    print(f"\nInterrupted. {results} results and {trials} trials are saved in {store_url}. The same command goes on from there.", flush=True)
+    print(
+        f"\nInterrupted. {results} results and {trials} trials are saved in {store_url}. The same command goes on from there.", flush=True
+    )
     store.close()
     sys.stdout.flush()
     os._exit(130)
@@ -165,9 +175,9 @@ def list_(
     cards: Cards = None,
 ) -> None:
     """List what can be named on the command line."""
-    from harness.listing import listing
-
     from rich.console import Console
+
+    from harness.listing import listing
 
     Console().print(listing(what, cards))
 

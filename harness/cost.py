@@ -55,7 +55,10 @@ def probe(method: Any, arguments: Mapping[str, Any], vit: Any, classes: int, bat
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     vit = vit.to(device)
     model = Model(method(vit, **arguments), LinearHead(vit, classes)).to(device)
-    images, labels = torch.randn(batch, 3, *vit.vit.patch_embed.img_size, device=device), torch.zeros(batch, dtype=torch.long, device=device)
+    images, labels = (
+        torch.randn(batch, 3, vit.image_size, vit.image_size, device=device),
+        torch.zeros(batch, dtype=torch.long, device=device),
+    )
 
     def train() -> None:
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):

@@ -12,7 +12,7 @@ from harness.cards import TaskCard
 from harness.cost import Cost, Pace, cell_cost, probe
 from harness.errors import BadInput
 from harness.orchestrate.view import View
-from harness.plan import PlannedCell, Request, choose_tasks, missing, search_space, settings
+from harness.plan import Request, choose_tasks, missing, search_space, settings
 from harness.protocols import Protocol, grid
 from harness.variants import Variant, parse
 
@@ -47,7 +47,9 @@ def preview(request: Request, view: View) -> RenderableType:
     notes = [_weights_note(spec) for spec in shapes]
     protocols = {protocol.name: protocol for _, _, protocol in chosen}
     notes += [f"Protocol {protocol.name}: {protocol.title}." for protocol in protocols.values()]
-    notes.append("A unit is one image passed forward; a training image counts 2. Pruned trials make it less. Hours: one probed step, times all.")
+    notes.append(
+        "A unit is one image passed forward; a training image counts 2. Pruned trials make it less. Hours: one probed step, times all."
+    )
     if gaps:
         notes.append(f"{len(gaps)} of {len(cards)} tasks can't run yet:")
     return Group(table, *(Text(note) for note in notes if note), *(Text(line) for line in gaps.values()))

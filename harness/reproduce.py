@@ -75,14 +75,20 @@ def replan(result: Result, cell: Cell, data_root: Path | None, cards: Path | Non
     planned = plan_cell(card, request, fingerprint(card, root), variant, spec, loaded, protocol)
     for part in ("method", "task", "backbone", "protocol"):
         if planned.cell.identity[part] != identity[part]:
-            raise BadInput(f"{result.id} can't be made again: its {part} has changed ({_first_change(identity[part], planned.cell.identity[part])}).")
+            raise BadInput(
+                f"{result.id} can't be made again: its {part} has changed ({_first_change(identity[part], planned.cell.identity[part])})."
+            )
     return planned, RunPlan((planned,), {spec: loaded}, (card.name,), None)
 
 
 def differences(before: dict, now: dict) -> tuple[str, ...]:
     """Provenance that may move a number: `torch 2.9 -> 2.10`, one entry a change."""
-    changes = [f"{k} {v} -> {now.get('versions', {}).get(k)}" for k, v in before.get("versions", {}).items() if now.get("versions", {}).get(k) != v]
-    changes += [f"{k} {before.get(k)} -> {now.get(k)}" for k in ("device", "processor", "threads", "precision") if before.get(k) != now.get(k)]
+    changes = [
+        f"{k} {v} -> {now.get('versions', {}).get(k)}" for k, v in before.get("versions", {}).items() if now.get("versions", {}).get(k) != v
+    ]
+    changes += [
+        f"{k} {before.get(k)} -> {now.get(k)}" for k in ("device", "processor", "threads", "precision") if before.get(k) != now.get(k)
+    ]
     return tuple(changes)
 
 

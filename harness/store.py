@@ -113,7 +113,8 @@ _meta = sa.Table("meta", _schema, sa.Column("name", sa.String(32), primary_key=T
 _cells = sa.Table(
     "cells",
     _schema,
-    sa.Column("key", _Key, primary_key=True),
+    sa.Column("row", sa.Integer, primary_key=True),  # the order of insertion
+    sa.Column("key", _Key, nullable=False, unique=True),
     sa.Column("identity", _Json, nullable=False),
     sa.Column("labels", _Json, nullable=False),
 )
@@ -209,8 +210,8 @@ class Store:
                 raise ValueError(f"cell {cell.key} is stored with another identity")
 
     def cells(self) -> dict[str, Cell]:
-        """All cells by key."""
-        return {cell.key: cell for cell in self._select(Cell, _cells, _cells.c.key)}
+        """All cells by key, in the order they were added: a plan's."""
+        return {cell.key: cell for cell in self._select(Cell, _cells, _cells.c.row)}
 
     def add_trials(self, trials: Sequence[Trial]) -> None:
         """Adds all of them or none. Raises `DuplicateTrial`."""

@@ -17,8 +17,8 @@ EVAL_BATCH = 256
 class Batches(Protocol):
     """What a run trains on and is scored on: `harness.data.loader.Split`, or `harness.features.FeatureSplit`."""
 
-    labels: Tensor
-
+    @property
+    def labels(self) -> Tensor: ...
     def __len__(self) -> int: ...
     def batch(self, index: Tensor, device: torch.device) -> tuple[Tensor, Tensor]: ...
 
@@ -66,9 +66,15 @@ class Diverged(RuntimeError):
 
 
 def fit(
-    build: Callable[[], nn.Module], train: Batches, held_out: Batches, recipe: Recipe, seed: int, device: torch.device, score_at: Collection[int]
+    build: Callable[[], nn.Module],
+    train: Batches,
+    held_out: Batches,
+    recipe: Recipe,
+    seed: int,
+    device: torch.device,
+    score_at: Collection[int],
 ) -> Iterator[Score]:
-    """Trains what `build` returns on `train` and yields its score on `held_out` after each epoch of `score_at` (counted from 1) and the last.
+    """Trains what `build` returns on `train`; yields its score on `held_out` after each epoch of `score_at` (from 1) and the last.
 
     Everything random (initial values, dropout, order of images) follows from `seed`. Raises `Diverged`.
     """

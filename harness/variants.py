@@ -87,7 +87,8 @@ def _import_file(path: Path):
         raise BadInput(f"no file {path}.")
     module_name = f"user_method_{path.stem}"
     spec = importlib.util.spec_from_file_location(module_name, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module
     try:

@@ -69,14 +69,18 @@ class IVPT(Method):
     def check(cls, arguments: Mapping[str, Any]) -> None:
         if arguments.get("da", True) and not arguments.get("cdc", True):
             raise ValueError("ivpt's DA aggregates what CDC shares: without CDC it has nothing to do. Write ivpt(cdc=false,da=false)")
-        for name, choices in {"da": (True, False, "gate"), "cdc_source": ("input", "output", "recursive"), "ar_vector": ("learned", "prompt")}.items():
+        for name, choices in {
+            "da": (True, False, "gate"),
+            "cdc_source": ("input", "output", "recursive"),
+            "ar_vector": ("learned", "prompt"),
+        }.items():
             if name in arguments and arguments[name] not in choices:
                 raise ValueError(f"ivpt's {name} is one of {', '.join(map(str, choices))}")
 
     def forward(self, images: Tensor, read: Read) -> list[Tensor]:
         vit, asked = self.vit, []
         tokens = vit.embed(images)
-        prompts = shared = saliency = None
+        shared = saliency = tokens  # of the block before; the first block has none and asks for none
         for index in range(read.blocks[-1] + 1):
             own = self.dropout(self.prompts[index], len(images))
             prompts = own if index == 0 or not self.cdc else own + self.aggregate(index, shared, tokens)

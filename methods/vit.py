@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from timm.layers.attention import Attention
+from timm.layers.patch_embed import PatchEmbed
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
@@ -49,8 +50,11 @@ class FrozenViT(nn.Module):
         self.depth = len(vit.blocks)
         self.dim = vit.embed_dim
         self.prefix = vit.num_prefix_tokens
-        self.image_tokens = vit.patch_embed.num_patches
-        self.patch_size = vit.patch_embed.patch_size
+        patches: PatchEmbed = vit.patch_embed  # type: ignore[assignment]
+        self.image_tokens = patches.num_patches
+        self.patch_size: tuple[int, int] = patches.patch_size  # type: ignore[assignment]
+        self.image_size = patches.img_size[0]  # type: ignore[index]
+        """Side of the square images it takes, in pixels."""
         if pooling == "cls" and vit.cls_token is None:
             raise BadInput("this backbone has no CLS token: pool its image tokens (avg).")
 
@@ -123,9 +127,7 @@ class FrozenViT(nn.Module):
     def _span(self, rows: Literal["cls", "image"]) -> slice:
         return slice(0, 1) if rows == "cls" else slice(self.prefix, self.prefix + self.image_tokens)
 
-    def _block(
-        self, index: int, tokens: Tensor, prompts: Tensor | None, rows: slice, saliency: bool
-    ) -> tuple[Tensor, Tensor | None]:
+    def _block(self, index: int, tokens: Tensor, prompts: Tensor | None, rows: slice, saliency: bool) -> tuple[Tensor, Tensor | None]:
         block = self.vit.blocks[index]
         assert isinstance(block, Block)
         attn = block.attn

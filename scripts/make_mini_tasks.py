@@ -16,14 +16,15 @@ from pathlib import Path
 import numpy as np
 
 SIZE = 32
-SPLITS = {"train": 240, "val": 120, "test": 600}
+SPLITS = {"train": 400, "val": 100, "test": 600}
+FASHION_SPLITS = {"train": 160, "val": 80, "test": 600}
 SUPERSAMPLING = 4
 TASKS = {"sprites-location": 9, "sprites-orientation": 8, "sprites-count": 5}
 
 
 def arrow(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """A dart in [-1, 1]^2 that points to +x: the one shape whose eight directions all differ."""
-    return ((x > -0.9) & (x < 0.95) & (np.abs(y) < 0.75 * (0.95 - x) / 1.85) & ~((x < -0.45) & (np.abs(y) < 0.3 * (-0.45 - x) / 0.45)))
+    return (x > -0.9) & (x < 0.95) & (np.abs(y) < 0.75 * (0.95 - x) / 1.85) & ~((x < -0.45) & (np.abs(y) < 0.3 * (-0.45 - x) / 0.45))
 
 
 def disc(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -112,7 +113,10 @@ def sprites(task: str, seed: int) -> dict[str, np.ndarray]:
 
 
 def fashion(source: Path, part: str) -> dict[str, np.ndarray]:
-    """A balanced subset of Fashion-MNIST, (n, 28, 28) grey. `dev`: from the end of its training set; `final`: its first training and test rows."""
+    """A balanced subset of Fashion-MNIST, (n, 28, 28) grey.
+
+    `dev`: from the end of its training set, backwards; `final`: the first rows of its training and test sets.
+    """
 
     def read(name: str) -> tuple[np.ndarray, np.ndarray]:
         images = np.frombuffer(gzip.decompress((source / f"{name}-images-idx3-ubyte.gz").read_bytes()), np.uint8, offset=16)
@@ -120,9 +124,13 @@ def fashion(source: Path, part: str) -> dict[str, np.ndarray]:
         return images.reshape(-1, 28, 28), labels.astype(np.int64)
 
     train, test = read("train"), read("t10k")
-    pools = {"train": train, "val": train, "test": test} if part == "final" else {split: tuple(a[::-1] for a in train) for split in SPLITS}
+    pools = (
+        {"train": train, "val": train, "test": test}
+        if part == "final"
+        else {split: tuple(a[::-1] for a in train) for split in FASHION_SPLITS}
+    )
     arrays, used = {}, {}
-    for split, n in SPLITS.items():
+    for split, n in FASHION_SPLITS.items():
         images, labels = pools[split]
         start = used.get(id(images), 0) if part == "final" or split == "train" else sum(used.values())
         rows = np.concatenate([start + np.flatnonzero(labels[start:] == c)[: n // 10] for c in range(10)])
@@ -141,10 +149,14 @@ def main() -> None:
     parser.add_argument("--part", choices=("dev", "final"), default="dev")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
-    made = {task: sprites(task, arguments.seed) for task in TASKS} if arguments.what == "sprites" else {"fashion": fashion(arguments.source, arguments.part)}
+    made = (
+        {task: sprites(task, arguments.seed) for task in TASKS}
+        if arguments.what == "sprites"
+        else {"fashion": fashion(arguments.source, arguments.part)}
+    )
     for name, arrays in made.items():
         path = arguments.output / f"{name}.npz"
-        np.savez_compressed(path, **arrays)
+        np.savez_compressed(path, allow_pickle=False, **arrays)
         print(f"{path}  {path.stat().st_size:,} bytes  sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}")
 
 

@@ -78,7 +78,7 @@ def main() -> None:
     held_out = torch.arange(len(labels)) % 10 == 9
     train_x, train_y, test_x, test_y = images[~held_out], labels[~held_out], images[held_out], labels[held_out]
 
-    vit = VisionTransformer(**ARCHITECTURE)
+    vit = VisionTransformer(**ARCHITECTURE)  # type: ignore[arg-type]
     model = nn.Sequential(vit, nn.Linear(vit.embed_dim, len(classes)))
     decayed = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim <= 1]

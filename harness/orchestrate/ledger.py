@@ -143,7 +143,8 @@ class CellLedger:
     def report(self, job: TuneJob, epoch: int, value: float) -> bool:
         if len(job.points) > 1:
             return False
-        trial = self.open[job.points[0][0]]
+        number, _ = next(iter(job.points))
+        trial = self.open[number]
         trial.report(value, epoch)
         return epoch < self.planned.protocol.epochs and trial.should_prune()
 
@@ -219,7 +220,9 @@ class CellLedger:
     def _rebuild(self) -> optuna.Study:
         """The study as the store's trials left it. Failed ones teach it nothing and are left out."""
         protocol, space = self.planned.protocol, dict(self.planned.space)
-        pruner = optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=0) if protocol.pruner == "median" else optuna.pruners.NopPruner()
+        pruner = (
+            optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=0) if protocol.pruner == "median" else optuna.pruners.NopPruner()
+        )
         study = optuna.create_study(direction="maximize", pruner=pruner)
         ended = [trial for trial in self.trials if trial.state in _STATES]
         for trial in ended:

@@ -36,7 +36,7 @@ def run(plan: RunPlan, store: Store, resources: Resources, view: View) -> Ledger
     if ledger.finished:
         return ledger
     view.stage("starting Ray")
-    with _ray(resources) as (ray, threads, per_trial):
+    with _ray(resources) as (threads, per_trial):
         from ray import tune
 
         from harness.orchestrate.search import LedgerSearcher, LedgerStopper
@@ -66,10 +66,12 @@ def run(plan: RunPlan, store: Store, resources: Resources, view: View) -> Ledger
 
 
 @contextlib.contextmanager
-def _ray(resources: Resources) -> Iterator[tuple]:
-    """A Ray to run on: (module, threads a worker, resources a trial). Quiet: its logs and warnings stay out of the view."""
+def _ray(resources: Resources) -> Iterator[tuple[int, dict[str, float]]]:
+    """A Ray to run on: (threads a worker, resources a trial). Quiet: its logs and warnings stay out of the view."""
     if resources.address and resources.address.startswith("ray://"):
-        raise BadInput("--address ray://... would put the driver outside the cluster: run `ray job submit -- harness run ...` on it instead.")
+        raise BadInput(
+            "--address ray://... would put the driver outside the cluster: run `ray job submit -- harness run ...` on it instead."
+        )
     os.environ.update(
         TUNE_DISABLE_SIGINT_HANDLER="1",  # Ctrl-C is ours: Tune's own handler waits for trials to end
         TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",
@@ -99,7 +101,7 @@ def _ray(resources: Resources) -> Iterator[tuple]:
                     per_gpu = resources.gpus_per_trial or 0.0
             else:
                 ray.init(num_cpus=workers, num_gpus=gpus, include_dashboard=False, **quiet)
-            yield ray, max(1, cores // workers), {"cpu": 1, "gpu": per_gpu} if per_gpu else {"cpu": 1}
+            yield max(1, cores // workers), {"cpu": 1, "gpu": per_gpu} if per_gpu else {"cpu": 1}
     except ConnectionError as error:
         raise BadInput(f"no Ray cluster at {resources.address}: {error}.") from error
     finally:

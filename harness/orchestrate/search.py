@@ -28,6 +28,10 @@ class LedgerSearcher(Searcher):
             return Searcher.FINISHED if self.ledger.finished else None
         return {"job": dump(job)}
 
+    def __getstate__(self) -> dict:
+        """Tune writes a copy of us to disk for its own restore, which isn't used."""
+        return {}
+
     def on_trial_result(self, trial_id: str, result: dict) -> None:
         """Readings in mid-trial are the Stopper's, which Tune asks first."""
 
@@ -71,6 +75,10 @@ class LedgerStopper(Stopper):
             self.pruned.add(trial_id)
             return True
         return False
+
+    def __getstate__(self) -> dict:
+        """As the Searcher's."""
+        return {}
 
     def stop_all(self) -> bool:
         return False

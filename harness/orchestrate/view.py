@@ -34,7 +34,9 @@ class View:
         self.said_at = 0.0
         self.announced: set[tuple[str, int]] = set()
         self._end = threading.Event()
-        self._live = Live(get_renderable=self._render, console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
+        self._live = (
+            Live(get_renderable=self._render, console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
+        )
         self._thread = threading.Thread(target=self._heartbeat, daemon=True)
 
     def __enter__(self) -> "View":
@@ -75,7 +77,9 @@ class View:
     def _heartbeat(self) -> None:
         while not self._end.wait(0.5):
             if time.monotonic() - self.said_at > SILENCE:
-                self._say(f"{self.text} ... {self._progress()}" if self.ledger else f"{self.text} ... {time.monotonic() - self.started:.0f} s")
+                self._say(
+                    f"{self.text} ... {self._progress()}" if self.ledger else f"{self.text} ... {time.monotonic() - self.started:.0f} s"
+                )
 
     def _say(self, line: str) -> None:
         self.said_at = time.monotonic()

@@ -21,7 +21,7 @@ from harness.backbones import Backbone
 from harness.data.loader import FinalData, TuningData, open_final, open_tuning
 from harness.features import FeatureSplit, features
 from harness.heads import HeadOnTokens, LinearHead, Model
-from harness.orchestrate.jobs import FinalJob, Job, Outcome, TuneJob, parse
+from harness.orchestrate.jobs import FinalJob, Job, Outcome, parse
 from harness.plan import PlannedCell, RunPlan
 from harness.train import Batches, Score, fit
 
@@ -87,7 +87,9 @@ class Bench:
                 if score.epoch < planned.protocol.epochs:
                     yield score
         except Exception as error:  # whatever a method raises is this run's failure, not the engine's
-            yield Outcome(None, curve, time.monotonic() - started, 0.0, f"{type(error).__name__}: {error}", provenance=provenance(self.device))
+            yield Outcome(
+                None, curve, time.monotonic() - started, 0.0, f"{type(error).__name__}: {error}", provenance=provenance(self.device)
+            )
             return
         assert score is not None
         yield Outcome(
@@ -117,7 +119,7 @@ class Bench:
         self.warm.move_to_end(key)
         return self.warm[key]
 
-    def _as_features(self, planned: PlannedCell, backbone: Backbone, data: TuningData | FinalData) -> Any:
+    def _as_features(self, planned: PlannedCell, backbone: Backbone, data: TuningData | FinalData) -> TuningData | FinalData:
         vit = backbone.vit.to(self.device)
         method = planned.variant.method(vit, **planned.method_arguments({}))
         train = features(method, vit.read(), data.train, self.device)
@@ -147,7 +149,13 @@ class Worker(tune.Trainable):
         except Exception as error:  # the job's data or the engine failed: said as a result, since Tune doesn't carry an error's text
             return {"done": True, "error": f"{type(error).__name__}: {error}"}
         if isinstance(step, Score):
-            return {"done": False, "epoch": step.epoch, "value": step.value, "units": step.units, "seconds": time.monotonic() - self.started}
+            return {
+                "done": False,
+                "epoch": step.epoch,
+                "value": step.value,
+                "units": step.units,
+                "seconds": time.monotonic() - self.started,
+            }
         return {"done": True, "outcomes": json.dumps([asdict(outcome) for outcome in step])}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:

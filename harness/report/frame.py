@@ -5,17 +5,21 @@ import json
 from collections.abc import Collection
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from harness.store import Cell, Store
+
+Row = dict[str, Any]
 
 SECTION = ("backbone_sha", "pooling", "protocol_digest", "metric")
 """What two scores must share to be compared."""
 
 CELL = (
     *("cell", "method", "version", "variant", "task", "suite", "group", "metric", "backbone", "backbone_sha", "pooling"),
-    *("protocol", "protocol_digest", "data", "note", "trials", "failed_trials"),
+    *("protocol", "protocol_digest", "settings", "data", "note", "trials", "failed_trials", "position"),
 )
+"""What a row says of its cell; `position`: where the cell is in the order in which they were added, a plan's."""
 SQUARE = ("variant", "task", *SECTION)
 
 
@@ -43,50 +47,62 @@ def failures(store: Store, cells: Collection[str] | None = None) -> pd.DataFrame
 
 
 def leaderboard(results: pd.DataFrame, failed: pd.DataFrame) -> pd.DataFrame:
-    """One row a (variant, task, backbone, protocol, metric), from the frames of `rows` and `failures`.
+    """One row a (variant, task, backbone, protocol, metric), from the frames of `rows` and `failures`; in the order of the plan.
 
-    Columns: those of `CELL`; `mean` and `std` (ddof=1) of the score over seeds in percent, None where there is none; `n` seeds; `params`, `seconds`
-    and `memory`: means over seeds; `ids`; `gaps`: {seed: reason}; `superseded`: how many stored runs of older cells (other data, card
-    or version of the method) are left out. The cell shown is the one that was stored to last.
+    Columns: those of `CELL`; `mean` and `std` (ddof=1) of the score over seeds in percent, NaN where there is none; `n` seeds; `params`,
+    `seconds` and `memory`: means over seeds; `ids`; `gaps`: {seed: reason}; `superseded`: how many stored runs of older cells (other data,
+    card or version of the method) are left out. The cell shown is the one that was stored to last.
     """
-    squares: dict[tuple[Any, ...], list[pd.DataFrame]] = {}
+    squares: dict[tuple[str, ...], tuple[list[Row], list[Row]]] = {}
     for index, frame in enumerate((results, failed)):
-        for key, part in frame.groupby(list(SQUARE), sort=False):
-            squares.setdefault(key, [results.iloc[:0], failed.iloc[:0]])[index] = part
-    return pd.DataFrame([_square(*parts) for parts in squares.values()], columns=[*CELL, *_MEASURED])
+        for row in records(frame):
+            squares.setdefault(tuple(row[name] for name in SQUARE), ([], []))[index].append(row)
+    found = sorted((_square(*found) for found in squares.values()), key=lambda row: row["position"])
+    board = pd.DataFrame(found, columns=[*CELL, *_MEASURED])
+    return board.astype(dict.fromkeys(("mean", "std", "params", "seconds", "memory"), float))
+
+
+def records(frame: pd.DataFrame) -> list[Row]:
+    """A frame's rows as dicts of plain Python values."""
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
 
 
 _MEASURED = ("mean", "std", "n", "params", "seconds", "memory", "ids", "gaps", "superseded")
 
 
-def _square(runs: pd.DataFrame, failed: pd.DataFrame) -> dict[str, Any]:
+def _square(runs: list[Row], failed: list[Row]) -> Row:
     """A square's row. Runs come before failures: an old score isn't hidden by a new attempt that failed, but that attempt is told of."""
-    newest = runs.iloc[-1] if len(runs) else failed.sort_values("created", kind="stable").iloc[-1]
-    shown = runs[runs["cell"] == newest["cell"]]
-    told = failed[(failed["cell"] == newest["cell"]) | (failed["created"] > newest["created"])] if len(shown) else failed
-    scores = shown["score"]
+    newest = runs[-1] if runs else max(failed, key=lambda row: row["created"])
+    shown = sorted((row for row in runs if row["cell"] == newest["cell"]), key=lambda row: row["seed"])
+    told = [row for row in failed if not shown or row["cell"] == newest["cell"] or row["created"] > newest["created"]]
     return {
         **{name: newest[name] for name in CELL},
-        "mean": float(scores.mean()) if len(shown) else None,
-        "std": float(scores.std(ddof=1)) if len(shown) > 1 else None,
+        "mean": _mean(shown, "score"),
+        "std": float(np.std([row["score"] for row in shown], ddof=1)) if len(shown) > 1 else None,
         "n": len(shown),
-        "params": float(shown["trainable"].mean()) if len(shown) else None,
-        "seconds": float(shown["seconds"].mean()) if len(shown) else None,
-        "memory": float(shown["memory"].mean()) if len(shown) else None,
-        "ids": shown.sort_values("seed")["id"].tolist(),
-        "gaps": dict(zip(told["seed"].tolist(), told["reason"].tolist(), strict=True)),
+        "params": _mean(shown, "trainable"),
+        "seconds": _mean(shown, "seconds"),
+        "memory": _mean(shown, "memory"),
+        "ids": [row["id"] for row in shown],
+        "gaps": {row["seed"]: row["reason"] for row in told},
         "superseded": len(runs) - len(shown),
     }
 
 
-def _cells(store: Store, keys: Collection[str] | None) -> dict[str, dict[str, Any]]:
+def _mean(rows: list[Row], name: str) -> float | None:
+    return float(np.mean([row[name] for row in rows])) if rows else None
+
+
+def _cells(store: Store, keys: Collection[str] | None) -> dict[str, Row]:
     """The columns of `CELL` by cell key."""
     counts = store.trial_counts()
-    return {key: _describe(cell, counts.get(key, {})) for key, cell in store.cells().items() if keys is None or key in keys}
+    cells = enumerate(store.cells().values())
+    return {cell.key: {**_describe(cell, counts.get(cell.key, {})), "position": p} for p, cell in cells if keys is None or cell.key in keys}
 
 
-def _describe(cell: Cell, trials: dict[str, int]) -> dict[str, Any]:
+def _describe(cell: Cell, trials: dict[str, int]) -> Row:
     identity, labels = cell.identity, cell.labels
+    settings = json.dumps(identity["protocol"], sort_keys=True)
     return {
         "cell": cell.key,
         "method": identity["method"]["name"],
@@ -100,7 +116,8 @@ def _describe(cell: Cell, trials: dict[str, int]) -> dict[str, Any]:
         "backbone_sha": identity["backbone"]["sha256"],
         "pooling": identity["backbone"]["pooling"],
         "protocol": labels["protocol"],
-        "protocol_digest": hashlib.sha256(json.dumps(identity["protocol"], sort_keys=True).encode()).hexdigest(),
+        "protocol_digest": hashlib.sha256(settings.encode()).hexdigest(),
+        "settings": settings,
         "data": identity["task"]["data"],
         "note": labels.get("note") or "",
         "trials": trials.get("complete", 0) + trials.get("pruned", 0),

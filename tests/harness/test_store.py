@@ -9,10 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.schema import CreateTable
 
 from harness.errors import BadInput
-from harness.store import SCHEMA, Cell, DuplicateResult, DuplicateTrial, Failure, Result, Store, Trial, result_id
+from harness.store import SCHEMA, Cell, DuplicateResult, DuplicateTrial, Failure, Result, Store, Trial, _schema, result_id
 
 CELL = Cell(
     "c" * 64, {"method": {"name": "vpt", "arguments": {"prompts": 5, "deep": False}}, "b": 1.0}, {"variant": "vpt", "suite": "mini"}
@@ -264,3 +267,16 @@ def test_in_memory() -> None:
 def test_the_import_is_light() -> None:
     script = "import sys, harness.store; print({'torch', 'ray', 'pandas', 'numpy', 'pydantic'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip() == "set()"
+
+
+def test_cells_come_in_the_order_they_were_added(store: Store) -> None:
+    for key in ("b", "d", "a"):
+        store.add_cell(replace(CELL, key=key))
+    assert list(store.cells()) == [CELL.key, "b", "d", "a"]
+
+
+@pytest.mark.parametrize("dialect", [postgresql.dialect(), mysql.dialect()], ids=["postgresql", "mysql"])
+def test_the_tables_are_portable(dialect: sa.Dialect) -> None:
+    for table in _schema.sorted_tables:
+        statement = str(CreateTable(table).compile(dialect=dialect))
+        assert " FLOAT" not in statement, "single precision in MySQL"

@@ -19,7 +19,9 @@ ARCHITECTURES = {
 
 def build(name: str) -> VisionTransformer:
     torch.manual_seed(0)
-    small = dict(img_size=16, patch_size=4, embed_dim=24, depth=3, num_heads=2, num_classes=0, norm_layer=functools.partial(LayerNorm, eps=1e-6))
+    small = dict(
+        img_size=16, patch_size=4, embed_dim=24, depth=3, num_heads=2, num_classes=0, norm_layer=functools.partial(LayerNorm, eps=1e-6)
+    )
     vit = VisionTransformer(**{**small, **ARCHITECTURES[name]}).double().eval()
     with torch.no_grad():
         for parameter in vit.parameters():

@@ -1,4 +1,4 @@
-"""VPT as its paper writes it: prompts concatenated to the tokens, through timm's own unmodified blocks, outputs dropped after each block."""
+"""VPT as its paper writes it: prompts concatenated to the tokens, through timm's own blocks, outputs dropped after each block."""
 
 import torch
 from timm.models.vision_transformer import VisionTransformer

@@ -80,7 +80,13 @@ def test_ar_adds_to_the_most_salient_tokens_in_order_with_ties_by_position(plain
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"cdc_source": "output"}, {"cdc_source": "recursive"}, {"da": "gate"}, {"ar_vector": "prompt"}, {"da": "gate", "cdc_source": "output"}],
+    [
+        {"cdc_source": "output"},
+        {"cdc_source": "recursive"},
+        {"da": "gate"},
+        {"ar_vector": "prompt"},
+        {"da": "gate", "cdc_source": "output"},
+    ],
     ids=str,
 )
 def test_every_reading_trains_all_its_parameters(plain: VisionTransformer, arguments: dict):
@@ -96,7 +102,9 @@ def test_da_without_cdc_is_refused(plain: VisionTransformer):
 
 
 def test_ar_needs_a_cls_token_and_enough_image_tokens(plain: VisionTransformer):
-    without = VisionTransformer(img_size=16, patch_size=4, embed_dim=24, depth=2, num_heads=2, num_classes=0, class_token=False, global_pool="avg")
+    without = VisionTransformer(
+        img_size=16, patch_size=4, embed_dim=24, depth=2, num_heads=2, num_classes=0, class_token=False, global_pool="avg"
+    )
     with pytest.raises(ValueError, match="no CLS token"):
         IVPT(FrozenViT(without, "avg"), prompts=2)
     with pytest.raises(ValueError, match="16 image tokens"):

@@ -1,0 +1,139 @@
+"""Cards: what a task is, said in TOML. Suites: which tasks go together. Neither imports torch, so that listing them is quick."""
+
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from harness.errors import BadInput, nearest
+from harness.resources import datasets_dir
+
+SplitName = Literal["train", "val", "test"]
+T = TypeVar("T")
+SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
+
+
+class Reader(BaseModel):
+    """Which reader a task's files need, and that reader's own arguments."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    format: str
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+    def argument(self, name: str, task: str, kind: type[T]) -> T:
+        """One of the reader's arguments. Raises `BadInput` where the card lacks it, or has it as another type."""
+        if name not in self.arguments:
+            raise BadInput(f"task {task}: its card's [reader] needs '{name}' for format '{self.format}'.")
+        value = self.arguments[name]
+        if not isinstance(value, kind):
+            raise BadInput(f"task {task}: '{name}' in its card's [reader] is {value!r}, expected a {kind.__name__}.")
+        return value
+
+
+class TaskCard(BaseModel):
+    """A task: what is predicted from what, how many there are, where the data is and how it is read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    title: str
+    suite: str
+    group: str
+    kind: Literal["classification", "segmentation"]
+    classes: int = Field(gt=1)
+    sizes: dict[SplitName, int]
+    reader: Reader
+    pixels: Literal["pil", "vpt"]
+    """`pil`: straight bicubic resize to the backbone's square. `vpt`: resize 256, crop 224, flip in training."""
+    metric: Literal["top1", "miou"]
+    train_on: Literal["train+val", "train"] = "train+val"
+    """What the final run trains on."""
+    source: str
+    licence: str
+    citation: str
+    howto: str = Field(default="", pattern=r"^[^\n\r]*$")
+    """How to get the data, said when it is missing: one line."""
+    slices: dict[str, str] = {}
+    """Which records of the original make each split; documentation."""
+    label_rule: str = ""
+    path: Path = Field(default=Path(), exclude=True)
+    """The card's own file."""
+
+    @model_validator(mode="after")
+    def _has_splits(self) -> "TaskCard":
+        if not {"train", "test"} <= self.sizes.keys() or any(size <= 0 for size in self.sizes.values()):
+            raise ValueError("sizes needs train and test, all above zero")
+        if "val" not in self.sizes and (self.kind == "classification" or self.train_on == "train+val"):
+            raise ValueError("sizes needs val, which tuning is scored on")
+        if (self.metric == "miou") != (self.kind == "segmentation"):
+            raise ValueError(f"metric {self.metric} doesn't score {self.kind}")
+        return self
+
+    def digest(self) -> str:
+        """sha256 of the fields that can change a score."""
+        fields = self.model_dump(mode="json", include={"kind", "classes", "sizes", "reader", "pixels", "metric", "train_on"})
+        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+
+class Suite(BaseModel):
+    """Tasks that are reported together, with the backbone and protocol that they run with unless the user says otherwise."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str
+    title: str
+    backbone: str
+    protocol: str
+    tasks: tuple[str, ...] = Field(min_length=1)
+
+
+def load_cards(extra: Path | None = None) -> dict[str, TaskCard]:
+    """The shipped cards, then those of the folder `extra`, by name. Raises `BadInput` with file and key for a broken one."""
+    if extra is not None and not extra.is_dir():
+        raise BadInput(f"--cards {extra}: no such folder.")
+    mine = sorted(extra.rglob("*.toml")) if extra else []
+    if extra is not None and not mine:
+        raise BadInput(f"--cards {extra}: no card (*.toml) in this folder.")
+    shipped = [path for path in sorted(datasets_dir().rglob("*.toml")) if path.name != "suites.toml"]
+    cards: dict[str, TaskCard] = {}
+    for path in shipped + mine:
+        fields = _toml(path)
+        if "path" in fields:
+            raise BadInput(f"card {path}: path: a card doesn't say where it is; delete this key.")
+        card = _validated(TaskCard, path, {**fields, "path": path.absolute()})
+        if card.name in cards:
+            raise BadInput(f"card {path}: the name '{card.name}' is taken by {cards[card.name].path}.")
+        cards[card.name] = card
+    return cards
+
+
+def load_suites() -> dict[str, Suite]:
+    """The suites of datasets/suites.toml by name. A suite's tasks may name other suites, as `@vtab`."""
+    path = datasets_dir() / "suites.toml"
+    suites: dict[str, Suite] = {}
+    for name, fields in _toml(path).items():
+        tasks = [task for entry in fields["tasks"] for task in (suites[entry[1:]].tasks if entry.startswith("@") else [entry])]
+        suites[name] = _validated(Suite, path, {**fields, "name": name, "tasks": tuple(tasks)})
+    return suites
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise BadInput(f"card {path}: can't be read: {' '.join(str(error).split())}.") from error
+
+
+def _validated(model: Any, path: Path, fields: dict[str, Any]) -> Any:
+    try:
+        return model(**fields)
+    except ValidationError as error:
+        first = min(error.errors(), key=lambda entry: entry["type"] != "extra_forbidden")  # a misspelt key says more than the missing one
+        key = ".".join(str(part) for part in first["loc"] if part != "[key]") or "card"
+        if first["type"] == "extra_forbidden":
+            raise BadInput(f"card {path}: unknown key {key!r}.{nearest(key, model.model_fields)}") from error
+        raise BadInput(f"card {path}: {key}: {first['msg'].removeprefix('Value error, ')}.") from error

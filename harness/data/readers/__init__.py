@@ -1,0 +1,53 @@
+"""Readers: one file an on-disk format. Each gives a split's records in order and decodes nothing that isn't asked for."""
+
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+from harness.cards import SPLITS, SplitName, TaskCard
+from harness.data.pixels import check_pixels
+from harness.data.readers.record import Record
+from harness.errors import BadInput, nearest
+
+FORMATS = {
+    "vtab-folder": "harness.data.readers.vtab_folder",
+    "arrays": "harness.data.readers.arrays",
+    "sklearn-digits": "harness.data.readers.sklearn_digits",
+}
+"""By the name that a card uses, modules with `ARGUMENTS` (the keys of [reader] that they know), `records(card, root, split)` and
+`check(card, root)`, for what no single split can show."""
+
+
+def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Record]:
+    """The records of one split, in order; touches no other split. Raises `BadInput` for data that is missing, short or wrong."""
+    found = _reader(card).records(card, root, split)
+    if len(found) != card.sizes.get(split, 0):
+        raise BadInput(f"task {card.name}: {split} has {len(found)} records, expected {card.sizes.get(split, 0)}. Get a whole copy.")
+    for record in found:
+        if not 0 <= record.label < card.classes:
+            raise BadInput(f"task {card.name}: {split} record {record.key} has label {record.label}, expected 0 to {card.classes - 1}.")
+    return found
+
+
+def check(card: TaskCard, root: Path | None) -> None:
+    """Reads the lists and labels of all splits, decodes no image. Raises `BadInput`: which task, what was expected, what was found."""
+    reader = _reader(card)
+    if card.kind != "classification":
+        raise BadInput(f"task {card.name}: {card.kind} is not in this version.")
+    check_pixels(card)
+    for split in SPLITS:
+        if split in card.sizes:
+            records(card, root, split)
+    reader.check(card, root)
+
+
+def _reader(card: TaskCard) -> ModuleType:
+    name = card.reader.format
+    if name not in FORMATS:
+        raise BadInput(f"task {card.name}: reader '{name}' is not in this version (it has {', '.join(FORMATS)}).{nearest(name, FORMATS)}")
+    module = import_module(FORMATS[name])
+    for key in card.reader.arguments:
+        if key not in module.ARGUMENTS:
+            raise BadInput(f"card {card.path}: reader.{key}: unknown key for format '{name}'.{nearest(key, module.ARGUMENTS)}")
+    return module

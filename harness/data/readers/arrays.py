@@ -1,0 +1,72 @@
+"""One .npz beside its card: `<split>_images` uint8 (n, h, w) or (n, h, w, 3), and `<split>_labels` (n,) of integers."""
+
+import hashlib
+import zipfile
+import zlib
+from collections.abc import Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from harness.cards import SplitName, TaskCard
+from harness.data.readers.record import Record
+from harness.errors import BadInput
+
+ARGUMENTS = ("file", "sha256")
+
+
+def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Record]:
+    """The rows of the split's arrays. The file is read without pickle, and only this split's arrays are."""
+    file = _file(card)
+    stat = file.stat()
+    images, labels = _arrays(card.name, file, split, stat.st_mtime_ns)
+    stamp = f"{stat.st_size}/{stat.st_mtime_ns}/{stat.st_ctime_ns}"
+    return [
+        Record(f"{split}/{row}", int(label), partial(_raw, images[row]), partial(_image, images[row]), lambda: stamp)
+        for row, label in enumerate(labels)
+    ]
+
+
+def check(card: TaskCard, root: Path | None) -> None:
+    """The file's checksum, where the card gives one."""
+    if "sha256" not in card.reader.arguments:
+        return
+    file, expected = _file(card), card.reader.argument("sha256", card.name, str)
+    with file.open("rb") as content:
+        found = hashlib.file_digest(content, "sha256").hexdigest()
+    if found != expected:
+        raise BadInput(f"task {card.name}: {file} has sha256 {found}, expected {expected}. Get this file again, or mend its card.")
+
+
+def _file(card: TaskCard) -> Path:
+    file = card.path.parent / card.reader.argument("file", card.name, str)
+    if not file.is_file():
+        raise BadInput(f"task {card.name}: no file {file}.{' To get it: ' + card.howto.rstrip('.') + '.' if card.howto else ''}")
+    return file
+
+
+@lru_cache(maxsize=3)
+def _arrays(task: str, file: Path, split: str, changed: int) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        with file.open("rb") as content, np.load(content, allow_pickle=False) as arrays:
+            images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
+    except KeyError as error:
+        raise BadInput(f"task {task}: {file} has no {split}_images or no {split}_labels.") from error
+    except (ValueError, OSError, EOFError, TypeError, AttributeError, IndexError, zipfile.BadZipFile, zlib.error) as error:
+        raise BadInput(f"task {task}: {file} is damaged, or no npz file of plain arrays.") from error
+    if images.dtype != np.uint8 or images.ndim not in (3, 4) or images.shape[3:] not in ((), (3,)) or 0 in images.shape:
+        raise BadInput(f"task {task}: {split}_images of {file} is {images.dtype} {images.shape}, expected uint8 (n, h, w) or (n, h, w, 3).")
+    if labels.dtype.kind not in "iu" or labels.shape != images.shape[:1]:
+        raise BadInput(f"task {task}: {split}_labels of {file} is {labels.dtype} {labels.shape}, expected integers {images.shape[:1]}.")
+    return images, labels
+
+
+def _raw(row: np.ndarray) -> bytes:
+    """Led by the shape: the same bytes in another shape are another image."""
+    return repr(row.shape).encode() + row.tobytes()
+
+
+def _image(row: np.ndarray) -> Image.Image:
+    return Image.fromarray(row).convert("RGB")

@@ -1,0 +1,20 @@
+"""A record: one image with its label, named but not yet decoded."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from PIL.Image import Image
+
+
+@dataclass(frozen=True)
+class Record:
+    key: str
+    """The record's name in its source: a file, a row number."""
+    label: int
+    """0-based class."""
+    raw: Callable[[], bytes]
+    """The stored bytes, undecoded: what a fingerprint is made of."""
+    image: Callable[[], Image]
+    """Decodes to RGB. Raises `OSError` where the bytes are no image."""
+    stamp: Callable[[], str] = lambda: ""
+    """Changes when the stored bytes may have changed (size and time of a file); cheap."""

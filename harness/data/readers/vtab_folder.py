@@ -1,0 +1,105 @@
+"""The VTAB-1k folder that NOAH made and others took over: `<root>/<folder>/{train800,val200,train800val200,test}.txt`.
+
+Each line is a path relative to the task's folder, a space, and a 0-based label: `images/train800/000000.jpg 307`.
+"""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from PIL import Image
+
+from harness.cards import SplitName, TaskCard
+from harness.data.readers.record import Record
+from harness.errors import BadInput
+
+ARGUMENTS = ("folder",)
+LISTS = {"train": "train800", "val": "val200", "test": "test"}
+LINE = re.compile(r"(?P<path>.*\S)\s+(?P<label>-?\d{1,9})", re.ASCII)
+
+
+def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Record]:
+    """The lines of the split's list. Every image must be there."""
+    folder = _folder(card, root)
+    lines = _lines(card, folder, LISTS[split])
+    present = _Present()
+    for path, _ in lines:
+        if not present(folder / path):
+            raise BadInput(f"task {card.name}: {folder / path} is missing ({LISTS[split]}.txt names it).{_howto(card)}")
+    return [
+        Record(path, label, (folder / path).read_bytes, partial(_open, folder / path), partial(_stamp, folder / path))
+        for path, label in lines
+    ]
+
+
+def check(card: TaskCard, root: Path | None) -> None:
+    """train800val200, where there is one, holds the labels of train800 and val200. As multisets: copies number their files differently."""
+    folder = _folder(card, root)
+    if not (folder / "train800val200.txt").is_file():
+        return
+    parts = Counter(label for name in ("train800", "val200") for _, label in _lines(card, folder, name))
+    union = Counter(label for _, label in _lines(card, folder, "train800val200"))
+    if parts != union:
+        label = min((parts - union) | (union - parts))
+        raise BadInput(
+            f"task {card.name}: {folder / 'train800val200.txt'} has label {label} {union[label]} times, train800.txt and val200.txt "
+            f"together {parts[label]} times. Get a whole copy."
+        )
+
+
+def _folder(card: TaskCard, root: Path | None) -> Path:
+    name = card.reader.argument("folder", card.name, str)
+    if root is None:
+        raise BadInput(f"task {card.name}: give --data-root, the folder that holds {name}/.{_howto(card)}")
+    if not (root / name).is_dir():
+        raise BadInput(f"task {card.name}: no folder {root / name}.{_howto(card)}")
+    return root / name
+
+
+def _howto(card: TaskCard) -> str:
+    return f" To get it: {card.howto.rstrip('.')}." if card.howto else ""
+
+
+def _lines(card: TaskCard, folder: Path, name: str) -> list[tuple[str, int]]:
+    file = folder / f"{name}.txt"
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise BadInput(f"task {card.name}: can't read {file} ({error.strerror}).{_howto(card)}") from error
+    except UnicodeDecodeError as error:
+        raise BadInput(f"task {card.name}: {file} is not text. Get this file again.") from error
+    found = []
+    for number, line in enumerate(text.splitlines(), 1):
+        match = LINE.fullmatch(line.strip())
+        if match is None:
+            raise BadInput(f"task {card.name}: {file} line {number} is {line[:60]!r}, expected 'images/train800/000000.jpg 307'.")
+        path, label = match["path"], int(match["label"])
+        if Path(path).is_absolute() or ".." in Path(path).parts:
+            raise BadInput(f"task {card.name}: {file} line {number} leaves the task's folder: {path[:60]!r}.")
+        found.append((path, label))
+    return found
+
+
+class _Present:
+    """Whether a file exists, from one listing a folder instead of a look at each file."""
+
+    def __init__(self) -> None:
+        self.listed: dict[Path, set[str]] = {}
+
+    def __call__(self, path: Path) -> bool:
+        if path.parent not in self.listed:
+            self.listed[path.parent] = set(os.listdir(path.parent)) if path.parent.is_dir() else set()
+        return path.name in self.listed[path.parent]
+
+
+def _open(path: Path) -> Image.Image:
+    with Image.open(path) as image:
+        return image.convert("RGB")
+
+
+def _stamp(path: Path) -> str:
+    stat = path.stat()
+    return f"{stat.st_size}/{stat.st_mtime_ns}/{stat.st_ctime_ns}"

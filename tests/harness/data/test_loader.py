@@ -1,0 +1,185 @@
+"""From records to batches: fingerprint, cache, splits, and the seal on the test split."""
+
+import multiprocessing
+import os
+import shutil
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from harness.cards import TaskCard
+from harness.data import cache as cache_module
+from harness.data.cache import cached
+from harness.data.fingerprint import fingerprint
+from harness.data.loader import MEAN, STD, Split, TestSetSealed, open_final, open_tuning
+from harness.data.pixels import square
+from harness.data.readers import records
+from harness.data.readers.record import Record
+from harness.errors import BadInput
+
+CPU = torch.device("cpu")
+PRINT = "f" * 64
+
+
+def no_raw(self: Path) -> bytes:
+    raise AssertionError(f"read {self}")
+
+
+def test_fingerprint_is_remembered_and_follows_the_data(card: TaskCard, root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch):
+    first = fingerprint(card, root)
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_bytes", no_raw)
+        assert fingerprint(card, root) == first
+    (memo,) = [path for path in (cache / "fingerprints").iterdir() if not path.suffix]
+    memo.write_text("broken")
+    assert fingerprint(card, root) == first
+    image = root / "tiny" / "images" / "test" / "000000.jpg"
+    image.write_bytes(image.read_bytes() + b"\0")
+    changed = fingerprint(card, root)
+    assert changed != first
+    image.write_bytes(image.read_bytes()[:-1])
+    assert fingerprint(card, root) == first
+
+
+def test_fingerprint_is_of_content_not_of_place(card: TaskCard, root: Path, tmp_path: Path):
+    shutil.copytree(root, tmp_path / "elsewhere")
+    assert fingerprint(card, tmp_path / "elsewhere") == fingerprint(card, root)
+    path = root / "tiny" / "val200.txt"
+    path.write_text("\n".join(reversed(path.read_text().splitlines())))
+    assert fingerprint(card, root) != fingerprint(card, tmp_path / "elsewhere")
+
+
+def test_fingerprint_of_a_file_that_cannot_be_read(card: TaskCard, root: Path):
+    image = root / "tiny" / "images" / "test" / "000000.jpg"
+    image.unlink()
+    image.symlink_to("nowhere")
+    with pytest.raises(BadInput, match=r"000000\.jpg"):
+        fingerprint(card, root)
+
+
+def test_square_is_pillows_bicubic(card: TaskCard):
+    grey = Image.fromarray(np.arange(80, dtype=np.uint8).reshape(8, 10))
+    pixels = square(card, grey, 5)
+    assert (pixels.shape, pixels.dtype) == ((5, 5, 3), np.uint8)
+    assert np.array_equal(pixels, np.asarray(grey.convert("RGB").resize((5, 5), Image.Resampling.BICUBIC)))
+
+
+def test_cache_decodes_once(card: TaskCard, root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch):
+    made = cached(card, root, "val", 16, PRINT)
+    expected = [square(card, record.image(), 16) for record in records(card, root, "val")]
+    assert np.array_equal(made.images, expected)
+    assert made.labels.tolist() == [0, 1, 2, 0]
+    assert not made.images.flags.writeable
+    assert not list(cache.rglob("*.tmp"))
+    monkeypatch.setattr(cache_module, "records", None)
+    assert np.array_equal(cached(card, root, "val", 16, PRINT).images, expected)
+
+
+@pytest.mark.parametrize("damage", [b"", b"not an array", None])
+@pytest.mark.parametrize("which", ["labels.npy", "16.npy"])
+def test_a_damaged_cache_is_made_again(card: TaskCard, root: Path, cache: Path, damage: bytes | None, which: str):
+    expected = np.array(cached(card, root, "val", 16, PRINT).images)
+    (path,) = cache.glob(f"images/*{which}")
+    content = path.read_bytes()
+    path.unlink()  # a new file: the old one may still be mapped
+    path.write_bytes(content[:-1] if damage is None else damage)
+    made = cached(card, root, "val", 16, PRINT)
+    assert np.array_equal(made.images, expected)
+    assert made.labels.tolist() == [0, 1, 2, 0]
+
+
+def test_an_image_that_cannot_be_decoded_leaves_nothing(card: TaskCard, root: Path, cache: Path):
+    (root / "tiny" / "images" / "val200" / "000002.jpg").write_bytes(b"no image")
+    with pytest.raises(BadInput, match=r"task tiny: record images/val200/000002.jpg"):
+        cached(card, root, "val", 16, PRINT)
+    assert not list(cache.glob("images/*16.npy*.tmp"))
+    assert not list(cache.glob("images/*16.npy"))
+
+
+def test_a_cache_that_cannot_be_written(card: TaskCard, root: Path, cache: Path):
+    cache.write_text("a file where the folder should be")
+    with pytest.raises(BadInput, match="VPT_HARNESS_CACHE"):
+        cached(card, root, "val", 16, PRINT)
+    with pytest.raises(BadInput, match="VPT_HARNESS_CACHE"):
+        fingerprint(card, root)
+
+
+def test_a_full_disk_is_one_line(card: TaskCard, root: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(BadInput, match="No space left on device"):
+        cached(card, root, "val", 16, PRINT)
+
+
+def _make(card: TaskCard, root: Path, decoded: Path) -> None:
+    """In a process of its own: opens the split, and notes each image that it had to decode."""
+    real = cache_module._decode
+
+    def noted(card: TaskCard, record: Record, size: int) -> np.ndarray:
+        with decoded.open("a") as file:
+            file.write(f"{record.key}\n")
+        return real(card, record, size)
+
+    cache_module._decode = noted
+    assert len(cached(card, root, "train", 16, PRINT).labels) == 6
+
+
+def test_two_processes_make_it_once(card: TaskCard, root: Path, tmp_path: Path):
+    spawn = multiprocessing.get_context("spawn")
+    processes = [spawn.Process(target=_make, args=(card, root, tmp_path / "decoded")) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert len((tmp_path / "decoded").read_text().splitlines()) == 6
+
+
+def test_tuning_never_touches_the_test_split(card: TaskCard, root: Path, cache: Path):
+    print_ = fingerprint(card, root)
+    (root / "tiny" / "test.txt").unlink()
+    shutil.rmtree(root / "tiny" / "images" / "test")
+    data = open_tuning(card, root, 16, print_)
+    assert (len(data.train), len(data.val)) == (6, 4)
+    assert not [path for path in (cache / "images").iterdir() if "-test-" in path.name]
+    with pytest.raises(TestSetSealed, match="read once"):
+        _ = data.test
+    with pytest.raises(BadInput):
+        open_final(card, root, 16, print_)
+
+
+def test_final_trains_on_what_the_card_says(card: TaskCard, root: Path):
+    both = open_final(card, root, 16, PRINT)
+    assert (len(both.train), len(both.test)) == (10, 5)
+    train_only = card.model_copy(update={"train_on": "train"})
+    assert len(open_final(train_only, root, 16, PRINT).train) == 6
+
+
+def test_batch_is_the_normalised_rows_of_all_parts(card: TaskCard, root: Path):
+    split = cast(Split, open_final(card, root, 16, PRINT).train)
+    whole = np.concatenate([cached(card, root, name, 16, PRINT).images for name in ("train", "val")])
+    index = torch.tensor([9, 0, 6, 5, 0])
+    images, labels = split.batch(index, CPU)
+    expected = (whole[index.numpy()] / 255 - np.array(MEAN)) / np.array(STD)
+    assert (images.dtype, images.shape, labels.dtype) == (torch.float32, (5, 3, 16, 16), torch.int64)
+    assert images.is_contiguous()
+    np.testing.assert_allclose(images.numpy(), expected.transpose(0, 3, 1, 2), atol=1e-6)
+    assert labels.tolist() == [0, 0, 0, 2, 0]
+    assert torch.equal(split.batch(index, CPU)[0], images)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_batch_on_a_gpu_is_the_same(card: TaskCard, root: Path):
+    split = cast(Split, open_final(card, root, 16, PRINT).train)
+    index = torch.arange(10)
+    images, labels = split.batch(index, torch.device("cuda"))
+    expected, expected_labels = split.batch(index, CPU)
+    torch.testing.assert_close(images.cpu(), expected)
+    assert torch.equal(labels.cpu(), expected_labels)

@@ -1,0 +1,247 @@
+"""The ledger alone, no Ray and no training: what it hands out, what it keeps, what it does after an interruption."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+from harness.cards import TaskCard
+from harness.orchestrate.jobs import FinalJob, Outcome, TuneJob, dump, parse
+from harness.orchestrate.ledger import Ledger
+from harness.plan import PlannedCell, RunPlan
+from harness.protocols import Protocol
+from harness.store import Cell, Store
+from harness.variants import Variant
+from methods.linear import Linear
+from methods.vpt import VPTDeep
+
+CARD = {
+    "name": "toy",
+    "title": "toy",
+    "suite": "mine",
+    "group": "toy",
+    "kind": "classification",
+    "classes": 3,
+    "sizes": {"train": 8, "val": 4, "test": 6},
+    "reader": {"format": "arrays", "file": "toy.npz"},
+    "pixels": "pil",
+    "metric": "top1",
+    "source": "generated",
+    "licence": "none",
+    "citation": "none",
+}
+TPE = Protocol(
+    name="tiny",
+    title="tiny",
+    optimizer="sgd",
+    epochs=6,
+    warmup_epochs=1,
+    batch_size=4,
+    seeds=(0, 1),
+    sampler="tpe",
+    trials=6,
+    pruner="median",
+    score_every=2,
+    space={"base_lr": {"low": 0.1, "high": 10.0, "log": True}, "weight_decay": {"choices": [0.0, 0.1]}},  # type: ignore[dict-item]
+)
+GRID = TPE.model_copy(update={"sampler": "grid", "trials": None, "pruner": "none"})
+GRID_SPACE = {"base_lr": CategoricalDistribution((3.0, 1.0)), "weight_decay": CategoricalDistribution((0.0, 0.1))}
+TPE_SPACE = {"base_lr": FloatDistribution(0.1, 10.0, log=True), "weight_decay": CategoricalDistribution((0.0, 0.1))}
+
+
+def planned(task: str = "toy", method=VPTDeep, protocol: Protocol = TPE, space=None, seeds=(0, 1)) -> PlannedCell:
+    key = hashlib.sha256(f"{task}/{method.name}".encode()).hexdigest()
+    cell = Cell(key, {"task": {"name": task}}, {"variant": method.name})
+    space = TPE_SPACE if space is None else space
+    card = TaskCard(**{**CARD, "name": task})
+    return PlannedCell(cell, card, None, "f" * 64, Variant(method, method.name, {}, method.name), "vit", protocol, space, tuple(seeds), {})
+
+
+def plan(*cells: PlannedCell) -> RunPlan:
+    return RunPlan(cells or (planned(),), {}, tuple(dict.fromkeys(cell.card.name for cell in cells or (planned(),))), None)
+
+
+def quality(params: dict) -> float:
+    return 50.0 - abs(params.get("base_lr", 1.0) - 2.0)
+
+
+def good(score: float = 50.0) -> Outcome:
+    return Outcome(score, {6: score}, 1.0, 10.0, trainable=5, head_params=3, logits_sha256="a" * 64, memory=1, provenance={"threads": 1})
+
+
+def bad(reason: str = "ValueError: no") -> Outcome:
+    return Outcome(None, {}, 1.0, 0.0, reason)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "results.db")
+
+
+def begin(run: RunPlan, store: Store) -> Ledger:
+    for cell in run.cells:
+        store.add_cell(cell.cell)
+    return Ledger(run, store)
+
+
+def drive(ledger: Ledger, stop_after: int = 10_000) -> list:
+    """One worker that scores every point by `quality`."""
+    jobs = []
+    while not ledger.finished and len(jobs) < stop_after:
+        job = ledger.next(f"job{len(jobs)}")
+        assert job is not None
+        points = [params for _, params in job.points] if isinstance(job, TuneJob) else [job.params]
+        ledger.finish(f"job{len(jobs)}", [good(quality(params)) for params in points])
+        jobs.append(job)
+    return jobs
+
+
+def test_a_cell_is_tuned_then_run_once_a_seed_with_the_best_point(store: Store):
+    jobs = drive(begin(plan(), store))
+    assert [type(job) for job in jobs] == [TuneJob] * 6 + [FinalJob] * 2
+    best = max(store.trials(), key=lambda trial: trial.value or 0.0)
+    assert [(job.seed, job.params) for job in jobs[6:]] == [(0, best.params), (1, best.params)]
+    assert [result.score for result in store.results()] == [quality(best.params)] * 2
+
+
+def test_the_same_plan_again_has_nothing_to_do(store: Store):
+    drive(begin(plan(), store))
+    assert Ledger(plan(), store).finished
+    assert Ledger(plan(), store).next("x") is None
+
+
+@pytest.mark.parametrize("stop_after", [1, 3, 6, 7])
+def test_an_interrupted_run_ends_like_an_unbroken_one(tmp_path: Path, stop_after: int):
+    whole, broken = Store(tmp_path / "whole.db"), Store(tmp_path / "broken.db")
+    drive(begin(plan(), whole))
+    drive(begin(plan(), broken), stop_after)
+    second = begin(plan(), broken)
+    second.next("killed")  # in flight when the process dies: nothing of it is stored
+    drive(begin(plan(), broken))
+    assert [(t.number, t.params) for t in broken.trials()] == [(t.number, t.params) for t in whole.trials()]
+    assert [(r.seed, r.score) for r in broken.results()] == [(r.seed, r.score) for r in whole.results()]
+
+
+def test_more_seeds_add_seeds_only(store: Store):
+    drive(begin(plan(), store))
+    jobs = drive(begin(plan(planned(seeds=(0, 1, 2))), store))
+    assert [(type(job), job.seed) for job in jobs] == [(FinalJob, 2)]
+
+
+def test_a_grid_is_walked_whole_and_only_what_is_missing_of_it(store: Store):
+    cell = planned(protocol=GRID, space=GRID_SPACE)
+    drive(begin(plan(cell), store), stop_after=1)
+    drive(begin(plan(cell), store))
+    assert sorted((t.params["base_lr"], t.params["weight_decay"]) for t in store.trials()) == [
+        (1.0, 0.0),
+        (1.0, 0.1),
+        (3.0, 0.0),
+        (3.0, 0.1),
+    ]
+
+
+def test_ties_go_to_the_smaller_learning_rate(store: Store):
+    drive(begin(plan(planned(protocol=GRID, space=GRID_SPACE)), store))
+    assert quality({"base_lr": 1.0}) == quality({"base_lr": 3.0})
+    assert store.results()[0].params == {"base_lr": 1.0, "weight_decay": 0.0}
+
+
+def test_nothing_to_choose_means_no_search(store: Store):
+    jobs = drive(begin(plan(planned(space={})), store))
+    assert [type(job) for job in jobs] == [FinalJob, FinalJob]
+
+
+def test_constant_features_get_all_their_points_at_once(store: Store):
+    ledger = begin(plan(planned(method=Linear)), store)
+    job = ledger.next("a")
+    assert isinstance(job, TuneJob)
+    assert len(job.points) == 6
+    ledger.finish("a", [good(quality(params)) for _, params in job.points])
+    assert len(store.trials()) == 6
+    assert isinstance(ledger.next("b"), FinalJob)
+
+
+def test_a_search_is_kept_nearly_sequential_until_a_device_would_idle(store: Store):
+    ledger = begin(plan(planned("one"), planned("two")), store)
+    jobs = [ledger.next(name) for name in "abcd"]
+    assert [ledger.in_flight[name][0].planned.card.name for name in "abcd"] == ["one", "two", "one", "one"]
+    assert all(isinstance(job, TuneJob) for job in jobs)
+
+
+def test_hopeless_trials_are_pruned_and_said_so(store: Store):
+    ledger = begin(plan(), store)
+    for number in range(3):
+        ledger.next(f"{number}")
+        assert not ledger.report(f"{number}", 2, 60.0)
+        assert not ledger.report(f"{number}", 4, 70.0)
+        ledger.finish(f"{number}", [good(70.0)])
+    ledger.next("bad")
+    assert ledger.report("bad", 2, 5.0)
+    ledger.finish("bad", [Outcome(5.0, {2: 5.0}, 1.0, 1.0)], pruned=True)
+    row = store.trials()[-1]
+    assert (row.state, row.value, row.curve) == ("pruned", None, {2: 5.0})
+    assert not ledger.report(next_name(ledger), 6, 1.0)
+
+
+def next_name(ledger: Ledger) -> str:
+    ledger.next("next")
+    return "next"
+
+
+def test_a_failed_trial_is_tried_once_more_as_a_new_one_and_then_counts_as_spent(store: Store):
+    ledger = begin(plan(), store)
+    first = ledger.next("a")
+    ledger.finish("a", [bad()])
+    second = ledger.next("b")
+    assert isinstance(first, TuneJob)
+    assert isinstance(second, TuneJob)
+    assert second.points[0][1] == first.points[0][1]
+    assert second.points[0][0] == first.points[0][0] + 1
+    ledger.finish("b", [bad()])
+    drive(ledger)
+    states = [trial.state for trial in store.trials()]
+    assert (states.count("failed"), states.count("complete")) == (2, 5)
+    assert store.trials()[0].reason == "ValueError: no"
+    assert len(store.results()) == 2
+
+
+def test_a_final_run_that_fails_twice_is_a_gap_and_others_go_on(store: Store):
+    ledger = begin(plan(planned("one"), planned("two")), store)
+    number = 0
+    while not ledger.finished:
+        number += 1
+        job = ledger.next(f"{number}")
+        cell = ledger.in_flight[f"{number}"][0].planned.card.name
+        broken = isinstance(job, FinalJob) and cell == "one" and job.seed == 1
+        ledger.finish(f"{number}", [bad("OutOfMemoryError: full") if broken else good()])
+    assert len(store.results()) == 3
+    assert [(failure.seed, failure.reason) for failure in store.failures()] == [(1, "OutOfMemoryError: full")]
+    drive(begin(plan(planned("one"), planned("two")), store))
+    assert len(store.results()) == 4
+    assert store.failures() == []
+
+
+def test_a_search_without_a_single_score_is_a_gap_for_every_seed(store: Store):
+    ledger = begin(plan(), store)
+    number = 0
+    while not ledger.finished:
+        number += 1
+        if ledger.next(f"{number}") is None:
+            break
+        ledger.finish(f"{number}", [bad()])
+    assert ledger.finished
+    assert {failure.seed for failure in store.failures()} == {0, 1}
+    assert "ValueError: no" in store.failures()[0].reason
+
+
+def test_a_dead_worker_is_a_failure_with_its_reason(store: Store):
+    ledger = begin(plan(), store)
+    ledger.next("a")
+    ledger.lose("a", "the worker process died")
+    assert [(t.state, t.reason) for t in store.trials()] == [("failed", "the worker process died")]
+
+
+@pytest.mark.parametrize("job", [TuneJob("c", ((0, {"base_lr": 0.1}), (1, {"base_lr": 1}))), FinalJob("c", 3, {"prompts": 5})])
+def test_jobs_survive_the_trip_through_json(job):
+    assert parse(dump(job)) == job

@@ -1,0 +1,75 @@
+"""Stores filled with made-up rows: what a leaderboard is drawn from."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from harness.store import Cell, Failure, Result, Store, Trial, result_id
+
+
+class Filler:
+    """Puts cells and rows into a store with one call each."""
+
+    def __init__(self) -> None:
+        self.store = Store("sqlite://")
+
+    def cell(
+        self,
+        variant: str,
+        task: str,
+        *,
+        suite: str = "mini",
+        group: str = "natural",
+        backbone: str = "mini_vit",
+        sha: str = "ab" * 32,
+        version: str = "1",
+        data: str = "d" * 64,
+        protocol: Mapping[str, Any] | None = None,
+        name: str = "mini",
+        note: str = "",
+        metric: str = "top1",
+    ) -> str:
+        """Adds a cell; its key."""
+        identity = {
+            "method": {"name": variant.partition("(")[0], "version": version, "arguments": {"label": variant}},
+            "task": {"name": task, "card": "c" * 64, "data": data, "pixels": "pil"},
+            "backbone": {"name": backbone, "sha256": sha, "pooling": "cls"},
+            "protocol": dict(protocol or {"epochs": 10, "trials": 10}),
+        }
+        labels = {
+            "variant": variant,
+            "suite": suite,
+            "group": group,
+            "kind": "classification",
+            "metric": metric,
+            "protocol": name,
+            "classes": 10,
+        }
+        key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        self.store.add_cell(Cell(key, identity, {**labels, "note": note}))
+        return key
+
+    def results(self, key: str, scores: Sequence[float], *, first_seed: int = 0, trainable: int = 960, created: str = "2026-01-01") -> None:
+        """Adds a final run a score."""
+        for seed, score in enumerate(scores, first_seed):
+            self.store.add_result(
+                Result(
+                    result_id(key, seed), key, seed, {}, score, trainable, 1000, "e" * 64, 2.0 + seed, 10**9, 1e6, {10: score}, {}, created
+                )
+            )
+
+    def failure(self, key: str, seed: int, reason: str, created: str = "2026-01-01") -> None:
+        self.store.add_failure(Failure(key, seed, reason, created))
+
+    def trials(self, key: str, count: int, state: Any = "complete") -> None:
+        first = len(self.store.trials(key))
+        value = 50.0 if state == "complete" else None
+        self.store.add_trials([Trial(key, first + index, {}, state, value, {}, None, 1.0, 1.0, {}) for index in range(count)])
+
+
+@pytest.fixture
+def filler() -> Filler:
+    return Filler()

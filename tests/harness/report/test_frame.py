@@ -1,0 +1,116 @@
+"""From rows of the store to squares of a leaderboard."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.report.frame import CELL, failures, leaderboard, records, rows
+
+SCORES = [81.25, 79.5, 84.125]
+
+
+def _board(filler: Any) -> list[dict[str, Any]]:
+    return records(leaderboard(rows(filler.store), failures(filler.store)))
+
+
+def test_a_row_a_final_run(filler: Any) -> None:
+    key = filler.cell("ivpt(da=false)", "digits", version="3", group="natural")
+    filler.results(key, SCORES, trainable=10)
+    filler.trials(key, 4)
+    filler.trials(key, 2, "pruned")
+    filler.trials(key, 1, "failed")
+    found = rows(filler.store)
+    assert set(CELL) < set(found.columns)
+    assert found["score"].tolist() == SCORES
+    first = records(found)[0]
+    assert {
+        name: first[name] for name in ("method", "version", "variant", "task", "suite", "group", "seed", "trials", "failed_trials")
+    } == {
+        "method": "ivpt",
+        "version": "3",
+        "variant": "ivpt(da=false)",
+        "task": "digits",
+        "suite": "mini",
+        "group": "natural",
+        "seed": 0,
+        "trials": 6,
+        "failed_trials": 1,
+    }
+
+
+def test_mean_and_std_are_numpys(filler: Any) -> None:
+    filler.results(filler.cell("vpt", "digits"), SCORES, trainable=960)
+    (square,) = _board(filler)
+    assert square["mean"] == pytest.approx(np.mean(SCORES), abs=1e-12)
+    assert square["std"] == pytest.approx(np.std(SCORES, ddof=1), abs=1e-12)
+    assert (square["n"], square["params"], square["seconds"], square["gaps"], square["superseded"]) == (3, 960.0, 3.0, {}, 0)
+    assert square["ids"] == [result.id for result in filler.store.results()]
+
+
+def test_one_seed_has_no_spread(filler: Any) -> None:
+    filler.results(filler.cell("vpt", "digits"), [50.0])
+    (square,) = _board(filler)
+    assert square["mean"] == 50.0
+    assert math.isnan(square["std"])
+
+
+def test_the_newest_cell_is_shown(filler: Any) -> None:
+    new = filler.cell("vpt", "digits", version="2")
+    old = filler.cell("vpt", "digits", version="1")
+    filler.results(old, SCORES)
+    filler.results(new, [90.0, 92.0])
+    (square,) = _board(filler)
+    assert (square["version"], square["mean"], square["n"], square["superseded"]) == ("2", 91.0, 2, 3)
+    filler.results(old, [10.0], first_seed=3)
+    (square,) = _board(filler)
+    assert (square["version"], square["n"], square["superseded"]) == ("1", 4, 2)
+
+
+def test_only_what_is_alike_is_one_square(filler: Any) -> None:
+    for index, other in enumerate([{}, {"sha": "cd" * 32}, {"protocol": {"epochs": 20}}, {"metric": "miou"}]):
+        filler.results(filler.cell("vpt", f"digits{'' if index < 3 else index}", **other), [50.0 + index])
+    assert [square["mean"] for square in _board(filler)] == [50.0, 51.0, 52.0, 53.0]
+
+
+def test_a_failure_is_a_gap(filler: Any) -> None:
+    key = filler.cell("vpt", "digits")
+    filler.failure(key, 1, "out of\nmemory")
+    (square,) = _board(filler)
+    assert (square["n"], square["gaps"], square["ids"]) == (0, {1: "out of memory"}, [])
+    assert math.isnan(square["mean"])
+    filler.results(key, [50.0])
+    (square,) = _board(filler)
+    assert (square["n"], square["mean"], square["gaps"]) == (1, 50.0, {1: "out of memory"})
+
+
+def test_a_failure_that_was_made_good_is_none(filler: Any) -> None:
+    key = filler.cell("vpt", "digits")
+    filler.failure(key, 0, "lost")
+    filler.results(key, [50.0])
+    assert failures(filler.store).empty
+
+
+@pytest.mark.parametrize(("created", "told"), [("2025-12-31", {}), ("2026-01-02", {0: "lost"})])
+def test_a_new_cell_that_failed_does_not_hide_the_old_score(filler: Any, created: str, told: dict[int, str]) -> None:
+    filler.results(filler.cell("vpt", "digits", version="1"), SCORES)
+    filler.failure(filler.cell("vpt", "digits", version="2"), 0, "lost", created)
+    (square,) = _board(filler)
+    assert (square["version"], square["n"], square["gaps"]) == ("1", 3, told)
+
+
+def test_cells_narrow_it(filler: Any) -> None:
+    wanted, other = filler.cell("vpt", "digits"), filler.cell("linear", "digits")
+    for key in (wanted, other):
+        filler.results(key, [50.0])
+        filler.failure(key, 1, "lost")
+    assert set(rows(filler.store, [wanted])["cell"]) == set(failures(filler.store, [wanted])["cell"]) == {wanted}
+    assert rows(filler.store, []).empty
+
+
+def test_an_empty_store_gives_empty_frames(filler: Any) -> None:
+    found = rows(filler.store)
+    assert found.empty
+    assert "score" in found
+    assert leaderboard(found, failures(filler.store)).empty

@@ -1,0 +1,322 @@
+"""The four formats: their numbers, gaps, notes, escaping, and the width of a terminal."""
+
+import csv
+import io
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from harness.errors import BadInput
+from harness.report.tables import render
+from harness.store import Store
+
+TASKS = {"digits": "natural", "fashion": "natural", "sprites-location": "structured", "sprites-orientation": "structured"}
+TASKS["sprites-count"] = "structured"
+VARIANTS = ("linear", "vpt", "vpt-deep", "ivpt(da=false)")
+NOTE = "ivpt is a reading; not the paper's numbers."
+SCORES = np.random.default_rng(0).uniform(30, 99, size=(len(VARIANTS), len(TASKS), 3)).round(2)
+
+
+@pytest.fixture
+def mini(filler: Any) -> Store:
+    """4 variants x 5 tasks x 3 seeds."""
+    for row, variant in enumerate(VARIANTS):
+        for column, (task, group) in enumerate(TASKS.items()):
+            key = filler.cell(variant, task, group=group, note=NOTE if variant.startswith("ivpt") else "")
+            filler.trials(key, 5)
+            filler.results(key, SCORES[row, column].tolist(), trainable=1000 * row)
+    return filler.store
+
+
+def _printed(renderable: Any, width: int = 200) -> str:
+    console = Console(width=width, file=io.StringIO(), force_terminal=True, color_system="standard")
+    console.print(renderable)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert all(len(line) <= width for line in _bare(text).splitlines())
+    return text
+
+
+def _bare(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+def _document(store: Store, **options: Any) -> dict[str, Any]:
+    return json.loads(str(render(store, fmt="json", **options)))
+
+
+def test_json_has_numpys_numbers(mini: Store) -> None:
+    document = _document(mini)
+    assert set(document) == {"rows", "groups", "methods", "gaps", "notes"}
+    assert len(document["rows"]) == 20
+    for row in document["rows"]:
+        scores = SCORES[VARIANTS.index(row["variant"]), list(TASKS).index(row["task"])]
+        assert row["mean"] == pytest.approx(scores.mean())
+        assert row["std"] == pytest.approx(scores.std(ddof=1))
+        assert (row["n"], len(row["ids"]), row["suite"], row["backbone"], row["protocol"]) == (3, 3, "mini", "mini_vit", "mini")
+    means = SCORES.mean(axis=2)
+    for said in document["methods"]:
+        of_tasks = means[VARIANTS.index(said["variant"])]
+        assert said["mean"] == pytest.approx(of_tasks.mean())
+        assert said["group_means"] == pytest.approx({"natural": of_tasks[:2].mean(), "structured": of_tasks[2:].mean()})
+        assert said["params"] == 1000 * VARIANTS.index(said["variant"])
+        better = (means > of_tasks).sum(axis=0) + 1
+        assert said["mean_rank"] == pytest.approx(better.mean())
+    assert [said["mean"] for said in document["methods"]] == sorted(means.mean(axis=1), reverse=True)
+    assert {(entry["group"], len(entry["tasks"])) for entry in document["groups"]} == {("natural", 2), ("structured", 3)}
+    assert document["gaps"] == []
+    assert [entry["note"] for entry in document["notes"]] == [NOTE]
+
+
+def test_csv_is_whole_and_exact(mini: Store) -> None:
+    lines = list(csv.DictReader(io.StringIO(str(render(mini, fmt="csv")))))
+    assert len(lines) == 20
+    for line in lines:
+        scores = SCORES[VARIANTS.index(line["variant"]), list(TASKS).index(line["task"])]
+        assert float(line["mean"]) == float(np.mean(scores))
+        assert len(line["ids"].split()) == 3
+
+
+def test_markdown_marks_the_best_and_the_second(mini: Store) -> None:
+    text = str(render(mini, tasks=list(TASKS), suite_name="mini", fmt="md"))
+    title, _, head, rule, *lines = text.splitlines()
+    assert title == "### mini · mini_vit · protocol mini"
+    assert head == f"| Method | {' | '.join(TASKS)} | Params | Mean of 5 | Rank |"
+    assert rule == "| --- |" + " ---: |" * 8
+    means = SCORES.mean(axis=2)
+    for line in lines[:4]:
+        variant, *values = line.strip("| ").split(" | ")
+        row = VARIANTS.index(variant)
+        for column, value in enumerate(values[:5]):
+            place = int((means[:, column] > means[row, column]).sum())
+            around = {0: "**", 1: "*"}.get(place, "")
+            assert value == f"{around}{means[row, column]:.1f}{around} ±{SCORES[row, column].std(ddof=1):.1f}"
+    assert f"- {NOTE}" in lines
+
+
+def test_what_looks_equal_shares_a_place(filler: Any) -> None:
+    for variant, score in {"a": 90.04, "b": 89.96, "c": 80.0, "d": 80.01, "e": 70.0}.items():
+        filler.results(filler.cell(variant, "digits"), [score])
+    text = str(render(filler.store, fmt="md"))
+    assert text.count("| **90.0** |") == 2
+    assert text.count("| *80.0* |") == 2
+    assert "| 70.0 |" in text
+
+
+def test_one_method_alone_has_no_rank(filler: Any) -> None:
+    filler.results(filler.cell("vpt", "digits"), [90.0])
+    text = str(render(filler.store, fmt="md"))
+    assert "Rank" not in text
+    assert "*" not in text
+    assert "one seed, so no spread" in text
+    assert _document(filler.store)["methods"][0]["mean_rank"] is None
+
+
+@pytest.fixture
+def gaps(filler: Any) -> Store:
+    """A square that failed, one that was never run, one with one seed of three."""
+    for variant, task in (("vpt", "digits"), ("vpt", "fashion"), ("linear", "digits"), ("linear", "sprites")):
+        filler.results(filler.cell(variant, task), [50.0, 52.0, 54.0] if task != "fashion" else [50.0])
+    for seed in (2, 0, 1):
+        filler.failure(filler.cell("vpt", "sprites"), seed, "CUDA out of memory | [red]tried[/red] <b>2</b> GiB\n\x1b[31m")
+    return filler.store
+
+
+def test_gaps_are_gaps(gaps: Store) -> None:
+    text = str(render(gaps, fmt="md"))
+    assert "| vpt | **52.0** ±2.0 | **50.0** n=1 | failed | 960 | \u2013 | **1.50** |" in text
+    assert "| linear | **52.0** ±2.0 | \u2013 | **52.0** ±2.0 | 960 | \u2013 | **1.50** |" in text
+    assert "Rank: over the 1 of 3 tasks that every method has." in text
+    assert "Fewer than 3 seeds: vpt on fashion (1)." in text
+    document = _document(gaps)
+    assert {said["variant"]: (said["mean"], said["tasks"], said["of_tasks"]) for said in document["methods"]} == {
+        "vpt": (None, 2, 3),
+        "linear": (None, 2, 3),
+    }
+    assert sorted((gap["variant"], gap["task"], gap["seed"]) for gap in document["gaps"]) == [("vpt", "sprites", seed) for seed in range(3)]
+    assert next(row for row in document["rows"] if row["task"] == "sprites" and row["variant"] == "vpt")["mean"] is None
+    lines = list(csv.DictReader(io.StringIO(str(render(gaps, fmt="csv")))))
+    (failed,) = (line for line in lines if line["n"] == "0")
+    assert failed["mean"] == ""
+    assert failed["gaps"].startswith("seed 0: CUDA out of memory")
+
+
+def test_what_comes_from_outside_is_escaped(gaps: Store) -> None:
+    text = str(render(gaps, fmt="md"))
+    assert r"- Failed: vpt on sprites (seeds 0, 1, 2): CUDA out of memory \| \[red\]tried\[/red\] \<b\>2\</b\> GiB  \[31m" in text
+    printed = _printed(render(gaps))
+    assert "[red]tried[/red] <b>2</b>" in _bare(printed)
+    assert "\x1b[31m\n" not in printed
+
+
+def test_a_pipe_in_a_name_makes_no_column(filler: Any) -> None:
+    filler.results(filler.cell("mine(kind=a|b)", "digits"), [50.0])
+    assert r"| mine(kind=a\|b) | 50.0 |" in str(render(filler.store, fmt="md"))
+    assert "(kind=a|b)" in _bare(_printed(render(filler.store)))
+
+
+def test_older_runs_are_told_of(filler: Any) -> None:
+    filler.results(filler.cell("vpt", "digits", version="1"), [50.0, 51.0])
+    filler.results(filler.cell("vpt", "fashion", version="1"), [50.0])
+    filler.results(filler.cell("vpt", "digits", version="2"), [60.0, 61.0])
+    filler.results(filler.cell("linear", "digits", data="e" * 64), [40.0, 41.0])
+    text = str(render(filler.store, fmt="md"))
+    assert "Not shown, runs of an older version, card or data: vpt on digits (2)." in text
+    assert "vpt was run in versions 1, 2 on different tasks." in text
+    assert "On digits, methods were run on different data." in text
+    assert "60.5" in text
+    assert "50.5" not in text
+
+
+def test_unequal_budgets_are_told_of(filler: Any) -> None:
+    for variant, task, count in (("linear", "digits", 3), ("vpt", "digits", 10), ("vpt", "fashion", 8)):
+        key = filler.cell(variant, task)
+        filler.trials(key, count)
+        filler.results(key, [50.0])
+    assert "Tuning budgets differ; trials a task: vpt 8-10, linear 3." in str(render(filler.store, fmt="md"))
+
+
+def test_each_backbone_and_protocol_has_its_section(filler: Any) -> None:
+    filler.results(filler.cell("vpt", "digits"), [50.0])
+    filler.results(filler.cell("vpt", "digits", sha="cd" * 32), [60.0])
+    filler.results(filler.cell("vpt", "digits", protocol={"epochs": 10, "trials": 4}), [70.0])
+    filler.results(filler.cell("vpt", "cifar100", suite="vtab", backbone="vit", name="default"), [80.0])
+    titles = [line for line in str(render(filler.store, fmt="md")).splitlines() if line.startswith("#")]
+    assert titles == [
+        "### mini · mini_vit@abababab · protocol mini(trials=10)",
+        "### mini · mini_vit@cdcdcdcd · protocol mini(trials=10)",
+        "### mini · mini_vit@abababab · protocol mini(trials=4)",
+        "### vtab · vit · protocol default",
+    ]
+
+
+def test_tasks_of_several_suites_can_share_a_table(filler: Any) -> None:
+    filler.results(filler.cell("vpt", "digits"), [50.0])
+    filler.results(filler.cell("vpt", "cub", suite="fgvc", group="fgvc"), [60.0])
+    text = str(render(filler.store, tasks=["cub", "digits", "birds"], fmt="md"))
+    assert "### mini+fgvc · mini_vit" in text
+    assert "| Method | cub | digits | Params | Mean of 2 |" in text
+    assert "No result yet on 1 of 3 tasks: birds." in text
+
+
+def test_filters(mini: Store) -> None:
+    def variants(*methods: str) -> set[str]:
+        return {row["variant"] for row in _document(mini, methods=methods)["rows"]}
+
+    assert variants("ivpt") == {"ivpt(da=false)"}
+    assert variants("ivpt( da=false )", "vpt") == {"ivpt(da=false)", "vpt"}
+    with pytest.raises(BadInput, match=r"unknown method 'vptdeep'\. Did you mean 'vpt-deep'\?"):
+        variants("vptdeep")
+    some = [key for key, cell in mini.cells().items() if cell.labels["variant"] == "linear"]
+    assert {row["variant"] for row in _document(mini, cells=some)["rows"]} == {"linear"}
+    assert {row["task"] for row in _document(mini, tasks=["fashion"])["rows"]} == {"fashion"}
+
+
+def test_nothing_to_show_is_one_line(mini: Store, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"absent.db holds no results: `harness run` makes some"):
+        render(Store(tmp_path / "absent.db"))
+    assert not (tmp_path / "absent.db").exists()
+    with pytest.raises(BadInput, match=r"holds no results of vtab: `harness run --suite vtab` makes them"):
+        render(mini, tasks=["cifar100"], suite_name="vtab")
+    with pytest.raises(BadInput, match=r"of a,b: `harness run --tasks a,b`"):
+        render(mini, tasks=["a", "b"])
+    with pytest.raises(BadInput, match="of this run"):
+        render(mini, cells=[])
+    with pytest.raises(BadInput, match="unknown format"):
+        render(mini, fmt="xml")
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_mini_suite_fits_a_terminal(mini: Store, width: int) -> None:
+    text = _bare(_printed(render(mini, tasks=list(TASKS), suite_name="mini"), width))
+    flat = " ".join(text.split())
+    assert flat.startswith("mini · mini_vit · protocol mini")
+    assert NOTE in flat
+    for row in range(len(VARIANTS)):
+        for column in range(len(TASKS)):
+            assert f"{SCORES[row, column].mean():.1f}" in text
+            assert f"±{SCORES[row, column].std(ddof=1):.1f}" in text
+    assert "…" not in text
+
+
+def test_bold_and_underlined_in_the_terminal(filler: Any) -> None:
+    for variant, score in {"a": 90.0, "b": 80.0, "c": 70.0}.items():
+        filler.results(filler.cell(variant, "digits"), [score])
+    text = _printed(render(filler.store))
+    assert "\x1b[1m90.0\x1b[0m" in text
+    assert "\x1b[4m80.0\x1b[0m" in text
+    assert " 70.0" in text
+
+
+@pytest.fixture
+def vtab(filler: Any) -> tuple[Store, np.ndarray]:
+    """3 variants x 19 tasks in groups of 7, 4 and 8."""
+    scores = np.random.default_rng(1).uniform(30, 99, size=(3, 19))
+    for row, variant in enumerate(VARIANTS[:3]):
+        for column in range(19):
+            group = "natural" if column < 7 else "specialized" if column < 11 else "structured"
+            key = filler.cell(variant, f"a-task-with-a-long-name-{column}", suite="vtab", group=group, backbone="vit", name="default")
+            filler.results(key, [float(scores[row, column])])
+    return filler.store, scores
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_many_tasks_fold_to_groups(vtab: tuple[Store, np.ndarray], width: int) -> None:
+    store, scores = vtab
+    text = _bare(_printed(render(store, suite_name="vtab"), width))
+    groups = np.stack([scores[:, :7].mean(axis=1), scores[:, 7:11].mean(axis=1), scores[:, 11:].mean(axis=1)], axis=1)
+    for number in (*groups.ravel(), *groups.mean(axis=1), *scores.mean(axis=1)):
+        assert f"{number:.2f}" in text
+    flat = " ".join(text.split())
+    assert "19 tasks don't fit here: `harness report` with --format md, csv or json has each of them." in flat
+    assert "…" not in text
+
+
+def test_markdown_of_many_tasks_has_them_down(vtab: tuple[Store, np.ndarray]) -> None:
+    store, scores = vtab
+    lines = str(render(store, fmt="md")).splitlines()
+    order = np.argsort(-scores.mean(axis=1))
+    assert lines[2] == f"| Task | {' | '.join(VARIANTS[row] for row in order)} |"
+    cells = [cell.strip("* ") for cell in lines[4].strip("|").split("|")]
+    assert cells == ["a-task-with-a-long-name-0", *(f"{scores[row, 0]:.1f}" for row in order)]
+    for title in ("natural (7)", "specialized (4)", "structured (8)", "Mean of 19", "Mean of 3 groups", "Rank"):
+        assert sum(line.startswith(f"| {title} |") for line in lines) == 1
+
+
+def test_an_incomplete_group_has_no_mean(vtab: tuple[Store, np.ndarray], filler: Any) -> None:
+    key = filler.cell("ivpt", "a-task-with-a-long-name-0", suite="vtab", backbone="vit", name="default")
+    filler.results(key, [50.0])
+    (said,) = (said for said in _document(filler.store)["methods"] if said["variant"] == "ivpt")
+    assert said["group_means"] == {"natural": None, "specialized": None, "structured": None}
+    assert said["mean"] is None
+    assert _document(filler.store)["methods"][-1] == said
+
+
+def test_many_failures_stay_short(filler: Any) -> None:
+    for index in range(30):
+        filler.failure(filler.cell("vpt", f"t{index}"), 0, "the same" if index < 20 else f"reason {index} {'x' * 500}")
+    text = str(render(filler.store, fmt="md"))
+    assert "- Failed: vpt on t0 (seed 0), vpt on t1 (seed 0), vpt on t2 (seed 0), vpt on t3 (seed 0), vpt on t4 (seed 0)" in text
+    assert "and 14 more: the same" in text
+    assert "5 more reasons of failure: see --format json." in text
+    assert all(len(line) < 300 for line in text.splitlines() if line.startswith("- "))
+    assert len(_document(filler.store)["gaps"]) == 30
+
+
+def test_importing_it_needs_neither_torch_nor_ray() -> None:
+    script = "import sys, harness.report.tables; print({'torch', 'ray'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip() == "set()"
+
+
+def test_tasks_come_in_the_order_of_the_plan(filler: Any) -> None:
+    keys = [filler.cell("vpt", task) for task in TASKS]
+    for key in reversed(keys[1:]):
+        filler.results(key, [50.0])
+    filler.failure(keys[0], 0, "lost")
+    assert f"| Method | {' | '.join(TASKS)} |" in str(render(filler.store, fmt="md"))

@@ -1,0 +1,105 @@
+"""The training run: schedule, determinism, and a plain loop beside it."""
+
+import math
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from harness.train import Diverged, Recipe, Score, fit, new_optimizer
+
+CPU = torch.device("cpu")
+RECIPE = Recipe("sgd", base_lr=2.0, weight_decay=0.01, batch_size=8, epochs=4, warmup_epochs=2)
+
+
+@dataclass
+class Points:
+    """A split of vectors."""
+
+    inputs: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(self, index: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+        return self.inputs[index], self.labels[index]
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(x)
+
+
+def points(n: int, seed: int = 0) -> Points:
+    rng = torch.Generator().manual_seed(seed)
+    inputs = torch.randn(n, 6, generator=rng)
+    return Points(inputs, (inputs[:, 0] > 0).long() + (inputs[:, 1] > 0).long())
+
+
+def train(recipe: Recipe = RECIPE, seed: int = 0, score_at: tuple[int, ...] = ()) -> list[Score]:
+    return list(fit(Net, points(20), points(9, seed=1), recipe, seed, CPU, score_at))
+
+
+def test_learning_rate_warms_up_from_the_first_epoch_and_ends_near_zero():
+    recipe = replace(RECIPE, base_lr=1.0, batch_size=64, epochs=100, warmup_epochs=10)
+    assert recipe.lr(0) == pytest.approx(0.25 / 10)
+    assert recipe.lr(9) == recipe.lr(10) == pytest.approx(0.25)
+    assert recipe.lr(55) == pytest.approx(0.125)
+    assert 0 < recipe.lr(99) < 1e-3
+    assert all(recipe.lr(e) > recipe.lr(e + 1) for e in range(10, 99))
+
+
+def test_the_same_seed_gives_the_same_logits_and_another_seed_others():
+    assert train()[-1].logits_sha256 == train()[-1].logits_sha256
+    assert train()[-1].logits_sha256 != train(seed=1)[-1].logits_sha256
+
+
+def test_scores_come_at_the_epochs_asked_for_and_the_last():
+    scores = train(score_at=(1, 3))
+    assert [score.epoch for score in scores] == [1, 3, 4]
+    assert [score.units for score in scores] == [2 * 20 + 9, 2 * 60 + 2 * 9, 2 * 80 + 3 * 9]
+
+
+def test_scoring_in_between_changes_nothing():
+    assert train(score_at=(1, 2, 3))[-1].logits_sha256 == train()[-1].logits_sha256
+
+
+def test_a_plain_loop_gives_the_same_model():
+    torch.manual_seed(5)
+    net, data, order = Net(), points(20), torch.Generator().manual_seed(5)
+    optimizer = torch.optim.SGD([{"params": [net.head.weight], "weight_decay": 0.01}, {"params": [net.head.bias]}], lr=1.0, momentum=0.9)
+    for epoch in range(4):
+        warm = [0.5, 1.0, 1.0, 0.5 * (1 + math.cos(math.pi / 2))][epoch]
+        for group in optimizer.param_groups:
+            group["lr"] = warm * 2.0 * 8 / 256
+        for index in torch.randperm(20, generator=order).split(8):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(net(data.inputs[index]), data.labels[index]).backward()
+            optimizer.step()
+    held_out = points(9, seed=1)
+    value = 100 * (net(held_out.inputs).argmax(1) == held_out.labels).float().mean().item()
+    assert train(seed=5)[-1].value == pytest.approx(value)
+
+
+def test_a_loss_that_isnt_finite_ends_the_run():
+    with pytest.raises(Diverged, match="epoch"):
+        train(replace(RECIPE, base_lr=1e30))
+
+
+def test_only_the_heads_bias_is_spared_weight_decay():
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.method, self.head = nn.Linear(2, 2), nn.Linear(2, 2)
+
+    model = Two()
+    decayed, spared = new_optimizer(model, RECIPE).param_groups
+    assert [id(p) for p in spared["params"]] == [id(model.head.bias)]
+    assert decayed["weight_decay"] == 0.01
+    assert len(decayed["params"]) == 3
