@@ -74,9 +74,9 @@ def location(rng: np.random.RandomState, label: int) -> np.ndarray:
 
 
 def orientation(rng: np.random.RandomState, label: int) -> np.ndarray:
-    """The direction, of eight, that the dart points to; within 12 degrees of it."""
-    angle = 2 * np.pi * label / 8 + np.deg2rad(rng.uniform(-12, 12))
-    return paint(ground(rng), rng, cover(arrow, SIZE / 2 + rng.uniform(-4, 4, 2), rng.uniform(9, 12), angle))
+    """The direction, of eight, that the dart points to; within 3 degrees of it."""
+    angle = 2 * np.pi * label / 8 + np.deg2rad(rng.uniform(-3, 3))
+    return paint(ground(rng), rng, cover(arrow, SIZE / 2 + rng.uniform(-1, 1, 2), rng.uniform(11, 13), angle))
 
 
 def count(rng: np.random.RandomState, label: int) -> np.ndarray:

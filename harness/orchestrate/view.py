@@ -65,6 +65,7 @@ class View:
 
     def update(self) -> None:
         """Something finished: a plain line for every new final score."""
+        self.text = "running"
         if self._live or self.ledger is None:
             return
         for cell in self.ledger.cells:

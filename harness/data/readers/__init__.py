@@ -45,7 +45,8 @@ def check(card: TaskCard, root: Path | None) -> None:
 def _reader(card: TaskCard) -> ModuleType:
     name = card.reader.format
     if name not in FORMATS:
-        raise BadInput(f"task {card.name}: reader '{name}' is not in this version (it has {', '.join(FORMATS)}).{nearest(name, FORMATS)}")
+        known = f"(it has {', '.join(FORMATS)}).{nearest(name, FORMATS)} {card.howto}"
+        raise BadInput(f"task {card.name}: reader '{name}' is not in this version {known.strip()}")
     module = import_module(FORMATS[name])
     for key in card.reader.arguments:
         if key not in module.ARGUMENTS:

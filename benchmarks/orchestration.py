@@ -1,0 +1,102 @@
+"""Claim: orchestration costs under 0.6 s a trial.
+
+    python benchmarks/orchestration.py [--json]
+
+Runs searches of 10 and of 60 nearly empty trials (one epoch on six images) through the whole engine with one worker, three times in turn.
+The difference between the two, divided by 50, is what a trial costs without the start of Ray; the same training in this process is given
+beside it.
+"""
+
+import argparse
+import io
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from harness.orchestrate.jobs import TuneJob
+from harness.orchestrate.run import Resources, run
+from harness.orchestrate.view import View
+from harness.orchestrate.worker import Bench
+from harness.plan import Request, RunPlan, plan
+from harness.store import Store
+
+CARD = """
+name = "empty"
+title = "six images"
+suite = "benchmark"
+group = "benchmark"
+kind = "classification"
+classes = 2
+sizes = { train = 6, val = 2, test = 2 }
+pixels = "pil"
+metric = "top1"
+source = "generated"
+licence = "none"
+citation = "none"
+reader = { format = "arrays", file = "empty.npz" }
+"""
+PROTOCOL = """
+title = "one epoch"
+optimizer = "adamw"
+epochs = 1
+warmup_epochs = 0
+batch_size = 6
+seeds = [0]
+sampler = "random"
+space = { base_lr = { low = 0.1, high = 1.0 }, weight_decay = { choices = [0.0] } }
+method_space = { prompts = { choices = [1] } }
+"""
+
+
+def request(folder: Path, trials: int) -> RunPlan:
+    protocol = str(folder / "protocol.toml")
+    return plan(Request("vpt-deep", tasks="empty", cards=folder / "cards", protocol=protocol, backbone="mini_vit", trials=trials))
+
+
+def engine_seconds(folder: Path, trials: int) -> float:
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory() as fresh, View(Console(file=io.StringIO())) as view:
+        run(request(folder, trials), Store(Path(fresh) / "results.db"), Resources(workers=1), view)
+    return time.perf_counter() - started
+
+
+def plain_seconds(folder: Path) -> float:
+    bench = Bench(request(folder, 1), threads=1)
+    job = TuneJob(bench.plan.cells[0].key, ((0, {"base_lr": 0.1, "weight_decay": 0.0, "prompts": 1}),))
+    list(bench.carry_out(job))
+    started = time.perf_counter()
+    for _ in range(10):
+        list(bench.carry_out(job))
+    return (time.perf_counter() - started) / 10
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true")
+    as_json = parser.parse_args().json
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        cards = folder / "cards"
+        cards.mkdir()
+        sizes = {"train": 6, "val": 2, "test": 2}
+        images = {f"{split}_images": np.zeros((n, 8, 8), np.uint8) for split, n in sizes.items()}
+        labels = {f"{split}_labels": np.arange(n) % 2 for split, n in sizes.items()}
+        np.savez(cards / "empty.npz", allow_pickle=False, **images, **labels)
+        (cards / "empty.toml").write_text(CARD)
+        (folder / "protocol.toml").write_text(PROTOCOL)
+        pairs = [(engine_seconds(folder, 10), engine_seconds(folder, 60)) for _ in range(3)]
+        found = {
+            "seconds_per_trial": statistics.median((many - few) / 50 for few, many in pairs),
+            "seconds_of_training_in_it": plain_seconds(folder),
+            "seconds_to_start": statistics.median(few - (many - few) / 5 for few, many in pairs),
+        }
+    print(json.dumps(found) if as_json else "\n".join(f"{name}: {value:.3f}" for name, value in found.items()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""What tests share: a cache of their own, and a tiny task with a protocol that ends in seconds."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+REPOSITORY = Path(__file__).parent.parent
+SHARED = REPOSITORY.parent / "shared"
+
+CARD = """
+name = "{name}"
+title = "grey squares"
+suite = "mine"
+group = "toy"
+kind = "classification"
+classes = 3
+sizes = {{ train = 18, val = 12, test = 15 }}
+pixels = "pil"
+metric = "top1"
+source = "generated"
+licence = "none"
+citation = "none"
+
+[reader]
+format = "arrays"
+file = "{name}.npz"
+"""
+
+PROTOCOL = """
+title = "two epochs"
+optimizer = "adamw"
+epochs = 2
+warmup_epochs = 1
+batch_size = 8
+seeds = [0, 1]
+sampler = "tpe"
+trials = 2
+pruner = "median"
+score_every = 1
+space = { base_lr = { low = 0.1, high = 1.0, log = true }, weight_decay = { choices = [0.0] } }
+method_space = { prompts = { choices = [2, 4] } }
+"""
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VPT_HARNESS_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """A folder with cards `toy` and `toy2`, a protocol, and a place for a store."""
+
+    folder: Path
+
+    @property
+    def cards(self) -> Path:
+        return self.folder / "cards"
+
+    @property
+    def protocol(self) -> Path:
+        return self.folder / "quick.toml"
+
+    @property
+    def store(self) -> Path:
+        return self.folder / "results.db"
+
+    def arguments(self, *more: str, tasks: str = "toy", methods: str = "linear,vpt-deep") -> list[str]:
+        """Of `harness run` on this folder."""
+        here = ["--cards", str(self.cards), "--protocol", str(self.protocol), "--store", str(self.store)]
+        return ["run", "--methods", methods, "--tasks", tasks, *here, *more]
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Tiny:
+    found = Tiny(tmp_path)
+    found.cards.mkdir()
+    found.protocol.write_text(PROTOCOL)
+    for seed, name in enumerate(("toy", "toy2")):
+        (found.cards / f"{name}.toml").write_text(CARD.format(name=name))
+        rng, arrays = np.random.RandomState(seed), {}
+        for split, n in {"train": 18, "val": 12, "test": 15}.items():
+            labels = np.arange(n) % 3
+            arrays[f"{split}_labels"] = labels
+            arrays[f"{split}_images"] = (labels[:, None, None] * 80 + rng.randint(0, 80, (n, 8, 8))).astype(np.uint8)
+        np.savez(found.cards / f"{name}.npz", allow_pickle=False, **arrays)
+    return found
+
+
+def harness(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
+    command = [sys.executable, "-m", "harness.cli", *arguments]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=240, check=False)
+
+
+@pytest.fixture(name="harness")
+def _harness():
+    return harness

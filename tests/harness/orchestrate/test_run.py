@@ -1,0 +1,118 @@
+"""The whole engine on a task that takes seconds: real processes, a real Ray, a real store, real signals."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from harness.store import Store
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def start(tiny, *more: str, **arguments: str) -> subprocess.Popen[str]:
+    """`harness run` in the background, as leader of its own process group."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
+    command = [sys.executable, "-m", "harness.cli", *tiny.arguments(*more, **arguments)]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+
+
+def wait_for(condition, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def rows(store: Path) -> dict[tuple[str, str, int], float]:
+    found = Store(store)
+    cells = found.cells()
+    places = [(cells[r.cell].labels["variant"], cells[r.cell].identity["task"]["name"], r.seed, r.score) for r in found.results()]
+    assert len({place[:3] for place in places}) == len(places)
+    return {place[:3]: place[3] for place in places}
+
+
+def test_a_run_fills_every_cell_and_the_same_command_again_does_nothing(tiny, harness, tmp_path: Path):
+    first = harness(*tiny.arguments(tasks="toy,toy2"))
+    assert first.returncode == 0, first.stderr
+    assert set(rows(tiny.store)) == {(m, t, s) for m in ("linear", "vpt-deep") for t in ("toy", "toy2") for s in (0, 1)}
+    trials = Store(tiny.store).trials()
+    assert len(trials) == 2 * 2 * 2
+    assert "Warning" not in first.stdout + first.stderr
+    before = (Store(tiny.store).results(), trials)
+
+    again = harness(*tiny.arguments(tasks="toy,toy2"))
+    assert again.returncode == 0
+    assert (Store(tiny.store).results(), Store(tiny.store).trials()) == before
+    assert "starting Ray" not in again.stdout
+
+    report = harness("report", "--store", str(tiny.store), "--format", "json")
+    table = json.loads(report.stdout)
+    wanted = {"method", "variant", "task", "suite", "backbone", "protocol", "metric", "mean", "std", "n", "params", "seconds", "ids"}
+    assert len(table["rows"]) == 4
+    assert all(wanted <= row.keys() and row["n"] == 2 and 0 <= row["mean"] <= 100 for row in table["rows"])
+
+    for id in (row["ids"][0] for row in table["rows"]):
+        made_again = harness("reproduce", id, "--store", str(tiny.store))
+        assert made_again.returncode == 0, made_again.stderr
+        assert made_again.stdout.splitlines()[-1].startswith("equal: ")
+    shown = json.loads(harness("show", table["rows"][0]["ids"][0], "--store", str(tiny.store)).stdout)
+    assert {"params", "seed", "identity", "provenance", "trials", "logits_sha256"} <= shown.keys()
+    assert {"versions", "threads", "processor", "inputs"} <= shown["provenance"].keys()
+
+    more = harness(*tiny.arguments("--seeds", "0,1,5"))
+    assert more.returncode == 0
+    assert set(rows(tiny.store)) - {(r[0], r[1], r[2]) for r in rows(tiny.store) if r[2] != 5} == set()
+    assert len(Store(tiny.store).trials()) == 8
+    assert {place for place in rows(tiny.store) if place[2] == 5} == {("linear", "toy", 5), ("vpt-deep", "toy", 5)}
+
+
+def test_kill_9_of_the_driver_costs_the_trials_in_flight_and_nothing_else(tiny, harness):
+    slow = ("--trials", "6")
+    process = start(tiny, *slow, methods="vpt-deep,ivpt")
+    wait_for(lambda: len(Store(tiny.store).trials()) >= 3)
+    process.kill()
+    process.wait()
+    kept = Store(tiny.store).trials()
+    done = harness(*tiny.arguments(*slow, methods="vpt-deep,ivpt"))
+    assert done.returncode == 0, done.stderr
+    store = Store(tiny.store)
+    assert all(trial in store.trials() for trial in kept)
+    for cell in store.cells():
+        ended = [trial for trial in store.trials(cell) if trial.state != "failed"]
+        assert len(ended) == 6
+        assert [trial.number for trial in ended] == list(range(6))
+    assert set(rows(tiny.store)) == {(m, "toy", s) for m in ("vpt-deep", "ivpt") for s in (0, 1)}
+
+
+def test_ctrl_c_ends_at_once_and_says_how_to_go_on(tiny):
+    process = start(tiny, "--trials", "50", methods="vpt-deep")
+    wait_for(lambda: len(Store(tiny.store).trials()) >= 2)
+    os.killpg(process.pid, signal.SIGINT)
+    started = time.monotonic()
+    out, _ = process.communicate(timeout=60)
+    assert time.monotonic() - started < 5
+    assert process.returncode == 130
+    assert "goes on from there" in out
+    assert "Traceback" not in out
+
+
+def test_a_method_that_raises_is_a_gap_and_the_others_go_on(tiny, harness):
+    mine = tiny.folder / "mine.py"
+    mine.write_text(
+        "from methods.vpt import VPTDeep\n\nclass Broken(VPTDeep):\n    name = 'broken'\n"
+        "    def forward(self, images, read):\n        raise RuntimeError('no such luck')\n"
+    )
+    done = harness(*tiny.arguments(methods=f"vpt-deep,{mine}:Broken"))
+    assert done.returncode == 0, done.stderr
+    assert set(rows(tiny.store)) == {("vpt-deep", "toy", 0), ("vpt-deep", "toy", 1)}
+    store = Store(tiny.store)
+    assert {failure.seed for failure in store.failures()} == {0, 1}
+    assert all("RuntimeError: no such luck" in failure.reason for failure in store.failures())
+    assert sum(trial.state == "failed" for trial in store.trials()) == 4
+    assert "no such luck" in done.stdout
