@@ -82,11 +82,12 @@ def _carry_out(request: Any, store_url: str, workers: int | None, gpus_per_trial
     from harness.report.tables import render
     from harness.store import Store as ResultStore
 
+    resources = Resources(workers, gpus_per_trial, address)
     view.stage("checking data and backbone")
     plan = planning.plan(request)
     store = ResultStore(store_url)
     try:
-        ledger = carry_out(plan, store, Resources(workers, gpus_per_trial, address), view)
+        ledger = carry_out(plan, store, resources, view)
     except KeyboardInterrupt:
         view.__exit__(None, None, None)
         _interrupted(store_url, store)

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -26,6 +27,12 @@ class Resources:
     address: str | None = None
     """Of a running Ray cluster that this process is on a node of; None: a private one on this machine, ended with the run."""
 
+    def __post_init__(self) -> None:
+        if self.address and self.address.startswith("ray://"):
+            raise BadInput(
+                "--address ray://... would put the driver outside the cluster: run `ray job submit -- harness run ...` on it instead."
+            )
+
 
 def run(plan: RunPlan, store: Store, resources: Resources, view: View) -> Ledger:
     """Fills every cell of `plan`. All that finishes is in `store` at once; interrupt it anywhere and call it again. Raises `BadInput`."""
@@ -37,10 +44,13 @@ def run(plan: RunPlan, store: Store, resources: Resources, view: View) -> Ledger
         return ledger
     view.stage("starting Ray")
     with _ray(resources) as (threads, per_trial):
-        from ray import tune
+        from ray import cloudpickle, tune
 
         from harness.orchestrate.search import LedgerSearcher, LedgerStopper
         from harness.orchestrate.worker import Worker
+
+        for module in {cell.variant.method.__module__ for cell in plan.cells if ".py:" in cell.variant.origin}:
+            cloudpickle.register_pickle_by_value(sys.modules[module])  # a user's file: workers have no module of that name
 
         stopper = LedgerStopper(ledger)
         with tempfile.TemporaryDirectory(prefix="vpt-harness-") as scratch:
@@ -68,10 +78,6 @@ def run(plan: RunPlan, store: Store, resources: Resources, view: View) -> Ledger
 @contextlib.contextmanager
 def _ray(resources: Resources) -> Iterator[tuple[int, dict[str, float]]]:
     """A Ray to run on: (threads a worker, resources a trial). Quiet: its logs and warnings stay out of the view."""
-    if resources.address and resources.address.startswith("ray://"):
-        raise BadInput(
-            "--address ray://... would put the driver outside the cluster: run `ray job submit -- harness run ...` on it instead."
-        )
     os.environ.update(
         TUNE_DISABLE_SIGINT_HANDLER="1",  # Ctrl-C is ours: Tune's own handler waits for trials to end
         TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",

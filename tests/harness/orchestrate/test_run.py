@@ -67,7 +67,6 @@ def test_a_run_fills_every_cell_and_the_same_command_again_does_nothing(tiny, ha
 
     more = harness(*tiny.arguments("--seeds", "0,1,5"))
     assert more.returncode == 0
-    assert set(rows(tiny.store)) - {(r[0], r[1], r[2]) for r in rows(tiny.store) if r[2] != 5} == set()
     assert len(Store(tiny.store).trials()) == 8
     assert {place for place in rows(tiny.store) if place[2] == 5} == {("linear", "toy", 5), ("vpt-deep", "toy", 5)}
 
@@ -77,7 +76,7 @@ def test_kill_9_of_the_driver_costs_the_trials_in_flight_and_nothing_else(tiny, 
     process = start(tiny, *slow, methods="vpt-deep,ivpt")
     wait_for(lambda: len(Store(tiny.store).trials()) >= 3)
     process.kill()
-    process.wait()
+    process.communicate()
     kept = Store(tiny.store).trials()
     done = harness(*tiny.arguments(*slow, methods="vpt-deep,ivpt"))
     assert done.returncode == 0, done.stderr
