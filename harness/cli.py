@@ -75,6 +75,7 @@ def run(
 
 def _carry_out(request: Any, store_url: str, workers: int | None, gpus_per_trial: float | None, address: str | None, view: Any) -> Any:
     from rich.console import Group
+    from rich.text import Text
 
     from harness import plan as planning
     from harness.orchestrate.run import Resources
@@ -93,8 +94,8 @@ def _carry_out(request: Any, store_url: str, workers: int | None, gpus_per_trial
         _interrupted(store_url, store)
     board = render(store, tasks=plan.tasks, methods=None, suite_name=plan.suite, fmt="table", cells=[cell.key for cell in plan.cells])
     ids = [result.id for cell in ledger.cells for result in cell.results.values()]
-    hints = f"Stored in {store_url}. Next: harness report --format md, or harness show {ids[0]}" if ids else f"Stored in {store_url}."
-    return Group(board, hints)
+    hints = f"Stored in {store_url}." + (f"\nNext: harness report --format md, or harness show {ids[0]}" if ids else "")
+    return Group(board, Text(hints))
 
 
 def _interrupted(store_url: str, store: Any) -> NoReturn:

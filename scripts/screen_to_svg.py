@@ -5,6 +5,7 @@ tmux capture-pane -ep -t SESSION | python scripts/screen_to_svg.py docs/run.svg 
 
 import argparse
 import io
+import re
 import sys
 from pathlib import Path
 
@@ -20,7 +21,8 @@ def main() -> None:
     arguments = parser.parse_args()
     console = Console(record=True, width=arguments.width, file=io.StringIO(), force_terminal=True)
     console.print(Text.from_ansi(sys.stdin.read().rstrip()))
-    console.save_svg(str(arguments.output), title=arguments.title)
+    svg = re.sub(r"@font-face \{.*?\}", "", console.export_svg(title=arguments.title), flags=re.DOTALL)  # a picture fetches nothing
+    arguments.output.write_text(svg)
 
 
 if __name__ == "__main__":

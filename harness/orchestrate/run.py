@@ -38,12 +38,13 @@ def run(plan: RunPlan, store: Store, resources: Resources, view: View) -> Ledger
     """Fills every cell of `plan`. All that finishes is in `store` at once; interrupt it anywhere and call it again. Raises `BadInput`."""
     ledger = Ledger(plan, store)
     view.show(ledger, plan)
-    for cell in ledger.cells:
-        store.add_cell(cell.planned.cell)
     if ledger.finished:
         return ledger
     view.stage("starting Ray")
-    with _ray(resources) as (threads, per_trial):
+    with _ray(resources) as (workers, threads, per_trial):
+        view.show_workers(workers)
+        for cell in ledger.cells:
+            store.add_cell(cell.planned.cell)
         from ray import cloudpickle, tune
 
         from harness.orchestrate.search import LedgerSearcher, LedgerStopper
@@ -76,8 +77,8 @@ def run(plan: RunPlan, store: Store, resources: Resources, view: View) -> Ledger
 
 
 @contextlib.contextmanager
-def _ray(resources: Resources) -> Iterator[tuple[int, dict[str, float]]]:
-    """A Ray to run on: (threads a worker, resources a trial). Quiet: its logs and warnings stay out of the view."""
+def _ray(resources: Resources) -> Iterator[tuple[int, int, dict[str, float]]]:
+    """A Ray to run on: (jobs at once, threads a worker, resources a trial). Quiet: its logs and warnings stay out of the view."""
     os.environ.update(
         TUNE_DISABLE_SIGINT_HANDLER="1",  # Ctrl-C is ours: Tune's own handler waits for trials to end
         TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",
@@ -106,9 +107,17 @@ def _ray(resources: Resources) -> Iterator[tuple[int, dict[str, float]]]:
                 if ray.cluster_resources().get("GPU", 0) == 0:
                     per_gpu = resources.gpus_per_trial or 0.0
             else:
-                ray.init(num_cpus=workers, num_gpus=gpus, include_dashboard=False, **quiet)
-            yield max(1, cores // workers), {"cpu": 1, "gpu": per_gpu} if per_gpu else {"cpu": 1}
+                ray.init("local", num_cpus=workers, num_gpus=gpus, include_dashboard=False, **quiet)
+            per_trial = {"cpu": 1.0, "gpu": per_gpu} if per_gpu else {"cpu": 1.0}
+            at_once = min(int(ray.cluster_resources().get(name.upper(), 0) / share) for name, share in per_trial.items())
+            if at_once < 1:
+                raise BadInput(f"no node has room for a trial of {per_trial}: it has {_described(ray.cluster_resources())}.")
+            yield at_once, max(1, cores // workers), per_trial
     except ConnectionError as error:
         raise BadInput(f"no Ray cluster at {resources.address}: {error}.") from error
     finally:
         ray.shutdown()
+
+
+def _described(resources: dict[str, float]) -> str:
+    return ", ".join(f"{name} {resources.get(name, 0):g}" for name in ("CPU", "GPU"))

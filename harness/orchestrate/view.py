@@ -27,6 +27,7 @@ class View:
         self.console = console
         self.ledger: Ledger | None = None
         self.plan: RunPlan | None = None
+        self.workers = 0
         self.text = "reading the plan"
         self.started = time.monotonic()
         self.running_since: float | None = None
@@ -50,6 +51,10 @@ class View:
         self._end.set()
         if self._live:
             self._live.stop()
+
+    def show_workers(self, workers: int) -> None:
+        """How many jobs can run at once."""
+        self.workers = workers
 
     def stage(self, text: str) -> None:
         """What is going on before the first result."""
@@ -104,7 +109,8 @@ class View:
         results = sum(len(cell.results) for cell in self.ledger.cells)
         wanted = sum(len(cell.planned.seeds) for cell in self.ledger.cells)
         counts = ", ".join(f"{count} {state}" for state, count in states.items() if count or state != "failed")
-        return f"{results}/{wanted} results, trials {counts}, {len(self.ledger.in_flight)} running{self._left()}"
+        busy = f"{min(len(self.ledger.in_flight), self.workers)}/{self.workers} workers busy" if self.workers else "no worker yet"
+        return f"{results}/{wanted} results, trials {counts}, {busy}{self._left()}"
 
     def _left(self) -> str:
         done, total = self._pieces()

@@ -1,0 +1,80 @@
+"""Making a row again: equal, or why not. Without Ray: the ledger and a bench in this process."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from harness import cli
+from harness.errors import BadInput
+from harness.orchestrate.jobs import TuneJob
+from harness.orchestrate.ledger import Ledger
+from harness.orchestrate.worker import Bench
+from harness.plan import Request, plan
+from harness.reproduce import Comparison, differences, reproduce
+from harness.store import Store
+from methods.vpt import VPTDeep
+
+
+@pytest.fixture
+def stored(tiny):
+    """A store with one finished cell of vpt-deep on the toy task."""
+    run = plan(Request("vpt-deep", tasks="toy", cards=tiny.cards, protocol=str(tiny.protocol), backbone="mini_vit", seeds=(3,)))
+    store, bench = Store(tiny.store), Bench(run, threads=1)
+    store.add_cell(run.cells[0].cell)
+    ledger, number = Ledger(run, store), 0
+    while not ledger.finished:
+        number += 1
+        job = ledger.next(f"{number}")
+        assert job is not None
+        *_, outcomes = bench.carry_out(job)
+        assert isinstance(outcomes, list)
+        assert len(outcomes) == (len(job.points) if isinstance(job, TuneJob) else 1)
+        ledger.finish(f"{number}", outcomes)
+    return store
+
+
+def test_a_row_made_again_has_the_same_logits(stored):
+    (result,) = stored.results()
+    found, cell = stored.result(result.id[:5])
+    comparison = reproduce(found, cell, None, None, None)
+    assert comparison.equal
+    assert comparison.score == result.score
+    assert comparison.differences == ()
+
+
+def test_what_differs_is_said(stored):
+    (result,) = stored.results()
+    other = dataclasses.replace(result, logits_sha256="0" * 64, score=result.score - 1)
+    comparison = Comparison(other, result.score, result.logits_sha256, ())
+    assert not comparison.equal
+    assert not comparison.within_tolerance
+    on_cuda = dataclasses.replace(other, provenance={"device": "NVIDIA H200"}, score=result.score - 0.2)
+    assert Comparison(on_cuda, result.score, result.logits_sha256, ()).within_tolerance
+    before = {"versions": {"torch": "2.9"}, "threads": 1}
+    assert differences(before, {"versions": {"torch": "2.10"}, "threads": 2}) == ("torch 2.9 -> 2.10", "threads 1 -> 2")
+
+
+def test_changed_data_or_a_changed_method_is_refused(stored, tiny, monkeypatch: pytest.MonkeyPatch):
+    (result,) = stored.results()
+    cell = stored.cells()[result.cell]
+    monkeypatch.setattr(VPTDeep, "version", "99")
+    with pytest.raises(BadInput, match=r"its method has changed \(version: 1 -> 99\)"):
+        reproduce(result, cell, None, None, None)
+    monkeypatch.undo()
+    with np.load(tiny.cards / "toy.npz") as arrays:
+        changed = {**arrays, "test_labels": arrays["test_labels"][::-1]}
+    np.savez(tiny.cards / "toy.npz", allow_pickle=False, **changed)
+    with pytest.raises(BadInput, match="its task has changed"):
+        reproduce(result, cell, None, None, None)
+
+
+def test_the_command_says_it_and_its_exit_code(stored, tiny, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    import sys
+
+    (result,) = stored.results()
+    monkeypatch.setattr(sys, "argv", ["harness", "reproduce", result.id, "--store", str(tiny.store)])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 0
+    assert f"equal: {result.score:.2f}" in capsys.readouterr().out
