@@ -30,6 +30,15 @@ DataRoot = Annotated[Path | None, typer.Option("--data-root", help="Folder that 
 Cards = Annotated[Path | None, typer.Option("--cards", help="Folder with your own task cards (*.toml).")]
 
 
+Protocol = Annotated[str | None, typer.Option("--protocol", help="mini, default, vpt, or a .toml file. Default: the suite's.")]
+Trials = Annotated[int | None, typer.Option("--trials", min=1, help="Points of each search. Default: the protocol's.")]
+Seeds = Annotated[str | None, typer.Option("--seeds", help="Seeds of the final runs, as 0,1,2. Default: the protocol's.")]
+Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Jobs at once. Default: one a core, or as many as fit the GPUs.")]
+GpusPerTrial = Annotated[float | None, typer.Option("--gpus-per-trial", min=0.0, help="Share of a GPU a job takes, e.g. 0.25.")]
+Address = Annotated[str | None, typer.Option("--address", help="A running Ray cluster: 'auto' or HOST:PORT.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost, and stop.")]
+
+
 @app.command()
 def run(
     methods: Annotated[
@@ -38,64 +47,102 @@ def run(
     suite: Suite = None,
     tasks: Tasks = None,
     backbone: Backbone = None,
-    protocol: Annotated[str | None, typer.Option("--protocol", help="mini, default, vpt, or a .toml file. Default: the suite's.")] = None,
+    protocol: Protocol = None,
     data_root: DataRoot = None,
     cards: Cards = None,
-    trials: Annotated[int | None, typer.Option("--trials", min=1, help="Points of each search. Default: the protocol's.")] = None,
-    seeds: Annotated[str | None, typer.Option("--seeds", help="Seeds of the final runs, as 0,1,2. Default: the protocol's.")] = None,
+    trials: Trials = None,
+    seeds: Seeds = None,
     store: Store = DEFAULT_STORE,
-    workers: Annotated[
-        int | None, typer.Option("--workers", min=1, help="Jobs at once. Default: one a core, or as many as fit the GPUs.")
-    ] = None,
-    gpus_per_trial: Annotated[
-        float | None, typer.Option("--gpus-per-trial", min=0.0, help="Share of a GPU a job takes, e.g. 0.25.")
-    ] = None,
-    address: Annotated[str | None, typer.Option("--address", help="A running Ray cluster: 'auto' or HOST:PORT.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost, and stop.")] = False,
+    workers: Workers = None,
+    gpus_per_trial: GpusPerTrial = None,
+    address: Address = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Tune, train and score every method on every task; then show the leaderboard. Run it again to go on where it stopped."""
     from rich.console import Console
 
     from harness.orchestrate.view import View
 
-    console = Console(stderr=False)
+    console = Console()
     with View(console) as view:
         view.stage("loading libraries")
-        from harness import plan as planning
+        from harness.plan import Request
+        from harness.preview import preview
 
-        request = planning.Request(methods, suite, tasks, backbone, protocol, data_root, cards, trials, _seeds(seeds))
+        request = Request(methods, suite, tasks, backbone, protocol, data_root, cards, trials, _seeds(seeds))
+        shown = preview(request, view) if dry_run else _run(request, store, workers, gpus_per_trial, address, view)
+    console.print(shown)
+
+
+@app.command()
+def ablate(
+    method: Annotated[str, typer.Option("--method", help="A method with toggles; 'ivpt(prompts=10)' fixes an argument.")] = "ivpt",
+    suite: Suite = None,
+    tasks: Tasks = None,
+    backbone: Backbone = None,
+    protocol: Protocol = None,
+    data_root: DataRoot = None,
+    cards: Cards = None,
+    trials: Trials = None,
+    seeds: Seeds = None,
+    store: Store = DEFAULT_STORE,
+    workers: Workers = None,
+    gpus_per_trial: GpusPerTrial = None,
+    address: Address = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Switch a method's toggles, every valid combination, and show what each is worth. Shares its cells with `harness run`."""
+    from rich.console import Console
+
+    from harness.orchestrate.view import View
+
+    console = Console()
+    with View(console) as view:
+        view.stage("loading libraries")
+        from harness.ablation import ablation, table
+        from harness.plan import Request
+        from harness.preview import preview
+
+        grid = ablation(method)
+        request = Request(grid.methods, suite, tasks, backbone, protocol, data_root, cards, trials, _seeds(seeds))
         if dry_run:
-            from harness.preview import preview
-
-            renderable = preview(request, view)
+            shown = preview(request, view)
         else:
-            renderable = _carry_out(request, store, workers, gpus_per_trial, address, view)
-    console.print(renderable)
+            plan, results, _ = _fill(request, store, workers, gpus_per_trial, address, view)
+            shown = table(results, plan, grid)
+    console.print(shown)
 
 
-def _carry_out(request: Any, store_url: str, workers: int | None, gpus_per_trial: float | None, address: str | None, view: Any) -> Any:
+def _run(request: Any, store_url: str, workers: int | None, gpus_per_trial: float | None, address: str | None, view: Any) -> Any:
+    """Fills the plan and gives back its leaderboard."""
     from rich.console import Group
     from rich.text import Text
 
-    from harness import plan as planning
-    from harness.orchestrate.run import Resources
-    from harness.orchestrate.run import run as carry_out
     from harness.report.tables import render
-    from harness.store import Store as ResultStore
 
-    resources = Resources(workers, gpus_per_trial, address)
-    view.stage("checking data and backbone")
-    plan = planning.plan(request)
-    store = ResultStore(store_url)
-    try:
-        ledger = carry_out(plan, store, resources, view)
-    except KeyboardInterrupt:
-        view.__exit__(None, None, None)
-        _interrupted(store_url, store)
+    plan, store, ledger = _fill(request, store_url, workers, gpus_per_trial, address, view)
     board = render(store, tasks=plan.tasks, methods=None, suite_name=plan.suite, fmt="table", cells=[cell.key for cell in plan.cells])
     ids = [result.id for cell in ledger.cells for result in cell.results.values()]
     hints = f"Stored in {store_url}." + (f"\nNext: harness report --format md, or harness show {ids[0]}" if ids else "")
     return Group(board, Text(hints))
+
+
+def _fill(request: Any, store_url: str, workers: int | None, gpus_per_trial: float | None, address: str | None, view: Any) -> tuple:
+    """Carries out a request: (plan, store, ledger)."""
+    from harness.orchestrate.run import Resources
+    from harness.orchestrate.run import run as carry_out
+    from harness.plan import plan as make_plan
+    from harness.store import Store as ResultStore
+
+    resources = Resources(workers, gpus_per_trial, address)
+    view.stage("checking data and backbone")
+    plan = make_plan(request)
+    store = ResultStore(store_url)
+    try:
+        return plan, store, carry_out(plan, store, resources, view)
+    except KeyboardInterrupt:
+        view.__exit__(None, None, None)
+        _interrupted(store_url, store)
 
 
 def _interrupted(store_url: str, store: Any) -> NoReturn:

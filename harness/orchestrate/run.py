@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from harness.errors import BadInput
@@ -119,5 +119,5 @@ def _ray(resources: Resources) -> Iterator[tuple[int, int, dict[str, float]]]:
         ray.shutdown()
 
 
-def _described(resources: dict[str, float]) -> str:
+def _described(resources: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {resources.get(name, 0):g}" for name in ("CPU", "GPU"))

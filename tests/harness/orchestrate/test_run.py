@@ -115,3 +115,16 @@ def test_a_method_that_raises_is_a_gap_and_the_others_go_on(tiny, harness):
     assert all("RuntimeError: no such luck" in failure.reason for failure in store.failures())
     assert sum(trial.state == "failed" for trial in store.trials()) == 4
     assert "no such luck" in done.stdout
+
+
+def test_an_ablation_goes_through_the_engine_and_again_does_nothing(tiny, harness):
+    arguments = ["ablate", "--tasks", "toy", *tiny.arguments("--seeds", "0", "--trials", "1")[5:]]
+    first = harness(*arguments)
+    assert first.returncode == 0, first.stderr
+    assert len(rows(tiny.store)) == 6
+    assert ("ivpt", "toy", 0) in rows(tiny.store)
+    assert "Left out, da" in first.stdout
+    again = harness(*arguments)
+    assert again.returncode == 0
+    assert "starting Ray" not in again.stdout
+    assert len(rows(tiny.store)) == 6
