@@ -54,7 +54,8 @@ def probe(method: Any, arguments: Mapping[str, Any], vit: Any, classes: int, bat
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     vit = vit.to(device)
-    model = Model(method(vit, **arguments), LinearHead(vit, classes)).to(device)
+    built = method(vit, **arguments)
+    model = Model(built, LinearHead(built.vit, classes)).to(device)
     images, labels = (
         torch.randn(batch, 3, vit.image_size, vit.image_size, device=device),
         torch.zeros(batch, dtype=torch.long, device=device),

@@ -4,10 +4,13 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from jaxtyping import Float
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from torch import Tensor, nn
 
 from methods.vit import FrozenViT, Read
+
+ADAMW_RATES = CategoricalDistribution((0.001, 0.005, 0.01, 0.05))
+"""Base learning rates for methods that ask for AdamW: the protocols' own are SGD's, or prompts'. At batch 64 a quarter of them is used."""
 
 
 class Method(nn.Module):
@@ -25,7 +28,7 @@ class Method(nn.Module):
     note: ClassVar[str] = ""
     """A sentence that every leaderboard with this method shows."""
     search_space: ClassVar[Mapping[str, BaseDistribution]] = {}
-    """Distributions of the method's own arguments; arguments not named here keep their defaults."""
+    """Distributions of the method's own arguments; arguments not named here keep their defaults. `base_lr` here replaces the protocol's."""
     toggles: ClassVar[tuple[str, ...]] = ()
     """Boolean arguments that an ablation may switch."""
     optimizer: ClassVar[Mapping[str, Any]] = {}

@@ -75,7 +75,7 @@ class Bench:
         def build() -> torch.nn.Module:
             vit = backbone.vit.to(self.device)
             method = planned.variant.method(vit, **planned.method_arguments(params))
-            head = LinearHead(vit, cell.labels["classes"])
+            head = LinearHead(method.vit, cell.labels["classes"])
             counts["trainable"] = sum(p.numel() for p in method.parameters() if p.requires_grad)
             counts["head_params"] = sum(p.numel() for p in head.parameters())
             return HeadOnTokens(head) if isinstance(train, FeatureSplit) else Model(method, head)

@@ -1,0 +1,130 @@
+"""Claim: our training step is the paper's VPT-Deep, made faster by leaving out what it throws away.
+
+    python benchmarks/train_step.py [--json] [--batch 16] [--repeats 5] [--threads 2]
+
+Ours against the paper's concatenating form (the oracle of the tests: timm's own blocks, with fused attention as well), ViT-B/16
+at 224 in float32, prompts p in {1, 10, 50, 100, 200}; interleaved repeats, medians. `flop_ratio` is counted in closed form at
+batch 64 (docs/speed.md) and held against torch's own counter by a test. `memory_ratio` is of the bytes that a step keeps for its
+backward pass, frozen weights aside. Ratios are paper / ours: above 1, ours is better. `ivpt_over_vpt_deep` is iVPT's time over
+VPT-Deep's, both ours.
+"""
+
+import argparse
+import importlib.util
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor
+
+from harness.heads import LinearHead, Model
+from methods.ivpt import IVPT
+from methods.vit import FrozenViT
+from methods.vpt import VPTDeep
+
+PROMPTS = (1, 10, 50, 100, 200)
+
+
+def oracle():
+    spec = importlib.util.spec_from_file_location("oracle", Path(__file__).parents[1] / "tests" / "methods" / "oracle.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def flops(p: int, batch: int, ours: bool, dim: int = 768, depth: int = 12, image: int = 196) -> float:
+    """FLOPs of a training step for one image, head aside. A row costs 24 d^2 forward, attention of q queries on k keys 4 q k d.
+
+    Backward costs the same for rows (activations only: weights are frozen) and twice for attention.
+    """
+    rows, total = 1 + image, 0.0
+    for block in range(depth):
+        if not ours:
+            tokens = rows + p
+            total += 2 * 24 * dim**2 * tokens + 3 * 4 * tokens**2 * dim
+            continue
+        queries = 1 if block == depth - 1 else rows
+        linear = 4 * dim**2 * rows + 20 * dim**2 * queries  # keys and values of all rows; query, output and MLP of those that are read
+        shared = 4 * dim**2 * p / batch  # the prompts' keys and values, once a batch
+        not_needed = 6 * dim**2 * rows if block == 0 else 0.0  # gradients for queries, keys and values of the first block's image tokens
+        total += 2 * (linear + shared) - not_needed + 3 * 4 * queries * (rows + p) * dim
+    return total
+
+
+def step(forward: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor) -> None:
+    torch.nn.functional.cross_entropy(forward(images), labels).backward()
+
+
+def saved_bytes(forward: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor) -> int:
+    """Bytes that one step keeps for its backward pass, each storage once, the frozen weights aside."""
+    kept: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        if not isinstance(tensor, torch.nn.Parameter):
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        loss = torch.nn.functional.cross_entropy(forward(images), labels)
+    weights = {p.untyped_storage().data_ptr() for p in getattr(forward, "backbone", [])}
+    loss.backward()
+    return sum(size for pointer, size in kept.items() if pointer not in weights)
+
+
+def measure(vit: VisionTransformer, p: int, batch: int, repeats: int) -> dict[str, float]:
+    frozen, paper = FrozenViT(vit), oracle()
+    images, labels = torch.randn(batch, 3, 224, 224), torch.randint(100, (batch,))
+    deep, ivpt = (Model(method(frozen, prompts=p), LinearHead(frozen, 100)).train() for method in (VPTDeep, IVPT))
+
+    def concatenated(x: Tensor) -> Tensor:
+        return deep.head.linear(paper.pooled(vit, paper.vpt_deep(vit, x, list(deep.method.prompts))))
+
+    forms: dict[str, Callable[[Tensor], Tensor]] = {"paper": concatenated, "ours": deep, "ivpt": ivpt}
+    seconds: dict[str, list[float]] = {name: [] for name in forms}
+    for repeat in range(repeats + 1):
+        for name, forward in forms.items():
+            started = time.perf_counter()
+            step(forward, images, labels)
+            if repeat:
+                seconds[name].append(time.perf_counter() - started)
+    medians = {name: statistics.median(times) for name, times in seconds.items()}
+    backbone = list(vit.parameters())
+    concatenated.backbone = deep.__dict__["backbone"] = backbone  # type: ignore[attr-defined]
+    return {
+        "p": p,
+        "time_ratio": medians["paper"] / medians["ours"],
+        "flop_ratio": flops(p, 64, ours=False) / flops(p, 64, ours=True),
+        "memory_ratio": saved_bytes(concatenated, images, labels) / saved_bytes(deep, images, labels),
+        "ivpt_over_vpt_deep": medians["ivpt"] / medians["ours"],
+        "seconds_ours": medians["ours"],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--prompts", type=int, nargs="*", default=PROMPTS)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(0)
+    vit = VisionTransformer(num_classes=0)
+    rows = []
+    for p in arguments.prompts:
+        rows.append(measure(vit, p, arguments.batch, arguments.repeats))
+        if not arguments.json:
+            print(", ".join(f"{name} {value:.3g}" for name, value in rows[-1].items()), flush=True)
+    if arguments.json:
+        print(json.dumps({"rows": rows, "batch": arguments.batch, "threads": arguments.threads, "torch": torch.__version__}))
+
+
+if __name__ == "__main__":
+    main()

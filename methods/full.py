@@ -1,0 +1,25 @@
+"""Full fine-tuning: every weight of the backbone is trained. The upper bound on parameters that every table of the field shows."""
+
+import copy
+
+from optuna.distributions import CategoricalDistribution
+from torch import Tensor
+
+from methods.base import Method
+from methods.vit import FrozenViT, Read
+
+
+class Full(Method):
+    """A copy of the backbone, all of it trainable; AdamW with the learning rates of VPT's protocol (arXiv 2203.12119)."""
+
+    name = "full"
+    summary = "full fine-tuning of all weights, with AdamW"
+    search_space = {"base_lr": CategoricalDistribution((0.001, 0.0001, 0.0005, 0.005))}
+    optimizer = {"optimizer": "adamw"}
+
+    def __init__(self, vit: FrozenViT):
+        super().__init__(copy.deepcopy(vit))
+        self.vit.vit.requires_grad_(True)
+
+    def forward(self, images: Tensor, read: Read) -> list[Tensor]:
+        return self.vit.run(self.vit.embed(images), read)

@@ -1,0 +1,47 @@
+"""The closed form of docs/speed.md against torch's own counter of floating-point operations."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from harness.heads import LinearHead, Model
+from methods.vit import FrozenViT
+from methods.vpt import VPTDeep
+
+_spec = importlib.util.spec_from_file_location("train_step", Path(__file__).parents[2] / "benchmarks" / "train_step.py")
+assert _spec is not None
+assert _spec.loader is not None
+train_step = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(train_step)
+
+DIM, DEPTH, IMAGE, CLASSES = 24, 3, 16, 5
+
+
+@pytest.mark.parametrize("p", [1, 7])
+@pytest.mark.parametrize("batch", [1, 4])
+def test_the_closed_form_is_what_torch_counts(p: int, batch: int):
+    vit = VisionTransformer(img_size=16, patch_size=4, embed_dim=DIM, depth=DEPTH, num_heads=2, num_classes=0)
+    model = Model(VPTDeep(FrozenViT(vit), prompts=p), LinearHead(FrozenViT(vit), CLASSES)).train()
+    paper, images, labels = train_step.oracle(), torch.randn(batch, 3, 16, 16), torch.zeros(batch, dtype=torch.long)
+
+    def concatenated(x: torch.Tensor) -> torch.Tensor:
+        return model.head.linear(paper.pooled(vit, paper.vpt_deep(vit, x, list(model.method.prompts))))
+
+    patches, head = 2 * (3 * 4 * 4) * DIM * IMAGE, 3 * 2 * DIM * CLASSES  # a frozen convolution; a trained linear layer
+    for forward, ours in ((model, True), (concatenated, False)):
+        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+            train_step.step(forward, images, labels)
+        expected = train_step.flops(p, batch, ours, dim=DIM, depth=DEPTH, image=IMAGE)
+        # Unfused attention, which the counter sees into, leaves out the gradient of the first block's queries; the fused kernel makes it.
+        left_out = 2 * (1 + IMAGE) * (1 + IMAGE + p) * DIM if ours else 0
+        assert counter.get_total_flops() / batch == pytest.approx(expected - left_out + patches + head, rel=1e-9)
+
+
+@pytest.mark.parametrize(("p", "ratio"), [(10, 1.14), (50, 1.36), (100, 1.64), (200, 2.18)])
+def test_ratios_on_vit_b16_at_batch_64(p: int, ratio: float):
+    assert train_step.flops(p, 64, ours=False) / train_step.flops(p, 64, ours=True) == pytest.approx(ratio, rel=0.005)
