@@ -27,7 +27,11 @@ def _methods() -> Table:
 
     table = _table("method", "what it is", "arguments (and defaults)")
     for name, entry in sorted(registered().items()):
-        method = entry.load()
+        try:
+            method = entry.load()
+        except Exception as error:  # somebody else's package may fail in any way, and the others are still there
+            table.add_row(name, f"can't be imported: {type(error).__name__}: {error}", "")
+            continue
         arguments = ", ".join(f"{key}={value.default}" for key, value in own_arguments(method).items())
         table.add_row(name, method.summary, arguments)
     return table

@@ -133,9 +133,9 @@ class FrozenViT(nn.Module):
         attn = block.attn
         assert isinstance(attn, Attention)
         normed = block.norm1(tokens)
-        if rows == slice(None):
+        if prompts is None and rows == slice(None):
             q, k, v = self._project(attn, normed, 0)
-        else:
+        else:  # queries apart: keys and values are copied behind the prompts' below, and their first storage can then be freed
             (q,) = self._project(attn, normed[:, rows], 0, 1)
             k, v = self._project(attn, normed, 1)
         q, k = attn.q_norm(q), attn.k_norm(k)

@@ -122,13 +122,16 @@ class View:
     def _render(self):
         if self.ledger is None or self.plan is None:
             return Spinner("dots", text=f"{self.text} ... {time.monotonic() - self.started:.0f} s")
-        grid = Table(box=None, header_style="bold", pad_edge=False)
-        grid.add_column("method")
-        for task in self.plan.tasks:
-            grid.add_column(escape(task), justify="right")
         by_place = {(cell.planned.variant.label, cell.planned.card.name): cell for cell in self.ledger.cells}
-        for label in self.plan.variants:
-            grid.add_row(escape(label), *(_cell_text(by_place[label, task]) for task in self.plan.tasks))
+        variants, tasks = self.plan.variants, self.plan.tasks
+        wide = max(map(len, variants)) + sum(max(len(task), 8) + 1 for task in tasks) > self.console.width
+        grid = Table(box=None, header_style="bold", pad_edge=False)
+        grid.add_column("task" if wide else "method")
+        for name in variants if wide else tasks:
+            grid.add_column(escape(name), justify="right")
+        for row in tasks if wide else variants:
+            places = [(label, row) for label in variants] if wide else [(row, task) for task in tasks]
+            grid.add_row(escape(row), *(_cell_text(by_place[place]) for place in places))
         elapsed = time.monotonic() - self.started
         running = f"{self.text} ... " if not self.ledger.in_flight else ""
         return Group(grid, Text(""), Spinner("dots", text=f"{running}{self._progress()}, {elapsed // 60:.0f}:{elapsed % 60:02.0f} elapsed"))

@@ -10,7 +10,7 @@ import resource
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -45,7 +45,7 @@ class Bench:
     def carry_out(self, job: Job) -> Iterator[Score | list[Outcome]]:
         """Yields a score now and then, and at last the outcomes: one a point."""
         planned = self.plan.cell(job.cell)
-        data = self._data(planned, job)
+        data, extracted = self._data(planned, job)
         if isinstance(job, FinalJob):
             assert isinstance(data, FinalData)
             runs = [self._run(planned, job.params, job.seed, data.train, data.test, ())]
@@ -58,7 +58,7 @@ class Bench:
         for run in runs:
             for step in run:
                 if isinstance(step, Outcome):
-                    outcomes.append(step)
+                    outcomes.append(replace(step, units=step.units + (0.0 if outcomes else extracted)))
                 elif len(runs) == 1:
                     yield step
         yield outcomes
@@ -103,21 +103,26 @@ class Bench:
             **counts,
         )
 
-    def _data(self, planned: PlannedCell, job: Job) -> TuningData | FinalData:
-        """The splits that this kind of job may see, opened once and kept for the next job; as features where the method's are constant."""
+    def _data(self, planned: PlannedCell, job: Job) -> tuple[TuningData | FinalData, int]:
+        """The splits that this kind of job may see, opened once and kept for the next job; as features where the method's are constant.
+
+        Also the number of images whose features had to be computed for it: forward-image units that the job has spent.
+        """
         backbone = self.plan.backbones[planned.backbone]
         constant = planned.variant.method.constant_features
         key = (type(job), planned.card.name, planned.fingerprint, backbone.sha256, planned.variant.label if constant else None)
+        extracted = 0
         if key not in self.warm:
             opened = open_final if isinstance(job, FinalJob) else open_tuning
             data = opened(planned.card, planned.root, backbone.size, planned.fingerprint)
             if constant:
                 data = self._as_features(planned, backbone, data)
+                extracted = len(data.train) + len(data.test if isinstance(data, FinalData) else data.val)
             self.warm[key] = data
             while len(self.warm) > 4 * WARM_TASKS:
                 self.warm.popitem(last=False)
         self.warm.move_to_end(key)
-        return self.warm[key]
+        return self.warm[key], extracted
 
     def _as_features(self, planned: PlannedCell, backbone: Backbone, data: TuningData | FinalData) -> TuningData | FinalData:
         vit = backbone.vit.to(self.device)

@@ -69,6 +69,21 @@ def test_changed_data_or_a_changed_method_is_refused(stored, tiny, monkeypatch: 
         reproduce(result, cell, None, None, None)
 
 
+def test_a_report_can_go_to_a_file(stored, tiny, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    import json
+    import sys
+
+    for name in ("table", "md", "csv", "json"):
+        file = tiny.folder / f"board.{name}"
+        monkeypatch.setattr(sys, "argv", ["harness", "report", "--store", str(tiny.store), "--format", name, "-o", str(file)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        assert end.value.code == 0
+        assert "vpt-deep" in file.read_text()
+    assert json.loads((tiny.folder / "board.json").read_text())["rows"][0]["n"] == 1
+    assert capsys.readouterr().out == ""
+
+
 def test_the_command_says_it_and_its_exit_code(stored, tiny, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     import sys
 

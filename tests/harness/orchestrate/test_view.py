@@ -2,6 +2,7 @@
 
 import io
 import time
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -20,6 +21,30 @@ def test_plain_lines_come_even_where_nothing_happens(monkeypatch: pytest.MonkeyP
     assert lines[0] == "loading ..."
     assert len(lines) >= 2
     assert all(line.startswith("loading") for line in lines)
+
+
+@pytest.mark.parametrize(("width", "first"), [(120, "method"), (60, "task")])
+def test_a_grid_that_is_too_wide_is_turned(width: int, first: str):
+    tasks = tuple(f"quite-a-long-name-{number}" for number in range(5))
+
+    class Cell:
+        failures, results, running, open, done_trials, trials = {}, {}, (), (), 1, ()
+        missing_seeds = (0,)
+
+        def __init__(self, task: str):
+            method = SimpleNamespace(constant_features=False)
+            variant = SimpleNamespace(label="vpt", method=method)
+            self.planned = SimpleNamespace(variant=variant, card=SimpleNamespace(name=task), trials=4, seeds=(0,))
+
+    view = View(Console(file=io.StringIO(), width=width))
+    view.ledger = SimpleNamespace(cells=[Cell(task) for task in tasks], in_flight={})  # type: ignore[assignment]
+    view.plan = SimpleNamespace(tasks=tasks, variants=("vpt",))  # type: ignore[assignment]
+    shown = Console(file=io.StringIO(), width=width, record=True)
+    shown.print(view._render())
+    text = shown.export_text()
+    assert text.startswith(first)
+    assert all(task in text for task in tasks)
+    assert text.count("1/4") == 5
 
 
 def test_silence_is_shorter_than_five_seconds():

@@ -89,7 +89,9 @@ def test_cached_features_give_the_scores_of_the_plain_way(planned: RunPlan):
     model = Model(Linear(vit), head)
     torch.testing.assert_close(predict(HeadOnTokens(head), test, cpu), predict(model, data.test, cpu), rtol=1e-5, atol=1e-5)
     _, found = outcomes(bench, TuneJob(cell.key, ((0, POINT), (1, {**POINT, "base_lr": 0.2}))))
-    assert len(found) == 2
+    assert [outcome.units for outcome in found] == [18 + 12, 0]
+    _, (again,) = outcomes(bench, TuneJob(cell.key, ((2, POINT),)))
+    assert again.units == 0
     assert all(isinstance(d, TuningData | FinalData) for d in bench.warm.values())
 
 
