@@ -94,7 +94,7 @@ class CellLedger:
     def done_trials(self) -> int:
         """Points of the budget that are spent: completed, pruned, or failed twice in this run."""
         ended = sum(trial.state in _STATES for trial in self.trials)
-        return ended + sum(failures > RETRIES for failures in self.failed_points.values())
+        return ended + sum(failures > RETRIES for failures in list(self.failed_points.values()))
 
     @property
     def tuned(self) -> bool:

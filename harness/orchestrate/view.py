@@ -141,8 +141,9 @@ def _cell_text(cell: "CellLedger") -> Text:
     """One cell of the grid: nothing yet, trials done, or the mean of the seeds that are in."""
     if cell.failures:
         return Text("failed", style="red")
-    if cell.results:
-        mean = sum(result.score for result in cell.results.values()) / len(cell.results)
+    results = list(cell.results.values())  # a copy: the view's thread reads while the run goes on
+    if results:
+        mean = sum(result.score for result in results) / len(results)
         rest = len(cell.missing_seeds)
         return Text(f"{mean:.1f}", style="bold green") + (Text(f" +{rest}", style="dim") if rest else Text(""))
     if cell.running:
