@@ -1,0 +1,73 @@
+"""Twenty steps of VPT-Deep by the engine, and by a plain loop over the paper's concatenating form: the same prompts and head."""
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+from harness.heads import LinearHead, Model
+from harness.train import Recipe, fit
+from methods.vit import FrozenViT
+from methods.vpt import VPTDeep
+
+_spec = importlib.util.spec_from_file_location("oracle", Path(__file__).with_name("oracle.py"))
+assert _spec is not None
+assert _spec.loader is not None
+oracle = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(oracle)
+
+
+@dataclass
+class Images:
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(self, index: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+        return self.images[index], self.labels[index]
+
+
+def test_twenty_steps_of_sgd_are_those_of_the_papers_form(plain: VisionTransformer):
+    rng = torch.Generator().manual_seed(1)
+    data = Images(torch.randn(20, 3, 16, 16, dtype=torch.float64, generator=rng), torch.randint(4, (20,), generator=rng))
+    recipe = Recipe("sgd", base_lr=6.4, weight_decay=0.01, batch_size=5, epochs=5, warmup_epochs=2)
+    built = []
+
+    def build() -> Model:
+        model = Model(VPTDeep(FrozenViT(plain), prompts=3), LinearHead(FrozenViT(plain), 4)).double()
+        built.append(model)
+        return model
+
+    list(fit(build, data, data, recipe, seed=7, device=torch.device("cpu"), score_at=()))
+
+    torch.manual_seed(7)
+    reference = build()
+    prompts, head = reference.method.prompts, reference.head.linear
+    order = torch.Generator().manual_seed(7)
+    decayed = {"params": [prompts, head.weight], "weight_decay": 0.01}
+    optimizer = torch.optim.SGD([decayed, {"params": [head.bias], "weight_decay": 0.0}], lr=0.1, momentum=0.9)
+    steps = 0
+    for epoch in range(5):
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.lr(epoch)
+        for index in torch.randperm(20, generator=order).split(5):
+            logits = head(oracle.pooled(plain, oracle.vpt_deep(plain, data.images[index], list(prompts))))
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(logits, data.labels[index]).backward()
+            optimizer.step()
+            steps += 1
+    assert steps == 20
+    trained = built[0]
+    for ours, theirs in (
+        (trained.method.prompts, prompts),
+        (trained.head.linear.weight, head.weight),
+        (trained.head.linear.bias, head.bias),
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+    start = VPTDeep(FrozenViT(plain), prompts=3).double().prompts
+    assert not torch.allclose(prompts, start)
