@@ -1,7 +1,5 @@
 """`harness run --dry-run`: what would be done, what it costs, and what is missing for it. Writes nothing."""
 
-from collections.abc import Mapping
-
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
@@ -78,7 +76,7 @@ def _pace(variant: Variant, vit: "object", protocol: Protocol) -> Pace:
         raise BadInput(f"{variant.label}: {error}.") from error
 
 
-def _figures(row: list) -> Mapping | list[str]:
+def _figures(row: list[float]) -> list[str]:
     trials, seeds, units, hours = row
     return [f"{trials:,}", f"{seeds:,}", f"{units:,.0f}", f"{hours:,.2f}" if hours < 10 else f"{hours:,.0f}"]
 
