@@ -46,13 +46,14 @@ class Pace:
         return (cost.train * self.train + cost.scored * self.scored) / 3600
 
 
-def probe(method: Any, arguments: Mapping[str, Any], vit: Any, classes: int, batch: int = 16) -> Pace:
+def probe(method: Any, arguments: Mapping[str, Any], vit: Any, classes: int) -> Pace:
     """Times one training step and one forward of a method on random images, after one of each to warm up."""
     import torch
 
     from harness.heads import LinearHead, Model
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    batch = 64 if device.type == "cuda" else 2  # a GPU wants to be filled; a CPU's time an image hardly depends on it
     vit = vit.to(device)
     built = method(vit, **arguments)
     model = Model(built, LinearHead(built.vit, classes)).to(device)
