@@ -51,6 +51,7 @@ def probe(method: Any, arguments: Mapping[str, Any], vit: Any, classes: int) -> 
     import torch
 
     from harness.heads import LinearHead, Model
+    from harness.train import precision
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     batch = 64 if device.type == "cuda" else 2  # a GPU wants to be filled; a CPU's time an image hardly depends on it
@@ -63,11 +64,11 @@ def probe(method: Any, arguments: Mapping[str, Any], vit: Any, classes: int) -> 
     )
 
     def train() -> None:
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        with precision(device):
             torch.nn.functional.cross_entropy(model(images), labels).backward()
 
     def scored() -> None:
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        with torch.inference_mode(), precision(device):
             model(images)
 
     return Pace(_seconds(train, device) / batch, _seconds(scored, device) / batch)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from harness.train import EVAL_BATCH, Batches
+from harness.train import Batches, outputs
 from methods.base import Method
 from methods.vit import Read
 
@@ -26,14 +26,12 @@ class FeatureSplit:
         return self.tokens[index].to(device, non_blocking=True), self.labels[index].to(device, non_blocking=True)
 
 
-@torch.inference_mode()
 def features(method: Method, read: Read, split: Batches, device: torch.device) -> FeatureSplit:
     """The tokens of `read`'s one block for every image of `split`, in record order. Only for pixels that don't change between epochs."""
     method.eval().to(device)
-    tokens = []
-    for index in torch.arange(len(split)).split(EVAL_BATCH):
-        images, _ = split.batch(index, device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            (rows,) = method(images, read)
-        tokens.append(rows.float().cpu())
-    return FeatureSplit(torch.cat(tokens).clone(), split.labels)
+
+    def tokens(images: Tensor) -> Tensor:
+        (rows,) = method(images, read)
+        return rows
+
+    return FeatureSplit(outputs(tokens, split, device), split.labels)

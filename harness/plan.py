@@ -59,16 +59,11 @@ class PlannedCell:
     @property
     def trials(self) -> int:
         """Points that the search will try; 0 where nothing is left to choose."""
-        if not self.space:
-            return 0
-        if self.protocol.sampler == "grid":
-            points = len(protocols.grid(dict(self.space)))
-            return min(points, self.protocol.trials or points)
-        return self.protocol.trials or 1
+        return search_size(self.space, self.protocol)
 
     def method_arguments(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """The method's own arguments: those fixed by the variant and those chosen by the search."""
-        return {k: v for k, v in {**self.variant.arguments, **params}.items() if k not in self.protocol.space}
+        return own_arguments({**self.variant.arguments, **params}, self.protocol)
 
     def recipe(self, params: Mapping[str, Any]) -> Recipe:
         """The protocol with a point of its space filled in."""
@@ -134,7 +129,7 @@ def plan(request: Request) -> RunPlan:
     for card, spec, protocol in chosen:
         if spec not in backbones:
             backbones[spec] = harness.backbones.load(spec)
-            check_variants(variants, backbones[spec])
+            check_variants(variants, backbones[spec], protocol)
         digest = fingerprint(card, request.data_root)
         for variant in variants:
             cells.append(plan_cell(card, request, digest, variant, spec, backbones[spec], protocol))
@@ -166,12 +161,11 @@ def missing(cards: Sequence[TaskCard], root: Path | None) -> dict[str, str]:
     return found
 
 
-def check_variants(variants: Sequence[Variant], backbone: Backbone) -> None:
+def check_variants(variants: Sequence[Variant], backbone: Backbone, protocol: Protocol) -> None:
     """Builds every variant once on the backbone, so that arguments that don't fit are said before anything runs."""
     for variant in variants:
-        arguments = {k: v for k, v in variant.arguments.items() if k not in ("base_lr", "weight_decay")}
         try:
-            variant.method(backbone.vit, **arguments)  # type: ignore[arg-type]
+            variant.method(backbone.vit, **own_arguments(variant.arguments, protocol))  # type: ignore[arg-type]
         except (ValueError, TypeError, RuntimeError) as error:
             raise BadInput(f"{variant.label} can't be built on {backbone.name}: {error}.") from error
 
@@ -215,3 +209,18 @@ def search_space(variant: Variant, protocol: Protocol) -> dict[str, BaseDistribu
     }
     shared = {name: entry.distribution() for name, entry in protocol.space.items() if name not in own}
     return {name: distribution for name, distribution in {**own, **shared}.items() if name not in variant.arguments}
+
+
+def search_size(space: Mapping[str, BaseDistribution], protocol: Protocol) -> int:
+    """Points that a search of `space` tries: the protocol's trials, at most the whole grid, and none where nothing is left to choose."""
+    if not space:
+        return 0
+    if protocol.sampler == "grid":
+        points = len(protocols.grid(dict(space)))
+        return min(points, protocol.trials or points)
+    return protocol.trials or 1
+
+
+def own_arguments(chosen: Mapping[str, Any], protocol: Protocol) -> dict[str, Any]:
+    """Of all that was chosen, what goes to the method's constructor; the rest is the protocol's."""
+    return {name: value for name, value in chosen.items() if name not in protocol.space}

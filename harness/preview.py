@@ -10,8 +10,8 @@ from harness.cards import TaskCard
 from harness.cost import Cost, Pace, cell_cost, probe
 from harness.errors import BadInput
 from harness.orchestrate.view import View
-from harness.plan import Request, choose_tasks, missing, search_space, settings
-from harness.protocols import Protocol, grid
+from harness.plan import Request, choose_tasks, missing, own_arguments, search_size, search_space, settings
+from harness.protocols import Protocol
 from harness.variants import Variant, parse
 
 
@@ -54,11 +54,7 @@ def preview(request: Request, view: View) -> RenderableType:
 
 
 def _cost(variant: Variant, card: TaskCard, protocol: Protocol, request: Request) -> Cost:
-    space = search_space(variant, protocol)
-    trials = 0
-    if space:
-        points = len(grid(space)) if protocol.sampler == "grid" else protocol.trials or 1
-        trials = min(points, protocol.trials or points)
+    trials = search_size(search_space(variant, protocol), protocol)
     return cell_cost(card, protocol, trials, len(request.seeds or protocol.seeds), variant.method.constant_features)
 
 
@@ -69,7 +65,7 @@ def _pace(variant: Variant, vit: "object", protocol: Protocol) -> Pace:
         for name, distribution in search_space(variant, protocol).items()
         if name in variant.method.search_space and hasattr(distribution, "choices")
     }
-    arguments = {key: value for key, value in {**largest, **variant.arguments}.items() if key not in protocol.space}
+    arguments = own_arguments({**largest, **variant.arguments}, protocol)
     try:
         return probe(variant.method, arguments, vit, classes=10)
     except (ValueError, TypeError) as error:

@@ -90,7 +90,7 @@ def fit(
         total = torch.zeros((), device=device)
         for index in torch.randperm(len(train), generator=order).split(recipe.batch_size):
             images, labels = train.batch(index, device)
-            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            with precision(device):
                 loss = nn.functional.cross_entropy(model(images), labels)
             optimizer.zero_grad()
             loss.backward()
@@ -122,13 +122,22 @@ def is_head_bias(name: str) -> bool:
     return name.startswith("head.") and name.endswith(".bias")
 
 
-@torch.inference_mode()
+def precision(device: torch.device) -> torch.autocast:
+    """What arithmetic runs in: bf16 autocast on CUDA, float32 on the CPU."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+
+
 def predict(model: nn.Module, split: Batches, device: torch.device) -> Tensor:
     """Logits of a whole split in record order, on the CPU in float32: (image, class)."""
-    model.eval()
-    logits = []
+    return outputs(model.eval(), split, device)
+
+
+@torch.inference_mode()
+def outputs(forward: Callable[[Tensor], Tensor], split: Batches, device: torch.device) -> Tensor:
+    """What `forward` makes of every batch of a split, in record order, on the CPU in float32."""
+    found = []
     for index in torch.arange(len(split)).split(EVAL_BATCH):
         images, _ = split.batch(index, device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            logits.append(model(images).float().cpu())
-    return torch.cat(logits)
+        with precision(device):
+            found.append(forward(images).float().cpu())
+    return torch.cat(found)

@@ -13,7 +13,7 @@ from optuna.distributions import CategoricalDistribution
 from torch import Tensor, nn
 
 from methods.base import ADAMW_RATES, Method
-from methods.vit import FrozenViT, Read
+from methods.vit import FrozenViT
 
 
 class AdaptMLP(nn.Module):
@@ -45,6 +45,3 @@ class Adapter(Method):
         super().__init__(copy.deepcopy(vit))
         for block in self.vit.vit.blocks:
             block.mlp = AdaptMLP(block.mlp, vit.dim, bottleneck, scale)  # type: ignore[assignment,arg-type]
-
-    def forward(self, images: Tensor, read: Read) -> list[Tensor]:
-        return self.vit.run(self.vit.embed(images), read)

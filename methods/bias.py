@@ -2,10 +2,8 @@
 
 import copy
 
-from torch import Tensor
-
 from methods.base import Method
-from methods.vit import FrozenViT, Read
+from methods.vit import FrozenViT
 
 
 class Bias(Method):
@@ -18,6 +16,3 @@ class Bias(Method):
         super().__init__(copy.deepcopy(vit))
         for name, parameter in self.vit.vit.named_parameters():
             parameter.requires_grad_(name.endswith(".bias"))
-
-    def forward(self, images: Tensor, read: Read) -> list[Tensor]:
-        return self.vit.run(self.vit.embed(images), read)

@@ -3,10 +3,9 @@
 import copy
 
 from optuna.distributions import CategoricalDistribution
-from torch import Tensor
 
 from methods.base import Method
-from methods.vit import FrozenViT, Read
+from methods.vit import FrozenViT
 
 
 class Full(Method):
@@ -20,6 +19,3 @@ class Full(Method):
     def __init__(self, vit: FrozenViT):
         super().__init__(copy.deepcopy(vit))
         self.vit.vit.requires_grad_(True)
-
-    def forward(self, images: Tensor, read: Read) -> list[Tensor]:
-        return self.vit.run(self.vit.embed(images), read)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from methods.base import ADAMW_RATES, Method
-from methods.vit import FrozenViT, Read
+from methods.vit import FrozenViT
 
 
 class LowRank(nn.Module):
@@ -48,6 +48,3 @@ class LoRA(Method):
         for block in self.vit.vit.blocks:
             qkv = block.attn.qkv  # type: ignore[union-attr]
             parametrize.register_parametrization(qkv, "weight", LowRank(qkv.weight, rank, alpha))  # type: ignore[arg-type]
-
-    def forward(self, images: Tensor, read: Read) -> list[Tensor]:
-        return self.vit.run(self.vit.embed(images), read)

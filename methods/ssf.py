@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from methods.base import ADAMW_RATES, Method
-from methods.vit import FrozenViT, Read
+from methods.vit import FrozenViT
 
 
 class Scale(nn.Module):
@@ -57,6 +57,3 @@ class SSF(Method):
             parametrize.register_parametrization(module, "weight", Scale(gamma))
             parametrize.register_parametrization(module, "bias", Scale(gamma))
             parametrize.register_parametrization(module, "bias", Shift(len(gamma)).to(gamma))
-
-    def forward(self, images: Tensor, read: Read) -> list[Tensor]:
-        return self.vit.run(self.vit.embed(images), read)

@@ -26,7 +26,7 @@ from harness.plan import PlannedCell, RunPlan
 from harness.train import Batches, Score, fit
 
 WARM_TASKS = 3
-"""Tasks whose data an actor keeps open."""
+"""Tasks whose data an actor keeps open, each for tuning and for final runs, as images and as features."""
 
 TUNING_SEED = 0
 """Trials of a search all train with this seed, so that they differ by their hyper-parameters alone."""

@@ -1,10 +1,8 @@
 """The closed form of docs/speed.md against torch's own counter of floating-point operations."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 import torch
+import train_step
 from timm.models.vision_transformer import VisionTransformer
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
@@ -12,12 +10,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from harness.heads import LinearHead, Model
 from methods.vit import FrozenViT
 from methods.vpt import VPTDeep
-
-_spec = importlib.util.spec_from_file_location("train_step", Path(__file__).parents[2] / "benchmarks" / "train_step.py")
-assert _spec is not None
-assert _spec.loader is not None
-train_step = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(train_step)
 
 DIM, DEPTH, IMAGE, CLASSES = 24, 3, 16, 5
 

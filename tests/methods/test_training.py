@@ -1,9 +1,8 @@
 """Twenty steps of VPT-Deep by the engine, and by a plain loop over the paper's concatenating form: the same prompts and head."""
 
-import importlib.util
 from dataclasses import dataclass
-from pathlib import Path
 
+import oracle
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
@@ -12,12 +11,6 @@ from harness.heads import LinearHead, Model
 from harness.train import Recipe, fit
 from methods.vit import FrozenViT
 from methods.vpt import VPTDeep
-
-_spec = importlib.util.spec_from_file_location("oracle", Path(__file__).with_name("oracle.py"))
-assert _spec is not None
-assert _spec.loader is not None
-oracle = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(oracle)
 
 
 @dataclass
