@@ -46,6 +46,8 @@ class TaskCard(BaseModel):
     group: str
     kind: Literal["classification", "segmentation"]
     classes: int = Field(gt=1)
+    class_names: tuple[str, ...] = ()
+    """In the order of the labels, for `harness predict`; empty where the card doesn't say."""
     sizes: dict[SplitName, int]
     reader: Reader
     pixels: Literal["pil", "vpt"]
@@ -70,6 +72,8 @@ class TaskCard(BaseModel):
             raise ValueError("sizes needs train and test, all above zero")
         if "val" not in self.sizes and (self.kind == "classification" or self.train_on == "train+val"):
             raise ValueError("sizes needs val, which tuning is scored on")
+        if self.class_names and len(self.class_names) != self.classes:
+            raise ValueError(f"class_names has {len(self.class_names)} names, and classes is {self.classes}")
         if (self.metric == "miou") != (self.kind == "segmentation"):
             raise ValueError(f"metric {self.metric} doesn't score {self.kind}")
         return self

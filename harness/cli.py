@@ -36,6 +36,7 @@ Seeds = Annotated[str | None, typer.Option("--seeds", help="Seeds of the final r
 Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Jobs at once. Default: one a core, or as many as fit the GPUs.")]
 GpusPerTrial = Annotated[float | None, typer.Option("--gpus-per-trial", min=0.0, help="Share of a GPU a job takes, e.g. 0.25.")]
 Address = Annotated[str | None, typer.Option("--address", help="A running Ray cluster: 'auto' or HOST:PORT.")]
+KeepLarge = Annotated[bool, typer.Option("--keep-large", help="Keep checkpoints above 20 MB too, as of full fine-tuning.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost, and stop.")]
 
 
@@ -56,6 +57,7 @@ def run(
     workers: Workers = None,
     gpus_per_trial: GpusPerTrial = None,
     address: Address = None,
+    keep_large: KeepLarge = False,
     dry_run: DryRun = False,
 ) -> None:
     """Tune, train and score every method on every task; then show the leaderboard. Run it again to go on where it stopped."""
@@ -70,7 +72,7 @@ def run(
         from harness.preview import preview
 
         request = Request(methods, suite, tasks, backbone, protocol, data_root, cards, trials, _seeds(seeds))
-        shown = preview(request, view) if dry_run else _run(request, store, workers, gpus_per_trial, address, view)
+        shown = preview(request, view) if dry_run else _run(request, store, workers, gpus_per_trial, address, keep_large, view)
     console.print(shown)
 
 
@@ -89,6 +91,7 @@ def ablate(
     workers: Workers = None,
     gpus_per_trial: GpusPerTrial = None,
     address: Address = None,
+    keep_large: KeepLarge = False,
     dry_run: DryRun = False,
 ) -> None:
     """Switch a method's toggles, every valid combination, and show what each is worth. Shares its cells with `harness run`."""
@@ -108,26 +111,30 @@ def ablate(
         if dry_run:
             shown = preview(request, view)
         else:
-            plan, results, _ = _fill(request, store, workers, gpus_per_trial, address, view)
+            plan, results, _ = _fill(request, store, workers, gpus_per_trial, address, keep_large, view)
             shown = table(results, plan, grid)
     console.print(shown)
 
 
-def _run(request: Any, store_url: str, workers: int | None, gpus_per_trial: float | None, address: str | None, view: Any) -> Any:
+def _run(
+    request: Any, store_url: str, workers: int | None, gpus_per_trial: float | None, address: str | None, keep_large: bool, view: Any
+) -> Any:
     """Fills the plan and gives back its leaderboard."""
     from rich.console import Group
     from rich.text import Text
 
     from harness.report.tables import render
 
-    plan, store, ledger = _fill(request, store_url, workers, gpus_per_trial, address, view)
+    plan, store, ledger = _fill(request, store_url, workers, gpus_per_trial, address, keep_large, view)
     board = render(store, tasks=plan.tasks, methods=None, suite_name=plan.suite, fmt="table", cells=[cell.key for cell in plan.cells])
     ids = [result.id for cell in ledger.cells for result in cell.results.values()]
     hints = f"Stored in {store_url}." + (f"\nNext: harness report --format md, or harness show {ids[0]}" if ids else "")
     return Group(board, Text(hints))
 
 
-def _fill(request: Any, store_url: str, workers: int | None, gpus_per_trial: float | None, address: str | None, view: Any) -> tuple:
+def _fill(
+    request: Any, store_url: str, workers: int | None, gpus_per_trial: float | None, address: str | None, keep_large: bool, view: Any
+) -> tuple:
     """Carries out a request: (plan, store, ledger)."""
     from harness.orchestrate.run import Resources
     from harness.orchestrate.run import run as carry_out
@@ -139,7 +146,7 @@ def _fill(request: Any, store_url: str, workers: int | None, gpus_per_trial: flo
     plan = make_plan(request)
     store = ResultStore(store_url)
     try:
-        return plan, store, carry_out(plan, store, resources, view)
+        return plan, store, carry_out(plan, store, resources, view, keep_large)
     except KeyboardInterrupt:
         view.__exit__(None, None, None)
         _interrupted(store_url, store)
@@ -249,8 +256,11 @@ def reproduce(
     data_root: DataRoot = None,
     cards: Cards = None,
     backbone: Backbone = None,
+    export: Annotated[Path | None, typer.Option("--export", help="A file for the new run's checkpoint.")] = None,
 ) -> None:
     """Run one row again: say whether it is equal, or by how much it differs. Exit code 1 where it differs."""
+    import tempfile
+
     from rich.console import Console
 
     from harness.orchestrate.view import View
@@ -259,9 +269,14 @@ def reproduce(
     result, cell = ResultStore(store).result(id)
     with View(Console(stderr=True)) as view:
         view.stage(f"running {cell.labels['variant']} on {cell.identity['task']['name']}, seed {result.seed}, again")
+        from harness import checkpoint
         from harness.reproduce import reproduce as again
 
-        comparison = again(result, cell, data_root, cards, backbone)
+        with tempfile.TemporaryDirectory() as folder:
+            keep = checkpoint.Keep(Path(folder), large=True) if export else None
+            comparison = again(result, cell, data_root, cards, backbone, keep)
+            if export:
+                checkpoint.export(Path(folder) / f"{result.id}.safetensors", export)
     for difference in comparison.differences:
         print(f"differs from the stored run: {difference}")
     if comparison.equal:
@@ -270,6 +285,48 @@ def reproduce(
     print(f"not equal: stored {result.score:.2f}, now {comparison.score:.2f} ({comparison.score - result.score:+.2f} points), other logits")
     if not comparison.within_tolerance:
         raise typer.Exit(1)
+
+
+@app.command()
+def export(
+    id: Annotated[str, typer.Argument(help="A result's id, or the beginning of one.")],
+    file: Annotated[Path, typer.Argument(help="Where to put it, e.g. tuned.safetensors.")],
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """Copy what a final run tuned to a file that `harness predict` and harness.load() read."""
+    from harness import checkpoint
+    from harness.store import Store as ResultStore
+
+    opened = ResultStore(store)
+    result, cell = opened.result(id)
+    checkpoint.export(checkpoint.find(opened, result), file)
+    print(f"{file}: {cell.labels['variant']} on {cell.identity['task']['name']}, seed {result.seed}, {file.stat().st_size:,} bytes")
+
+
+@app.command()
+def predict(
+    file: Annotated[Path, typer.Argument(help="A checkpoint that `harness export` made.")],
+    images: Annotated[list[Path], typer.Argument(help="Image files.")],
+    backbone: Backbone = None,
+    top: Annotated[int, typer.Option("--top", min=1, help="Classes to show.")] = 3,
+    format: Annotated[str, typer.Option("--format", help="table, or json with all logits.")] = "table",
+) -> None:
+    """Classify images with a tuned model."""
+    if format not in ("table", "json"):
+        raise unknown("format", format, ("table", "json"))
+    import json
+
+    from rich.console import Console
+
+    from harness import checkpoint
+    from harness.report.predictions import rows, table
+
+    tuned = checkpoint.load(file, backbone)
+    found = rows(tuned.predict(images), images, tuned.origin.class_names, top)
+    if format == "json":
+        print(json.dumps(found, indent=2))
+    else:
+        Console().print(table(found))
 
 
 def main() -> None:

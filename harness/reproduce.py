@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness import backbones
 from harness.cards import load_cards
@@ -12,6 +13,9 @@ from harness.plan import PlannedCell, Request, RunPlan, check_data, plan_cell
 from harness.protocols import Protocol
 from harness.store import Cell, Result
 from harness.variants import parse
+
+if TYPE_CHECKING:
+    from harness.checkpoint import Keep
 
 CUDA_TOLERANCE = 0.5
 """Percentage points that two runs on CUDA may differ by: bf16 sums there depend on the order of threads."""
@@ -37,15 +41,19 @@ class Comparison:
         return self.equal or (on_cuda and abs(self.score - self.stored.score) <= CUDA_TOLERANCE)
 
 
-def reproduce(result: Result, cell: Cell, data_root: Path | None, cards: Path | None, backbone: str | None) -> Comparison:
-    """Trains and scores `result` again from what the store knows of it. The three arguments replace paths that have moved.
+def reproduce(
+    result: Result, cell: Cell, data_root: Path | None, cards: Path | None, backbone: str | None, keep: "Keep | None" = None
+) -> Comparison:
+    """Trains and scores `result` again from what the store knows of it. The next three arguments replace paths that have moved.
+
+    `keep`: where the new run leaves its checkpoint.
 
     Raises `BadInput` where data, weights, card or method are no longer what the row was made with.
     """
     from harness.orchestrate.worker import Bench
 
     planned, plan = replan(result, cell, data_root, cards, backbone)
-    bench = Bench(plan, threads=result.provenance.get("threads"))
+    bench = Bench(plan, result.provenance.get("threads"), keep)
     *_, outcomes = bench.carry_out(FinalJob(planned.key, result.seed, result.params))
     assert isinstance(outcomes, list)
     (outcome,) = outcomes

@@ -193,6 +193,11 @@ class Store:
         self._exists = False
 
     @property
+    def file(self) -> Path | None:
+        """The SQLite file; None for another database, or one in memory."""
+        return self._file
+
+    @property
     def name(self) -> str:
         """The store as a message names it: its file, or its URL without the password."""
         return str(self._file) if self._file else self._url.render_as_string(hide_password=True)

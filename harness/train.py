@@ -102,8 +102,12 @@ def fit(
         if epoch + 1 in score_at or epoch + 1 == recipe.epochs:
             logits = predict(model, held_out, device)
             units += len(held_out)
-            sha256 = hashlib.sha256(logits.numpy().astype("<f4").tobytes()).hexdigest()
-            yield Score(epoch + 1, top1(logits, held_out.labels), sha256, units)
+            yield Score(epoch + 1, top1(logits, held_out.labels), sha256_of(logits), units)
+
+
+def sha256_of(logits: Tensor) -> str:
+    """Of the values as little-endian float32: what a score's `logits_sha256` is."""
+    return hashlib.sha256(logits.numpy().astype("<f4").tobytes()).hexdigest()
 
 
 def new_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

@@ -64,7 +64,7 @@ def _decode(card: TaskCard, record: Record, size: int) -> np.ndarray:
         image = record.image()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise BadInput(f"task {card.name}: record {record.key} is missing, or no image that can be decoded. Get it again.") from error
-    return square(card, image, size)
+    return square(card.pixels, image, size)
 
 
 def _open(path: Path, labels_path: Path, card: TaskCard, split: SplitName, size: int) -> Images | None:

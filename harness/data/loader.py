@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from harness.cards import SplitName, TaskCard
@@ -16,6 +16,13 @@ from harness.train import Batches
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """ImageNet's, for every backbone, as in VPT's released code."""
+
+
+def normalised(pixels: UInt8[Tensor, "batch size size 3"], device: torch.device) -> Float[Tensor, "batch 3 size size"]:
+    """Pixels as a backbone takes them, on the device: channels first, ImageNet's mean and std taken out."""
+    mean, std = (255 * torch.tensor(values, device=device).view(3, 1, 1) for values in (MEAN, STD))
+    images = pixels.to(device, non_blocking=True).permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
+    return images.sub_(mean).div_(std)
 
 
 class Split:
@@ -36,10 +43,7 @@ class Split:
         pixels, labels = torch.from_numpy(self._pixels(index.numpy())), self.labels[index]
         if device.type == "cuda":
             pixels, labels = pixels.pin_memory(), labels.pin_memory()
-        pixels, labels = pixels.to(device, non_blocking=True), labels.to(device, non_blocking=True)
-        mean, std = (255 * torch.tensor(values, device=device).view(3, 1, 1) for values in (MEAN, STD))
-        images = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
-        return images.sub_(mean).div_(std), labels
+        return normalised(pixels, device), labels.to(device, non_blocking=True)
 
     def _pixels(self, rows: np.ndarray) -> np.ndarray:
         """uint8 (batch, size, size, 3), in memory."""

@@ -34,8 +34,11 @@ class Resources:
             )
 
 
-def run(plan: RunPlan, store: Store, resources: Resources, view: View) -> Ledger:
-    """Fills every cell of `plan`. All that finishes is in `store` at once; interrupt it anywhere and call it again. Raises `BadInput`."""
+def run(plan: RunPlan, store: Store, resources: Resources, view: View, keep_large: bool = False) -> Ledger:
+    """Fills every cell of `plan`. All that finishes is in `store` at once; interrupt it anywhere and call it again. Raises `BadInput`.
+
+    Final runs leave their checkpoints beside the store, those above 20 MB only with `keep_large`.
+    """
     ledger = Ledger(plan, store)
     view.show(ledger, plan)
     if ledger.finished:
@@ -47,16 +50,18 @@ def run(plan: RunPlan, store: Store, resources: Resources, view: View) -> Ledger
             store.add_cell(cell.planned.cell)
         from ray import cloudpickle, tune
 
+        from harness import checkpoint
         from harness.orchestrate.search import LedgerSearcher, LedgerStopper
         from harness.orchestrate.worker import Worker
 
         for module in {cell.variant.method.__module__ for cell in plan.cells if ".py:" in cell.variant.origin}:
             cloudpickle.register_pickle_by_value(sys.modules[module])  # a user's file: workers have no module of that name
 
+        keep = checkpoint.Keep(checkpoint.folder_of(store), keep_large)
         stopper = LedgerStopper(ledger)
         with tempfile.TemporaryDirectory(prefix="vpt-harness-") as scratch:
             tuner = tune.Tuner(
-                tune.with_resources(tune.with_parameters(Worker, plan=plan, threads=threads), per_trial),
+                tune.with_resources(tune.with_parameters(Worker, plan=plan, threads=threads, keep=keep), per_trial),
                 tune_config=tune.TuneConfig(
                     search_alg=LedgerSearcher(ledger, stopper, view),
                     num_samples=-1,

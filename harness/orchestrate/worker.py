@@ -17,7 +17,9 @@ from typing import Any
 import torch
 from ray import tune
 
+from harness import checkpoint
 from harness.backbones import Backbone
+from harness.checkpoint import Keep
 from harness.data.loader import FinalData, TuningData, open_final, open_tuning
 from harness.features import FeatureSplit, features
 from harness.heads import HeadOnTokens, LinearHead, Model
@@ -35,12 +37,16 @@ TUNING_SEED = 0
 class Bench:
     """A backbone on a device with warm data: carries out jobs. Plain Python, so that `harness reproduce` and tests use it without Ray."""
 
-    def __init__(self, plan: RunPlan, threads: int | None = None):
+    def __init__(self, plan: RunPlan, threads: int | None = None, keep: Keep | None = None):
+        """`keep`: where final runs leave what they tuned; None: nowhere."""
         self.plan = plan
+        self.keep = keep
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if threads:
             torch.set_num_threads(threads)
         self.warm: OrderedDict[tuple, Any] = OrderedDict()
+        self.model: torch.nn.Module
+        """The one that was trained last."""
 
     def carry_out(self, job: Job) -> Iterator[Score | list[Outcome]]:
         """Yields a score now and then, and at last the outcomes: one a point."""
@@ -58,7 +64,8 @@ class Bench:
         for run in runs:
             for step in run:
                 if isinstance(step, Outcome):
-                    outcomes.append(replace(step, units=step.units + (0.0 if outcomes else extracted)))
+                    step = replace(step, units=step.units + (0.0 if outcomes else extracted))
+                    outcomes.append(self._with_checkpoint(planned, job, step) if isinstance(job, FinalJob) else step)
                 elif len(runs) == 1:
                     yield step
         yield outcomes
@@ -78,7 +85,8 @@ class Bench:
             head = LinearHead(method.vit, cell.labels["classes"])
             counts["trainable"] = sum(p.numel() for p in method.parameters() if p.requires_grad)
             counts["head_params"] = sum(p.numel() for p in head.parameters())
-            return HeadOnTokens(head) if isinstance(train, FeatureSplit) else Model(method, head)
+            self.model = HeadOnTokens(head) if isinstance(train, FeatureSplit) else Model(method, head)
+            return self.model
 
         score = None
         try:
@@ -102,6 +110,13 @@ class Bench:
             provenance=provenance(self.device),
             **counts,
         )
+
+    def _with_checkpoint(self, planned: PlannedCell, job: FinalJob, outcome: Outcome) -> Outcome:
+        """Leaves what the run tuned in its file, and a note of it in the outcome."""
+        if self.keep is None or outcome.score is None:
+            return outcome
+        note = checkpoint.save(self.keep, self.model, checkpoint.origin_of(planned, job, outcome))
+        return replace(outcome, provenance={**(outcome.provenance or {}), **note})
 
     def _data(self, planned: PlannedCell, job: Job) -> tuple[TuningData | FinalData, int]:
         """The splits that this kind of job may see, opened once and kept for the next job; as features where the method's are constant.
@@ -136,8 +151,8 @@ class Bench:
 class Worker(tune.Trainable):
     """The Ray Tune actor around a `Bench`. A trial's configuration is a job; a step runs to the next score."""
 
-    def setup(self, config: dict, plan: RunPlan, threads: int) -> None:
-        self.bench = Bench(plan, threads)
+    def setup(self, config: dict, plan: RunPlan, threads: int, keep: Keep | None) -> None:
+        self.bench = Bench(plan, threads, keep)
         self._start(config)
 
     def reset_config(self, new_config: dict) -> bool:

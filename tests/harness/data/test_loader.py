@@ -63,14 +63,14 @@ def test_fingerprint_of_a_file_that_cannot_be_read(card: TaskCard, root: Path):
 
 def test_square_is_pillows_bicubic(card: TaskCard):
     grey = Image.fromarray(np.arange(80, dtype=np.uint8).reshape(8, 10))
-    pixels = square(card, grey, 5)
+    pixels = square("pil", grey, 5)
     assert (pixels.shape, pixels.dtype) == ((5, 5, 3), np.uint8)
     assert np.array_equal(pixels, np.asarray(grey.convert("RGB").resize((5, 5), Image.Resampling.BICUBIC)))
 
 
 def test_cache_decodes_once(card: TaskCard, root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch):
     made = cached(card, root, "val", 16, PRINT)
-    expected = [square(card, record.image(), 16) for record in records(card, root, "val")]
+    expected = [square(card.pixels, record.image(), 16) for record in records(card, root, "val")]
     assert np.array_equal(made.images, expected)
     assert made.labels.tolist() == [0, 1, 2, 0]
     assert not made.images.flags.writeable

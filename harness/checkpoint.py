@@ -1,0 +1,228 @@
+"""Checkpoints: what a final run tuned, as safetensors with its key and provenance; and the way back, to a module that predicts."""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float
+from PIL import Image
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from harness import backbones
+from harness.data.loader import normalised
+from harness.data.pixels import square
+from harness.errors import BadInput
+from harness.heads import LinearHead, Model
+from harness.store import Result, Store, result_id
+from harness.train import EVAL_BATCH, precision
+from harness.variants import parse
+
+if TYPE_CHECKING:
+    from harness.orchestrate.jobs import FinalJob, Outcome
+    from harness.plan import PlannedCell
+
+FORMAT = "vpt-harness checkpoint 1"
+LARGE = 20_000_000
+"""Bytes above which a checkpoint is kept only where the user asks for it: all weights of a ViT-B are 343 MB a run."""
+
+
+@dataclass(frozen=True)
+class Keep:
+    """Where final runs leave their checkpoints."""
+
+    folder: Path
+    large: bool = False
+    """Keep those above `LARGE` too."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """All that is needed to build a tuned model again, and to say where it comes from: the metadata of its file."""
+
+    id: str
+    """Of the result in its store."""
+    cell: str
+    seed: int
+    identity: Mapping[str, Any]
+    """What the score depends on: method, task, backbone, protocol."""
+    arguments: Mapping[str, Any]
+    """The method's own, fixed and chosen."""
+    params: Mapping[str, Any]
+    """What the search chose."""
+    classes: int
+    class_names: tuple[str, ...]
+    """Of the classes in order; empty where the task's card has none."""
+    inputs: Mapping[str, Any]
+    score: float
+    """In percent, on test."""
+    logits_sha256: str
+    """Of the logits on test that were scored."""
+    provenance: Mapping[str, Any]
+
+
+class Tuned(nn.Module):
+    """A tuned model, in eval mode: normalised images (batch, 3, size, size) -> logits (batch, class), those that were scored."""
+
+    def __init__(self, model: nn.Module, origin: Origin, size: int):
+        super().__init__()
+        self.model = model
+        self.origin = origin
+        self.size = size
+
+    def forward(self, images: Float[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch class"]:
+        return self.model(images)
+
+    def pixels(self, image: Image.Image) -> Float[Tensor, "3 size size"]:
+        """An image of any shape as the model takes it: the pixels of its task, normalised."""
+        pixels = square(self.origin.identity["task"]["pixels"], image, self.size)
+        return normalised(torch.from_numpy(pixels.copy())[None], torch.device("cpu"))[0]
+
+    @torch.inference_mode()
+    def predict(self, files: Sequence[str | Path]) -> Float[Tensor, "image class"]:
+        """Logits of image files, in order, in float32 on the CPU. Raises `BadInput` for a file that is no image."""
+        device = next(self.model.parameters()).device
+        found = []
+        for start in range(0, len(files), EVAL_BATCH):
+            images = torch.stack([self.pixels(_opened(file)) for file in files[start : start + EVAL_BATCH]])
+            with precision(device):
+                found.append(self(images.to(device)).float().cpu())
+        return torch.cat(found)
+
+
+def folder_of(store: Store) -> Path:
+    """Beside a SQLite file `NAME.db`: `NAME.checkpoints`. Of another database: `results/harness.checkpoints` where the run is started."""
+    return store.file.absolute().with_suffix(".checkpoints") if store.file else Path("results/harness.checkpoints").absolute()
+
+
+def tuned_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """What training changes in `model`, by name: the trainable parameters, each once, and the method's own buffers."""
+    trainable = {id(p) for p in model.parameters() if p.requires_grad}
+    frozen = {id(p) for p in model.parameters()} - trainable
+    tensors, seen = {}, set(frozen)
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        if id(tensor) in seen or (id(tensor) not in trainable and name.startswith("method.vit.")):
+            continue
+        seen.add(id(tensor))
+        tensors[name] = tensor
+    return tensors
+
+
+def save(keep: Keep, model: nn.Module, origin: Origin) -> dict[str, str]:
+    """Writes `ID.safetensors`, whole or not at all. Gives back a note for the result's provenance: where it is, or why there is none."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tuned_tensors(model).items()}
+    size = sum(tensor.nbytes for tensor in tensors.values())
+    if size > LARGE and not keep.large:
+        return {"no_checkpoint": f"{size / 1e6:.0f} MB, and --keep-large wasn't given"}
+    path = keep.folder / f"{origin.id}.safetensors"
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        keep.folder.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, temporary, {"format": FORMAT, "origin": json.dumps(asdict(origin))})
+        temporary.replace(path)
+    except (OSError, SafetensorError) as error:  # a full disk: the score is good all the same
+        with suppress(OSError):
+            temporary.unlink()
+        return {"no_checkpoint": f"{path} couldn't be written: {error}"}
+    return {"checkpoint": str(path)}
+
+
+def find(store: Store, result: Result) -> Path:
+    """The checkpoint of a result. Raises `BadInput` where there is none."""
+    recorded = result.provenance.get("checkpoint")
+    for path in (folder_of(store) / f"{result.id}.safetensors", *([Path(recorded)] if recorded else [])):
+        if path.is_file():
+            return path
+    reason = result.provenance.get("no_checkpoint") or (f"{recorded} is gone" if recorded else "it was made without one")
+    again = f"`harness reproduce {result.id} --export FILE` trains it again and keeps it"
+    raise BadInput(f"result {result.id} has no checkpoint ({reason}): {again}.")
+
+
+def export(source: Path, file: Path) -> None:
+    """Copies a checkpoint. Raises `BadInput` where `file` is something else already, or can't be written."""
+    if file.exists() and (not file.is_file() or file.read_bytes() != source.read_bytes()):
+        raise BadInput(f"{file} is there already, and is something else: name another file.")
+    temporary = file.with_name(f"{file.name}.{os.getpid()}.tmp")
+    try:
+        shutil.copyfile(source, temporary)
+        temporary.replace(file)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        raise BadInput(f"can't write {file} ({error.strerror}).") from error
+
+
+def load(file: str | Path, backbone: str | backbones.Backbone | None = None) -> Tuned:
+    """A tuned model from its checkpoint, on the CPU. Raises `BadInput` where file, method or backbone isn't what it was made with.
+
+    `backbone`: its name, NAME=FILE, or one that is loaded already; by default the one that the checkpoint names.
+    """
+    origin, tensors = _read(Path(file))
+    identity = origin.identity
+    spec = backbone or origin.inputs.get("backbone") or identity["backbone"]["name"]
+    base = backbones.load(spec) if isinstance(spec, str) else spec
+    if (base.sha256, base.pooling) != (identity["backbone"]["sha256"], identity["backbone"]["pooling"]):
+        raise BadInput(f"{file} was tuned on other weights than those of {base.name}: give {identity['backbone']['name']}=FILE.")
+    (variant,) = parse(origin.inputs.get("method") or identity["method"]["name"])
+    if variant.method.version != identity["method"]["version"]:
+        raise BadInput(
+            f"{file} was tuned by {variant.name} version {identity['method']['version']}; this is version {variant.method.version}."
+        )
+    method = variant.method(base.vit, **origin.arguments)
+    model = Model(method, LinearHead(method.vit, origin.classes))
+    mine = tuned_tensors(model)
+    if {name: tensor.shape for name, tensor in mine.items()} != {name: tensor.shape for name, tensor in tensors.items()}:
+        raise BadInput(f"{file} doesn't fit {variant.name}: it holds other tensors than the method tunes.")
+    with torch.no_grad():
+        for name, tensor in mine.items():
+            tensor.copy_(tensors[name])
+    return Tuned(model, origin, base.size).eval()
+
+
+def origin_of(planned: "PlannedCell", job: "FinalJob", outcome: "Outcome") -> Origin:
+    """Of a final run that came through."""
+    assert outcome.score is not None
+    return Origin(
+        id=result_id(planned.key, job.seed),
+        cell=planned.key,
+        seed=job.seed,
+        identity=planned.cell.identity,
+        arguments=planned.method_arguments(job.params),
+        params=job.params,
+        classes=planned.card.classes,
+        class_names=planned.card.class_names,
+        inputs=dict(planned.inputs),
+        score=outcome.score,
+        logits_sha256=outcome.logits_sha256,
+        provenance=outcome.provenance or {},
+    )
+
+
+def _read(file: Path) -> tuple[Origin, dict[str, Tensor]]:
+    if not file.is_file():
+        raise BadInput(f"no file {file}.")
+    try:
+        with safe_open(file, "pt") as opened:
+            metadata = opened.metadata() or {}
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise BadInput(f"{file} is no safetensors file, or is cut short ({error}).") from error
+    if metadata.get("format") != FORMAT:
+        raise BadInput(f"{file} is no checkpoint of this version ({FORMAT}): `harness export` makes them.")
+    fields = json.loads(metadata["origin"])
+    return Origin(**{**fields, "class_names": tuple(fields["class_names"])}), tensors
+
+
+def _opened(file: str | Path) -> Image.Image:
+    try:
+        with Image.open(file) as image:
+            return image.convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise BadInput(f"{file} is missing, or no image that can be decoded.") from error
