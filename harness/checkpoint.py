@@ -26,7 +26,7 @@ from harness.train import EVAL_BATCH, precision
 from harness.variants import parse
 
 if TYPE_CHECKING:
-    from harness.orchestrate.jobs import FinalJob, Outcome
+    from harness.orchestrate.jobs import Outcome
     from harness.plan import PlannedCell
 
 FORMAT = "vpt-harness checkpoint 1"
@@ -186,16 +186,16 @@ def load(file: str | Path, backbone: str | backbones.Backbone | None = None) -> 
     return Tuned(model, origin, base.size).eval()
 
 
-def origin_of(planned: "PlannedCell", job: "FinalJob", outcome: "Outcome") -> Origin:
+def origin_of(planned: "PlannedCell", seed: int, params: Mapping[str, Any], outcome: "Outcome") -> Origin:
     """Of a final run that came through."""
     assert outcome.score is not None
     return Origin(
-        id=result_id(planned.key, job.seed),
+        id=result_id(planned.key, seed),
         cell=planned.key,
-        seed=job.seed,
+        seed=seed,
         identity=planned.cell.identity,
-        arguments=planned.method_arguments(job.params),
-        params=job.params,
+        arguments=planned.method_arguments(params),
+        params=params,
         classes=planned.card.classes,
         class_names=planned.card.class_names,
         inputs=dict(planned.inputs),

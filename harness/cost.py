@@ -54,24 +54,28 @@ def probe(method: Any, arguments: Mapping[str, Any], vit: Any, classes: int) -> 
     from harness.train import precision
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    batch = 64 if device.type == "cuda" else 2  # a GPU wants to be filled; a CPU's time an image hardly depends on it
     vit = vit.to(device)
     built = method(vit, **arguments)
     model = Model(built, LinearHead(built.vit, classes)).to(device)
-    images, labels = (
-        torch.randn(batch, 3, vit.image_size, vit.image_size, device=device),
-        torch.zeros(batch, dtype=torch.long, device=device),
-    )
 
-    def train() -> None:
-        with precision(device):
-            torch.nn.functional.cross_entropy(model(images), labels).backward()
+    def pace(batch: int) -> Pace:
+        images = torch.randn(batch, 3, vit.image_size, vit.image_size, device=device)
+        labels = torch.zeros(batch, dtype=torch.long, device=device)
 
-    def scored() -> None:
-        with torch.inference_mode(), precision(device):
-            model(images)
+        def train() -> None:
+            with precision(device):
+                torch.nn.functional.cross_entropy(model(images), labels).backward()
 
-    return Pace(_seconds(train, device) / batch, _seconds(scored, device) / batch)
+        def scored() -> None:
+            with torch.inference_mode(), precision(device):
+                model(images)
+
+        return Pace(_seconds(train, device) / batch, _seconds(scored, device) / batch)
+
+    if device.type == "cuda":
+        return pace(64)
+    few = pace(2)  # of a large ViT on a CPU, two images tell enough; of a small one, they mostly tell what a call costs
+    return few if few.train > 0.1 else pace(16)
 
 
 def _seconds(work: Any, device: Any) -> float:

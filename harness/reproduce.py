@@ -54,7 +54,7 @@ def reproduce(
 
     planned, plan = replan(result, cell, data_root, cards, backbone)
     bench = Bench(plan, result.provenance.get("threads"), keep)
-    *_, outcomes = bench.carry_out(FinalJob(planned.key, result.seed, result.params))
+    *_, outcomes = bench.carry_out(FinalJob(planned.key, (result.seed,), result.params))
     assert isinstance(outcomes, list)
     (outcome,) = outcomes
     assert isinstance(outcome, Outcome)

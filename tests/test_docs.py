@@ -27,7 +27,7 @@ def test_the_example_method_is_short_and_trains(tiny):
         method = f"{tiny.folder / 'mine.py'}:EarlyPrompts{arguments}"
         run = plan(Request(method, tasks="toy", cards=tiny.cards, protocol=str(tiny.protocol), backbone="mini_vit"))
         params = {"base_lr": 0.5, "weight_decay": 0.0, "prompts": 5} | ({} if arguments else {"blocks": 2})
-        *_, (outcome,) = Bench(run, threads=1).carry_out(FinalJob(run.cells[0].key, 0, params))
+        *_, (outcome,) = Bench(run, threads=1).carry_out(FinalJob(run.cells[0].key, (0,), params))
         assert outcome.reason is None
         assert outcome.trainable == (5 * 96 if arguments else 2 * 5 * 96 + 2)
 

@@ -12,14 +12,25 @@ class TuneJob:
     cell: str
     points: tuple[tuple[int, dict[str, Any]], ...]
 
+    @property
+    def runs(self) -> int:
+        return len(self.points)
+
 
 @dataclass(frozen=True)
 class FinalJob:
-    """Train with the chosen hyper-parameters on the final training set, score once on test."""
+    """Train with the chosen hyper-parameters on the final training set, score once on test: a run a seed.
+
+    More than one seed on cached features, which are then computed once for all.
+    """
 
     cell: str
-    seed: int
+    seeds: tuple[int, ...]
     params: dict[str, Any]
+
+    @property
+    def runs(self) -> int:
+        return len(self.seeds)
 
 
 Job = TuneJob | FinalJob
@@ -33,13 +44,13 @@ def dump(job: Job) -> str:
 def parse(text: str) -> Job:
     fields = json.loads(text)
     if fields.pop("kind") == "final":
-        return FinalJob(**fields)
+        return FinalJob(fields["cell"], tuple(fields["seeds"]), fields["params"])
     return TuneJob(fields["cell"], tuple((number, params) for number, params in fields["points"]))
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One finished training run. `score` is None where it failed, and `reason` says why."""
+    """One finished training run of a job. `score` is None where it failed, and `reason` says why."""
 
     score: float | None
     curve: dict[int, float]

@@ -63,13 +63,13 @@ class Ledger:
         if isinstance(job, TuneJob):
             cell.finish_trials(job, outcomes, pruned)
         else:
-            cell.finish_final(job, outcomes[0])
+            for seed, outcome in zip(job.seeds, outcomes, strict=True):
+                cell.finish_final(seed, job.params, outcome)
 
     def lose(self, job_id: str, reason: str) -> None:
         """A job that ended without results: its worker died."""
         _, job = self.in_flight[job_id]
-        points = len(job.points) if isinstance(job, TuneJob) else 1
-        self.finish(job_id, [Outcome(None, {}, 0.0, 0.0, reason)] * points)
+        self.finish(job_id, [Outcome(None, {}, 0.0, 0.0, reason)] * job.runs)
 
 
 class CellLedger:
@@ -129,8 +129,9 @@ class CellLedger:
             waiting = [seed for seed in self.missing_seeds if seed not in self.running]
             if not waiting:
                 return None
-            self.running.add(waiting[0])
-            return FinalJob(self.planned.key, waiting[0], best)
+            seeds = waiting if self.planned.variant.method.constant_features else waiting[:1]
+            self.running.update(seeds)
+            return FinalJob(self.planned.key, tuple(seeds), best)
         left = self.planned.trials - self.done_trials - len(self.open)
         if left <= 0:
             return None
@@ -179,19 +180,19 @@ class CellLedger:
             else:
                 self.study.tell(trial, row.value, state=_STATES[row.state])
 
-    def finish_final(self, job: FinalJob, outcome: Outcome) -> None:
-        self.running.discard(job.seed)
+    def finish_final(self, seed: int, params: dict[str, Any], outcome: Outcome) -> None:
+        self.running.discard(seed)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         if outcome.score is None:
-            self.tries[job.seed] = self.tries.get(job.seed, 0) + 1
-            if self.tries[job.seed] > RETRIES:
-                self._fail(job.seed, outcome.reason or "unknown")
+            self.tries[seed] = self.tries.get(seed, 0) + 1
+            if self.tries[seed] > RETRIES:
+                self._fail(seed, outcome.reason or "unknown")
             return
         result = Result(
-            id=result_id(self.planned.key, job.seed),
+            id=result_id(self.planned.key, seed),
             cell=self.planned.key,
-            seed=job.seed,
-            params=job.params,
+            seed=seed,
+            params=params,
             score=outcome.score,
             trainable=outcome.trainable,
             head_params=outcome.head_params,
@@ -204,8 +205,8 @@ class CellLedger:
             created=now,
         )
         self.store.add_result(result)
-        self.store.clear_failure(self.planned.key, job.seed)
-        self.results[job.seed] = result
+        self.store.clear_failure(self.planned.key, seed)
+        self.results[seed] = result
 
     def _give_up(self) -> None:
         """No trial of the search came through: every seed is a gap with the last reason."""
@@ -220,10 +221,8 @@ class CellLedger:
     def _rebuild(self) -> optuna.Study:
         """The study as the store's trials left it. Failed ones teach it nothing and are left out."""
         protocol, space = self.planned.protocol, dict(self.planned.space)
-        pruner = (
-            optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=0) if protocol.pruner == "median" else optuna.pruners.NopPruner()
-        )
-        study = optuna.create_study(direction="maximize", pruner=pruner)
+        median = optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=protocol.prune_from)
+        study = optuna.create_study(direction="maximize", pruner=median if protocol.pruner == "median" else optuna.pruners.NopPruner())
         ended = [trial for trial in self.trials if trial.state in _STATES]
         for trial in ended:
             study.add_trial(

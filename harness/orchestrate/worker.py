@@ -54,19 +54,20 @@ class Bench:
         data, extracted = self._data(planned, job)
         if isinstance(job, FinalJob):
             assert isinstance(data, FinalData)
-            runs = [self._run(planned, job.params, job.seed, data.train, data.test, ())]
+            runs = [self._run(planned, job.params, seed, data.train, data.test, ()) for seed in job.seeds]
         else:
             assert isinstance(data, TuningData)
-            many = len(job.points) > 1
-            at = () if many else planned.protocol.score_at()
+            at = () if job.runs > 1 else planned.protocol.score_at()
             runs = [self._run(planned, params, TUNING_SEED, data.train, data.val, at) for _, params in job.points]
-        outcomes = []
+        outcomes: list[Outcome] = []
         for run in runs:
             for step in run:
                 if isinstance(step, Outcome):
                     step = replace(step, units=step.units + (0.0 if outcomes else extracted))
-                    outcomes.append(self._with_checkpoint(planned, job, step) if isinstance(job, FinalJob) else step)
-                elif len(runs) == 1:
+                    if isinstance(job, FinalJob):
+                        step = self._with_checkpoint(planned, job.seeds[len(outcomes)], job.params, step)
+                    outcomes.append(step)
+                elif job.runs == 1:
                     yield step
         yield outcomes
 
@@ -111,11 +112,11 @@ class Bench:
             **counts,
         )
 
-    def _with_checkpoint(self, planned: PlannedCell, job: FinalJob, outcome: Outcome) -> Outcome:
+    def _with_checkpoint(self, planned: PlannedCell, seed: int, params: dict[str, Any], outcome: Outcome) -> Outcome:
         """Leaves what the run tuned in its file, and a note of it in the outcome."""
         if self.keep is None or outcome.score is None:
             return outcome
-        note = checkpoint.save(self.keep, self.model, checkpoint.origin_of(planned, job, outcome))
+        note = checkpoint.save(self.keep, self.model, checkpoint.origin_of(planned, seed, params, outcome))
         return replace(outcome, provenance={**(outcome.provenance or {}), **note})
 
     def _data(self, planned: PlannedCell, job: Job) -> tuple[TuningData | FinalData, int]:

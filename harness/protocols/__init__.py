@@ -51,6 +51,8 @@ class Protocol(BaseModel):
     pruner: Literal["none", "median"] = "none"
     score_every: int | None = Field(default=None, gt=0)
     """Epochs between readings of val while tuning, for the pruner; None: after the last epoch only."""
+    prune_from: int = Field(default=0, ge=0)
+    """The first epoch whose reading may end a trial: while the learning rate is high, good points look bad."""
     space: dict[str, Choices | Range]
     """`base_lr` and `weight_decay`."""
     method_space: dict[str, Choices | Range] = {}

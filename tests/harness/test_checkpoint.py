@@ -46,7 +46,7 @@ def finish(tiny, method: str, keep: checkpoint.Keep) -> tuple[RunPlan, PlannedCe
     found = plan(Request(method, tasks="toy", cards=tiny.cards, protocol=str(tiny.protocol), backbone="mini_vit"))
     (cell,) = found.cells
     point = {"base_lr": 0.3, "weight_decay": 0.0} | ({"prompts": 2} if "prompts" in cell.space else {})
-    *_, (outcome,) = Bench(found, threads=1, keep=keep).carry_out(FinalJob(cell.key, 5, point))
+    *_, (outcome,) = Bench(found, threads=1, keep=keep).carry_out(FinalJob(cell.key, (5,), point))
     assert outcome.reason is None
     return found, cell, outcome
 

@@ -1,11 +1,13 @@
 """Making a row again: equal, or why not. Without Ray: the ledger and a bench in this process."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 
 from harness import cli
+from harness.checkpoint import folder_of
 from harness.errors import BadInput
 from harness.orchestrate.jobs import TuneJob
 from harness.orchestrate.ledger import Ledger
@@ -70,7 +72,6 @@ def test_changed_data_or_a_changed_method_is_refused(stored, tiny, monkeypatch: 
 
 
 def test_a_report_can_go_to_a_file(stored, tiny, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    import json
     import sys
 
     for name in ("table", "md", "csv", "json"):
@@ -82,6 +83,38 @@ def test_a_report_can_go_to_a_file(stored, tiny, monkeypatch: pytest.MonkeyPatch
         assert "vpt-deep" in file.read_text()
     assert json.loads((tiny.folder / "board.json").read_text())["rows"][0]["n"] == 1
     assert capsys.readouterr().out == ""
+
+
+def test_a_row_without_a_checkpoint_is_made_again_for_one(
+    stored, tiny, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    import sys
+
+    from PIL import Image
+
+    (result,) = stored.results()
+
+    def call(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["harness", *arguments])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        captured = capsys.readouterr()
+        return captured.out if end.value.code == 0 else captured.err
+
+    file, image = tiny.folder / "tuned.safetensors", tiny.folder / "grey.png"
+    refused = call("export", result.id, str(file), "--store", str(tiny.store))
+    assert f"harness reproduce {result.id} --export FILE" in refused
+    assert "equal: " in call("reproduce", result.id, "--store", str(tiny.store), "--export", str(file))
+    Image.new("L", (20, 30), 100).save(image)
+    assert "class " in call("predict", str(file), str(image), "--top", "9")
+    (found,) = json.loads(call("predict", str(file), str(image), "--format", "json"))
+    assert found["image"] == str(image)
+    assert len(found["logits"]) == len(found["top"]) == 3
+    folder = folder_of(stored)
+    folder.mkdir()
+    (folder / f"{result.id}.safetensors").write_bytes(file.read_bytes())
+    assert "vpt-deep on toy, seed 3" in call("export", result.id, str(tiny.folder / "copy.safetensors"), "--store", str(tiny.store))
+    assert (tiny.folder / "copy.safetensors").read_bytes() == file.read_bytes()
 
 
 def test_the_command_says_it_and_its_exit_code(stored, tiny, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):

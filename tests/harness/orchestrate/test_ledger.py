@@ -101,7 +101,7 @@ def test_a_cell_is_tuned_then_run_once_a_seed_with_the_best_point(store: Store):
     jobs = drive(begin(plan(), store))
     assert [type(job) for job in jobs] == [TuneJob] * 6 + [FinalJob] * 2
     best = max(store.trials(), key=lambda trial: trial.value or 0.0)
-    assert [(job.seed, job.params) for job in jobs[6:]] == [(0, best.params), (1, best.params)]
+    assert [(job.seeds, job.params) for job in jobs[6:]] == [((0,), best.params), ((1,), best.params)]
     assert [result.score for result in store.results()] == [quality(best.params)] * 2
 
 
@@ -126,7 +126,7 @@ def test_an_interrupted_run_ends_like_an_unbroken_one(tmp_path: Path, stop_after
 def test_more_seeds_add_seeds_only(store: Store):
     drive(begin(plan(), store))
     jobs = drive(begin(plan(planned(seeds=(0, 1, 2))), store))
-    assert [(type(job), job.seed) for job in jobs] == [(FinalJob, 2)]
+    assert [(type(job), job.seeds) for job in jobs] == [(FinalJob, (2,))]
 
 
 def test_a_grid_is_walked_whole_and_only_what_is_missing_of_it(store: Store):
@@ -159,7 +159,17 @@ def test_constant_features_get_all_their_points_at_once(store: Store):
     assert len(job.points) == 6
     ledger.finish("a", [good(quality(params)) for _, params in job.points])
     assert len(store.trials()) == 6
-    assert isinstance(ledger.next("b"), FinalJob)
+    final = ledger.next("b")
+    assert isinstance(final, FinalJob)
+    assert final.seeds == (0, 1)
+    ledger.finish("b", [good(80.0), bad()])
+    assert [(result.seed, result.score) for result in store.results()] == [(0, 80.0)]
+    retried = ledger.next("c")
+    assert isinstance(retried, FinalJob)
+    assert retried.seeds == (1,)
+    ledger.lose("c", "killed")
+    assert ledger.finished
+    assert [failure.seed for failure in store.failures()] == [1]
 
 
 def test_a_search_is_kept_nearly_sequential_until_a_device_would_idle(store: Store):
@@ -213,7 +223,7 @@ def test_a_final_run_that_fails_twice_is_a_gap_and_others_go_on(store: Store):
         number += 1
         job = ledger.next(f"{number}")
         cell = ledger.in_flight[f"{number}"][0].planned.card.name
-        broken = isinstance(job, FinalJob) and cell == "one" and job.seed == 1
+        broken = isinstance(job, FinalJob) and cell == "one" and job.seeds == (1,)
         ledger.finish(f"{number}", [bad("OutOfMemoryError: full") if broken else good()])
     assert len(store.results()) == 3
     assert [(failure.seed, failure.reason) for failure in store.failures()] == [(1, "OutOfMemoryError: full")]
@@ -242,6 +252,6 @@ def test_a_dead_worker_is_a_failure_with_its_reason(store: Store):
     assert [(t.state, t.reason) for t in store.trials()] == [("failed", "the worker process died")]
 
 
-@pytest.mark.parametrize("job", [TuneJob("c", ((0, {"base_lr": 0.1}), (1, {"base_lr": 1}))), FinalJob("c", 3, {"prompts": 5})])
+@pytest.mark.parametrize("job", [TuneJob("c", ((0, {"base_lr": 0.1}), (1, {"base_lr": 1}))), FinalJob("c", (3,), {"prompts": 5})])
 def test_jobs_survive_the_trip_through_json(job):
     assert parse(dump(job)) == job

@@ -51,6 +51,9 @@ def test_a_run_fills_every_cell_and_the_same_command_again_does_nothing(tiny, ha
     assert (Store(tiny.store).results(), Store(tiny.store).trials()) == before
     assert "starting Ray" not in again.stdout
 
+    for id in (result.id for result in before[0]):
+        assert (tiny.folder / "results.checkpoints" / f"{id}.safetensors").is_file()
+
     report = harness("report", "--store", str(tiny.store), "--format", "json")
     table = json.loads(report.stdout)
     wanted = {"method", "variant", "task", "suite", "backbone", "protocol", "metric", "mean", "std", "n", "params", "seconds", "ids"}
@@ -69,6 +72,20 @@ def test_a_run_fills_every_cell_and_the_same_command_again_does_nothing(tiny, ha
     assert more.returncode == 0
     assert len(Store(tiny.store).trials()) == 8
     assert {place for place in rows(tiny.store) if place[2] == 5} == {("linear", "toy", 5), ("vpt-deep", "toy", 5)}
+
+
+def test_a_dry_run_predicts_the_units_that_a_real_one_counts(tiny, harness):
+    tiny.protocol.write_text(tiny.protocol.read_text().replace('"median"', '"none"').replace("prompts = { choices = [2, 4] }", ""))
+    arguments = tiny.arguments("--workers", "2", methods="linear,vpt-deep(prompts=2)", tasks="toy,toy2")
+    predicted = harness(*arguments, "--dry-run")
+    assert not tiny.store.exists()
+    table = [[part.strip() for part in line.split("│")] for line in predicted.stdout.splitlines()]
+    total = next(row for row in table if row[1:2] == ["all"])
+    assert harness(*arguments).returncode == 0
+    store = Store(tiny.store)
+    counted = sum(trial.units for trial in store.trials()) + sum(result.units for result in store.results())
+    assert counted == int(total[4].replace(",", ""))
+    assert counted == 2 * (18 + 12 + 30 + 15) + 2 * (2 * (2 * 2 * 18 + 2 * 12) + 2 * (2 * 2 * 30 + 15))
 
 
 def test_kill_9_of_the_driver_costs_the_trials_in_flight_and_nothing_else(tiny, harness):

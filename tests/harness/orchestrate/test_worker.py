@@ -34,7 +34,7 @@ def test_a_trial_is_scored_on_val_as_it_goes_and_a_final_run_once(planned: RunPl
     assert [score.epoch for score in scores] == [1]
     assert list(tuned.curve) == [1, 2]
     assert tuned.units == 2 * 18 * 2 + 2 * 12
-    scores, (final,) = outcomes(bench, FinalJob(key, 0, {**POINT, "prompts": 2}))
+    scores, (final,) = outcomes(bench, FinalJob(key, (0,), {**POINT, "prompts": 2}))
     assert scores == []
     assert list(final.curve) == [2]
     assert final.units == 2 * 30 * 2 + 15
@@ -60,7 +60,7 @@ def test_tuning_is_never_handed_the_test_split(planned: RunPlan, monkeypatch: py
 
 
 def test_the_same_job_gives_the_same_logits(planned: RunPlan):
-    job = FinalJob(planned.cells[2].key, 1, {**POINT, "prompts": 4})
+    job = FinalJob(planned.cells[2].key, (1,), {**POINT, "prompts": 4})
     (_, (one,)), (_, (other,)) = outcomes(Bench(planned, threads=1), job), outcomes(Bench(planned, threads=1), job)
     assert one.logits_sha256 == other.logits_sha256
 
@@ -96,7 +96,9 @@ def test_cached_features_give_the_scores_of_the_plain_way(planned: RunPlan):
 
 
 def test_a_run_that_diverges_is_an_outcome_with_its_reason(planned: RunPlan):
-    _, (outcome,) = outcomes(Bench(planned, threads=1), FinalJob(planned.cells[1].key, 0, {**POINT, "base_lr": float("inf"), "prompts": 2}))
+    _, (outcome,) = outcomes(
+        Bench(planned, threads=1), FinalJob(planned.cells[1].key, (0,), {**POINT, "base_lr": float("inf"), "prompts": 2})
+    )
     assert outcome.score is None
     assert outcome.reason is not None
     assert outcome.reason.startswith("Diverged")
