@@ -6,14 +6,14 @@ import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import BadInput, nearest
 
 if TYPE_CHECKING:
     from timm.models.vision_transformer import VisionTransformer
 
-    from methods.vit import FrozenViT
+    from methods.vit import FrozenViT, Pooling
 
 WEIGHTS = Path(__file__).parent / "weights"
 """Shipped backbones: NAME.toml (architecture, pooling, data, recipe, accuracy, sha256) beside NAME.safetensors."""
@@ -26,7 +26,7 @@ class Backbone:
     name: str
     sha256: str
     """Of the weights as loaded (names, shapes, values), whatever file format they came in."""
-    pooling: Literal["cls", "avg"]
+    pooling: "Pooling"
     size: int
     """Side of its square images, in pixels."""
     vit: "FrozenViT"
@@ -58,21 +58,24 @@ def load(spec: str) -> Backbone:
         pooling, source = card["pooling"], file or "shipped"
     else:
         vit = _create_timm(name, Path(file) if file else None)
-        pooling, source = ("avg" if vit.global_pool == "avg" else "cls"), file or "timm's hub"
+        pooling, source = _pooling(name, vit), file or "timm's hub"
     frozen = FrozenViT(vit, pooling)
     return Backbone(name, _digest(vit), pooling, frozen.image_size, frozen, source)
 
 
-def architecture(name: str) -> Any:
-    """The model of a timm or shipped name with random weights: for a plan's timing, where weights aren't needed."""
+def architecture(name: str) -> "FrozenViT":
+    """The ViT of a timm or shipped name with random weights: for a plan's timing, where weights aren't needed. Raises `BadInput`."""
     import timm
     from timm.models.vision_transformer import VisionTransformer
 
+    from methods.vit import FrozenViT
+
     cards = shipped()
     if name in cards:
-        return VisionTransformer(**cards[name]["architecture"])
+        return FrozenViT(VisionTransformer(**cards[name]["architecture"]), cards[name]["pooling"])
     _check_timm_name(name)
-    return timm.create_model(name, pretrained=False, num_classes=0)
+    vit: Any = timm.create_model(name, pretrained=False, num_classes=0)
+    return FrozenViT(vit, _pooling(name, vit))
 
 
 def _create_shipped(card: dict, file: Path) -> "VisionTransformer":
@@ -87,8 +90,12 @@ def _check_timm_name(name: str) -> None:
     import timm
 
     known = timm.list_models("*vit*") + timm.list_models("*deit*")
-    if name.split(".")[0] not in known:
+    architecture, dot, tag = name.partition(".")
+    if architecture not in known:
         raise BadInput(f"unknown backbone '{name}'.{nearest(name, [*known, *shipped()])} See `harness list backbones`.")
+    tags = [known_tag.partition(".")[2] for known_tag in timm.list_pretrained(f"{architecture}.*")]
+    if dot and tag not in tags:
+        raise BadInput(f"unknown weights '{tag}' of {architecture}: timm knows {', '.join(sorted(tags)) or 'none'}.")
 
 
 def _create_timm(name: str, file: Path | None) -> Any:
@@ -107,6 +114,13 @@ def _create_timm(name: str, file: Path | None) -> Any:
             f"backbone {name}: its weights could not be fetched ({type(error).__name__}: {reason}). "
             f"Offline? Give a file: --backbone {name}=FILE."
         ) from error
+
+
+def _pooling(name: str, vit: "VisionTransformer") -> "Pooling":
+    """MAE's weights were not trained for their CLS token: VPT pools all others, the last block's outputs at the prompts included."""
+    if name.partition(".")[2].startswith("mae"):
+        return "avg+prompts"
+    return "avg" if vit.global_pool == "avg" else "cls"
 
 
 def _load_file(vit: "VisionTransformer", name: str, file: Path) -> None:

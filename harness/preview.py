@@ -17,15 +17,13 @@ from harness.variants import Variant, parse
 
 def preview(request: Request, view: View) -> RenderableType:
     """A table of the plan's cost by method, then a line for everything that is missing. Raises `BadInput` for names that don't exist."""
-    from methods.vit import FrozenViT
-
     suite, cards, suites = choose_tasks(request.suite, request.tasks, request.cards)
     chosen = [(card, *settings(request, suites.get(suite or card.suite, suites["mini"]))) for card in cards]
     variants = parse(request.methods, also=chosen[0][2].space)
     view.stage("looking for the data")
     gaps = missing(cards, request.data_root)
     view.stage("timing one step of each method")
-    shapes = {spec: FrozenViT(backbones.architecture(spec.partition("=")[0])) for _, spec, _ in chosen}
+    shapes = {spec: backbones.architecture(spec.partition("=")[0]) for _, spec, _ in chosen}
     paces: dict[tuple[str, str], Pace] = {}
     table = Table(title=f"{len(cards) * len(variants)} cells: {len(variants)} methods x {len(cards)} tasks", title_justify="left")
     for name in ("method", "trials", "final runs", "forward-image units", "hours here"):

@@ -93,11 +93,11 @@ class IVPT(Method):
                 tokens, saliency = vit.block_and_saliency(index, tokens)
                 tokens, shared = tokens[:, :count], tokens[:, count:]
             else:
+                shared = prompts if self.cdc_source == "recursive" else own
                 if self.ar and index < read.blocks[-1]:
                     tokens, saliency = vit.block_and_saliency(index, tokens, prompts, rows)
                 else:
-                    tokens = vit.block(index, tokens, prompts, rows)
-                shared = prompts if self.cdc_source == "recursive" else own
+                    tokens = vit.block(index, *vit.placed(index, tokens, prompts, read), rows)
             asked += vit.asked(index, tokens, read)
         return asked
 

@@ -20,13 +20,19 @@ from torch import Tensor, nn
 
 from harness.errors import BadInput
 
+Pooling = Literal["cls", "avg", "avg+prompts"]
+"""How features come from tokens: CLS; the mean of the image tokens; or of these and of the prompts' outputs, as VPT does with MAE."""
+
+COVERED = "ViT-B/L/H and smaller with weights of AugReg, the original ViT, SAM, MAE, DINO, DINOv2 (registers too), CLIP or DeiT"
+
 
 @dataclass(frozen=True)
 class Read:
-    """What a head reads: the outputs of `blocks` (0-based, ascending), at the CLS row (`cls`) or at all image rows (`image`)."""
+    """What a head reads: the outputs of `blocks` (0-based, ascending), at some rows."""
 
     blocks: tuple[int, ...]
-    rows: Literal["cls", "image"]
+    rows: Literal["cls", "image", "image+prompts"]
+    """The CLS row, all image rows, or these and the last block's outputs at the prompts."""
 
 
 class FrozenViT(nn.Module):
@@ -36,17 +42,13 @@ class FrozenViT(nn.Module):
     order, since position embeddings are added before, and so every row keeps its place whether prompts are there or not.
     """
 
-    def __init__(self, vit: VisionTransformer, pooling: Literal["cls", "avg"] = "cls"):
+    def __init__(self, vit: VisionTransformer, pooling: Pooling = "cls"):
         super().__init__()
-        if not isinstance(vit, VisionTransformer) or any(type(b) is not Block or type(b.attn) is not Attention for b in vit.blocks):
-            raise BadInput(
-                f"backbone {type(vit).__name__} is not covered: prompts need timm's VisionTransformer with its plain Block and Attention "
-                "(vit_*, deit_*, and their DINO, MAE, CLIP and SAM weights)."
-            )
-        if any(isinstance(block.attn, Attention) and block.attn.gate is not None for block in vit.blocks):
-            raise BadInput("backbone with gated attention is not covered.")
+        foreign = _foreign(vit)
+        if foreign:
+            raise BadInput(f"a backbone with {foreign} is not covered. Covered are timm's plain Vision Transformers: {COVERED}.")
         self.vit = vit.requires_grad_(False).eval()
-        self.pooling = pooling
+        self.pooling: Pooling = pooling
         self.depth = len(vit.blocks)
         self.dim = vit.embed_dim
         self.prefix = vit.num_prefix_tokens
@@ -56,7 +58,7 @@ class FrozenViT(nn.Module):
         self.image_size = patches.img_size[0]  # type: ignore[index]
         """Side of the square images it takes, in pixels."""
         if pooling == "cls" and vit.cls_token is None:
-            raise BadInput("this backbone has no CLS token: pool its image tokens (avg).")
+            raise BadInput(f"a backbone without a CLS token that pools by '{vit.global_pool}' is not covered, only by 'avg'.")
 
     def train(self, mode: bool = True) -> "FrozenViT":
         """Stays in eval mode: a frozen backbone's dropout and stochastic depth are off while prompts train."""
@@ -64,7 +66,8 @@ class FrozenViT(nn.Module):
 
     def read(self) -> Read:
         """What pooling needs of the last block."""
-        return Read((self.depth - 1,), "cls" if self.pooling == "cls" else "image")
+        rows: dict[Pooling, Literal["cls", "image", "image+prompts"]] = {"cls": "cls", "avg": "image", "avg+prompts": "image+prompts"}
+        return Read((self.depth - 1,), rows[self.pooling])
 
     def embed(self, images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch token dim"]:
         """Patches with their positions, behind CLS and register tokens: what the first block takes."""
@@ -105,9 +108,18 @@ class FrozenViT(nn.Module):
         """All blocks that a head needs, one after the other, with `prompts[l]` at block l: the tokens that the head asks for."""
         asked = []
         for index in range(read.blocks[-1] + 1):
-            tokens = self.block(index, tokens, prompts[index] if prompts is not None else None, self.rows(index, read))
+            tokens, own = self.placed(index, tokens, prompts[index] if prompts is not None else None, read)
+            tokens = self.block(index, tokens, own, self.rows(index, read))
             asked += self.asked(index, tokens, read)
         return asked
+
+    def placed(
+        self, index: int, tokens: Float[Tensor, "batch token dim"], prompts: Tensor | None, read: Read
+    ) -> tuple[Float[Tensor, "batch token dim"], Tensor | None]:
+        """Tokens and prompts as block `index` takes them: prompts join the tokens where the head reads what the block makes of them."""
+        if prompts is None or read.rows != "image+prompts" or index < read.blocks[-1]:
+            return tokens, prompts
+        return torch.cat([tokens, prompts.expand(len(tokens), -1, -1)], dim=1), None
 
     def rows(self, index: int, read: Read) -> slice:
         """The rows that block `index` must compute: all of them, but in the last block that the head reads only the head's."""
@@ -120,12 +132,14 @@ class FrozenViT(nn.Module):
         return [tokens if index == read.blocks[-1] else tokens[:, self._span(read.rows)]]
 
     def pool(self, tokens: Float[Tensor, "batch row dim"]) -> Float[Tensor, "batch dim"]:
-        """The backbone's features from what `read` asked for: final norm, then CLS, or the mean of the image tokens."""
+        """The backbone's features from what `read` asked for: final norm, then CLS, or the mean of the rows."""
         normed = self.vit.norm(tokens)
         return self.vit.fc_norm(normed[:, 0] if self.pooling == "cls" else normed.mean(1))
 
-    def _span(self, rows: Literal["cls", "image"]) -> slice:
-        return slice(0, 1) if rows == "cls" else slice(self.prefix, self.prefix + self.image_tokens)
+    def _span(self, rows: Literal["cls", "image", "image+prompts"]) -> slice:
+        if rows == "cls":
+            return slice(0, 1)
+        return slice(self.prefix, self.prefix + self.image_tokens if rows == "image" else None)
 
     def _block(self, index: int, tokens: Tensor, prompts: Tensor | None, rows: slice, saliency: bool) -> tuple[Tensor, Tensor | None]:
         block = self.vit.blocks[index]
@@ -160,3 +174,17 @@ class FrozenViT(nn.Module):
         bias = None if attn.qkv.bias is None else attn.qkv.bias[span]
         joint = F.linear(normed, attn.qkv.weight[span], bias)
         return list(joint.unflatten(2, (stop - start, attn.num_heads, attn.head_dim)).permute(2, 0, 3, 1, 4).unbind(0))
+
+
+def _foreign(vit: nn.Module) -> str | None:
+    """The first part of a backbone that this forward doesn't know, by its class; None where it knows all."""
+    if not isinstance(vit, VisionTransformer):
+        return type(vit).__name__
+    for block in vit.blocks:
+        if type(block) is not Block:
+            return type(block).__name__
+        if type(block.attn) is not Attention:
+            return type(block.attn).__name__
+        if block.attn.gate is not None:
+            return "gated attention"
+    return None

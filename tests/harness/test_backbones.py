@@ -115,3 +115,15 @@ def test_without_a_network_the_mend_is_said(monkeypatch: pytest.MonkeyPatch):
 def test_another_architecture_is_refused(tmp_path: Path):
     with pytest.raises(BadInput, match="unknown backbone 'resnet18'"):
         backbones.load("resnet18")
+
+
+def test_maes_weights_are_pooled_over_all_but_cls():
+    with torch.device("meta"):
+        assert backbones.architecture("vit_base_patch16_224.mae").pooling == "avg+prompts"
+        assert backbones.architecture("vit_base_patch16_224.dino").pooling == "cls"
+        assert backbones.architecture("vit_wee_patch16_reg1_gap_256").pooling == "avg"
+
+
+def test_a_tag_that_timm_does_not_know_is_refused():
+    with pytest.raises(BadInput, match=r"unknown weights 'maee' of vit_base_patch16_224: timm knows .*mae"):
+        backbones.load("vit_base_patch16_224.maee")

@@ -4,11 +4,14 @@ import oracle
 import pytest
 import timm
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from harness.errors import BadInput
 from harness.heads import LinearHead, Model
+from methods.ivpt import IVPT
 from methods.vit import FrozenViT, Read
 from methods.vpt import VPT, VPTDeep
 
@@ -79,6 +82,100 @@ def test_the_backbone_is_frozen_and_stays_in_eval_mode(plain: VisionTransformer)
     assert {name for name, p in model.named_parameters() if p.requires_grad} == {"method.prompts", "head.linear.weight", "head.linear.bias"}
 
 
-def test_another_architecture_is_refused_by_name():
-    with pytest.raises(BadInput, match="SwinTransformer is not covered"):
-        FrozenViT(timm.create_model("swin_tiny_patch4_window7_224"))
+@pytest.mark.parametrize("count", [1, 10, 50])
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_maes_average_takes_the_last_blocks_prompt_outputs_in(plain: VisionTransformer, count: int, dropout: float):
+    vit = FrozenViT(plain, "avg+prompts")
+    deep = Model(VPTDeep(vit, prompts=count, dropout=dropout), LinearHead(vit, 7)).double().train()
+    torch.manual_seed(3)
+    logits = deep(IMAGES)
+    torch.manual_seed(3)
+    dropped = [nn.functional.dropout(p.expand(5, -1, -1), dropout) if dropout else p for p in deep.method.prompts]
+    expected = deep.head.linear(plain.norm(oracle.vpt_deep(plain, IMAGES, dropped, keep_last=True)[:, 1:]).mean(1))
+    torch.testing.assert_close(logits, expected, rtol=1e-9, atol=1e-9)
+    (ours,), (theirs,) = gradients(logits.square().sum(), deep.method.prompts), gradients(expected.square().sum(), deep.method.prompts)
+    torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+    without = Model(IVPT(vit, prompts=count, cdc=False, da=False, ar=False), LinearHead(vit, 7)).double()
+    without.method.prompts, without.head = deep.method.prompts, deep.head
+    torch.testing.assert_close(without.eval()(IMAGES), deep.eval()(IMAGES), rtol=1e-12, atol=1e-12)
+    shallow = Model(VPT(vit, prompts=count), LinearHead(vit, 7)).double()
+    tokens = oracle.vpt_shallow(plain, IMAGES, shallow.method.prompts, keep_last=True)
+    torch.testing.assert_close(shallow(IMAGES), shallow.head.linear(plain.norm(tokens[:, 1:]).mean(1)), rtol=1e-9, atol=1e-9)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    grid=st.integers(1, 4),
+    patch=st.integers(1, 4),
+    heads=st.integers(1, 4),
+    head_dim=st.integers(1, 9),
+    depth=st.integers(1, 4),
+    registers=st.integers(0, 3),
+    count=st.integers(1, 9),
+    batch=st.integers(1, 4),
+    pooling=st.sampled_from(["cls", "avg", "avg+prompts"]),
+    deep=st.booleans(),
+)
+def test_any_shape_equals_the_papers_form(
+    grid: int, patch: int, heads: int, head_dim: int, depth: int, registers: int, count: int, batch: int, pooling: str, deep: bool
+):
+    torch.manual_seed(0)
+    vit = VisionTransformer(
+        img_size=grid * patch,
+        patch_size=patch,
+        embed_dim=heads * head_dim,
+        depth=depth,
+        num_heads=heads,
+        reg_tokens=registers,
+        num_classes=0,
+        mlp_ratio=1.5 if heads * head_dim > 1 else 1.0,
+    ).double()
+    vit.eval()
+    images = torch.randn(batch, 3, grid * patch, grid * patch, dtype=torch.float64)
+    method = (VPTDeep if deep else VPT)(FrozenViT(vit, pooling), prompts=count).double()
+    keep = pooling == "avg+prompts"
+    tokens = oracle.vpt_deep(vit, images, list(method.prompts), keep) if deep else oracle.vpt_shallow(vit, images, method.prompts, keep)
+    normed = vit.norm(tokens)
+    expected = normed[:, 0] if pooling == "cls" else normed[:, 1 + registers :].mean(1)
+    features = method.vit.pool(method(images, method.vit.read())[-1])
+    torch.testing.assert_close(features, expected, rtol=1e-9, atol=1e-9)
+    (ours,), (theirs,) = gradients(features.square().sum(), method.prompts), gradients(expected.square().sum(), method.prompts)
+    torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "vit_base_patch16_224",
+        "vit_large_patch16_384",
+        "vit_huge_patch14_224",
+        "vit_base_patch14_reg4_dinov2",
+        "vit_giant_patch14_dinov2",
+        "vit_base_patch16_clip_224",
+        "vit_base_r50_s16_224",
+        "vit_wee_patch16_reg1_gap_256",
+        "deit3_base_patch16_224",
+        "deit_base_distilled_patch16_224",
+    ],
+)
+def test_the_architectures_that_people_tune_are_covered(name: str):
+    with torch.device("meta"):
+        vit = timm.create_model(name, num_classes=0)
+        FrozenViT(vit, "avg" if vit.global_pool == "avg" else "cls")
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("swin_tiny_patch4_window7_224", "SwinTransformer"),
+        ("vit_base_patch16_dinov3", "Eva"),
+        ("vit_base_patch16_rope_224", "Eva"),
+        ("samvit_base_patch16", "VisionTransformerSAM"),
+        ("vit_base_patch16_xp_224", "ParallelScalingBlock"),
+        ("vit_base_patch16_rpn_224", "ResPostBlock"),
+        ("vit_base_patch16_siglip_224", "a CLS token that pools by 'map'"),
+    ],
+)
+def test_another_architecture_is_refused_by_name(name: str, part: str):
+    with torch.device("meta"), pytest.raises(BadInput, match=f"{part}.* not covered"):
+        FrozenViT(timm.create_model(name))
