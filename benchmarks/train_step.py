@@ -14,7 +14,7 @@ import importlib.util
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -61,7 +61,7 @@ def step(forward: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor) ->
     torch.nn.functional.cross_entropy(forward(images), labels).backward()
 
 
-def saved_bytes(forward: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor) -> int:
+def saved_bytes(forward: Callable[[Tensor], Tensor], frozen: Sequence[Tensor], images: Tensor, labels: Tensor) -> int:
     """Bytes that one step keeps for its backward pass, each storage once, the frozen weights aside."""
     kept: dict[int, int] = {}
 
@@ -72,20 +72,26 @@ def saved_bytes(forward: Callable[[Tensor], Tensor], images: Tensor, labels: Ten
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         loss = torch.nn.functional.cross_entropy(forward(images), labels)
-    weights = {p.untyped_storage().data_ptr() for p in getattr(forward, "backbone", [])}
+    weights = {p.untyped_storage().data_ptr() for p in frozen}
     loss.backward()
     return sum(size for pointer, size in kept.items() if pointer not in weights)
 
 
-def measure(vit: VisionTransformer, p: int, batch: int, repeats: int) -> dict[str, float]:
+def forms_of(vit: VisionTransformer, p: int) -> dict[str, Callable[[Tensor], Tensor]]:
+    """The paper's form of VPT-Deep, ours of the same model, and iVPT: images to logits, with `p` prompts, where `vit` is."""
     frozen, paper = FrozenViT(vit), oracle()
-    images, labels = torch.randn(batch, 3, 224, 224), torch.randint(100, (batch,))
-    deep, ivpt = (Model(method(frozen, prompts=p), LinearHead(frozen, 100)).train() for method in (VPTDeep, IVPT))
+    device = next(vit.parameters()).device
+    deep, ivpt = (Model(method(frozen, prompts=p), LinearHead(frozen, 100)).train().to(device) for method in (VPTDeep, IVPT))
 
     def concatenated(x: Tensor) -> Tensor:
         return deep.head.linear(paper.pooled(vit, paper.vpt_deep(vit, x, list(deep.method.prompts))))
 
-    forms: dict[str, Callable[[Tensor], Tensor]] = {"paper": concatenated, "ours": deep, "ivpt": ivpt}
+    return {"paper": concatenated, "ours": deep, "ivpt": ivpt}
+
+
+def measure(vit: VisionTransformer, p: int, batch: int, repeats: int) -> dict[str, float]:
+    images, labels = torch.randn(batch, 3, 224, 224), torch.randint(100, (batch,))
+    forms = forms_of(vit, p)
     seconds: dict[str, list[float]] = {name: [] for name in forms}
     for repeat in range(repeats + 1):
         for name, forward in forms.items():
@@ -94,13 +100,12 @@ def measure(vit: VisionTransformer, p: int, batch: int, repeats: int) -> dict[st
             if repeat:
                 seconds[name].append(time.perf_counter() - started)
     medians = {name: statistics.median(times) for name, times in seconds.items()}
-    backbone = list(vit.parameters())
-    concatenated.backbone = deep.__dict__["backbone"] = backbone  # type: ignore[attr-defined]
+    weights = list(vit.parameters())
     return {
         "p": p,
         "time_ratio": medians["paper"] / medians["ours"],
         "flop_ratio": flops(p, 64, ours=False) / flops(p, 64, ours=True),
-        "memory_ratio": saved_bytes(concatenated, images, labels) / saved_bytes(deep, images, labels),
+        "memory_ratio": saved_bytes(forms["paper"], weights, images, labels) / saved_bytes(forms["ours"], weights, images, labels),
         "ivpt_over_vpt_deep": medians["ivpt"] / medians["ours"],
         "seconds_ours": medians["ours"],
     }
