@@ -1,4 +1,4 @@
-"""Claim: VPT's protocol costs 2.4 x less for the same selection, and 8 x less by our default search, with no loss that can be measured.
+"""Claim: VPT's protocol costs 2.4 x less for the same selection, and 8 x less by our default search; what that search loses is stated.
 
     python benchmarks/protocol_cost.py [--json] [--store protocol_cost.db]
 
