@@ -21,6 +21,8 @@ class Reader(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
     format: str
+    pixels: Literal["tf", "pil", "vpt"] | None = None
+    """Replaces the card's where this reader is used."""
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -50,8 +52,10 @@ class TaskCard(BaseModel):
     """In the order of the labels, for `harness predict`; empty where the card doesn't say."""
     sizes: dict[SplitName, int]
     reader: Reader
-    pixels: Literal["pil", "vpt"]
-    """`pil`: straight bicubic resize to the backbone's square. `vpt`: resize 256, crop 224, flip in training."""
+    sources: tuple[Reader, ...] = ()
+    """Other forms in which people have the same data; the first that is there is read."""
+    pixels: Literal["tf", "pil", "vpt"]
+    """`pil`: straight bicubic resize to the backbone's square. `tf`: TensorFlow 1's bilinear. `vpt`: resize, crop, flip."""
     metric: Literal["top1", "miou"]
     train_on: Literal["train+val", "train"] = "train+val"
     """What the final run trains on."""
@@ -79,8 +83,8 @@ class TaskCard(BaseModel):
         return self
 
     def digest(self) -> str:
-        """sha256 of the fields that can change a score."""
-        fields = self.model_dump(mode="json", include={"kind", "classes", "sizes", "reader", "pixels", "metric", "train_on"})
+        """sha256 of the fields that can change a score. What the reader gives is in the data's fingerprint."""
+        fields = self.model_dump(mode="json", include={"kind", "classes", "sizes", "pixels", "metric", "train_on"})
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 

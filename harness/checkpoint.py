@@ -17,8 +17,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from harness import backbones
-from harness.data.loader import normalised
-from harness.data.pixels import square
+from harness.data.batch import squares
+from harness.data.pixels import kept
 from harness.errors import BadInput
 from harness.heads import LinearHead, Model
 from harness.store import Result, Store, result_id
@@ -82,8 +82,8 @@ class Tuned(nn.Module):
 
     def pixels(self, image: Image.Image) -> Float[Tensor, "3 size size"]:
         """An image of any shape as the model takes it: the pixels of its task, normalised."""
-        pixels = square(self.origin.identity["task"]["pixels"], image, self.size)
-        return normalised(torch.from_numpy(pixels.copy())[None], torch.device("cpu"))[0]
+        pixels = self.origin.identity["task"]["pixels"]
+        return squares(pixels, [kept(pixels, image, self.size)], self.size, torch.device("cpu"))[0]
 
     @torch.inference_mode()
     def predict(self, files: Sequence[str | Path]) -> Float[Tensor, "image class"]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from harness import cli_data
 from harness.errors import BadInput, unknown
 
 DEFAULT_STORE = "sqlite:///results/harness.db"
@@ -19,6 +20,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+app.add_typer(cli_data.app, name="data")
+
 Store = Annotated[str, typer.Option("--store", help="Where results are kept: a file or any SQLAlchemy URL.")]
 Methods = Annotated[
     str | None, typer.Option("--methods", help="Comma-separated; a variant is written 'ivpt(da=false,prompts=50)'; or FILE.py:CLASS.")
@@ -30,6 +33,7 @@ DataRoot = Annotated[Path | None, typer.Option("--data-root", help="Folder that 
 Cards = Annotated[Path | None, typer.Option("--cards", help="Folder with your own task cards (*.toml).")]
 
 
+Pixels = Annotated[str | None, typer.Option("--pixels", help="tf, pil or vpt. Default: what suits the data's form.")]
 Protocol = Annotated[str | None, typer.Option("--protocol", help="mini, default, vpt, or a .toml file. Default: the suite's.")]
 Trials = Annotated[int | None, typer.Option("--trials", min=1, help="Points of each search. Default: the protocol's.")]
 Seeds = Annotated[str | None, typer.Option("--seeds", help="Seeds of the final runs, as 0,1,2. Default: the protocol's.")]
@@ -51,6 +55,7 @@ def run(
     protocol: Protocol = None,
     data_root: DataRoot = None,
     cards: Cards = None,
+    pixels: Pixels = None,
     trials: Trials = None,
     seeds: Seeds = None,
     store: Store = DEFAULT_STORE,
@@ -71,7 +76,7 @@ def run(
         from harness.plan import Request
         from harness.preview import preview
 
-        request = Request(methods, suite, tasks, backbone, protocol, data_root, cards, trials, _seeds(seeds))
+        request = Request(methods, suite, tasks, backbone, protocol, data_root, cards, pixels, trials, _seeds(seeds))
         shown = preview(request, view) if dry_run else _run(request, store, workers, gpus_per_trial, address, keep_large, view)
     console.print(shown)
 
@@ -85,6 +90,7 @@ def ablate(
     protocol: Protocol = None,
     data_root: DataRoot = None,
     cards: Cards = None,
+    pixels: Pixels = None,
     trials: Trials = None,
     seeds: Seeds = None,
     store: Store = DEFAULT_STORE,
@@ -107,7 +113,7 @@ def ablate(
         from harness.preview import preview
 
         grid = ablation(method)
-        request = Request(grid.methods, suite, tasks, backbone, protocol, data_root, cards, trials, _seeds(seeds))
+        request = Request(grid.methods, suite, tasks, backbone, protocol, data_root, cards, pixels, trials, _seeds(seeds))
         if dry_run:
             shown = preview(request, view)
         else:

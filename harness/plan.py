@@ -32,6 +32,7 @@ class Request:
     protocol: str | None = None
     data_root: Path | None = None
     cards: Path | None = None
+    pixels: str | None = None
     trials: int | None = None
     seeds: tuple[int, ...] | None = None
 
@@ -55,6 +56,11 @@ class PlannedCell:
     @property
     def key(self) -> str:
         return self.cell.key
+
+    @property
+    def constant_features(self) -> bool:
+        """Whether the tokens that a head reads can be computed once: the method leaves them as they are, and pixels aren't drawn anew."""
+        return self.variant.method.constant_features and self.card.pixels != "vpt"
 
     @property
     def trials(self) -> int:
@@ -119,10 +125,12 @@ def plan(request: Request) -> RunPlan:
     """The whole plan. Reads cards, checks and fingerprints the data, loads the backbones. Raises `BadInput`: nothing was written."""
     import harness.backbones
     from harness.data.fingerprint import fingerprint
+    from harness.data.readers import resolve
 
     suite, cards, suites = choose_tasks(request.suite, request.tasks, request.cards)
     cells: list[PlannedCell] = []
     backbones: dict[str, Backbone] = {}
+    cards = [resolve(card, request.data_root, request.pixels) for card in cards]
     chosen = [(card, *settings(request, suites.get(suite or card.suite, suites["mini"]))) for card in cards]
     variants = parse(request.methods, also=chosen[0][2].space)
     check_data(cards, request.data_root)
@@ -195,6 +203,7 @@ def plan_cell(
         "data_root": str(request.data_root.resolve()) if request.data_root else None,
         "cards": str(request.cards.resolve()) if request.cards else None,
         "backbone": spec,
+        "pixels": request.pixels,
     }
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     space, seeds = search_space(variant, protocol), request.seeds or protocol.seeds

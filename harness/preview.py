@@ -8,6 +8,7 @@ from rich.text import Text
 from harness import backbones
 from harness.cards import TaskCard
 from harness.cost import Cost, Pace, cell_cost, probe
+from harness.data.readers import resolve
 from harness.errors import BadInput
 from harness.orchestrate.view import View
 from harness.plan import Request, choose_tasks, missing, own_arguments, search_size, search_space, settings
@@ -18,6 +19,7 @@ from harness.variants import Variant, parse
 def preview(request: Request, view: View) -> RenderableType:
     """A table of the plan's cost by method, then a line for everything that is missing. Raises `BadInput` for names that don't exist."""
     suite, cards, suites = choose_tasks(request.suite, request.tasks, request.cards)
+    cards = [resolve(card, request.data_root, request.pixels) for card in cards]
     chosen = [(card, *settings(request, suites.get(suite or card.suite, suites["mini"]))) for card in cards]
     variants = parse(request.methods, also=chosen[0][2].space)
     view.stage("looking for the data")
@@ -53,7 +55,8 @@ def preview(request: Request, view: View) -> RenderableType:
 
 def _cost(variant: Variant, card: TaskCard, protocol: Protocol, request: Request) -> Cost:
     trials = search_size(search_space(variant, protocol), protocol)
-    return cell_cost(card, protocol, trials, len(request.seeds or protocol.seeds), variant.method.constant_features)
+    constant = variant.method.constant_features and card.pixels != "vpt"
+    return cell_cost(card, protocol, trials, len(request.seeds or protocol.seeds), constant)
 
 
 def _pace(variant: Variant, vit: "object", protocol: Protocol) -> Pace:

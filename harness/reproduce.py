@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from harness import backbones
 from harness.cards import load_cards
 from harness.data.fingerprint import fingerprint
+from harness.data.readers import resolve
 from harness.errors import BadInput, unknown
 from harness.orchestrate.jobs import FinalJob, Outcome
 from harness.plan import PlannedCell, Request, RunPlan, check_data, plan_cell
@@ -72,7 +73,7 @@ def replan(result: Result, cell: Cell, data_root: Path | None, cards: Path | Non
     name = identity["task"]["name"]
     if name not in known:
         raise unknown("task", name, known)
-    card = known[name]
+    card = resolve(known[name], root, inputs.get("pixels"))
     check_data([card], root)
     spec = backbone or inputs.get("backbone") or identity["backbone"]["name"]
     loaded = backbones.load(spec)

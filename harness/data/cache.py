@@ -1,10 +1,17 @@
-"""Decode once: the images of a split at a backbone's size, in a file that all processes of a machine map into memory."""
+"""Decode once: the images of a split as they are kept (`pixels.py`), in a file that all processes of a machine map into memory.
+
+Many small images (dSprites' 73,728 of 64 x 64) are kept at their own size and resized when they are read: at 224 they would take 11 GB.
+Where the disk is short, nothing is kept and images are decoded each time.
+"""
 
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Int64, UInt8
@@ -12,7 +19,7 @@ from PIL import Image
 
 from harness.cards import SplitName, TaskCard
 from harness.data.atomic import making, replacing
-from harness.data.pixels import square
+from harness.data.pixels import kept
 from harness.data.readers import records
 from harness.data.readers.record import Record
 from harness.errors import BadInput
@@ -21,62 +28,114 @@ from harness.resources import cache_dir
 CHUNK = 64
 """Images decoded side by side, and held in memory at once."""
 
+MANY = 2000
+"""Images of a split above which they are kept at source size, where that takes less than an eighth."""
+
+SHARE = 0.5
+"""Of the free disk that one split may take."""
+
+
+class Images(Protocol):
+    """One split: its labels, and the kept pixels of any of its images."""
+
+    @property
+    def labels(self) -> Int64[np.ndarray, " image"]: ...
+    def rows(self, index: Int64[np.ndarray, " row"]) -> Sequence[UInt8[np.ndarray, "height width 3"]]: ...
+
 
 @dataclass(frozen=True)
-class Images:
-    """One split, decoded."""
+class Mapped:
+    """Kept on disk, image behind image, mapped read-only."""
 
-    images: UInt8[np.ndarray, "image size size 3"]
-    """Mapped from the file, read-only."""
     labels: Int64[np.ndarray, " image"]
+    shapes: Int64[np.ndarray, "image 2"]
+    """Heights and widths."""
+    flat: UInt8[np.ndarray, " byte"]
+
+    @cached_property
+    def starts(self) -> Int64[np.ndarray, " image"]:
+        return np.concatenate([[0], np.cumsum(3 * self.shapes.prod(1))])
+
+    def rows(self, index: Int64[np.ndarray, " row"]) -> Sequence[UInt8[np.ndarray, "height width 3"]]:
+        return [self.flat[self.starts[row] : self.starts[row + 1]].reshape(*self.shapes[row], 3) for row in index]
+
+
+@dataclass(frozen=True)
+class Live:
+    """Decoded each time, by a few threads: for a split that the disk has no room for."""
+
+    labels: Int64[np.ndarray, " image"]
+    card: TaskCard
+    records: Sequence[Record]
+    size: int
+
+    def rows(self, index: Int64[np.ndarray, " row"]) -> Sequence[UInt8[np.ndarray, "height width 3"]]:
+        return list(_decoded(self.card, [self.records[row] for row in index], self.size))
 
 
 def cached(card: TaskCard, root: Path | None, split: SplitName, size: int, fingerprint: str) -> Images:
     """The split from the cache; made first if it isn't there, or isn't whole. Raises `BadInput` for data or a cache that can't be used."""
-    stem = f"{fingerprint[:16]}-{split}-{card.pixels}-{size}"
-    path, labels_path = (cache_dir() / "images" / f"{stem}{end}" for end in (".npy", "-labels.npy"))
-    if found := _open(path, labels_path, card, split, size):
+    stem = f"{fingerprint[:16]}-{split}-{card.pixels}" + ("" if card.pixels == "tf" else f"-{size}")
+    path = cache_dir() / "images" / f"{stem}.bin"
+    if found := _open(path, card, split):
         return found
     with making(path):
-        if found := _open(path, labels_path, card, split, size):
+        if found := _open(path, card, split):
             return found
         rows = records(card, root, split)
-        with replacing(labels_path) as file:
-            np.save(file, np.array([record.label for record in rows], dtype=np.int64))
+        labels = np.array([record.label for record in rows], dtype=np.int64)
+        first = rows[:8] if len(rows) > CHUNK else []
+        at_source = _small(card, first, len(rows), size)
+        needed = len(rows) * np.mean([image.nbytes for image in _decoded(card, first, size, at_source)] or [0.0])
+        if needed > SHARE * shutil.disk_usage(path.parent).free:
+            return Live(labels, card, rows, size)
+        shapes = []
         with replacing(path) as file:  # written in order, not through a memory map: a full disk is then an error, not a SIGBUS
-            header = {"descr": "|u1", "fortran_order": False, "shape": (len(rows), size, size, 3)}
-            np.lib.format.write_array_header_1_0(file, header)
-            for image in _decoded(card, rows, size):
+            for image in _decoded(card, rows, size, at_source):
+                shapes.append(image.shape[:2])
                 file.write(image.tobytes())
-    made = _open(path, labels_path, card, split, size)
+        with replacing(_beside(path, "labels")) as file:
+            np.save(file, labels)
+        with replacing(_beside(path, "shapes")) as file:
+            np.save(file, np.array(shapes, dtype=np.int64))
+    made = _open(path, card, split)
     assert made is not None
     return made
 
 
-def _decoded(card: TaskCard, rows: Sequence[Record], size: int) -> Iterator[np.ndarray]:
+def _small(card: TaskCard, first: Sequence[Record], n: int, size: int) -> bool:
+    """Whether `pil` pixels are better kept at source size: many images, and their first few are small."""
+    few = [image.nbytes for image in _decoded(card, first, size, at_source=True)] if card.pixels == "pil" and n > MANY else []
+    return bool(few) and 8 * sum(few) < len(few) * 3 * size * size
+
+
+def _decoded(card: TaskCard, rows: Sequence[Record], size: int, at_source: bool = False) -> Iterator[np.ndarray]:
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
         for start in range(0, len(rows), CHUNK):
-            yield from threads.map(lambda record: _decode(card, record, size), rows[start : start + CHUNK])
+            yield from threads.map(lambda record: _decode(card, record, size, at_source), rows[start : start + CHUNK])
 
 
-def _decode(card: TaskCard, record: Record, size: int) -> np.ndarray:
+def _decode(card: TaskCard, record: Record, size: int, at_source: bool) -> np.ndarray:
     try:
         image = record.image()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise BadInput(f"task {card.name}: record {record.key} is missing, or no image that can be decoded. Get it again.") from error
-    return square(card.pixels, image, size)
+    return kept(card.pixels, image, size, at_source)
 
 
-def _open(path: Path, labels_path: Path, card: TaskCard, split: SplitName, size: int) -> Images | None:
+def _beside(path: Path, what: str) -> Path:
+    return path.with_name(f"{path.stem}-{what}.npy")
+
+
+def _open(path: Path, card: TaskCard, split: SplitName) -> Mapped | None:
     """None where a file is absent, cut short or not what its name says."""
     n = card.sizes[split]
     try:
-        images = np.load(path, mmap_mode="r", allow_pickle=False)
-        labels = np.load(labels_path, allow_pickle=False)
-        whole = path.stat().st_size == images.offset + images.nbytes
+        labels, shapes = (np.load(_beside(path, what), allow_pickle=False) for what in ("labels", "shapes"))
+        flat = np.memmap(path, np.uint8, "r")
     except (OSError, ValueError, EOFError, AttributeError):
         return None
-    right = images.dtype == np.uint8 and images.shape == (n, size, size, 3) and labels.dtype == np.int64 and labels.shape == (n,)
-    if not (whole and right and labels.min() >= 0 and labels.max() < card.classes):
+    right = labels.dtype == shapes.dtype == np.int64 and labels.shape == (n,) and shapes.shape == (n, 2)
+    if not right or 3 * shapes.prod(1).sum() != flat.size or labels.min() < 0 or labels.max() >= card.classes:
         return None
-    return Images(images, labels)
+    return Mapped(labels, shapes, flat)

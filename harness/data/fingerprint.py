@@ -35,6 +35,15 @@ def fingerprint(card: TaskCard, root: Path | None) -> str:
         raise BadInput(f"task {card.name}: can't read {error.filename} ({error.strerror}).") from error
 
 
+def forget(card: TaskCard, root: Path | None) -> str | None:
+    """Drops what was remembered of these data, so that all bytes are read again; gives it back. None where nothing was."""
+    rows = [(split, record) for split in sorted(card.sizes) for record in records(card, root, split)]
+    memo = cache_dir() / "fingerprints" / _signature(card, root, rows)
+    known = _recall(memo)
+    memo.unlink(missing_ok=True)
+    return known
+
+
 def _signature(card: TaskCard, root: Path | None, rows: Sequence[tuple[str, Record]]) -> str:
     """As long as it stays, the data needn't be read again."""
 

@@ -1,23 +1,34 @@
-"""From a decoded image to the square that a backbone takes, as the card's `pixels` says. Mean and std come later, on the device."""
+"""How an image becomes a backbone's square, as the card's `pixels` says: the part that is done once, and kept. The rest is `batch.py`'s.
+
+- `pil`: resized straight to the square, whatever its shape was: bicubic with antialias, by Pillow. What most code of the field does.
+- `tf`: the same square by TensorFlow 1's bilinear, which VTAB's own code and VPT's use. Kept at source size, since its result is float.
+- `vpt`: FGVC's rule. The shorter side resized to 8/7 of the square (256 for 224; bilinear with antialias); then a random crop and a
+  flip in training, the centre in scoring.
+"""
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from harness.cards import TaskCard
-from harness.errors import BadInput
 
-PIXELS = ("pil",)
-"""What this version has."""
-
-
-def check_pixels(card: TaskCard) -> None:
-    """Raises `BadInput` for a pixel source that this version lacks."""
-    if card.pixels not in PIXELS:
-        raise BadInput(f"task {card.name}: pixels '{card.pixels}' are not in this version, which has: {', '.join(PIXELS)}.")
+def kept(pixels: str, image: Image.Image, size: int, at_source: bool = False) -> UInt8[np.ndarray, "height width 3"]:
+    """What the cache holds of an image for squares of side `size`; with `at_source`, `pil` leaves the resizing for later too."""
+    image = image.convert("RGB")
+    if pixels == "pil" and not at_source:
+        image = straight(image, size)
+    elif pixels == "vpt":
+        image = shorter_side(image, round(size * 8 / 7))
+    return np.asarray(image)
 
 
-def square(pixels: str, image: Image.Image, size: int) -> UInt8[np.ndarray, "size size 3"]:
-    """`pil`: resized straight to a square, bicubic with antialias, whatever its shape was: VTAB's rule, with Pillow's arithmetic."""
-    assert pixels in PIXELS
-    return np.asarray(image.convert("RGB").resize((size, size), Image.Resampling.BICUBIC))
+def straight(image: Image.Image, size: int) -> Image.Image:
+    """A square whatever the shape was."""
+    return image.resize((size, size), Image.Resampling.BICUBIC)
+
+
+def shorter_side(image: Image.Image, length: int) -> Image.Image:
+    """Resized so that the shorter side has `length` pixels; the longer follows, rounded down."""
+    width, height = image.size
+    if width <= height:
+        return image.resize((length, length * height // width), Image.Resampling.BILINEAR)
+    return image.resize((length * width // height, length), Image.Resampling.BILINEAR)

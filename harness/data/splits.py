@@ -5,8 +5,12 @@ number, or a file name). A slice such as `train[:800]` is a slice of that order.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
+
+from harness.cards import SplitName, TaskCard
+from harness.errors import BadInput
 
 Key = TypeVar("Key", str, int)
 
@@ -29,3 +33,24 @@ def sliced(ordered: Sequence[Key], start: int = 0, stop: int | None = None) -> S
     if not 0 <= start <= end <= len(ordered):
         raise ValueError(f"slice [{start}:{stop}] of {len(ordered)} records")
     return ordered[start:end]
+
+
+def parse(text: str) -> tuple[str, int, int | None]:
+    """`train[45000:45200]` -> ("train", 45000, 45200); `test` -> ("test", 0, None). Raises `ValueError`."""
+    match = re.fullmatch(r"(\w+)(?:\[(\d*):(\d*)\])?", text)
+    if match is None:
+        raise ValueError(f"'{text}' is no slice such as train[:800]")
+    source, start, stop = match.groups()
+    return source, int(start or 0), int(stop) if stop else None
+
+
+def select(card: TaskCard, split: SplitName, keys: Callable[[str], Sequence[Key]]) -> list[Key]:
+    """The keys of one of our splits, in order, as the card's `slices` say. `keys` gives all keys of a split of the source, in any order.
+
+    Raises `BadInput` where the source is too short for it.
+    """
+    try:
+        source, start, stop = parse(card.slices[split])
+        return list(sliced(order(keys(source), source), start, stop))
+    except (KeyError, ValueError) as error:
+        raise BadInput(f"task {card.name}: {split} is {card.slices.get(split)!r} of its source, which can't be had: {error}.") from error

@@ -129,13 +129,13 @@ class CellLedger:
             waiting = [seed for seed in self.missing_seeds if seed not in self.running]
             if not waiting:
                 return None
-            seeds = waiting if self.planned.variant.method.constant_features else waiting[:1]
+            seeds = waiting if self.planned.constant_features else waiting[:1]
             self.running.update(seeds)
             return FinalJob(self.planned.key, tuple(seeds), best)
         left = self.planned.trials - self.done_trials - len(self.open)
         if left <= 0:
             return None
-        if self.planned.variant.method.constant_features:
+        if self.planned.constant_features:
             return TuneJob(self.planned.key, tuple(self._ask() for _ in range(left)))
         if not eager and len(self.open) >= max(1, self.planned.trials // 5):
             return None

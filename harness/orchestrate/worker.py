@@ -125,7 +125,7 @@ class Bench:
         Also the number of images whose features had to be computed for it: forward-image units that the job has spent.
         """
         backbone = self.plan.backbones[planned.backbone]
-        constant = planned.variant.method.constant_features
+        constant = planned.constant_features
         key = (type(job), planned.card.name, planned.fingerprint, backbone.sha256, planned.variant.label if constant else None)
         extracted = 0
         if key not in self.warm:

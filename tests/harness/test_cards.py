@@ -86,7 +86,8 @@ def test_digest_is_of_what_can_change_a_score(tmp_path: Path):
     digest = load(tmp_path).digest()
     assert load(tmp_path, CARD.replace('title = "Tiny"', 'title = "Small"\nhowto = "draw it"')).digest() == digest
     assert load(tmp_path, CARD.replace("test = 5", "test = 6")).digest() != digest
-    assert load(tmp_path, CARD.replace('folder = "tiny"', 'folder = "other"')).digest() != digest
+    assert load(tmp_path, CARD.replace('folder = "tiny"', 'folder = "other"')).digest() == digest  # the fingerprint holds what it reads
+    assert load(tmp_path, CARD.replace('pixels = "pil"', 'pixels = "tf"')).digest() != digest
 
 
 @pytest.mark.parametrize(

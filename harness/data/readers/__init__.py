@@ -5,10 +5,9 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-from harness.cards import SPLITS, SplitName, TaskCard
-from harness.data.pixels import check_pixels
+from harness.cards import SPLITS, Reader, SplitName, TaskCard
 from harness.data.readers.record import Record
-from harness.errors import BadInput, nearest
+from harness.errors import BadInput, nearest, unknown
 
 FORMATS = {
     "vtab-folder": "harness.data.readers.vtab_folder",
@@ -16,12 +15,31 @@ FORMATS = {
     "sklearn-digits": "harness.data.readers.sklearn_digits",
 }
 """By the name that a card uses, modules with `ARGUMENTS` (the keys of [reader] that they know), `records(card, root, split)` and
-`check(card, root)`, for what no single split can show."""
+`check(card, root)`, for what no single split can show. Those that a card may name among its `sources` have `present(card, root)`, whether
+their files are there at all; those that compute VTAB's splits have `keys(card, root, source)`, the keys of a split of their source, in any
+order."""
+
+
+def resolve(card: TaskCard, root: Path | None, pixels: str | None = None) -> TaskCard:
+    """The card with one reader: of its `sources`, then its `reader`, the first whose files are there; its `reader` where none is.
+
+    `pixels` replaces what card and reader say. Raises `BadInput` for pixels that don't exist.
+    """
+    if pixels is not None and pixels not in ("tf", "pil", "vpt"):
+        raise unknown("pixels", pixels, ("tf", "pil", "vpt"))
+    chosen = next((reader for reader in card.sources if is_present(card, reader, root)), card.reader)
+    return card.model_copy(update={"reader": chosen, "sources": (), "pixels": pixels or chosen.pixels or card.pixels})
+
+
+def is_present(card: TaskCard, reader: Reader, root: Path | None) -> bool:
+    """Whether the files that one of a card's readers needs are there at all."""
+    alone = card.model_copy(update={"reader": reader, "sources": ()})
+    return reader.format in FORMATS and getattr(module_of(alone), "present", lambda *_: True)(alone, root)
 
 
 def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Record]:
     """The records of one split, in order; touches no other split. Raises `BadInput` for data that is missing, short or wrong."""
-    found = _reader(card).records(card, root, split)
+    found = module_of(card).records(card, root, split)
     if len(found) != card.sizes.get(split, 0):
         raise BadInput(f"task {card.name}: {split} has {len(found)} records, expected {card.sizes.get(split, 0)}. Get a whole copy.")
     for record in found:
@@ -32,17 +50,17 @@ def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Rec
 
 def check(card: TaskCard, root: Path | None) -> None:
     """Reads the lists and labels of all splits, decodes no image. Raises `BadInput`: which task, what was expected, what was found."""
-    reader = _reader(card)
+    reader = module_of(card)
     if card.kind != "classification":
         raise BadInput(f"task {card.name}: {card.kind} is not in this version.")
-    check_pixels(card)
     for split in SPLITS:
         if split in card.sizes:
             records(card, root, split)
     reader.check(card, root)
 
 
-def _reader(card: TaskCard) -> ModuleType:
+def module_of(card: TaskCard) -> ModuleType:
+    """The module of the card's reader. Raises `BadInput` for a format or an argument that this version lacks."""
     name = card.reader.format
     if name not in FORMATS:
         known = f"(it has {', '.join(FORMATS)}).{nearest(name, FORMATS)} {card.howto}"

@@ -13,12 +13,19 @@ from pathlib import Path
 from PIL import Image
 
 from harness.cards import SplitName, TaskCard
+from harness.data.readers.files import stamp
 from harness.data.readers.record import Record
 from harness.errors import BadInput
 
 ARGUMENTS = ("folder",)
 LISTS = {"train": "train800", "val": "val200", "test": "test"}
 LINE = re.compile(r"(?P<path>.*\S)\s+(?P<label>-?\d{1,9})", re.ASCII)
+
+
+def present(card: TaskCard, root: Path | None) -> bool:
+    """Whether the task's folder has any of the lists."""
+    folder = root / card.reader.argument("folder", card.name, str) if root is not None else None
+    return folder is not None and any((folder / f"{name}.txt").is_file() for name in LISTS.values())
 
 
 def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Record]:
@@ -30,7 +37,7 @@ def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Rec
         if not present(folder / path):
             raise BadInput(f"task {card.name}: {folder / path} is missing ({LISTS[split]}.txt names it).{_howto(card)}")
     return [
-        Record(path, label, (folder / path).read_bytes, partial(_open, folder / path), partial(_stamp, folder / path))
+        Record(path, label, (folder / path).read_bytes, partial(_open, folder / path), partial(stamp, folder / path))
         for path, label in lines
     ]
 
@@ -98,8 +105,3 @@ class _Present:
 def _open(path: Path) -> Image.Image:
     with Image.open(path) as image:
         return image.convert("RGB")
-
-
-def _stamp(path: Path) -> str:
-    stat = path.stat()
-    return f"{stat.st_size}/{stat.st_mtime_ns}/{stat.st_ctime_ns}"

@@ -13,10 +13,11 @@ from PIL import Image
 
 from harness.cards import TaskCard
 from harness.data import cache as cache_module
+from harness.data.batch import MEAN, STD
 from harness.data.cache import cached
 from harness.data.fingerprint import fingerprint
-from harness.data.loader import MEAN, STD, Split, TestSetSealed, open_final, open_tuning
-from harness.data.pixels import square
+from harness.data.loader import Split, TestSetSealed, open_final, open_tuning
+from harness.data.pixels import kept
 from harness.data.readers import records
 from harness.data.readers.record import Record
 from harness.errors import BadInput
@@ -63,32 +64,32 @@ def test_fingerprint_of_a_file_that_cannot_be_read(card: TaskCard, root: Path):
 
 def test_square_is_pillows_bicubic(card: TaskCard):
     grey = Image.fromarray(np.arange(80, dtype=np.uint8).reshape(8, 10))
-    pixels = square("pil", grey, 5)
+    pixels = kept("pil", grey, 5)
     assert (pixels.shape, pixels.dtype) == ((5, 5, 3), np.uint8)
     assert np.array_equal(pixels, np.asarray(grey.convert("RGB").resize((5, 5), Image.Resampling.BICUBIC)))
 
 
 def test_cache_decodes_once(card: TaskCard, root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch):
     made = cached(card, root, "val", 16, PRINT)
-    expected = [square(card.pixels, record.image(), 16) for record in records(card, root, "val")]
-    assert np.array_equal(made.images, expected)
+    expected = [kept(card.pixels, record.image(), 16) for record in records(card, root, "val")]
+    assert np.array_equal(made.rows(np.arange(4)), expected)
     assert made.labels.tolist() == [0, 1, 2, 0]
-    assert not made.images.flags.writeable
+    assert not made.rows(np.arange(1))[0].flags.writeable
     assert not list(cache.rglob("*.tmp"))
     monkeypatch.setattr(cache_module, "records", None)
-    assert np.array_equal(cached(card, root, "val", 16, PRINT).images, expected)
+    assert np.array_equal(cached(card, root, "val", 16, PRINT).rows(np.arange(4)), expected)
 
 
 @pytest.mark.parametrize("damage", [b"", b"not an array", None])
-@pytest.mark.parametrize("which", ["labels.npy", "16.npy"])
+@pytest.mark.parametrize("which", ["labels.npy", "shapes.npy", "16.bin"])
 def test_a_damaged_cache_is_made_again(card: TaskCard, root: Path, cache: Path, damage: bytes | None, which: str):
-    expected = np.array(cached(card, root, "val", 16, PRINT).images)
+    expected = np.array(cached(card, root, "val", 16, PRINT).rows(np.arange(4)))
     (path,) = cache.glob(f"images/*{which}")
     content = path.read_bytes()
     path.unlink()  # a new file: the old one may still be mapped
     path.write_bytes(content[:-1] if damage is None else damage)
     made = cached(card, root, "val", 16, PRINT)
-    assert np.array_equal(made.images, expected)
+    assert np.array_equal(made.rows(np.arange(4)), expected)
     assert made.labels.tolist() == [0, 1, 2, 0]
 
 
@@ -96,8 +97,8 @@ def test_an_image_that_cannot_be_decoded_leaves_nothing(card: TaskCard, root: Pa
     (root / "tiny" / "images" / "val200" / "000002.jpg").write_bytes(b"no image")
     with pytest.raises(BadInput, match=r"task tiny: record images/val200/000002.jpg"):
         cached(card, root, "val", 16, PRINT)
-    assert not list(cache.glob("images/*16.npy*.tmp"))
-    assert not list(cache.glob("images/*16.npy"))
+    assert not list(cache.glob("images/*16.bin*.tmp"))
+    assert not list(cache.glob("images/*16.bin"))
 
 
 def test_a_cache_that_cannot_be_written(card: TaskCard, root: Path, cache: Path):
@@ -121,10 +122,10 @@ def _make(card: TaskCard, root: Path, decoded: Path) -> None:
     """In a process of its own: opens the split, and notes each image that it had to decode."""
     real = cache_module._decode
 
-    def noted(card: TaskCard, record: Record, size: int) -> np.ndarray:
+    def noted(card: TaskCard, record: Record, size: int, at_source: bool) -> np.ndarray:
         with decoded.open("a") as file:
             file.write(f"{record.key}\n")
-        return real(card, record, size)
+        return real(card, record, size, at_source)
 
     cache_module._decode = noted
     assert len(cached(card, root, "train", 16, PRINT).labels) == 6
@@ -163,7 +164,7 @@ def test_final_trains_on_what_the_card_says(card: TaskCard, root: Path):
 
 def test_batch_is_the_normalised_rows_of_all_parts(card: TaskCard, root: Path):
     split = cast(Split, open_final(card, root, 16, PRINT).train)
-    whole = np.concatenate([cached(card, root, name, 16, PRINT).images for name in ("train", "val")])
+    whole = np.concatenate([cached(card, root, name, 16, PRINT).rows(np.arange(n)) for name, n in (("train", 6), ("val", 4))])
     index = torch.tensor([9, 0, 6, 5, 0])
     images, labels = split.batch(index, CPU)
     expected = (whole[index.numpy()] / 255 - np.array(MEAN)) / np.array(STD)
@@ -172,6 +173,33 @@ def test_batch_is_the_normalised_rows_of_all_parts(card: TaskCard, root: Path):
     np.testing.assert_allclose(images.numpy(), expected.transpose(0, 3, 1, 2), atol=1e-6)
     assert labels.tolist() == [0, 0, 0, 2, 0]
     assert torch.equal(split.batch(index, CPU)[0], images)
+
+
+def test_many_small_images_are_kept_at_source_size_and_give_the_same_batch(
+    card: TaskCard, root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+):
+    index = torch.arange(5)
+    plain = open_final(card, root, 64, PRINT).test.batch(index, CPU)[0]
+    shutil.rmtree(cache)
+    monkeypatch.setattr(cache_module, "MANY", 3)
+    monkeypatch.setattr(cache_module, "CHUNK", 2)
+    small = cached(card, root, "test", 64, PRINT).rows(np.arange(5))
+    assert [image.shape for image in small] == [(8 + row, 12, 3) for row in range(5)]
+    assert torch.equal(open_final(card, root, 64, PRINT).test.batch(index, CPU)[0], plain)
+
+
+def test_a_short_disk_means_decoding_each_time(card: TaskCard, root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch):
+    index = torch.tensor([3, 0, 2])
+    plain, labels = open_final(card, root, 16, PRINT).test.batch(index, CPU)
+    shutil.rmtree(cache)
+    monkeypatch.setattr(cache_module, "CHUNK", 2)
+    monkeypatch.setattr(cache_module, "SHARE", 0.0)
+    live = open_final(card, root, 16, PRINT).test
+    assert isinstance(cached(card, root, "test", 16, PRINT), cache_module.Live)
+    again, same_labels = live.batch(index, CPU)
+    assert torch.equal(again, plain)
+    assert torch.equal(same_labels, labels)
+    assert not list(cache.glob("images/*test*.bin"))
 
 
 @pytest.mark.cuda

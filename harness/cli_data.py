@@ -1,0 +1,87 @@
+"""`harness data`: what is there, what it should be, and how to get it. Thin, like `cli.py`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.errors import BadInput, unknown
+
+app = typer.Typer(help="See, check, get and prepare the tasks' data.", no_args_is_help=True, add_completion=False)
+
+Task = Annotated[str, typer.Argument(help="A task; see `harness list tasks`.")]
+Suite = Annotated[str | None, typer.Option("--suite", help="mini, vtab, fgvc, all ...")]
+Tasks = Annotated[str | None, typer.Option("--tasks", help="Comma-separated names.")]
+DataRoot = Annotated[Path | None, typer.Option("--data-root", help="Folder that holds the tasks' data.")]
+Cards = Annotated[Path | None, typer.Option("--cards", help="Folder with your own task cards (*.toml).")]
+
+
+@app.command()
+def keys(
+    task: Task,
+    split: Annotated[str, typer.Option("--split", help="train800, val200, train800val200 or test.")],
+    data_root: DataRoot = None,
+    cards: Cards = None,
+) -> None:
+    """Print the keys of a split in order, one a line. Needs no data where they follow from counts or names."""
+    from harness.data.keys import keys as keys_of
+
+    print("\n".join(keys_of(_card(task, cards), data_root, split)))
+
+
+@app.command()
+def card(task: Task, cards: Cards = None) -> None:
+    """Show a task's card."""
+    print(_card(task, cards).path.read_text(encoding="utf-8"), end="")
+
+
+@app.command()
+def status(suite: Suite = None, tasks: Tasks = None, data_root: DataRoot = None, cards: Cards = None) -> None:
+    """Show which tasks' data are there. Exit code 1 where any are not."""
+    from rich.console import Console
+
+    from harness.data import status as of
+    from harness.plan import choose_tasks
+
+    _, chosen, _ = choose_tasks(suite or (None if tasks else "all"), tasks, cards)
+    found = [of.status(one, data_root) for one in chosen]
+    Console().print(of.table(found))
+    if any(row.state != "found" for row in found):
+        raise typer.Exit(1)
+
+
+@app.command()
+def verify(suite: Suite = None, tasks: Tasks = None, data_root: DataRoot = None, cards: Cards = None) -> None:
+    """Read all data: counts, labels, fingerprints, and that no image is in two splits. Exit code 1 where something is wrong."""
+    from rich.console import Console
+
+    from harness.data.verify import verify as check
+    from harness.orchestrate.view import View
+    from harness.plan import choose_tasks
+
+    _, chosen, _ = choose_tasks(suite, tasks, cards)
+    wrong = False
+    with View(Console(stderr=True)) as view:
+        for one in chosen:
+            try:
+                verdict = check(one, data_root, view.stage)
+            except BadInput as error:
+                wrong = True
+                print(error)
+                continue
+            classes = ", ".join(f"{split} {count}" for split, count in verdict.classes.items())
+            print(f"{verdict.task}: {verdict.format}, fingerprint {verdict.fingerprint[:16]}, classes seen: {classes} of {one.classes}")
+            for fault in verdict.faults:
+                wrong = True
+                print(f"{verdict.task}: {fault}.")
+    if wrong:
+        raise typer.Exit(1)
+
+
+def _card(task: str, cards: Path | None):
+    from harness.cards import load_cards
+
+    known = load_cards(cards)
+    if task not in known:
+        raise unknown("task", task, known)
+    return known[task]

@@ -1,0 +1,85 @@
+"""Kept pixels become what a backbone takes: squares of one size, normalised, on the device."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor
+
+from harness.data.pixels import straight
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""ImageNet's, for every backbone, as in VPT's released code."""
+
+
+def squares(
+    pixels: str, images: Sequence[UInt8[np.ndarray, "height width 3"]], size: int, device: torch.device, training: bool = False
+) -> Float[Tensor, "batch 3 size size"]:
+    """A batch from what `pixels.kept` made of its images. Only `vpt` in training draws random numbers: torch's, on the CPU."""
+    if pixels == "pil":
+        images = [image if image.shape[:2] == (size, size) else np.asarray(straight(Image.fromarray(image), size)) for image in images]
+    if pixels == "vpt":
+        images = [_crop(image, size, training) for image in images]
+    if pixels == "tf":
+        return normalised(legacy_bilinear(images, size, device))
+    return normalised(_together(images, device))
+
+
+def normalised(images: Float[Tensor, "batch height width 3"]) -> Float[Tensor, "batch 3 height width"]:
+    """Values of 0 to 255 with ImageNet's mean and std taken out, channels first."""
+    mean, std = (255 * torch.tensor(values, device=images.device).view(3, 1, 1) for values in (MEAN, STD))
+    return images.permute(0, 3, 1, 2).contiguous().sub_(mean).div_(std)
+
+
+def legacy_bilinear(
+    images: Sequence[UInt8[np.ndarray, "height width 3"]], size: int, device: torch.device
+) -> Float[Tensor, "batch size size 3"]:
+    """TensorFlow 1's `resize_bilinear` (no aligned corners, no half-pixel centres, no antialias), in its float32 arithmetic.
+
+    Output pixel i looks at i * (source side / size): at the pixels below and above that place, weighted by its fraction; across first,
+    then down. Nothing is rounded: the result is float, 0 to 255.
+    """
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for place, image in enumerate(images):
+        groups.setdefault(image.shape, []).append(place)
+    out = torch.empty(len(images), size, size, 3, device=device)
+    for (height, width, _), places in groups.items():
+        source = _together([images[place] for place in places], device)
+        left, right, across = _neighbours(width, size, device)
+        top, bottom, down = _neighbours(height, size, device)
+        across, down = across[:, None], down[:, None, None]
+        at_left = source[:, :, left]
+        mixed = at_left + (source[:, :, right] - at_left) * across
+        at_top = mixed[:, top]
+        out[places] = at_top + (mixed[:, bottom] - at_top) * down
+    return out
+
+
+def _neighbours(side: int, size: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """For each output pixel: the source pixels below and above its place, and its fraction between them."""
+    scale = torch.tensor(side, dtype=torch.float32) / torch.tensor(size, dtype=torch.float32)
+    place = torch.arange(size, dtype=torch.float32) * scale
+    below = place.floor()
+    above = (below + 1).clamp(max=side - 1)
+    return below.long().to(device), above.long().to(device), (place - below).to(device)
+
+
+def _together(images: Sequence[np.ndarray], device: torch.device) -> Float[Tensor, "batch height width 3"]:
+    """One float tensor on the device, moved there as uint8."""
+    stacked = torch.from_numpy(np.stack(images))
+    if device.type == "cuda":
+        stacked = stacked.pin_memory()
+    return stacked.to(device, non_blocking=True).to(torch.float32)
+
+
+def _crop(image: np.ndarray, size: int, training: bool) -> np.ndarray:
+    """The centre; in training a random square, mirrored in one case of two."""
+    spare = image.shape[0] - size, image.shape[1] - size
+    if not training:
+        top, left = (round(length / 2) for length in spare)
+        return image[top : top + size, left : left + size]
+    top, left = (int(torch.randint(length + 1, ())) for length in spare)
+    cropped = image[top : top + size, left : left + size]
+    return cropped[:, ::-1] if torch.rand(()) < 0.5 else cropped

@@ -1,0 +1,53 @@
+"""Whether a task's data are what they should be, read byte by byte, for `harness data verify`."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.cards import TaskCard
+from harness.data.fingerprint import fingerprint, forget
+from harness.data.readers import check, records, resolve
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a task's data turned out to be."""
+
+    task: str
+    format: str
+    fingerprint: str
+    classes: dict[str, int]
+    """Classes that a split has, by split."""
+    faults: tuple[str, ...]
+    """What should not be: shared images, a fingerprint that is not the one remembered."""
+
+
+def verify(card: TaskCard, root: Path | None, progress: Callable[[str], None]) -> Verdict:
+    """Reads all records of all splits. Raises `BadInput` for data that is missing, short or wrong."""
+    found = resolve(card, root)
+    progress(f"{card.name}: counts and labels")
+    check(found, root)
+    hashes: dict[str, dict[str, str]] = {}
+    classes = {}
+    for split in card.sizes:
+        progress(f"{card.name}: images of {split}")
+        rows = records(found, root, split)
+        classes[split] = len(Counter(record.label for record in rows))
+        hashes[split] = {hashlib.sha256(record.raw()).hexdigest(): record.key for record in rows}
+    faults = []
+    for one, other in (("train", "val"), ("train", "test"), ("val", "test")):
+        shared = hashes.get(one, {}).keys() & hashes.get(other, {}).keys()
+        if shared:
+            example = min(shared)
+            faults.append(
+                f"{one} and {other} share {len(shared)} images, such as {hashes[one][example]} and {hashes[other][example]}: "
+                "the same bytes in both"
+            )
+    progress(f"{card.name}: fingerprint")
+    remembered = forget(found, root)
+    now = fingerprint(found, root)
+    if remembered is not None and remembered != now:
+        faults.append(f"its fingerprint was {remembered[:16]} and is {now[:16]}: bytes have changed, sizes and times haven't")
+    return Verdict(card.name, found.reader.format, now, classes, tuple(faults))

@@ -1,0 +1,112 @@
+"""`harness data` as a stranger uses it, on the tiny folder."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness import cli
+from harness.cards import TaskCard
+
+CARD = """
+name = "tiny"
+title = "Tiny"
+suite = "mine"
+group = "natural"
+kind = "classification"
+classes = 3
+sizes = { train = 6, val = 4, test = 5 }
+pixels = "pil"
+metric = "top1"
+source = "drawn here"
+licence = "none"
+citation = "none"
+howto = "draw it"
+reader = { format = "vtab-folder", folder = "tiny" }
+"""
+
+
+@pytest.fixture
+def call(card: TaskCard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """`harness data` with the tiny card: (exit code, standard output, standard error)."""
+    cards = tmp_path / "cards"
+    cards.mkdir()
+    (cards / "tiny.toml").write_text(CARD)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["harness", "data", *arguments, "--cards", str(cards)])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 0
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_status_says_what_is_found_partial_and_missing(call, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    code, out, _ = call("status", "--tasks", "tiny,cifar100", "--data-root", str(root))
+    assert code == 1
+    assert [line.split()[:2] for line in out.splitlines() if line.split()[0] in ("tiny", "cifar100")] == [
+        ["tiny", "found"],
+        ["cifar100", "missing"],
+    ]
+    assert "6 4 5" in out
+    assert "vtab-folder" in out
+    (root / "tiny" / "images" / "test" / "000000.jpg").unlink()
+    code, out, _ = call("status", "--tasks", "tiny", "--data-root", str(root))
+    assert code == 1
+    assert "partial" in out
+    assert "000000.jpg is missing" in out
+
+
+def test_keys_are_printed_in_order(call, root: Path):
+    code, out, _ = call("keys", "tiny", "--split", "val200", "--data-root", str(root))
+    assert code == 0
+    assert out.split() == [line.split()[0] for line in (root / "tiny" / "val200.txt").read_text().splitlines()]
+    code, both, _ = call("keys", "tiny", "--split", "train800val200", "--data-root", str(root))
+    assert len(both.split()) == 10
+    assert call("keys", "tiny", "--split", "trian", "--data-root", str(root))[0] == 2
+    code, _, err = call("keys", "tiny", "--split", "test")
+    assert code == 2
+    assert "give --data-root" in err
+    assert "Did you mean 'tiny'" in call("keys", "tyny", "--split", "test")[2]
+
+
+def test_a_card_is_shown_as_it_is(call):
+    assert call("card", "tiny") == (0, CARD, "")
+
+
+def test_verify_finds_an_image_in_two_splits_and_bytes_that_changed_unseen(call, root: Path, monkeypatch: pytest.MonkeyPatch):
+    import os
+
+    code, out, _ = call("verify", "--tasks", "tiny", "--data-root", str(root))
+    assert code == 0
+    assert "classes seen: train 3, val 3, test 3 of 3" in out
+    image = root / "tiny" / "images" / "test" / "000002.jpg"
+    stamp = image.stat()
+    changed = bytearray(image.read_bytes())
+    changed[-3] ^= 1
+    real = Path.stat
+    image.write_bytes(bytes(changed))
+    os.utime(image, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    monkeypatch.setattr(Path, "stat", lambda self, **more: stamp if self == image else real(self, **more))
+    code, out, _ = call("verify", "--tasks", "tiny", "--data-root", str(root))
+    assert code == 1
+    assert "bytes have changed, sizes and times haven't" in out
+    monkeypatch.undo()
+
+
+def test_verify_names_images_that_two_splits_share(call, root: Path):
+    folder = root / "tiny" / "images"
+    shutil.copyfile(folder / "train800" / "000002.jpg", folder / "test" / "000004.jpg")
+    code, out, _ = call("verify", "--tasks", "tiny", "--data-root", str(root))
+    assert code == 1
+    assert "train and test share 1 images, such as images/train800/000002.jpg and images/test/000004.jpg" in out
+    (root / "tiny" / "test.txt").unlink()
+    code, out, _ = call("verify", "--tasks", "tiny", "--data-root", str(root))
+    assert code == 1
+    assert "task tiny" in out
