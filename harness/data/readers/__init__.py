@@ -11,6 +11,13 @@ from harness.errors import BadInput, nearest, unknown
 
 FORMATS = {
     "vtab-folder": "harness.data.readers.vtab_folder",
+    "cifar100": "harness.data.readers.cifar100",
+    "svhn": "harness.data.readers.svhn",
+    "dsprites": "harness.data.readers.dsprites",
+    "smallnorb": "harness.data.readers.smallnorb",
+    "patch-camelyon": "harness.data.readers.patch_camelyon",
+    "class-folders": "harness.data.readers.class_folders",
+    "clevr": "harness.data.readers.clevr",
     "arrays": "harness.data.readers.arrays",
     "sklearn-digits": "harness.data.readers.sklearn_digits",
 }

@@ -1,0 +1,70 @@
+"""EuroSAT and RESISC45: a folder a class, `Forest/Forest_687.jpg`; their keys are `Forest_Forest_687.jpg` and follow from the counts."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from PIL import Image
+
+from harness.cards import SplitName, TaskCard
+from harness.data.readers.files import find, need, stamp
+from harness.data.readers.record import Record
+from harness.data.splits import select
+from harness.errors import BadInput
+
+ARGUMENTS = ("folders", "images", "name")
+
+
+def present(card: TaskCard, root: Path | None) -> bool:
+    return find(card, root, *_places(card)) is not None
+
+
+def keys(card: TaskCard, root: Path | None, source: str) -> Sequence[str]:
+    """`Forest_Forest_687.jpg`: the class, and the file's name."""
+    return list(_files(card))
+
+
+def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Record]:
+    folder = need(card, root, *_places(card)).parent
+    files, labels = _files(card), {name: label for label, name in enumerate(sorted(_images(card)))}
+    found = []
+    for key in select(card, split, partial(keys, card, root)):
+        name = files[key]
+        path = folder / name
+        if not path.is_file():
+            raise BadInput(f"task {card.name}: {path} is missing. Get a whole copy.")
+        found.append(Record(key, labels[name.split("/")[0]], path.read_bytes, partial(_image, path), partial(stamp, path)))
+    return found
+
+
+def check(card: TaskCard, root: Path | None) -> None:
+    """The card counts images of as many classes as it has."""
+    if len(_images(card)) != card.classes:
+        raise BadInput(f"card {card.path}: reader.images has {len(_images(card))} classes, expected {card.classes}.")
+
+
+def _images(card: TaskCard) -> dict[str, int]:
+    """How many images each class has."""
+    return card.reader.argument("images", card.name, dict)
+
+
+def _files(card: TaskCard) -> dict[str, str]:
+    """Paths by key."""
+    template = card.reader.argument("name", card.name, str)
+    names = (
+        (of_class, template.format(number=number, **{"class": of_class}))
+        for of_class, n in _images(card).items()
+        for number in range(1, n + 1)
+    )
+    return {f"{of_class}_{name}": f"{of_class}/{name}" for of_class, name in names}
+
+
+def _places(card: TaskCard) -> list[str]:
+    """Where the first class's folder may be."""
+    first = min(_images(card))
+    return [f"{folder}/{first}".removeprefix("./") for folder in card.reader.argument("folders", card.name, list)]
+
+
+def _image(path: Path) -> Image.Image:
+    with Image.open(path) as image:
+        return image.convert("RGB")

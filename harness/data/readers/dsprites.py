@@ -1,0 +1,105 @@
+"""dSprites: `imgs` (737280, 64, 64) of 0 and 1, as .npz or .hdf5; labels follow from the row number, as its factors vary in order.
+
+Row i has x position (i // 32) % 32, orientation (i // 1024) % 40. VTAB's classes are pairs of positions (floor(x / 2)) and 16 bins of
+the 40 angles (floor(k / 2.5)).
+"""
+
+import zipfile
+import zlib
+from collections.abc import Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+
+import h5py
+import numpy as np
+from PIL import Image
+
+from harness.cards import SplitName, TaskCard
+from harness.data.atomic import making, replacing
+from harness.data.readers.files import find, need, stamp
+from harness.data.readers.record import Record
+from harness.data.splits import select
+from harness.errors import BadInput
+from harness.resources import cache_dir
+
+ARGUMENTS = ("counts", "factor")
+BASE = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64"
+NAMES = (f"{BASE}.npz", f"{BASE}.hdf5", f"dsprites/{BASE}.npz", f"dsprites/{BASE}.hdf5")
+
+
+def present(card: TaskCard, root: Path | None) -> bool:
+    return find(card, root, *NAMES) is not None
+
+
+def keys(card: TaskCard, root: Path | None, source: str) -> Sequence[int]:
+    """Row numbers."""
+    return range(card.reader.argument("counts", card.name, dict)[source])
+
+
+def labels(factor: str, rows: np.ndarray) -> np.ndarray:
+    """VTAB's classes of rows: `location` or `orientation`, 16 each."""
+    if factor == "location":
+        return (rows // 32) % 32 // 2
+    return np.floor((rows // 1024) % 40 / 2.5).astype(np.int64)
+
+
+def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Record]:
+    factor = card.reader.argument("factor", card.name, str)
+    path = need(card, root, *NAMES)
+    images = _images(card.name, path, stamp(path))
+    count = len(keys(card, root, "train"))
+    if images.shape != (count, 64, 64) or images.dtype != np.uint8:
+        raise BadInput(
+            f"task {card.name}: imgs of {path} is {images.dtype} {images.shape}, expected uint8 ({count}, 64, 64). Get it again."
+        )
+    rows = np.array(select(card, split, partial(keys, card, root)))
+    mark = partial(stamp, path)
+    return [
+        Record(str(row), int(label), partial(_raw, images, row), partial(_image, images, row), mark)
+        for row, label in zip(rows.tolist(), labels(factor, rows), strict=True)
+    ]
+
+
+def check(card: TaskCard, root: Path | None) -> None:
+    """The factor is one that VTAB has."""
+    if card.reader.argument("factor", card.name, str) not in ("location", "orientation"):
+        raise BadInput(f"card {card.path}: reader.factor: expected location or orientation.")
+
+
+@lru_cache(maxsize=1)
+def _images(task: str, path: Path, changed: str) -> np.ndarray:
+    """Mapped, or read row by row from the .hdf5. The .npz is compressed as one piece: it is unpacked once, 3 GB in the cache."""
+    if path.suffix == ".hdf5":
+        path, name = path, "imgs"
+    else:
+        path, name = _unpacked(task, path, changed), None
+    try:
+        if name is None:
+            return np.load(path, mmap_mode="r", allow_pickle=False)
+        return h5py.File(path, "r")[name]  # type: ignore[return-value]
+    except (OSError, ValueError, KeyError) as error:
+        raise BadInput(f"task {task}: {path} is damaged, or has no imgs. Get it again.") from error
+
+
+def _unpacked(task: str, path: Path, changed: str) -> Path:
+    target = cache_dir() / "unpacked" / f"{path.stem}-{changed.replace('/', '-')}.npy"
+    with making(target):
+        if target.is_file():
+            return target
+        try:
+            with zipfile.ZipFile(path) as archive, archive.open("imgs.npy") as packed, replacing(target) as file:
+                while chunk := packed.read(1 << 22):
+                    file.write(chunk)
+        except KeyError as error:
+            raise BadInput(f"task {task}: {path} has no imgs. Get it again.") from error
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            raise BadInput(f"task {task}: {path} is damaged or cut short. Get it again.") from error
+    return target
+
+
+def _raw(images: np.ndarray, row: int) -> bytes:
+    return np.asarray(images[row]).tobytes()
+
+
+def _image(images: np.ndarray, row: int) -> Image.Image:
+    return Image.fromarray(np.asarray(images[row]) * np.uint8(255)).convert("RGB")

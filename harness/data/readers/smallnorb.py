@@ -1,0 +1,82 @@
+"""smallNORB's binary matrices, gzipped or not: `...-{training,testing}-{dat,cat,info}.mat`. Only the first camera's images are VTAB's.
+
+A matrix is little-endian: a magic number for its type, the number of dimensions, their sizes (at least three are stored), the values.
+"""
+
+import gzip
+import struct
+import zlib
+from collections.abc import Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from harness.cards import SplitName, TaskCard
+from harness.data.readers.files import find, need, stamp
+from harness.data.readers.record import Record
+from harness.data.splits import parse, select
+from harness.errors import BadInput
+
+ARGUMENTS = ("counts", "factor")
+TYPES = {0x1E3D4C55: np.dtype("u1"), 0x1E3D4C54: np.dtype("<i4")}
+BASES = {"train": "smallnorb-5x46789x9x18x6x2x96x96-training", "test": "smallnorb-5x01235x9x18x6x2x96x96-testing"}
+
+
+def present(card: TaskCard, root: Path | None) -> bool:
+    return find(card, root, *_names("train", "dat")) is not None
+
+
+def keys(card: TaskCard, root: Path | None, source: str) -> Sequence[int]:
+    """Row numbers."""
+    return range(card.reader.argument("counts", card.name, dict)[source])
+
+
+def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Record]:
+    source, _, _ = parse(card.slices[split])
+    count = len(keys(card, root, source))
+    path, info_path = (need(card, root, *_names(source, kind)) for kind in ("dat", "info"))
+    images, info = (_matrix(card.name, file, stamp(file)) for file in (path, info_path))
+    if images.shape != (count, 2, 96, 96) or images.dtype != np.uint8:
+        raise BadInput(f"task {card.name}: {path} is {images.dtype} {images.shape}, expected uint8 ({count}, 2, 96, 96). Get it again.")
+    if info.shape != (count, 4):
+        raise BadInput(f"task {card.name}: {info_path} is {info.shape}, expected ({count}, 4). Get it again.")
+    labels = info[:, 1] if card.reader.argument("factor", card.name, str) == "elevation" else info[:, 2] // 2
+    mark = partial(stamp, path)
+    return [
+        Record(str(row), int(labels[row]), partial(_raw, images[row, 0]), partial(_image, images[row, 0]), mark)
+        for row in select(card, split, partial(keys, card, root))
+    ]
+
+
+def check(card: TaskCard, root: Path | None) -> None:
+    """The factor is one that VTAB has."""
+    if card.reader.argument("factor", card.name, str) not in ("azimuth", "elevation"):
+        raise BadInput(f"card {card.path}: reader.factor: expected azimuth or elevation.")
+
+
+def _names(source: str, kind: str) -> tuple[str, ...]:
+    names = [f"{BASES[source]}-{kind}.mat{end}" for end in ("", ".gz")]
+    return (*names, *(f"smallnorb/{name}" for name in names))
+
+
+@lru_cache(maxsize=4)
+def _matrix(task: str, path: Path, changed: str) -> np.ndarray:
+    try:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        magic, dimensions = struct.unpack_from("<ii", content)
+        if magic not in TYPES:
+            raise BadInput(f"task {task}: {path} begins with {magic:#x}, which is no matrix of bytes or integers. Get it again.")
+        sizes = struct.unpack_from(f"<{max(3, dimensions)}i", content, 8)[:dimensions]
+        return np.frombuffer(content, TYPES[magic], int(np.prod(sizes)), 8 + 4 * max(3, dimensions)).reshape(sizes)
+    except (OSError, EOFError, zlib.error, struct.error, ValueError) as error:
+        raise BadInput(f"task {task}: {path} is damaged or cut short. Get it again.") from error
+
+
+def _raw(image: np.ndarray) -> bytes:
+    return image.tobytes()
+
+
+def _image(image: np.ndarray) -> Image.Image:
+    return Image.fromarray(image).convert("RGB")

@@ -1,0 +1,389 @@
+"""VTAB-1k from its original archives: exact keys, label rules to the letter, and tiny files in each format, read back."""
+
+import gzip
+import hashlib
+import json
+import pickle
+import shutil
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.io import savemat
+from torchvision.datasets import CIFAR100, SVHN
+
+from harness.cards import TaskCard, load_cards
+from harness.data.keys import keys
+from harness.data.readers import check, records, resolve
+from harness.data.readers.clevr import binned
+from harness.data.readers.dsprites import BASE as DSPRITES
+from harness.data.readers.dsprites import labels as dsprites_labels
+from harness.data.readers.smallnorb import BASES
+from harness.data.splits import order
+from harness.errors import BadInput
+
+ORACLES = {
+    "cifar100": (
+        "5b25ee0661c3bc4a0f08116d4015d6f10127fe5ae74ac4fd72ca6f044fc0dd4c",
+        "93377e439662509b3af8a1e05deab26ef04521fc4e3123b9745627c03adf8b15",
+    ),
+    "svhn": (
+        "901fe4f6d4f65bc865589bb7c52a3778c3d35755573b0c1850b8499236a9d6de",
+        "36ae944d2e322a4f2d28ad7c0ff0e2a851bd3574ee88d1753f262089f6ea706f",
+    ),
+    "dsprites_location": (
+        "54130b46ffd225790c81835e4e9bd2e2633ecfe2f2bf81153be3dc4266ea3cbc",
+        "86005e8c04783edc67c31e382b961c77cf7ef9e18a3c4f1a8dfc4f1661e4818e",
+    ),
+    "clevr_count": (
+        "5dc1033102716488771af2b643c6b45defc3c8ff3f15be06f459522dc8285557",
+        "9a9150228251ccef4c8711c5f0db84cff6ed9b2ff6738cadd96f928d16eaa9d6",
+    ),
+    "eurosat": (
+        "7dac90dec1b730631fee7361833db02241d4ed8f0b7a150fd07c65adac0ebb90",
+        "5c9a3ab3702faf2076b229d18dc42459b03651716021c58778b447188aeee7d1",
+    ),
+}
+"""sha256 of the keys of train800 and val200, joined by newlines: computed once with TensorFlow Datasets' rule."""
+COUNT_ONLY = (
+    "cifar100",
+    "svhn",
+    "dsprites_location",
+    "dsprites_orientation",
+    "smallnorb_azimuth",
+    "smallnorb_elevation",
+    "clevr_count",
+    "clevr_distance",
+    "patch_camelyon",
+    "eurosat",
+    "resisc45",
+)
+RNG = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("task", ORACLES)
+def test_keys_are_those_of_tensorflow_datasets(task: str):
+    card = load_cards()[task]
+    found = [hashlib.sha256("\n".join(keys(card, None, split)).encode()).hexdigest() for split in ("train800", "val200")]
+    assert tuple(found) == ORACLES[task]
+
+
+@pytest.mark.parametrize("task", COUNT_ONLY)
+def test_keys_that_need_no_data_are_as_many_as_the_card_says(task: str):
+    card = load_cards()[task]
+    train, val, both, test = (keys(card, None, split) for split in ("train800", "val200", "train800val200", "test"))
+    assert (len(train), len(val), len(test)) == (800, 200, card.sizes["test"])
+    assert both == train + val
+    assert len(set(train) | set(val)) == 1000 or task.startswith("smallnorb")  # its val are rows of the test file
+
+
+def test_dsprites_first_labels():
+    rows = np.array(order(range(737_280))[:20])
+    assert dsprites_labels("location", rows).tolist() == [0, 0, 7, 6, 7, 11, 7, 5, 6, 14, 5, 3, 10, 7, 2, 0, 4, 5, 2, 3]
+    assert dsprites_labels("orientation", rows).tolist() == [6, 8, 0, 7, 9, 12, 14, 1, 14, 15, 3, 13, 0, 10, 14, 1, 8, 6, 7, 11]
+
+
+def test_clevr_thresholds_are_strict():
+    below, above = np.nextafter(np.float32(8.5), np.float32(0)), np.nextafter(np.float32(8.5), np.float32(9))
+    distances = np.array(
+        [0.5, 8.0, np.nextafter(np.float32(8), np.float32(9)), below, 8.5, above, 9, 9.01, 9.5, 9.51, 10, 10.01], np.float32
+    )
+    assert binned(distances).tolist() == [0, 0, 1, 1, 1, 2, 2, 3, 3, 4, 4, 5]
+
+
+def pixels(*shape: int) -> np.ndarray:
+    return RNG.integers(0, 256, shape, dtype=np.uint8)
+
+
+def write_cifar100_python(root: Path) -> None:
+    folder = root / "cifar-100-python"
+    folder.mkdir(parents=True)
+    for name, n in (("train", 20), ("test", 6)):
+        content = {"data": pixels(n, 3072), "fine_labels": [(7 * row) % 100 for row in range(n)], "coarse_labels": [0] * n}
+        with (folder / name).open("wb") as file:
+            pickle.dump(content, file, protocol=2)
+
+
+def write_cifar100_binary(root: Path) -> None:
+    folder = root / "cifar-100-binary"
+    folder.mkdir(parents=True)
+    for name, n in (("train", 20), ("test", 6)):
+        rows = pixels(n, 3074)
+        rows[:, 0], rows[:, 1] = 3, (7 * np.arange(n)) % 100
+        (folder / f"{name}.bin").write_bytes(rows.tobytes())
+
+
+def write_svhn(root: Path) -> None:
+    (root / "svhn").mkdir(parents=True)
+    for name, n in (("train", 20), ("test", 6)):
+        labels = (np.arange(n) % 10 + 1).astype(np.uint8)[:, None]
+        savemat(root / "svhn" / f"{name}_32x32.mat", {"X": pixels(32, 32, 3, n), "y": labels}, do_compression=True)
+
+
+def sprites() -> np.ndarray:
+    return (pixels(2048, 64, 64) > 127).astype(np.uint8)
+
+
+def write_dsprites_npz(root: Path) -> None:
+    (root / "dsprites").mkdir(parents=True)
+    np.savez_compressed(root / "dsprites" / f"{DSPRITES}.npz", imgs=sprites(), metadata=np.array([{"a": 1}], dtype=object))
+
+
+def write_dsprites_hdf5(root: Path) -> None:
+    (root / "dsprites").mkdir(parents=True)
+    with h5py.File(root / "dsprites" / f"{DSPRITES}.hdf5", "w") as file:
+        file["imgs"] = sprites()
+
+
+def matrix(values: np.ndarray) -> bytes:
+    magic = 507333717 if values.dtype == np.uint8 else 507333716
+    sizes = (*values.shape, 1, 1)[: max(3, values.ndim)]
+    return struct.pack(f"<ii{len(sizes)}i", magic, values.ndim, *sizes) + values.tobytes()
+
+
+def write_smallnorb(root: Path, packed: bool = False) -> None:
+    (root / "smallnorb").mkdir(parents=True)
+    for source, n in (("train", 20), ("test", 12)):
+        rows = np.arange(n)
+        info = np.stack([rows % 10, rows % 9, 2 * (rows % 18), rows % 6], axis=1).astype("<i4")
+        for kind, values in (("dat", pixels(n, 2, 96, 96)), ("info", info)):
+            content = matrix(values)
+            name = root / "smallnorb" / f"{BASES[source]}-{kind}.mat"
+            (name.with_name(name.name + ".gz") if packed else name).write_bytes(gzip.compress(content) if packed else content)
+
+
+def write_smallnorb_packed(root: Path) -> None:
+    write_smallnorb(root, packed=True)
+
+
+def write_patch_camelyon(root: Path) -> None:
+    (root / "patch_camelyon").mkdir(parents=True)
+    for part, n in (("train", 20), ("valid", 8), ("test", 6)):
+        for what, values in (("x", pixels(n, 96, 96, 3)), ("y", (np.arange(n) % 2).astype(np.uint8).reshape(n, 1, 1, 1))):
+            with h5py.File(root / "patch_camelyon" / f"camelyonpatch_level_2_split_{part}_{what}.h5", "w") as file:
+                file.create_dataset(what, data=values, compression="gzip")
+
+
+def write_classes(root: Path) -> None:
+    for of_class, n in (("Forest", 12), ("River", 9)):
+        (root / "eurosat" / "2750" / of_class).mkdir(parents=True)
+        for number in range(1, n + 1):
+            Image.fromarray(pixels(8, 8, 3)).save(root / "eurosat" / "2750" / of_class / f"{of_class}_{number}.jpg")
+
+
+def write_clevr(root: Path) -> None:
+    for part, n in (("train", 20), ("val", 6)):
+        (root / "CLEVR_v1.0" / "images" / part).mkdir(parents=True)
+        (root / "CLEVR_v1.0" / "scenes").mkdir(exist_ok=True)
+        scenes = []
+        for row in reversed(range(n)):  # in any order
+            name = f"CLEVR_{part}_{row:06}.png"
+            Image.fromarray(pixels(6, 9, 3)).save(root / "CLEVR_v1.0" / "images" / part / name)
+            objects = [{"pixel_coords": [1.0, 2.0, 8.0 + one / 4]} for one in range(3 + row % 8)][::-1]
+            scenes.append({"image_filename": name, "objects": objects})
+        (root / "CLEVR_v1.0" / "scenes" / f"CLEVR_{part}_scenes.json").write_text(json.dumps({"info": {}, "scenes": scenes}))
+
+
+def tiny(task: str, **arguments) -> TaskCard:
+    """The shipped card, its sizes and slices cut down; `arguments` replace its source's."""
+    card = load_cards()[task]
+    (source,) = (one for one in card.sources if one.format != "tfds")
+    slices = {
+        "train": "train[:8]",
+        "val": "validation[:4]"
+        if "validation[:200]" in card.slices["val"]
+        else "test[:4]"
+        if "test" in card.slices["val"]
+        else "train[8:12]",
+        "test": {
+            "test[12150:]": "test[6:]",
+            "train[21600:]": "train[15:]",
+            "train[25200:]": "train[15:]",
+            "train[663552:]": "train[2042:]",
+        }.get(card.slices["test"], card.slices["test"]),
+    }
+    own = source.model_copy(update=arguments)
+    return card.model_copy(update={"sizes": {"train": 8, "val": 4, "test": 6}, "slices": slices, "sources": (own,)})
+
+
+COUNTS = {"train": 20, "test": 6}
+FORMS: dict[str, tuple[str, Callable[[Path], None], dict]] = {
+    "cifar100 python": ("cifar100", write_cifar100_python, {"counts": COUNTS}),
+    "cifar100 binary": ("cifar100", write_cifar100_binary, {"counts": COUNTS}),
+    "svhn": ("svhn", write_svhn, {"counts": COUNTS}),
+    "dsprites npz": ("dsprites_location", write_dsprites_npz, {"counts": {"train": 2048}}),
+    "dsprites hdf5": ("dsprites_orientation", write_dsprites_hdf5, {"counts": {"train": 2048}}),
+    "smallnorb": ("smallnorb_azimuth", write_smallnorb, {"counts": {"train": 20, "test": 12}}),
+    "smallnorb gzipped": ("smallnorb_elevation", write_smallnorb_packed, {"counts": {"train": 20, "test": 12}}),
+    "patch_camelyon": ("patch_camelyon", write_patch_camelyon, {"counts": {"train": 20, "validation": 8, "test": 6}}),
+    "eurosat": ("eurosat", write_classes, {"images": {"Forest": 12, "River": 9}}),
+    "clevr_count": ("clevr_count", write_clevr, {"counts": {"train": 20, "validation": 6}}),
+    "clevr_distance": ("clevr_distance", write_clevr, {"counts": {"train": 20, "validation": 6}}),
+}
+
+
+def card_of(form: str) -> TaskCard:
+    task, _, arguments = FORMS[form]
+    card = tiny(task, **arguments)
+    return card.model_copy(update={"classes": 2}) if task == "eurosat" else card
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_original_is_found_checked_and_read_in_the_order_of_its_keys(form: str, tmp_path: Path):
+    FORMS[form][1](tmp_path)
+    card = resolve(card_of(form), tmp_path)
+    assert card.reader.format != "vtab-folder"
+    assert card.pixels == "tf"
+    check(card, tmp_path)
+    for split in ("train", "val", "test"):
+        rows = records(card, tmp_path, split)
+        assert [record.key for record in rows] == keys(card, tmp_path, split) == keys(card_of(form), None, split)
+        image = rows[0].image()
+        assert image.mode == "RGB"
+        assert rows[0].raw()
+        assert rows[0].stamp() == rows[0].stamp() != ""
+    assert not {r.raw() for r in records(card, tmp_path, "train")} & {r.raw() for r in records(card, tmp_path, "val")}
+
+
+def test_both_forms_of_cifar100_and_torchvision_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_cifar100_python(tmp_path)
+    monkeypatch.setattr(CIFAR100, "_check_integrity", lambda self: True)
+    monkeypatch.setattr(CIFAR100, "_load_meta", lambda self: None)
+    theirs = CIFAR100(tmp_path, train=False)
+    card = resolve(card_of("cifar100 python"), tmp_path)
+    for record in records(card, tmp_path, "test"):
+        image, label = theirs[int(record.key)]
+        assert record.label == label
+        assert np.array_equal(np.asarray(record.image()), np.asarray(image))
+    python = {record.key: (record.label, record.raw()) for record in records(card, tmp_path, "train")}
+    folder = tmp_path / "other" / "cifar-100-binary"
+    folder.mkdir(parents=True)
+    for name, train in (("train", True), ("test", False)):
+        of = CIFAR100(tmp_path, train=train)
+        flat = of.data.transpose(0, 3, 1, 2).reshape(len(of), -1)
+        rows = np.concatenate([np.zeros((len(of), 1), np.uint8), np.array(of.targets, np.uint8)[:, None], flat], axis=1)
+        (folder / f"{name}.bin").write_bytes(rows.tobytes())
+    binary = records(resolve(card_of("cifar100 binary"), tmp_path / "other"), tmp_path / "other", "train")
+    assert {record.key: (record.label, record.raw()) for record in binary} == python
+
+
+def test_svhn_agrees_with_torchvision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_svhn(tmp_path)
+    monkeypatch.setattr(SVHN, "_check_integrity", lambda self: True, raising=False)
+    monkeypatch.setattr("torchvision.datasets.svhn.check_integrity", lambda *_: True)
+    theirs = SVHN(str(tmp_path / "svhn"), split="train")
+    for record in records(resolve(card_of("svhn"), tmp_path), tmp_path, "train"):
+        image, label = theirs[int(record.key)]
+        assert record.label == label
+        assert np.array_equal(np.asarray(record.image()), np.asarray(image))
+
+
+def test_dsprites_pictures_are_white_on_black(tmp_path: Path):
+    write_dsprites_npz(tmp_path)
+    rows = records(resolve(card_of("dsprites npz"), tmp_path), tmp_path, "val")
+    assert set(np.asarray(rows[0].image()).reshape(-1).tolist()) == {0, 255}
+
+
+def test_smallnorb_takes_the_first_camera_and_its_angles(tmp_path: Path):
+    write_smallnorb(tmp_path)
+    card = resolve(card_of("smallnorb"), tmp_path)
+    content = (tmp_path / "smallnorb" / f"{BASES['test']}-dat.mat").read_bytes()
+    images = np.frombuffer(content, np.uint8, offset=24).reshape(12, 2, 96, 96)
+    for record in records(card, tmp_path, "test"):
+        assert record.label == int(record.key) % 18
+        assert record.raw() == images[int(record.key), 0].tobytes()
+
+
+def test_eurosats_labels_are_those_of_sorted_classes(tmp_path: Path):
+    write_classes(tmp_path)
+    for record in records(resolve(card_of("eurosat"), tmp_path), tmp_path, "train"):
+        assert record.label == ["Forest", "River"].index(record.key.split("_")[0])
+        assert record.key.split("_")[0] == record.key.split("_")[1]
+
+
+def test_clevrs_labels(tmp_path: Path):
+    write_clevr(tmp_path)
+    for record in records(resolve(card_of("clevr_count"), tmp_path), tmp_path, "train"):
+        assert record.label == int(record.key[-10:-4]) % 8
+    assert {record.label for record in records(resolve(card_of("clevr_distance"), tmp_path), tmp_path, "train")} == {0}  # nearest: 8.0
+
+
+def cut(name: str) -> Callable[[Path], None]:
+    def damage(root: Path) -> None:
+        (path,) = root.rglob(name)
+        path.write_bytes(path.read_bytes()[:-100])
+
+    return damage
+
+
+def gone(name: str) -> Callable[[Path], None]:
+    def damage(root: Path) -> None:
+        for path in root.rglob(name):
+            path.unlink()
+
+    return damage
+
+
+def replaced(name: str, content: bytes) -> Callable[[Path], None]:
+    def damage(root: Path) -> None:
+        (path,) = root.rglob(name)
+        path.write_bytes(content)
+
+    return damage
+
+
+class Evil:
+    def __reduce__(self):
+        return (print, ("a program ran",))
+
+
+def without_y(root: Path) -> None:
+    savemat(root / "svhn" / "train_32x32.mat", {"X": pixels(32, 32, 3, 20)})
+
+
+def without_x(root: Path) -> None:
+    with h5py.File(root / "patch_camelyon" / "camelyonpatch_level_2_split_train_x.h5", "w") as file:
+        file["z"] = [1]
+
+
+def fewer_rows(root: Path) -> None:
+    shutil.copyfile(root / "svhn" / "test_32x32.mat", root / "svhn" / "train_32x32.mat")
+
+
+@pytest.mark.parametrize(
+    ("form", "damage", "said"),
+    [
+        ("cifar100 python", cut("train"), "cifar-100-python/train is damaged"),
+        ("cifar100 python", gone("test"), "no cifar-100-python/test or"),
+        ("cifar100 python", replaced("train", pickle.dumps(Evil())), "is damaged, or not CIFAR-100"),
+        ("cifar100 binary", cut("train.bin"), "is cut short"),
+        ("svhn", cut("test_32x32.mat"), "test_32x32.mat is damaged"),
+        ("svhn", without_y, "train_32x32.mat has no y"),
+        ("svhn", fewer_rows, "has 6 rows, expected 20"),
+        ("dsprites npz", cut("*.npz"), "damaged or cut short"),
+        ("dsprites hdf5", replaced("*.hdf5", b"no hdf5"), "is damaged, or has no imgs"),
+        ("smallnorb", replaced(f"{BASES['train']}-dat.mat", struct.pack("<6i", 1, 4, 1, 1, 1, 1)), "begins with 0x1, which is no matrix"),
+        ("smallnorb", cut(f"{BASES['test']}-dat.mat"), "damaged or cut short"),
+        ("smallnorb", gone("*-info.mat"), "-info.mat"),
+        ("smallnorb gzipped", cut(f"{BASES['train']}-dat.mat.gz"), "damaged or cut short"),
+        ("patch_camelyon", without_x, "has no x"),
+        ("patch_camelyon", cut("*valid_y.h5"), "valid_y.h5 is damaged"),
+        ("eurosat", gone("Forest_*.jpg"), "is missing"),
+        ("clevr_count", cut("CLEVR_train_scenes.json"), "CLEVR_train_scenes.json is damaged"),
+        ("clevr_count", gone("CLEVR_val_*.png"), "is missing"),
+    ],
+)
+def test_a_damaged_original_is_one_line(form: str, damage: Callable, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    FORMS[form][1](tmp_path)
+    card = resolve(card_of(form), tmp_path)
+    damage(tmp_path)
+    with pytest.raises(BadInput) as error:
+        check(card, tmp_path)
+    assert said in str(error.value)
+    assert str(error.value).startswith(f"task {card.name}: ")
+    assert "\n" not in str(error.value)
+    assert "a program ran" not in capsys.readouterr().out
