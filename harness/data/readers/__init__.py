@@ -18,6 +18,13 @@ FORMATS = {
     "patch-camelyon": "harness.data.readers.patch_camelyon",
     "class-folders": "harness.data.readers.class_folders",
     "clevr": "harness.data.readers.clevr",
+    "dtd": "harness.data.readers.dtd",
+    "flowers102": "harness.data.readers.flowers102",
+    "pets": "harness.data.readers.pets",
+    "kitti": "harness.data.readers.kitti",
+    "dmlab": "harness.data.readers.dmlab",
+    "fgvc-json": "harness.data.readers.fgvc_json",
+    "fgvc-official": "harness.data.readers.fgvc_official",
     "arrays": "harness.data.readers.arrays",
     "sklearn-digits": "harness.data.readers.sklearn_digits",
 }

@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from PIL import Image
-
 from harness.cards import SplitName, TaskCard
-from harness.data.readers.files import find, need, stamp
+from harness.data.readers.files import find, image_records, need
 from harness.data.readers.record import Record
 from harness.data.splits import select
 from harness.errors import BadInput
@@ -27,14 +25,8 @@ def keys(card: TaskCard, root: Path | None, source: str) -> Sequence[str]:
 def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Record]:
     folder = need(card, root, *_places(card)).parent
     files, labels = _files(card), {name: label for label, name in enumerate(sorted(_images(card)))}
-    found = []
-    for key in select(card, split, partial(keys, card, root)):
-        name = files[key]
-        path = folder / name
-        if not path.is_file():
-            raise BadInput(f"task {card.name}: {path} is missing. Get a whole copy.")
-        found.append(Record(key, labels[name.split("/")[0]], path.read_bytes, partial(_image, path), partial(stamp, path)))
-    return found
+    chosen = select(card, split, partial(keys, card, root))
+    return image_records(card, [(key, labels[files[key].split("/")[0]], folder / files[key]) for key in chosen])
 
 
 def check(card: TaskCard, root: Path | None) -> None:
@@ -63,8 +55,3 @@ def _places(card: TaskCard) -> list[str]:
     """Where the first class's folder may be."""
     first = min(_images(card))
     return [f"{folder}/{first}".removeprefix("./") for folder in card.reader.argument("folders", card.name, list)]
-
-
-def _image(path: Path) -> Image.Image:
-    with Image.open(path) as image:
-        return image.convert("RGB")

@@ -9,11 +9,10 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from harness.cards import SplitName, TaskCard
 from harness.data.atomic import making, replacing
-from harness.data.readers.files import find, need, stamp
+from harness.data.readers.files import find, image_records, need, stamp
 from harness.data.readers.record import Record
 from harness.data.splits import parse, select
 from harness.errors import BadInput
@@ -47,13 +46,8 @@ def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Rec
         raise BadInput(f"task {card.name}: {path} has {len(objects)} scenes, expected {count}. Get it again.")
     labels = objects - 3 if card.reader.argument("label", card.name, str) == "count" else binned(distances)
     folder = path.parent.parent / "images" / PARTS[source]
-    found = []
-    for key in select(card, split, partial(keys, card, root)):
-        if not (folder / key).is_file():
-            raise BadInput(f"task {card.name}: {folder / key} is missing. Get a whole copy.")
-        label = int(labels[int(key[-10:-4])])
-        found.append(Record(key, label, (folder / key).read_bytes, partial(_image, folder / key), partial(stamp, folder / key)))
-    return found
+    chosen = select(card, split, partial(keys, card, root))
+    return image_records(card, [(key, int(labels[int(key[-10:-4])]), folder / key) for key in chosen])
 
 
 def check(card: TaskCard, root: Path | None) -> None:
@@ -89,8 +83,3 @@ def _parsed(task: str, path: Path) -> np.ndarray:
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise BadInput(f"task {task}: {path} is damaged or cut short ({type(error).__name__}: {error}). Get it again.") from error
     return np.array(found, np.float64)
-
-
-def _image(path: Path) -> Image.Image:
-    with Image.open(path) as image:
-        return image.convert("RGB")

@@ -1,8 +1,13 @@
-"""Where a reader's files are: in the task's folder of the data root, or in the data root itself."""
+"""Where a reader's files are: in the task's folder of the data root, or in the data root itself; and what is alike in reading them."""
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
+from PIL import Image
+
 from harness.cards import TaskCard
+from harness.data.readers.record import Record
 from harness.errors import BadInput
 
 
@@ -30,3 +35,27 @@ def stamp(path: Path) -> str:
     """Changes when the file's bytes may have changed."""
     stat = path.stat()
     return f"{stat.st_size}/{stat.st_mtime_ns}/{stat.st_ctime_ns}"
+
+
+def lines_of(card: TaskCard, path: Path) -> list[str]:
+    """The lines of a text file that aren't empty. Raises `BadInput`."""
+    try:
+        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"task {card.name}: {path} is missing, or no text. Get it again.") from error
+
+
+def image_records(card: TaskCard, images: Sequence[tuple[str, int, Path]]) -> list[Record]:
+    """Records of image files: (key, label, path). Every file must be there. Raises `BadInput`."""
+    found = []
+    for key, label, path in images:
+        if not path.is_file():
+            raise BadInput(f"task {card.name}: {path} is missing. Get a whole copy.")
+        found.append(Record(key, label, path.read_bytes, partial(opened, path), partial(stamp, path)))
+    return found
+
+
+def opened(path: Path) -> Image.Image:
+    """An image file, decoded to RGB. Raises `OSError` where it is none."""
+    with Image.open(path) as image:
+        return image.convert("RGB")

@@ -10,10 +10,8 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from PIL import Image
-
 from harness.cards import SplitName, TaskCard
-from harness.data.readers.files import stamp
+from harness.data.readers.files import opened, stamp
 from harness.data.readers.record import Record
 from harness.errors import BadInput
 
@@ -37,7 +35,7 @@ def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Rec
         if not present(folder / path):
             raise BadInput(f"task {card.name}: {folder / path} is missing ({LISTS[split]}.txt names it).{_howto(card)}")
     return [
-        Record(path, label, (folder / path).read_bytes, partial(_open, folder / path), partial(stamp, folder / path))
+        Record(path, label, (folder / path).read_bytes, partial(opened, folder / path), partial(stamp, folder / path))
         for path, label in lines
     ]
 
@@ -100,8 +98,3 @@ class _Present:
         if path.parent not in self.listed:
             self.listed[path.parent] = set(os.listdir(path.parent)) if path.parent.is_dir() else set()
         return path.name in self.listed[path.parent]
-
-
-def _open(path: Path) -> Image.Image:
-    with Image.open(path) as image:
-        return image.convert("RGB")

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy.io import savemat
-from torchvision.datasets import CIFAR100, SVHN
+from torchvision.datasets import CIFAR100, DTD, SVHN
 
 from harness.cards import TaskCard, load_cards
 from harness.data.keys import keys
@@ -22,6 +22,8 @@ from harness.data.readers import check, records, resolve
 from harness.data.readers.clevr import binned
 from harness.data.readers.dsprites import BASE as DSPRITES
 from harness.data.readers.dsprites import labels as dsprites_labels
+from harness.data.readers.kitti import binned as kitti_binned
+from harness.data.readers.kitti import split_videos
 from harness.data.readers.smallnorb import BASES
 from harness.data.splits import order
 from harness.errors import BadInput
@@ -188,24 +190,67 @@ def write_clevr(root: Path) -> None:
         (root / "CLEVR_v1.0" / "scenes" / f"CLEVR_{part}_scenes.json").write_text(json.dumps({"info": {}, "scenes": scenes}))
 
 
+def picture(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels(7, 9, 3)).save(path)
+
+
+def write_dtd(root: Path) -> None:
+    (root / "dtd" / "labels").mkdir(parents=True)
+    names = [f"{of_class}/{of_class}_{number:04}.jpg" for number in range(1, 11) for of_class in ("banded", "zigzagged", "blotchy")]
+    for name, part in (("train1", names[:20]), ("val1", names[20:24]), ("test1", names[24:])):
+        (root / "dtd" / "labels" / f"{name}.txt").write_text("\n".join(part) + "\n")
+    for name in names:
+        picture(root / "dtd" / "images" / name)
+
+
+def write_flowers(root: Path) -> None:
+    folder = root / "oxford_flowers102"
+    for number in range(1, 31):
+        picture(folder / "jpg" / f"image_{number:05}.jpg")
+    savemat(folder / "imagelabels.mat", {"labels": np.arange(1, 31, dtype=np.uint8)[None]})
+    parts = {"trnid": np.arange(30, 10, -1), "valid": np.arange(7, 11), "tstid": np.arange(1, 7)}
+    savemat(folder / "setid.mat", {name: ids.astype(np.uint16)[None] for name, ids in parts.items()})
+
+
+def write_pets(root: Path) -> None:
+    folder = root / "oxford_iiit_pet"
+    (folder / "annotations").mkdir(parents=True)
+    for name, start, n in (("trainval", 0, 20), ("test", 20, 6)):
+        lines = [f"Breed_{row}_{row} {row % 5 + 1} 1 {row % 3 + 1}" for row in range(start, start + n)]
+        (folder / "annotations" / f"{name}.txt").write_text("\n".join(["#Image CLASS-ID SPECIES BREED ID", *lines]) + "\n")
+        for line in lines:
+            picture(folder / "images" / f"{line.split()[0]}.jpg")
+
+
+KITTI = 120
+DEPTHS = {0: [], 1: [("Car", 8.0)], 2: [("Car", 8.01), ("Van", 30.0)], 3: [("Truck", 20.0)], 4: [("Pedestrian", 3.0), ("Car", 20.5)]}
+"""Objects of image i % 5, and so its class: none 3, at 8 m 0, over it 1, at 20 m 1, over it 2; people don't count."""
+
+
+def write_kitti(root: Path) -> None:
+    folder = root / "kitti_distance"
+    for row in range(KITTI):
+        picture(folder / "training" / "image_2" / f"{row:06}.png")
+        objects = [f"{kind} 0.00 0 0.0 0 0 9 9 1.5 1.6 3.7 -1.0 1.7 {depth} 0.1" for kind, depth in DEPTHS[row % 5]]
+        lines = "\n".join([*objects, "DontCare -1 -1 -10 0 0 9 9 -1 -1 -1 -1000 -1000 -1000 -10"]) + "\n"
+        (folder / "training" / "label_2").mkdir(exist_ok=True)
+        (folder / "training" / "label_2" / f"{row:06}.txt").write_text(lines)
+    (folder / "mapping").mkdir()
+    mapping = [f"2011_09_26 2011_09_26_drive_{row // 4:04}_sync {row % 4:010}" for row in range(KITTI)]
+    (folder / "mapping" / "train_mapping.txt").write_text("\n".join(mapping) + "\n")
+    rand = np.random.default_rng(5).permutation(KITTI) + 1
+    (folder / "mapping" / "train_rand.txt").write_text(",".join(map(str, rand)) + "\n")
+
+
 def tiny(task: str, **arguments) -> TaskCard:
     """The shipped card, its sizes and slices cut down; `arguments` replace its source's."""
     card = load_cards()[task]
     (source,) = (one for one in card.sources if one.format != "tfds")
-    slices = {
-        "train": "train[:8]",
-        "val": "validation[:4]"
-        if "validation[:200]" in card.slices["val"]
-        else "test[:4]"
-        if "test" in card.slices["val"]
-        else "train[8:12]",
-        "test": {
-            "test[12150:]": "test[6:]",
-            "train[21600:]": "train[15:]",
-            "train[25200:]": "train[15:]",
-            "train[663552:]": "train[2042:]",
-        }.get(card.slices["test"], card.slices["test"]),
-    }
+    cut = {"validation[:200]": "validation[:4]", "test[:200]": "test[:4]"}
+    ends = {"test[12150:]": "test[6:]", "train[21600:]": "train[15:]", "train[25200:]": "train[15:]", "train[663552:]": "train[2042:]"}
+    val, test = card.slices["val"], card.slices["test"]
+    slices = {"train": "train[:8]", "val": cut.get(val, "train[8:12]"), "test": ends.get(test, test)}
     own = source.model_copy(update=arguments)
     return card.model_copy(update={"sizes": {"train": 8, "val": 4, "test": 6}, "slices": slices, "sources": (own,)})
 
@@ -223,12 +268,20 @@ FORMS: dict[str, tuple[str, Callable[[Path], None], dict]] = {
     "eurosat": ("eurosat", write_classes, {"images": {"Forest": 12, "River": 9}}),
     "clevr_count": ("clevr_count", write_clevr, {"counts": {"train": 20, "validation": 6}}),
     "clevr_distance": ("clevr_distance", write_clevr, {"counts": {"train": 20, "validation": 6}}),
+    "dtd": ("dtd", write_dtd, {}),
+    "flowers": ("oxford_flowers102", write_flowers, {}),
+    "pets": ("oxford_iiit_pet", write_pets, {}),
+    "kitti": ("kitti_distance", write_kitti, {}),
 }
+NEEDS_DATA = ("dtd", "flowers", "pets", "kitti")
+"""Forms whose keys don't follow from counts."""
 
 
 def card_of(form: str) -> TaskCard:
     task, _, arguments = FORMS[form]
     card = tiny(task, **arguments)
+    if task == "kitti_distance":  # three of thirty videos, four images each
+        card = card.model_copy(update={"sizes": {"train": 8, "val": 4, "test": 12}})
     return card.model_copy(update={"classes": 2}) if task == "eurosat" else card
 
 
@@ -241,7 +294,9 @@ def test_an_original_is_found_checked_and_read_in_the_order_of_its_keys(form: st
     check(card, tmp_path)
     for split in ("train", "val", "test"):
         rows = records(card, tmp_path, split)
-        assert [record.key for record in rows] == keys(card, tmp_path, split) == keys(card_of(form), None, split)
+        assert [record.key for record in rows] == keys(card, tmp_path, split)
+        if form not in NEEDS_DATA:
+            assert [record.key for record in rows] == keys(card_of(form), None, split)
         image = rows[0].image()
         assert image.mode == "RGB"
         assert rows[0].raw()
@@ -312,6 +367,40 @@ def test_clevrs_labels(tmp_path: Path):
     assert {record.label for record in records(resolve(card_of("clevr_distance"), tmp_path), tmp_path, "train")} == {0}  # nearest: 8.0
 
 
+def test_dtds_labels_and_lists_are_torchvisions(tmp_path: Path):
+    write_dtd(tmp_path / "dtd")
+    theirs = DTD(tmp_path, split="train")
+    labels = {"/".join(path.parts[-2:]): label for path, label in zip(theirs._image_files, theirs._labels, strict=True)}
+    found = {record.key: record.label for record in records(resolve(card_of("dtd"), tmp_path), tmp_path, "train")}
+    assert found.items() <= labels.items()
+
+
+def test_flowers_and_pets_labels_start_at_zero(tmp_path: Path):
+    write_flowers(tmp_path)
+    write_pets(tmp_path)
+    for record in records(resolve(card_of("flowers"), tmp_path), tmp_path, "test"):
+        assert record.label == int(record.key[6:11]) - 1
+    for record in records(resolve(card_of("pets"), tmp_path), tmp_path, "test"):
+        assert record.label == int(record.key.split("_")[1]) % 5
+
+
+def test_kittis_labels_and_videos(tmp_path: Path):
+    write_kitti(tmp_path)
+    card = resolve(card_of("kitti"), tmp_path)
+    for split in ("train", "val", "test"):
+        for record in records(card, tmp_path, split):
+            assert record.label == [3, 0, 1, 1, 2][int(record.key[:6]) % 5]
+    videos = sorted(f"v{number:02}" for number in range(30))
+    parts = split_videos(videos)
+    assert [len(parts[name]) for name in ("train", "validation", "test")] == [24, 3, 3]
+    assert set().union(*parts.values()) == set(videos)
+    rng = np.random.RandomState(123)
+    test = set(rng.choice(videos, 3, replace=False))
+    assert parts["test"] == test
+    assert parts["validation"] == set(rng.choice(sorted(set(videos) - test), 3, replace=False))
+    assert [kitti_binned(depth) for depth in (2.0, 8.0, 8.001, 20.0, 20.001, 999.0, 1000.0)] == [0, 0, 1, 1, 2, 2, 3]
+
+
 def cut(name: str) -> Callable[[Path], None]:
     def damage(root: Path) -> None:
         (path,) = root.rglob(name)
@@ -354,6 +443,20 @@ def fewer_rows(root: Path) -> None:
     shutil.copyfile(root / "svhn" / "test_32x32.mat", root / "svhn" / "train_32x32.mat")
 
 
+def without_labels(root: Path) -> None:
+    savemat(root / "oxford_flowers102" / "imagelabels.mat", {"other": [1]})
+
+
+def short_labels(root: Path) -> None:
+    for path in (root / "kitti_distance" / "training" / "label_2").iterdir():
+        path.write_text("Car 1 2")
+
+
+def short_list(root: Path) -> None:
+    path = root / "oxford_iiit_pet" / "annotations" / "test.txt"
+    path.write_text("\n".join(path.read_text().splitlines()[:-1]))
+
+
 @pytest.mark.parametrize(
     ("form", "damage", "said"),
     [
@@ -375,6 +478,15 @@ def fewer_rows(root: Path) -> None:
         ("eurosat", gone("Forest_*.jpg"), "is missing"),
         ("clevr_count", cut("CLEVR_train_scenes.json"), "CLEVR_train_scenes.json is damaged"),
         ("clevr_count", gone("CLEVR_val_*.png"), "is missing"),
+        ("dtd", gone("val1.txt"), "no dtd/labels/val1.txt"),
+        ("dtd", gone("banded_*.jpg"), "is missing"),
+        ("flowers", cut("setid.mat"), "setid.mat is damaged"),
+        ("flowers", without_labels, "has no labels"),
+        ("pets", replaced("test.txt", b"Breed_1_1 one"), "expected 'Abyssinian_100 1 1 1'"),
+        ("pets", replaced("test.txt", b"\xff\xfe"), "no text"),
+        ("pets", short_list, "test has 5 records, expected 6"),
+        ("kitti", replaced("train_mapping.txt", b"2011 drive 1"), "don't fit each other"),
+        ("kitti", short_labels, "a line of 3 columns"),
     ],
 )
 def test_a_damaged_original_is_one_line(form: str, damage: Callable, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -1,0 +1,150 @@
+"""FGVC from the datasets' own files, for those who lack VPT's lists: the official training set, split by a seed into train and val.
+
+The split is not VPT's, and scores on it are not comparable to those: so every key of train and val begins with `not-vpt-split:`, which
+sets the fingerprint apart. Flowers has an official val and no such mark. The seeded split is numpy's RandomState(seed).permutation of the
+sorted keys: the first are train, as many as the card says, the others val.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from scipy.io import loadmat
+
+from harness.cards import SplitName, TaskCard
+from harness.data.readers.files import find, image_records, lines_of, need, stamp
+from harness.data.readers.record import Record
+from harness.errors import BadInput
+
+ARGUMENTS = ("folder", "layout", "seed")
+MARK = "not-vpt-split:"
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One image of the official lists."""
+
+    key: str
+    """Its path below the folder of images."""
+    of_class: str
+    part: str
+    """`train`, `val` (Flowers alone) or `test`."""
+    path: Path
+
+
+def present(card: TaskCard, root: Path | None) -> bool:
+    """Whether the official lists are there, and VPT's are not."""
+    folder = card.reader.argument("folder", card.name, str)
+    lists = [f"{folder}/{name}" for name in FIRST[card.reader.argument("layout", card.name, str)]]
+    of_vpt = find(card, root, f"{folder}/train.json", f"{card.name}/train.json")
+    return of_vpt is None and find(card, root, *lists) is not None
+
+
+def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Record]:
+    listed = _listed(card, root)
+    names = {one.of_class for one in listed}
+    labels = {name: label for label, name in enumerate(sorted(names, key=int) if all(map(str.isdecimal, names)) else sorted(names))}
+    official_val = any(one.part == "val" for one in listed)
+    if split == "test" or official_val:
+        return image_records(card, [(one.key, labels[one.of_class], one.path) for one in listed if one.part == split])
+    training = sorted((one for one in listed if one.part == "train"), key=lambda one: one.key)
+    shuffled = np.random.RandomState(card.reader.argument("seed", card.name, int)).permutation(len(training))
+    n = card.sizes["train"]
+    chosen = [training[place] for place in (shuffled[:n] if split == "train" else shuffled[n:])]
+    return image_records(card, [(MARK + one.key, labels[one.of_class], one.path) for one in chosen])
+
+
+def check(card: TaskCard, root: Path | None) -> None:
+    """The lists have as many classes as the card."""
+    found = len({one.of_class for one in _listed(card, root)})
+    if found != card.classes:
+        raise BadInput(f"task {card.name}: the official lists have {found} classes, expected {card.classes}. Get them again.")
+
+
+def _listed(card: TaskCard, root: Path | None) -> list[Listed]:
+    layout, folder = (card.reader.argument(name, card.name, str) for name in ("layout", "folder"))
+    first = need(card, root, *(f"{folder}/{name}" for name in FIRST[layout]))
+    return LAYOUTS[layout](card, first)
+
+
+def _cub(card: TaskCard, images_txt: Path) -> list[Listed]:
+    """CUB-200-2011 and NABirds: three lists of `id value`. NABirds' ids are UUIDs and its classes sparse numbers."""
+    folder = images_txt.parent
+    columns = {}
+    for name in ("images", "image_class_labels", "train_test_split"):
+        pairs = [line.split(maxsplit=1) for line in lines_of(card, folder / f"{name}.txt")]
+        if any(len(pair) != 2 for pair in pairs):
+            raise BadInput(f"task {card.name}: {folder / name}.txt has a line without two columns. Get it again.")
+        columns[name] = dict(pairs)
+    paths, of_class, trained = columns.values()
+    if not paths.keys() == of_class.keys() == trained.keys():
+        raise BadInput(f"task {card.name}: the lists in {folder} don't name the same images. Get them again.")
+    return [Listed(path, of_class[id], "train" if trained[id] == "1" else "test", folder / "images" / path) for id, path in paths.items()]
+
+
+def _flowers(card: TaskCard, setid: Path) -> list[Listed]:
+    labels = _fields(card, setid.parent / "imagelabels.mat", "labels")["labels"].reshape(-1)
+    parts = _fields(card, setid, "trnid", "valid", "tstid")
+    return [
+        Listed(f"jpg/image_{number:05}.jpg", str(labels[number - 1]), part, setid.parent / "jpg" / f"image_{number:05}.jpg")
+        for field, part in (("trnid", "train"), ("valid", "val"), ("tstid", "test"))
+        for number in parts[field].reshape(-1).tolist()
+    ]
+
+
+def _dogs(card: TaskCard, train_list: Path) -> list[Listed]:
+    folder = train_list.parent.parent if train_list.parent.name == "lists" else train_list.parent
+    found = []
+    for part in ("train", "test"):
+        fields = _fields(card, train_list.with_name(f"{part}_list.mat"), "file_list", "labels")
+        for entry, label in zip(fields["file_list"].reshape(-1), fields["labels"].reshape(-1), strict=True):
+            name = str(entry.item() if hasattr(entry, "item") else entry)
+            found.append(Listed(name, str(int(label)), part, folder / "Images" / name))
+    return found
+
+
+def _cars(card: TaskCard, annotations: Path) -> list[Listed]:
+    """The combined list of `car_ims/`, or the devkit's two lists."""
+    found = []
+    if annotations.name == "cars_annos.mat":
+        for row in _fields(card, annotations, "annotations")["annotations"].reshape(-1):
+            name, part = str(row["relative_im_path"].item()), "test" if int(row["test"].item()) else "train"
+            found.append(Listed(name, str(int(row["class"].item())), part, annotations.parent / name))
+        return found
+    folder = annotations.parent.parent if annotations.parent.name == "devkit" else annotations.parent
+    for part, name in (("train", "cars_train_annos.mat"), ("test", "cars_test_annos_withlabels.mat")):
+        place = annotations.with_name(name)
+        for row in _fields(card, place if place.is_file() else folder / name, "annotations")["annotations"].reshape(-1):
+            path = f"cars_{part}/{row['fname'].item()}"
+            found.append(Listed(path, str(int(row["class"].item())), part, folder / path))
+    return found
+
+
+FIRST = {
+    "cub": ("images.txt",),
+    "flowers": ("setid.mat",),
+    "dogs": ("lists/train_list.mat", "train_list.mat"),
+    "cars": ("cars_annos.mat", "devkit/cars_train_annos.mat", "cars_train_annos.mat"),
+}
+"""By layout, the list that shows that it is there."""
+LAYOUTS: dict[str, Callable[[TaskCard, Path], list[Listed]]] = {"cub": _cub, "flowers": _flowers, "dogs": _dogs, "cars": _cars}
+
+
+def _fields(card: TaskCard, path: Path, *names: str) -> dict[str, np.ndarray]:
+    if not path.is_file():
+        raise BadInput(f"task {card.name}: no file {path}. Get a whole copy.")
+    return _read(card.name, path, names, stamp(path))
+
+
+@lru_cache(maxsize=8)
+def _read(task: str, path: Path, names: tuple[str, ...], changed: str) -> dict[str, np.ndarray]:
+    try:
+        fields = loadmat(path)
+    except Exception as error:  # scipy raises many kinds for a file that isn't what it should be
+        raise BadInput(f"task {task}: {path} is damaged, or no .mat file of version 5. Get it again.") from error
+    for name in names:
+        if name not in fields:
+            raise BadInput(f"task {task}: {path} has no {name}. Get it again.")
+    return fields
