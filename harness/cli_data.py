@@ -1,5 +1,6 @@
 """`harness data`: what is there, what it should be, and how to get it. Thin, like `cli.py`."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -76,6 +77,71 @@ def verify(suite: Suite = None, tasks: Tasks = None, data_root: DataRoot = None,
                 print(f"{verdict.task}: {fault}.")
     if wrong:
         raise typer.Exit(1)
+
+
+@app.command()
+def prepare(
+    origin: Annotated[Path, typer.Option("--from", help="Folder that holds the tasks' data, in any form.")],
+    to: Annotated[Path | None, typer.Option("--to", help="Where the prepared folders go. Default: where the data are.")] = None,
+    suite: Suite = None,
+    tasks: Tasks = None,
+    cards: Cards = None,
+) -> None:
+    """Decode tasks once, into folders that are read at full speed. Lossless; goes on where it was killed."""
+    from harness.data.prepare import prepare as make
+    from harness.data.readers.prepared import folder_of
+
+    def one(card, progress) -> str:
+        folder = folder_of(card.name, to or origin)
+        return f"prepared: {folder}" if make(card, origin, to or origin, progress) else f"was there: {folder}"
+
+    _each(one, suite, tasks, cards)
+
+
+@app.command()
+def export(
+    data_root: Annotated[Path, typer.Option("--data-root", help="Folder that holds the tasks' data, in any form.")],
+    to: Annotated[Path, typer.Option("--to", help="Where the folders go.")],
+    form: Annotated[str, typer.Option("--format", help="vtab1k-folder, which other projects' code reads.")] = "vtab1k-folder",
+    lossy: Annotated[bool, typer.Option("--jpeg/--png", help="JPEG of quality 75, as in the common copies; or lossless.")] = False,
+    suite: Suite = None,
+    tasks: Tasks = None,
+    cards: Cards = None,
+) -> None:
+    """Write tasks as the VTAB-1k folder: images and train800.txt, val200.txt, train800val200.txt, test.txt."""
+    from harness.data.export import export as write
+
+    if form != "vtab1k-folder":
+        raise unknown("format", form, ("vtab1k-folder",))
+
+    def one(card, progress) -> str:
+        folder, new = write(card, data_root, to, "jpeg" if lossy else "png", progress)
+        return f"written: {folder}" if new else f"was there: {folder}"
+
+    _each(one, suite, tasks, cards)
+
+
+def _each(do, suite: str | None, tasks: str | None, cards: Path | None) -> None:
+    """Does one thing to each task, with a progress bar; the tasks that can't are said in a line each, then the exit code is 2."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from harness.plan import choose_tasks
+
+    _, chosen, _ = choose_tasks(suite, tasks, cards)
+    wrong = False
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        for card in chosen:
+            row = bar.add_task(card.name, total=None)
+            try:
+                print(do(card, lambda done, total, row=row: bar.update(row, completed=done, total=total)))
+            except BadInput as error:
+                wrong = True
+                print(f"harness: {error}", file=sys.stderr)
+            bar.remove_task(row)
+    if wrong:
+        raise typer.Exit(2)
 
 
 def _card(task: str, cards: Path | None):

@@ -1,13 +1,15 @@
-"""Files of the cache: made by one process at a time, and either whole or absent."""
+"""Files that are made by one process at a time, and either whole or absent."""
 
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from harness.errors import BadInput
+from harness.resources import cache_dir
 
 
 @contextmanager
@@ -17,7 +19,7 @@ def making(path: Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = path.with_name(f"{path.name}.lock").open("wb")
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -38,11 +40,26 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
-def _unwritable(path: Path, error: OSError) -> BadInput:
-    return BadInput(f"can't write {path} ({error.strerror}). Make room, or name another folder in VPT_HARNESS_CACHE.")
+def begin(folder: Path, of: str) -> None:
+    """A folder that is filled little by little: what a killed run left there of the same work stays, of other work it goes.
+
+    `of` says which work; it is in the file `origin` until the caller, done, removes it. Only while `making`. Raises `OSError`.
+    """
+    origin = folder / "origin"
+    if folder.is_dir() and not (origin.is_file() and origin.read_text() == of):
+        shutil.rmtree(folder)
+    folder.mkdir(exist_ok=True)
+    with replacing(origin) as file:
+        file.write(of.encode())
+
+
+def unwritable(path: Path, error: OSError) -> BadInput:
+    """One line for a folder that can't be written or is full."""
+    where = " in VPT_HARNESS_CACHE" if path.is_relative_to(cache_dir()) else ""
+    return BadInput(f"can't write {path} ({error.strerror}). Make room, or name another folder{where}.")

@@ -4,29 +4,24 @@ Many small images (dSprites' 73,728 of 64 x 64) are kept at their own size and r
 Where the disk is short, nothing is kept and images are decoded each time.
 """
 
-import os
 import shutil
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from jaxtyping import Int64, UInt8
-from PIL import Image
 
 from harness.cards import SplitName, TaskCard
 from harness.data.atomic import making, replacing
+from harness.data.decode import CHUNK, decoded
+from harness.data.mapped import Mapped
 from harness.data.pixels import kept
 from harness.data.readers import records
+from harness.data.readers.prepared import mapped
 from harness.data.readers.record import Record
-from harness.errors import BadInput
 from harness.resources import cache_dir
-
-CHUNK = 64
-"""Images decoded side by side, and held in memory at once."""
 
 MANY = 2000
 """Images of a split above which they are kept at source size, where that takes less than an eighth."""
@@ -44,23 +39,6 @@ class Images(Protocol):
 
 
 @dataclass(frozen=True)
-class Mapped:
-    """Kept on disk, image behind image, mapped read-only."""
-
-    labels: Int64[np.ndarray, " image"]
-    shapes: Int64[np.ndarray, "image 2"]
-    """Heights and widths."""
-    flat: UInt8[np.ndarray, " byte"]
-
-    @cached_property
-    def starts(self) -> Int64[np.ndarray, " image"]:
-        return np.concatenate([[0], np.cumsum(3 * self.shapes.prod(1))])
-
-    def rows(self, index: Int64[np.ndarray, " row"]) -> Sequence[UInt8[np.ndarray, "height width 3"]]:
-        return [self.flat[self.starts[row] : self.starts[row + 1]].reshape(*self.shapes[row], 3) for row in index]
-
-
-@dataclass(frozen=True)
 class Live:
     """Decoded each time, by a few threads: for a split that the disk has no room for."""
 
@@ -75,6 +53,8 @@ class Live:
 
 def cached(card: TaskCard, root: Path | None, split: SplitName, size: int, fingerprint: str) -> Images:
     """The split from the cache; made first if it isn't there, or isn't whole. Raises `BadInput` for data or a cache that can't be used."""
+    if card.reader.format == "prepared" and card.pixels == "tf":
+        return mapped(card, root, split)  # is already what the cache would hold
     stem = f"{fingerprint[:16]}-{split}-{card.pixels}" + ("" if card.pixels == "tf" else f"-{size}")
     path = cache_dir() / "images" / f"{stem}.bin"
     if found := _open(path, card, split):
@@ -110,17 +90,7 @@ def _small(card: TaskCard, first: Sequence[Record], n: int, size: int) -> bool:
 
 
 def _decoded(card: TaskCard, rows: Sequence[Record], size: int, at_source: bool = False) -> Iterator[np.ndarray]:
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
-        for start in range(0, len(rows), CHUNK):
-            yield from threads.map(lambda record: _decode(card, record, size, at_source), rows[start : start + CHUNK])
-
-
-def _decode(card: TaskCard, record: Record, size: int, at_source: bool) -> np.ndarray:
-    try:
-        image = record.image()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise BadInput(f"task {card.name}: record {record.key} is missing, or no image that can be decoded. Get it again.") from error
-    return kept(card.pixels, image, size, at_source)
+    return decoded(card.name, rows, lambda image: kept(card.pixels, image, size, at_source))
 
 
 def _beside(path: Path, what: str) -> Path:

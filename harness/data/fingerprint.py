@@ -21,13 +21,13 @@ def fingerprint(card: TaskCard, root: Path | None) -> str:
     """
     rows = [(split, record) for split in sorted(card.sizes) for record in records(card, root, split)]
     try:
-        memo = cache_dir() / "fingerprints" / _signature(card, root, rows)
+        memo = cache_dir() / "fingerprints" / signature(card, root, rows)
         if known := _recall(memo):
             return known
         with making(memo):
             if known := _recall(memo):
                 return known
-            found = _digest([split, record.key, record.label, hashlib.sha256(record.raw()).hexdigest()] for split, record in rows)
+            found = _digest([split, record.key, record.label, record.sha256()] for split, record in rows)
             with replacing(memo) as file:
                 file.write(found.encode())
         return found
@@ -38,14 +38,14 @@ def fingerprint(card: TaskCard, root: Path | None) -> str:
 def forget(card: TaskCard, root: Path | None) -> str | None:
     """Drops what was remembered of these data, so that all bytes are read again; gives it back. None where nothing was."""
     rows = [(split, record) for split in sorted(card.sizes) for record in records(card, root, split)]
-    memo = cache_dir() / "fingerprints" / _signature(card, root, rows)
+    memo = cache_dir() / "fingerprints" / signature(card, root, rows)
     known = _recall(memo)
     memo.unlink(missing_ok=True)
     return known
 
 
-def _signature(card: TaskCard, root: Path | None, rows: Sequence[tuple[str, Record]]) -> str:
-    """As long as it stays, the data needn't be read again."""
+def signature(card: TaskCard, root: Path | None, rows: Sequence[tuple[str, Record]]) -> str:
+    """Of every record's key, label and file time; as long as it stays, the data needn't be read again. Raises `BadInput`."""
 
     def lines() -> Iterator[list]:
         yield [card.digest(), str(card.path), str(root and root.absolute())]

@@ -6,10 +6,12 @@ from pathlib import Path
 from types import ModuleType
 
 from harness.cards import SPLITS, Reader, SplitName, TaskCard
+from harness.data.readers import prepared
 from harness.data.readers.record import Record
 from harness.errors import BadInput, nearest, unknown
 
 FORMATS = {
+    "prepared": "harness.data.readers.prepared",
     "vtab-folder": "harness.data.readers.vtab_folder",
     "cifar100": "harness.data.readers.cifar100",
     "svhn": "harness.data.readers.svhn",
@@ -35,14 +37,23 @@ order."""
 
 
 def resolve(card: TaskCard, root: Path | None, pixels: str | None = None) -> TaskCard:
-    """The card with one reader: of its `sources`, then its `reader`, the first whose files are there; its `reader` where none is.
+    """The card with one reader: prepared data, else as `originals`.
 
     `pixels` replaces what card and reader say. Raises `BadInput` for pixels that don't exist.
     """
     if pixels is not None and pixels not in ("tf", "pil", "vpt"):
         raise unknown("pixels", pixels, ("tf", "pil", "vpt"))
-    chosen = next((reader for reader in card.sources if is_present(card, reader, root)), card.reader)
+    if root is not None and prepared.present(card, root):
+        chosen = prepared.reader(card, root)
+    else:
+        chosen = originals(card, root).reader
     return card.model_copy(update={"reader": chosen, "sources": (), "pixels": pixels or chosen.pixels or card.pixels})
+
+
+def originals(card: TaskCard, root: Path | None) -> TaskCard:
+    """The card with one reader: of its `sources`, then its `reader`, the first whose files are there; its `reader` where none is."""
+    chosen = next((reader for reader in card.sources if is_present(card, reader, root)), card.reader)
+    return card.model_copy(update={"reader": chosen, "sources": (), "pixels": chosen.pixels or card.pixels})
 
 
 def is_present(card: TaskCard, reader: Reader, root: Path | None) -> bool:

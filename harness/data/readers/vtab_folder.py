@@ -1,6 +1,7 @@
 """The VTAB-1k folder that NOAH made and others took over: `<root>/<folder>/{train800,val200,train800val200,test}.txt`.
 
-Each line is a path relative to the task's folder, a space, and a 0-based label: `images/train800/000000.jpg 307`.
+Each line is a path relative to the task's folder, a space, and a 0-based label: `images/train800/000000.jpg 307`. Copies that `harness data
+export` wrote have `keys/{train800,val200,test}.txt` too.
 """
 
 import os
@@ -11,12 +12,13 @@ from functools import partial
 from pathlib import Path
 
 from harness.cards import SplitName, TaskCard
-from harness.data.readers.files import opened, stamp
+from harness.data.readers.files import lines_of, opened, stamp
 from harness.data.readers.record import Record
 from harness.errors import BadInput
 
 ARGUMENTS = ("folder",)
 LISTS = {"train": "train800", "val": "val200", "test": "test"}
+UNION = "train800val200"
 LINE = re.compile(r"(?P<path>.*\S)\s+(?P<label>-?\d{1,9})", re.ASCII)
 
 
@@ -35,24 +37,35 @@ def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Rec
         if not present(folder / path):
             raise BadInput(f"task {card.name}: {folder / path} is missing ({LISTS[split]}.txt names it).{_howto(card)}")
     return [
-        Record(path, label, (folder / path).read_bytes, partial(opened, folder / path), partial(stamp, folder / path))
-        for path, label in lines
+        Record(key, label, (folder / path).read_bytes, partial(opened, folder / path), partial(stamp, folder / path))
+        for key, (path, label) in zip(_keys(card, folder, lines, LISTS[split]), lines, strict=True)
     ]
 
 
 def check(card: TaskCard, root: Path | None) -> None:
     """train800val200, where there is one, holds the labels of train800 and val200. As multisets: copies number their files differently."""
     folder = _folder(card, root)
-    if not (folder / "train800val200.txt").is_file():
+    if not (folder / f"{UNION}.txt").is_file():
         return
     parts = Counter(label for name in ("train800", "val200") for _, label in _lines(card, folder, name))
-    union = Counter(label for _, label in _lines(card, folder, "train800val200"))
+    union = Counter(label for _, label in _lines(card, folder, UNION))
     if parts != union:
         label = min((parts - union) | (union - parts))
         raise BadInput(
-            f"task {card.name}: {folder / 'train800val200.txt'} has label {label} {union[label]} times, train800.txt and val200.txt "
+            f"task {card.name}: {folder / UNION}.txt has label {label} {union[label]} times, train800.txt and val200.txt "
             f"together {parts[label]} times. Get a whole copy."
         )
+
+
+def _keys(card: TaskCard, folder: Path, lines: list[tuple[str, int]], name: str) -> list[str]:
+    """The paths; or what `harness data export` left beside them, the records' keys in their source."""
+    listed = folder / "keys" / f"{name}.txt"
+    if not listed.is_file():
+        return [path for path, _ in lines]
+    keys = lines_of(card, listed)
+    if len(keys) != len(lines):
+        raise BadInput(f"task {card.name}: {listed} has {len(keys)} lines, {name}.txt has {len(lines)}. Get a whole copy, or delete keys/.")
+    return keys
 
 
 def _folder(card: TaskCard, root: Path | None) -> Path:

@@ -11,6 +11,22 @@ from harness.cards import TaskCard
 SIZES = {"train": 6, "val": 4, "test": 5}
 LISTS = {"train": "train800", "val": "val200", "test": "test"}
 CLASSES = 3
+CARD = """
+name = "tiny"
+title = "Tiny"
+suite = "mine"
+group = "natural"
+kind = "classification"
+classes = 3
+sizes = { train = 6, val = 4, test = 5 }
+pixels = "pil"
+metric = "top1"
+source = "drawn here"
+licence = "none"
+citation = "none"
+howto = "draw it"
+reader = { format = "vtab-folder", folder = "tiny" }
+"""
 
 
 def make_card(path: Path, **changes) -> TaskCard:
@@ -65,3 +81,12 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture
 def card(tmp_path: Path) -> TaskCard:
     return make_card(tmp_path / "tiny.toml")
+
+
+@pytest.fixture
+def cards(tmp_path: Path) -> Path:
+    """A folder with the card, as a user has it."""
+    folder = tmp_path / "cards"
+    folder.mkdir()
+    (folder / "tiny.toml").write_text(CARD)
+    return folder

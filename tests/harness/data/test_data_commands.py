@@ -7,32 +7,11 @@ from pathlib import Path
 import pytest
 
 from harness import cli
-from harness.cards import TaskCard
-
-CARD = """
-name = "tiny"
-title = "Tiny"
-suite = "mine"
-group = "natural"
-kind = "classification"
-classes = 3
-sizes = { train = 6, val = 4, test = 5 }
-pixels = "pil"
-metric = "top1"
-source = "drawn here"
-licence = "none"
-citation = "none"
-howto = "draw it"
-reader = { format = "vtab-folder", folder = "tiny" }
-"""
 
 
 @pytest.fixture
-def call(card: TaskCard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def call(cards: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     """`harness data` with the tiny card: (exit code, standard output, standard error)."""
-    cards = tmp_path / "cards"
-    cards.mkdir()
-    (cards / "tiny.toml").write_text(CARD)
 
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["harness", "data", *arguments, "--cards", str(cards)])
@@ -76,8 +55,8 @@ def test_keys_are_printed_in_order(call, root: Path):
     assert "Did you mean 'tiny'" in call("keys", "tyny", "--split", "test")[2]
 
 
-def test_a_card_is_shown_as_it_is(call):
-    assert call("card", "tiny") == (0, CARD, "")
+def test_a_card_is_shown_as_it_is(call, cards: Path):
+    assert call("card", "tiny") == (0, (cards / "tiny.toml").read_text(), "")
 
 
 def test_verify_finds_an_image_in_two_splits_and_bytes_that_changed_unseen(call, root: Path, monkeypatch: pytest.MonkeyPatch):

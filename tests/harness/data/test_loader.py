@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -13,6 +14,7 @@ from PIL import Image
 
 from harness.cards import TaskCard
 from harness.data import cache as cache_module
+from harness.data import decode as decode_module
 from harness.data.batch import MEAN, STD
 from harness.data.cache import cached
 from harness.data.fingerprint import fingerprint
@@ -120,14 +122,14 @@ def test_a_full_disk_is_one_line(card: TaskCard, root: Path, monkeypatch: pytest
 
 def _make(card: TaskCard, root: Path, decoded: Path) -> None:
     """In a process of its own: opens the split, and notes each image that it had to decode."""
-    real = cache_module._decode
+    real = decode_module._decode
 
-    def noted(card: TaskCard, record: Record, size: int, at_source: bool) -> np.ndarray:
+    def noted(task: str, record: Record, turn: Callable) -> np.ndarray:
         with decoded.open("a") as file:
             file.write(f"{record.key}\n")
-        return real(card, record, size, at_source)
+        return real(task, record, turn)
 
-    cache_module._decode = noted
+    decode_module._decode = noted
     assert len(cached(card, root, "train", 16, PRINT).labels) == 6
 
 

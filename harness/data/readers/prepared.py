@@ -1,0 +1,132 @@
+"""A task that `harness data prepare` made ready: `<root>/<task>.prepared/`, decoded, lossless, read through a memory map.
+
+A split is two files. `test.pixels` is its images behind one another, each uint8 of (height, width, 3); `test.csv` has a line an image: key,
+label, height, width, and the sha256 of the bytes that were published and of the pixels. `prepared.json`, written last, says that all is
+there. The fingerprint is that of the published bytes: a score's key doesn't depend on whether its data were prepared.
+"""
+
+import csv
+import hashlib
+import json
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from harness.cards import Reader, SplitName, TaskCard
+from harness.data.mapped import Mapped
+from harness.data.readers.files import stamp
+from harness.data.readers.record import Record
+from harness.errors import BadInput
+
+ARGUMENTS = ()
+MARK = "prepared.json"
+COLUMNS = ("key", "label", "height", "width", "sha256", "pixels_sha256")
+
+
+class Row(NamedTuple):
+    """A line of a split's csv."""
+
+    key: str
+    label: int
+    height: int
+    width: int
+    sha256: str
+    pixels_sha256: str
+
+    @property
+    def bytes(self) -> int:
+        return 3 * self.height * self.width
+
+
+def folder_of(task: str, root: Path) -> Path:
+    return root / f"{task}.prepared"
+
+
+def present(card: TaskCard, root: Path | None) -> bool:
+    return root is not None and (folder_of(card.name, root) / MARK).is_file()
+
+
+def reader(card: TaskCard, root: Path) -> Reader:
+    """The reader of a prepared task, with the pixels of the form that it was made from. Raises `BadInput`."""
+    path = folder_of(card.name, root) / MARK
+    try:
+        return Reader(format="prepared", pixels=json.loads(path.read_bytes())["pixels"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadInput(f"task {card.name}: {path} is damaged. Delete {path.parent} and prepare it again.") from error
+
+
+def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Record]:
+    rows, images = _opened(card, root, split)
+    assert root is not None
+    mark = partial(stamp, folder_of(card.name, root) / f"{split}.pixels")
+    return [
+        Record(
+            row.key,
+            row.label,
+            partial(_raw, images, place),
+            partial(_image, images, place),
+            mark,
+            partial(_sha256, card.name, images, place, row),
+        )
+        for place, row in enumerate(rows)
+    ]
+
+
+def check(card: TaskCard, root: Path | None) -> None:
+    """Nothing beyond what each split shows."""
+
+
+def mapped(card: TaskCard, root: Path | None, split: SplitName) -> Mapped:
+    """The images of a split as they lie on the disk."""
+    return _opened(card, root, split)[1]
+
+
+def rows_of(path: Path) -> list[Row]:
+    """The lines of a split's csv. Raises `OSError` or `ValueError`."""
+    with path.open(newline="", encoding="utf-8") as file:
+        lines = csv.reader(file)
+        if tuple(next(lines, ())) != COLUMNS:
+            raise ValueError(f"its first line is not {','.join(COLUMNS)}")
+        return [Row(key, int(label), int(height), int(width), *digests) for key, label, height, width, *digests in lines]
+
+
+def _opened(card: TaskCard, root: Path | None, split: SplitName) -> tuple[list[Row], Mapped]:
+    if root is None or not present(card, root):
+        raise BadInput(f"task {card.name}: no prepared data in {root}. Run `harness data prepare --tasks {card.name} --from DIR`.")
+    path = folder_of(card.name, root) / f"{split}.pixels"
+    try:
+        rows = rows_of(path.with_suffix(".csv"))
+        flat = np.memmap(path, np.uint8, "r")
+    except (OSError, ValueError, TypeError, csv.Error) as error:
+        raise BadInput(f"task {card.name}: {path} or its .csv is damaged. Delete {path.parent} and prepare it again.") from error
+    needed = sum(row.bytes for row in rows)
+    if flat.size != needed:
+        raise BadInput(
+            f"task {card.name}: {path} has {flat.size} bytes, its .csv says {needed}. Delete {path.parent} and prepare it again."
+        )
+    labels = np.array([row.label for row in rows], dtype=np.int64)
+    shapes = np.array([(row.height, row.width) for row in rows], dtype=np.int64).reshape(-1, 2)
+    return rows, Mapped(labels, shapes, flat)
+
+
+def _pixels(images: Mapped, place: int) -> np.ndarray:
+    return images.rows(np.array([place]))[0]
+
+
+def _raw(images: Mapped, place: int) -> bytes:
+    return _pixels(images, place).tobytes()
+
+
+def _image(images: Mapped, place: int) -> Image.Image:
+    return Image.fromarray(_pixels(images, place))
+
+
+def _sha256(task: str, images: Mapped, place: int, row: Row) -> str:
+    """Of the published bytes; believed only where the pixels are those that were made of them."""
+    if hashlib.sha256(_raw(images, place)).hexdigest() != row.pixels_sha256:
+        raise BadInput(f"task {task}: the prepared pixels of {row.key} have changed. Delete {task}.prepared and prepare it again.")
+    return row.sha256
