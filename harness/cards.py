@@ -5,6 +5,7 @@ import json
 import tomllib
 from pathlib import Path
 from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -38,6 +39,25 @@ class Reader(BaseModel):
         return value
 
 
+class Archive(BaseModel):
+    """A file that a task's owner publishes, and what it should be, as far as that is known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    url: str = Field(pattern=r"^https?://")
+    name: str = Field(default="", pattern=r"^[^/\\]*$")
+    """The file's own name; by default the address's last part."""
+    bytes: int | None = Field(default=None, gt=0)
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    md5: str | None = Field(default=None, pattern=r"^[0-9a-f]{32}$")
+    folder: str = Field(default="", pattern=r"^[\w.-]*$")
+    """Where it is extracted, below the data root; by default the task's name. Tasks that share files name the same."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        return {"name": urlsplit(str(fields.get("url", ""))).path.rpartition("/")[2], **fields}
+
+
 class TaskCard(BaseModel):
     """A task: what is predicted from what, how many there are, where the data is and how it is read."""
 
@@ -62,6 +82,10 @@ class TaskCard(BaseModel):
     source: str
     licence: str
     citation: str
+    archives: tuple[Archive, ...] = ()
+    """What `harness data fetch` gets."""
+    by_hand: str = Field(default="", pattern=r"^[^\n\r]*$")
+    """Why a person must get the data, or a part of it: one sentence."""
     howto: str = Field(default="", pattern=r"^[^\n\r]*$")
     """How to get the data, said when it is missing: one line."""
     slices: dict[str, str] = {}

@@ -80,6 +80,29 @@ def verify(suite: Suite = None, tasks: Tasks = None, data_root: DataRoot = None,
 
 
 @app.command()
+def fetch(
+    tasks: Annotated[list[str], typer.Argument(metavar="TASK...", help="Tasks; see `harness list tasks`.")],
+    data_root: Annotated[Path, typer.Option("--data-root", help="Where the data go.")],
+    cards: Cards = None,
+) -> None:
+    """Download tasks' originals from their owners, checked and extracted. Goes on where it was cut."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    from harness.data.fetch import fetch as get
+
+    chosen = [_card(task, cards) for task in tasks]
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        row = bar.add_task("", total=None)
+        for card in chosen:
+            got = get(card, data_root, lambda what, done, total: bar.update(row, description=what, completed=done, total=total))
+            print(f"{card.name}: " + (f"fetched {', '.join(got)}" if got else "was there"))
+            if card.by_hand:
+                print(f"{card.name}: {card.by_hand}")
+
+
+@app.command()
 def prepare(
     origin: Annotated[Path, typer.Option("--from", help="Folder that holds the tasks' data, in any form.")],
     to: Annotated[Path | None, typer.Option("--to", help="Where the prepared folders go. Default: where the data are.")] = None,

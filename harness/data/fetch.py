@@ -1,0 +1,45 @@
+"""`harness data fetch`: a task's originals from their owners' addresses, where these are plain ones. Never runs by itself."""
+
+import json
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from harness.cards import Archive, TaskCard
+from harness.data.atomic import making, replacing
+from harness.data.download import Progress, download
+from harness.data.unpack import is_packed, unpack
+from harness.errors import BadInput
+
+
+def fetch(card: TaskCard, root: Path, progress: Progress) -> list[str]:
+    """Gets and extracts what isn't there yet; the names of what was got. Raises `BadInput`.
+
+    What was extracted is noted in `<folder>/.fetched/NAME.json`, and the archive itself is deleted.
+    """
+    if not card.archives:
+        howto = f" To get it: {card.howto.rstrip('.')}." if card.howto else ""
+        raise BadInput(f"task {card.name} can't be fetched: {card.by_hand or 'its card has no archives.'}{howto}")
+    got = []
+    for archive in card.archives:
+        folder = root / (archive.folder or card.name)
+        path, mark = folder / archive.name, folder / ".fetched" / f"{archive.name}.json"
+        with making(mark):
+            if not _is_noted(mark, archive):
+                download(archive, path, progress)
+                if is_packed(path):
+                    progress(f"extracting {archive.name}", 0, None)
+                    unpack(path, folder)
+                with replacing(mark) as file:
+                    file.write(archive.model_dump_json(exclude_none=True).encode())
+                got.append(archive.name)
+            if is_packed(path):
+                path.unlink(missing_ok=True)
+    return got
+
+
+def _is_noted(mark: Path, archive: Archive) -> bool:
+    try:
+        return Archive(**json.loads(mark.read_bytes())).url == archive.url
+    except (OSError, ValueError, TypeError, ValidationError):
+        return False
