@@ -25,6 +25,7 @@ FORMATS = {
     "pets": "harness.data.readers.pets",
     "kitti": "harness.data.readers.kitti",
     "dmlab": "harness.data.readers.dmlab",
+    "tfds": "harness.data.readers.tfds",
     "fgvc-json": "harness.data.readers.fgvc_json",
     "fgvc-official": "harness.data.readers.fgvc_official",
     "arrays": "harness.data.readers.arrays",

@@ -20,6 +20,9 @@ from harness.errors import BadInput
 ARGUMENTS = ()
 THRESHOLDS = np.array([-100.0, 8.0, 20.0, 999.0])
 VEHICLES = ("Car", "Van", "Truck")
+NO_VEHICLE = 1000.0
+"""The depth where there is none, in metres."""
+
 DEPTH = 13
 """Of location's z among a label line's 15 columns."""
 
@@ -65,7 +68,7 @@ def _places(name: str) -> tuple[str, ...]:
 
 
 def _depth(card: TaskCard, path: Path) -> float:
-    depths = [1000.0]
+    depths = [NO_VEHICLE]
     for line in lines_of(card, path):
         parts = line.split()
         if len(parts) != 15:

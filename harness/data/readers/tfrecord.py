@@ -9,32 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from google_crc32c import value as crc32c  # Castagnoli's, as in RFC 3720
 
 Values = list[bytes] | list[float] | list[int]
 
 
 class Damaged(ValueError):
     """The file is cut short, or a checksum doesn't fit."""
-
-
-def _table() -> list[int]:
-    table = []
-    for value in range(256):
-        for _ in range(8):
-            value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
-        table.append(value)
-    return table
-
-
-_TABLE = _table()
-
-
-def crc32c(data: bytes) -> int:
-    """Castagnoli's CRC-32, as in RFC 3720."""
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc = _TABLE[(crc ^ byte) & 0xFF] ^ crc >> 8
-    return crc ^ 0xFFFFFFFF
 
 
 def masked(crc: int) -> int:

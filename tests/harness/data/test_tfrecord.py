@@ -1,63 +1,16 @@
-"""TFRecord without TensorFlow: framing, checksums, Examples; and DMLab, which comes in them. The bytes are written here, independently."""
+"""TFRecord without TensorFlow: framing, checksums, Examples; and DMLab, which comes in them. `tiny_tfrecords` writes the bytes."""
 
-import io
 import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from tiny_tfrecords import encoded, example, framed, mask, write_dmlab
 
 from harness.cards import TaskCard, load_cards
 from harness.data.readers import check, records, resolve, tfrecord
 from harness.data.splits import order
 from harness.errors import BadInput
-
-
-def slow_crc(data: bytes) -> int:
-    """Bit by bit, by the reversed polynomial."""
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = (crc >> 1) ^ (0x82F63B78 if crc & 1 else 0)
-    return crc ^ 0xFFFFFFFF
-
-
-def mask(crc: int) -> bytes:
-    return struct.pack("<I", (((crc >> 15) | (crc << 17)) + 0xA282EAD8) % 2**32)
-
-
-def framed(data: bytes) -> bytes:
-    head = struct.pack("<Q", len(data))
-    return head + mask(slow_crc(head)) + data + mask(slow_crc(data))
-
-
-def varint(value: int) -> bytes:
-    value %= 2**64
-    out = bytearray()
-    while value >= 128:
-        out.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*out, value])
-
-
-def field(number: int, content: bytes) -> bytes:
-    return varint(number << 3 | 2) + varint(len(content)) + content
-
-
-def feature(values: list, packed: bool = True) -> bytes:
-    if isinstance(values[0], bytes):
-        return field(1, b"".join(field(1, value) for value in values))
-    if isinstance(values[0], float):
-        parts = [struct.pack("<f", value) for value in values]
-        return field(2, field(1, b"".join(parts)) if packed else b"".join(varint(1 << 3 | 5) + part for part in parts))
-    numbers = [varint(value) for value in values]
-    return field(3, field(1, b"".join(numbers)) if packed else b"".join(varint(1 << 3) + number for number in numbers))
-
-
-def example(features: dict[str, list], packed: bool = True) -> bytes:
-    return field(1, b"".join(field(1, field(1, name.encode()) + field(2, feature(of, packed))) for name, of in features.items()))
 
 
 def test_the_checksum_is_rfc_3720s():
@@ -94,25 +47,6 @@ def test_records_are_found_and_checked(tmp_path: Path):
         tfrecord.example(b"\x0f\xff")
 
 
-def encoded(row: int) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(np.full((6, 8, 3), row, np.uint8)).save(file, "PNG")
-    return file.getvalue()
-
-
-def write_dmlab(root: Path, **missing: str) -> None:
-    folder = root / "dmlab" / "tfrecords"
-    folder.mkdir(parents=True)
-    for part, n in (("train", 20), ("validation", 9), ("test", 6)):
-        for shard in range(2):
-            rows = range(shard, n, 2)
-            features = [{"filename": [f"{part}_{row}.png".encode()], "image": [encoded(row)], "label": [row % 6]} for row in rows]
-            for of_row in features:
-                of_row.pop(missing.get(part, ""), None)
-            content = b"".join(framed(example(of_row)) for of_row in features)
-            (folder / f"dmlab-{part}.tfrecord-{shard:05}-of-00002").write_bytes(content)
-
-
 def dmlab() -> TaskCard:
     slices = {"train": "train[:8]", "val": "validation[:4]", "test": "test"}
     return load_cards()["dmlab"].model_copy(update={"sizes": {"train": 8, "val": 4, "test": 6}, "slices": slices})
@@ -137,7 +71,7 @@ def test_dmlab_is_read_in_the_order_of_its_file_names(tmp_path: Path):
 
 def test_damaged_dmlab_is_one_line(tmp_path: Path):
     write_dmlab(tmp_path, train="label")
-    with pytest.raises(BadInput, match="without filename or label"):
+    with pytest.raises(BadInput, match=r"without what its key or label needs \('label'\)"):
         check(resolve(dmlab(), tmp_path), tmp_path)
     path = tmp_path / "dmlab" / "tfrecords" / "dmlab-test.tfrecord-00001-of-00002"
     content = bytearray(path.read_bytes())

@@ -1,0 +1,115 @@
+"""A directory of TensorFlow Datasets, read without TensorFlow: `<dataset>/[<config>/]<version>/`, `dataset_info.json` and TFRecord shards.
+
+The records' order on disk, shard after shard, is the one that slices such as `train[:800]` mean, so nothing is sorted here. Images are the
+bytes that TensorFlow Datasets wrote: for sun397 and diabetic_retinopathy it had processed and re-encoded them.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from harness.cards import SplitName, TaskCard
+from harness.data.readers import clevr, examples, kitti
+from harness.data.readers.record import Record
+from harness.data.readers.tfrecord import Values
+from harness.data.splits import parse
+from harness.errors import BadInput
+
+ARGUMENTS = ("dataset", "version", "key", "label", "groups", "scale")
+Features = dict[str, Values]
+
+
+def present(card: TaskCard, root: Path | None) -> bool:
+    return _folder(card, root) is not None
+
+
+def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Record]:
+    source, start, stop = parse(card.slices[split])
+    shards = _shards(card, root, source)
+    total = sum(shards.lengths or ())
+    if stop is not None and stop > total:
+        raise BadInput(
+            f"task {card.name}: {split} is {card.slices[split]} of {total} records under {shards.paths[0].parent}. Get a whole copy."
+        )
+    arguments = card.reader.arguments
+    describe = _Described(source, arguments.get("key", ""), arguments.get("label", "label"), arguments.get("groups", 1))
+    return examples.records(shards, examples.rows(shards, describe, start, stop), arguments.get("scale", 1))
+
+
+def check(card: TaskCard, root: Path | None) -> None:
+    """Nothing beyond what each split shows."""
+
+
+def _objects(features: Features, name: str) -> np.ndarray:
+    """A vector of three for each object, (n, 3)."""
+    return np.array(features[f"objects/{name}"], np.float32).reshape(-1, 3)
+
+
+def _clevr_distance(features: Features) -> int:
+    return int(clevr.binned(_objects(features, "pixel_coords")[:, 2].min()))
+
+
+def _kitti_distance(features: Features) -> int:
+    kinds = np.array(features["objects/type"], int)  # 0 to 2 are Car, Van and Truck
+    depths = _objects(features, "location")[kinds < len(kitti.VEHICLES), 2]
+    return kitti.binned(float(depths.min())) if len(depths) else kitti.binned(kitti.NO_VEHICLE)
+
+
+RULES: dict[str, Callable[[Features], int]] = {
+    "clevr-count": lambda features: len(_objects(features, "pixel_coords")) - 3,
+    "clevr-distance": _clevr_distance,
+    "kitti-distance": _kitti_distance,
+}
+"""Labels that aren't a feature of their own, by what a card calls them."""
+
+
+class _Described(NamedTuple):
+    """An `examples.Describe`. The key is the feature that the card names, where the copy has it, and the place in the split otherwise."""
+
+    source: str
+    key: str
+    label: str
+    groups: float
+    """How many values of the feature are one class: VTAB groups neighbouring ones."""
+
+    def __call__(self, features: Features, place: int) -> tuple[str, int]:
+        key = examples.text(features[self.key][0]) if features.get(self.key) else f"{self.source}/{place}"
+        return key, RULES[self.label](features) if self.label in RULES else int(float(features[self.label][0]) // self.groups)
+
+
+def _folder(card: TaskCard, root: Path | None) -> Path | None:
+    """The newest version that the card allows, below the data root or its `tensorflow_datasets`."""
+    dataset, major = (card.reader.argument(name, card.name, str) for name in ("dataset", "version"))
+    for place in (root, root / "tensorflow_datasets", root / card.name) if root is not None else ():
+        found = [path.parent for path in (place / dataset).glob(f"{major}.*/dataset_info.json")]
+        if found:
+            return max(found, key=_numbers)
+    return None
+
+
+def _numbers(folder: Path) -> list[int]:
+    return [int(part) if part.isdecimal() else -1 for part in folder.name.split(".")]
+
+
+def _shards(card: TaskCard, root: Path | None, source: str) -> examples.Shards:
+    folder = _folder(card, root)
+    if folder is None:
+        wanted = f"{card.reader.argument('dataset', card.name, str)}/{card.reader.argument('version', card.name, str)}.*"
+        raise BadInput(
+            f"task {card.name}: no {wanted}/dataset_info.json under {root}. Name TensorFlow Datasets' own folder, with --data-root."
+        )
+    path = folder / "dataset_info.json"
+    try:
+        info = json.loads(path.read_bytes())
+        kind = info.get("fileFormat", "tfrecord")
+        if kind != "tfrecord":
+            raise BadInput(f"task {card.name}: {folder} holds {kind} files; only tfrecord is read. Build it with file_format='tfrecord'.")
+        (lengths,) = [tuple(map(int, split["shardLengths"])) for split in info["splits"] if split["name"] == source]
+        name = info["name"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadInput(f"task {card.name}: {path} is damaged, or has no split '{source}' with shardLengths. Get it again.") from error
+    paths = tuple(folder / f"{name}-{source}.tfrecord-{shard:05}-of-{len(lengths):05}" for shard in range(len(lengths)))
+    return examples.Shards(card.name, paths, lengths)
