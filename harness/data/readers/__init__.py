@@ -24,6 +24,8 @@ FORMATS = {
     "flowers102": "harness.data.readers.flowers102",
     "pets": "harness.data.readers.pets",
     "kitti": "harness.data.readers.kitti",
+    "sun397": "harness.data.readers.sun397",
+    "retinopathy": "harness.data.readers.retinopathy",
     "dmlab": "harness.data.readers.dmlab",
     "tfds": "harness.data.readers.tfds",
     "fgvc-json": "harness.data.readers.fgvc_json",

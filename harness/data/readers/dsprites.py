@@ -5,22 +5,21 @@ the 40 angles (floor(k / 2.5)).
 """
 
 import zipfile
-import zlib
 from collections.abc import Sequence
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import IO
 
 import h5py
 import numpy as np
 from PIL import Image
 
 from harness.cards import SplitName, TaskCard
-from harness.data.atomic import making, replacing
 from harness.data.readers.files import find, need, stamp
 from harness.data.readers.record import Record
+from harness.data.readers.unpacked import unpacked
 from harness.data.splits import select
 from harness.errors import BadInput
-from harness.resources import cache_dir
 
 ARGUMENTS = ("counts", "factor")
 BASE = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64"
@@ -69,32 +68,18 @@ def check(card: TaskCard, root: Path | None) -> None:
 @lru_cache(maxsize=1)
 def _images(task: str, path: Path, changed: str) -> np.ndarray:
     """Mapped, or read row by row from the .hdf5. The .npz is compressed as one piece: it is unpacked once, 3 GB in the cache."""
-    if path.suffix == ".hdf5":
-        path, name = path, "imgs"
-    else:
-        path, name = _unpacked(task, path, changed), None
     try:
-        if name is None:
-            return np.load(path, mmap_mode="r", allow_pickle=False)
-        return h5py.File(path, "r")[name]  # type: ignore[return-value]
+        if path.suffix == ".hdf5":
+            return h5py.File(path, "r")["imgs"]  # type: ignore[return-value]
+        array = unpacked(task, path, ".npy", _packed)
+        return np.load(array, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, KeyError) as error:
         raise BadInput(f"task {task}: {path} is damaged, or has no imgs. Get it again.") from error
 
 
-def _unpacked(task: str, path: Path, changed: str) -> Path:
-    target = cache_dir() / "unpacked" / f"{path.stem}-{changed.replace('/', '-')}.npy"
-    with making(target):
-        if target.is_file():
-            return target
-        try:
-            with zipfile.ZipFile(path) as archive, archive.open("imgs.npy") as packed, replacing(target) as file:
-                while chunk := packed.read(1 << 22):
-                    file.write(chunk)
-        except KeyError as error:
-            raise BadInput(f"task {task}: {path} has no imgs. Get it again.") from error
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-            raise BadInput(f"task {task}: {path} is damaged or cut short. Get it again.") from error
-    return target
+def _packed(path: Path) -> IO[bytes]:
+    with zipfile.ZipFile(path) as archive:
+        return archive.open("imgs.npy")  # stays open until it is closed itself
 
 
 def _raw(images: np.ndarray, row: int) -> bytes:

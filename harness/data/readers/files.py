@@ -1,6 +1,6 @@
 """Where a reader's files are: in the task's folder of the data root, or in the data root itself; and what is alike in reading them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -45,13 +45,15 @@ def lines_of(card: TaskCard, path: Path) -> list[str]:
         raise BadInput(f"task {card.name}: {path} is missing, or no text. Get it again.") from error
 
 
-def image_records(card: TaskCard, images: Sequence[tuple[str, int, Path]]) -> list[Record]:
-    """Records of image files: (key, label, path). Every file must be there. Raises `BadInput`."""
-    found = []
+def image_records(
+    card: TaskCard, images: Sequence[tuple[str, int, Path]], open_image: Callable[[Path], Image.Image] | None = None
+) -> list[Record]:
+    """Records of image files: (key, label, path), opened by Pillow or `open_image`. Every file must be there. Raises `BadInput`."""
+    open_image, found = open_image or opened, []
     for key, label, path in images:
         if not path.is_file():
             raise BadInput(f"task {card.name}: {path} is missing. Get a whole copy.")
-        found.append(Record(key, label, path.read_bytes, partial(opened, path), partial(stamp, path)))
+        found.append(Record(key, label, path.read_bytes, partial(open_image, path), partial(stamp, path)))
     return found
 
 

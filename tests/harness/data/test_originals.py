@@ -275,6 +275,21 @@ def short_labels(root: Path) -> None:
         path.write_text("Car 1 2")
 
 
+def short_sun(root: Path) -> None:
+    (root / "sun397" / "sun397_tfds_tr.txt").write_text("/a/abbey/sun_0.jpg\n")
+
+
+def wrong_sun(root: Path) -> None:
+    (root / "sun397" / "sun397_tfds_tr.txt").write_text("/a/../../passwd\n")
+
+
+def fewer_classes(root: Path) -> None:
+    for path in (root / "sun397" / "SUN397" / "t" / "tower").iterdir():
+        path.rename(root / "sun397" / "SUN397" / "a" / "abbey" / f"tower_{path.name}")
+    for path in (root / "sun397").glob("*.txt"):
+        path.write_text(path.read_text().replace("/t/tower/", "/a/abbey/tower_"))
+
+
 def short_list(root: Path) -> None:
     path = root / "oxford_iiit_pet" / "annotations" / "test.txt"
     path.write_text("\n".join(path.read_text().splitlines()[:-1]))
@@ -298,6 +313,8 @@ def short_list(root: Path) -> None:
         ("smallnorb gzipped", cut(f"{BASES['train']}-dat.mat.gz"), "damaged or cut short"),
         ("patch_camelyon", without_x, "has no x"),
         ("patch_camelyon", cut("*valid_y.h5"), "valid_y.h5 is damaged"),
+        ("patch_camelyon gzipped", cut("*train_x.h5.gz"), "train_x.h5.gz is damaged or cut short"),
+        ("patch_camelyon gzipped", replaced("*train_x.h5.gz", b"no gzip"), "train_x.h5.gz is damaged or cut short"),
         ("eurosat", gone("Forest_*.jpg"), "is missing"),
         ("clevr_count", cut("CLEVR_train_scenes.json"), "CLEVR_train_scenes.json is damaged"),
         ("clevr_count", gone("CLEVR_val_*.png"), "is missing"),
@@ -310,6 +327,14 @@ def short_list(root: Path) -> None:
         ("pets", short_list, "test has 5 records, expected 6"),
         ("kitti", replaced("train_mapping.txt", b"2011 drive 1"), "don't fit each other"),
         ("kitti", short_labels, "a line of 3 columns"),
+        ("sun397", short_sun, "train is 'train[:8]' of its source, which can't be had"),
+        ("sun397", wrong_sun, "has the line '/a/../../passwd'"),
+        ("sun397", fewer_classes, "have 2 classes, expected 3"),
+        ("sun397", gone("sun397_tfds_va.txt"), "no sun397_tfds_va.txt"),
+        ("sun397", gone("sun_2.jpg"), "is missing"),
+        ("retinopathy", replaced("trainLabels.csv", b"image\n1_left\n"), "lacks the columns image, level"),
+        ("retinopathy", replaced("retinopathy_solution.csv", b"image,level\n1_left,0\n"), "lacks the columns image, level and Usage"),
+        ("retinopathy", gone("20_left.jpeg"), "20_left.jpeg is missing"),
     ],
 )
 def test_a_damaged_original_is_one_line(form: str, damage: Callable, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):

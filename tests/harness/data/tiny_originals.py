@@ -92,6 +92,13 @@ def write_patch_camelyon(root: Path) -> None:
                 file.create_dataset(what, data=values, compression="gzip")
 
 
+def write_patch_camelyon_packed(root: Path) -> None:
+    write_patch_camelyon(root)
+    for path in (root / "patch_camelyon").glob("*.h5"):
+        path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+
+
 def write_classes(root: Path) -> None:
     for of_class, n in (("Forest", 12), ("River", 9)):
         (root / "eurosat" / "2750" / of_class).mkdir(parents=True)
@@ -165,6 +172,36 @@ def write_kitti(root: Path) -> None:
     (folder / "mapping" / "train_rand.txt").write_text(",".join(map(str, rand)) + "\n")
 
 
+SUN = 24
+
+
+def write_sun397(root: Path) -> None:
+    folder = root / "sun397"
+    names = [f"/{of_class[0]}/{of_class}/sun_{row}.jpg" for row in range(SUN // 3) for of_class in ("abbey", "church/indoor", "tower")]
+    for row, name in enumerate(names):
+        path = folder / "SUN397" / name[1:]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kind, shape = ("JPEG", (9, 12, 3)) if row % 3 else ("PNG", (8, 10))  # all of them are called .jpg
+        Image.fromarray(pixels(*shape)).save(path, kind)
+    for part, lines in (("tr", names[:14]), ("va", names[14:18]), ("te", [*names[18:], "/t/track/outdoor/sun_aophkoiosslinihb.jpg"])):
+        (folder / f"sun397_tfds_{part}.txt").write_text("\n".join(lines) + "\n")
+
+
+def write_retinopathy(root: Path) -> None:
+    folder = root / "diabetic_retinopathy"
+    (folder / "train").mkdir(parents=True)
+    (folder / "test").mkdir()
+    train, test = ["image,level"], ["image,level,Usage"]
+    for row in range(24):
+        part, lines, more = ("train", train, "") if row < 14 else ("test", test, ",Public" if row < 18 else ",Private")
+        eye = np.zeros((20, 30, 3), np.uint8)
+        eye[2:18, 5:25] = pixels(16, 20, 3) // 2 + 100
+        Image.fromarray(eye).save(folder / part / f"{row}_left.jpeg")
+        lines.append(f"{row}_left,{row % 5}{more}")
+    (folder / "trainLabels.csv").write_text("\n".join(train) + "\n")
+    (folder / "retinopathy_solution.csv").write_text("\n".join(test) + "\n")
+
+
 def tiny(task: str, **arguments) -> TaskCard:
     """The shipped card, its sizes and slices cut down; `arguments` replace its source's."""
     card = load_cards()[task]
@@ -187,6 +224,11 @@ FORMS: dict[str, tuple[str, Callable[[Path], None], dict]] = {
     "smallnorb": ("smallnorb_azimuth", write_smallnorb, {"counts": {"train": 20, "test": 12}}),
     "smallnorb gzipped": ("smallnorb_elevation", write_smallnorb_packed, {"counts": {"train": 20, "test": 12}}),
     "patch_camelyon": ("patch_camelyon", write_patch_camelyon, {"counts": {"train": 20, "validation": 8, "test": 6}}),
+    "patch_camelyon gzipped": (
+        "patch_camelyon",
+        write_patch_camelyon_packed,
+        {"counts": {"train": 20, "validation": 8, "test": 6}},
+    ),
     "eurosat": ("eurosat", write_classes, {"images": {"Forest": 12, "River": 9}}),
     "clevr_count": ("clevr_count", write_clevr, {"counts": {"train": 20, "validation": 6}}),
     "clevr_distance": ("clevr_distance", write_clevr, {"counts": {"train": 20, "validation": 6}}),
@@ -194,8 +236,10 @@ FORMS: dict[str, tuple[str, Callable[[Path], None], dict]] = {
     "flowers": ("oxford_flowers102", write_flowers, {}),
     "pets": ("oxford_iiit_pet", write_pets, {}),
     "kitti": ("kitti_distance", write_kitti, {}),
+    "sun397": ("sun397", write_sun397, {}),
+    "retinopathy": ("diabetic_retinopathy", write_retinopathy, {}),
 }
-NEEDS_DATA = ("dtd", "flowers", "pets", "kitti")
+NEEDS_DATA = ("dtd", "flowers", "pets", "kitti", "sun397", "retinopathy")
 """Forms whose keys don't follow from counts."""
 
 
@@ -204,4 +248,5 @@ def card_of(form: str) -> TaskCard:
     card = tiny(task, **arguments)
     if task == "kitti_distance":  # three of thirty videos, four images each
         card = card.model_copy(update={"sizes": {"train": 8, "val": 4, "test": 12}})
-    return card.model_copy(update={"classes": 2}) if task == "eurosat" else card
+    classes = {"eurosat": 2, "sun397": 3}
+    return card.model_copy(update={"classes": classes.get(task, card.classes)})

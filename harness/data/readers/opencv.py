@@ -1,0 +1,83 @@
+"""The OpenCV operations with which TensorFlow Datasets made sun397 and diabetic_retinopathy, and what stands in where OpenCV is absent.
+
+Images here are uint8 arrays of (height, width, 3), blue first, as OpenCV has them. The stand-ins give nearly the same pixels, not the same:
+then the keys of records begin with `not-tfds-exact:`, which sets the fingerprint and so every score apart.
+"""
+
+import io
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageOps
+
+try:
+    import cv2
+except ImportError:  # the extra [tfds]
+    cv2 = None
+else:
+    cv2.setNumThreads(1)  # many images are processed side by side
+
+Pixels = UInt8[np.ndarray, "height width 3"]
+MARK = "not-tfds-exact:"
+
+
+def marked(key: str) -> str:
+    """The key of a record whose pixels are made here."""
+    return key if cv2 is not None else MARK + key
+
+
+def decode(content: bytes) -> Pixels:
+    """Raises `OSError` for what is no image.
+
+    TensorFlow read the GIFs (named .jpg) that OpenCV couldn't, red first, and OpenCV encoded them as if blue were: so is it here.
+    """
+    if content.startswith(b"GIF8"):
+        return _decoded_by_pillow(content)
+    if cv2 is not None:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+        if image is not None:
+            return image
+    return _decoded_by_pillow(content)[..., ::-1]
+
+
+def _decoded_by_pillow(content: bytes) -> Pixels:
+    with Image.open(io.BytesIO(content)) as image:
+        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+
+
+def encode(image: Pixels, quality: int = 95) -> bytes:
+    """JPEG; 95 is OpenCV's own default."""
+    if cv2 is not None:
+        return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(image[..., ::-1])).save(file, "JPEG", quality=quality)
+    return file.getvalue()
+
+
+def resize(image: Pixels, factor: float) -> Pixels:
+    """Bilinear between half-pixel centres, without antialias."""
+    if cv2 is not None:
+        return cv2.resize(image, None, fx=factor, fy=factor)
+    import torch
+    from torch.nn.functional import interpolate
+
+    height, width = (round(length * factor) for length in image.shape[:2])
+    channels = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float()
+    return interpolate(channels, (height, width), mode="bilinear")[0].permute(1, 2, 0).round().byte().numpy()
+
+
+def blur(image: Pixels, sigma: float) -> Pixels:
+    """Gaussian; the border is mirrored."""
+    if cv2 is not None:
+        return cv2.GaussianBlur(image, (0, 0), sigma)
+    from scipy.ndimage import gaussian_filter
+
+    return gaussian_filter(image.astype(np.float32), (sigma, sigma, 0), mode="mirror", truncate=3.0).round().astype(np.uint8)
+
+
+def disc(height: int, width: int, radius: int) -> UInt8[np.ndarray, "height width 1"]:
+    """1 in a filled circle about the middle, 0 elsewhere."""
+    if cv2 is not None:
+        return cv2.circle(np.zeros((height, width, 1), np.uint8), (width // 2, height // 2), radius, 1, -1)
+    rows, columns = np.ogrid[:height, :width]
+    return ((rows - height // 2) ** 2 + (columns - width // 2) ** 2 <= radius**2).astype(np.uint8)[..., None]

@@ -1,0 +1,88 @@
+"""Kaggle's Diabetic Retinopathy Detection: `{train,test}/10_left.jpeg`, `trainLabels.csv`, and `retinopathy_solution.csv`.
+
+VTAB's validation are the test images of Usage Public, its test those of Private. Images are processed as by the competition's winner
+(B. Graham, as TensorFlow Datasets' btgraham-300 does): the eye's radius scaled to 300 pixels, four times the difference from the local
+average added to grey, cropped to nine tenths of the radius, encoded as JPEG of quality 72.
+"""
+
+import csv
+import io
+from collections.abc import Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from harness.cards import SplitName, TaskCard
+from harness.data.readers import opencv
+from harness.data.readers.files import find, image_records, need, stamp
+from harness.data.readers.opencv import Pixels
+from harness.data.readers.record import Record
+from harness.data.splits import parse, select
+from harness.errors import BadInput
+
+ARGUMENTS = ()
+RADIUS, SIGMA, GREY, QUALITY = 300, 10, 128, 72
+KEPT = int(RADIUS * 0.9)
+USAGE = {"validation": "Public", "test": "Private"}
+
+
+def present(card: TaskCard, root: Path | None) -> bool:
+    return find(card, root, "trainLabels.csv") is not None
+
+
+def keys(card: TaskCard, root: Path | None, source: str) -> Sequence[str]:
+    """Names of images, as 10_left."""
+    return list(_grades(card, root, source))
+
+
+def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Record]:
+    source, _, _ = parse(card.slices[split])
+    grades = _grades(card, root, source)
+    folder = need(card, root, "train" if source == "train" else "test")
+    chosen = select(card, split, partial(keys, card, root))
+    return image_records(card, [(opencv.marked(key), grades[key], folder / f"{key}.jpeg") for key in chosen], processed)
+
+
+def check(card: TaskCard, root: Path | None) -> None:
+    """Nothing beyond what each split shows."""
+
+
+def processed(path: Path) -> Image.Image:
+    """As TensorFlow Datasets made it. Raises `OSError` for a file that is no image."""
+    with Image.open(io.BytesIO(opencv.encode(btgraham(opencv.decode(path.read_bytes())), QUALITY))) as encoded:
+        return encoded.convert("RGB")
+
+
+def btgraham(image: Pixels) -> Pixels:
+    """The winner's processing, up to the encoding."""
+    image = opencv.resize(image, RADIUS / _radius(image))
+    image = np.clip(4 * image.astype(np.int16) - 4 * opencv.blur(image, SIGMA).astype(np.int16) + GREY, 0, 255).astype(np.uint8)
+    height, width, _ = image.shape
+    image = np.where(opencv.disc(height, width, KEPT), image, np.uint8(GREY))
+    y, x = height // 2, width // 2
+    return np.ascontiguousarray(image[max(y - KEPT, 0) : y + KEPT, max(x - KEPT, 0) : x + KEPT])
+
+
+def _radius(image: Pixels) -> float:
+    """Half the width, in the middle row, of what is brighter than a tenth of the row's mean; half the height where that is nothing."""
+    row = image[image.shape[0] // 2].sum(axis=1)
+    radius = float((row > row.mean() / 10).sum() / 2)
+    return radius if radius >= 1 else image.shape[0] / 2
+
+
+def _grades(card: TaskCard, root: Path | None, source: str) -> dict[str, int]:
+    path = need(card, root, "trainLabels.csv" if source == "train" else "retinopathy_solution.csv")
+    return _read(card.name, path, USAGE.get(source), stamp(path))
+
+
+@lru_cache(maxsize=3)
+def _read(task: str, path: Path, usage: str | None, changed: str) -> dict[str, int]:
+    """Grades by name, of one Usage where that is a column."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return {row["image"]: int(row["level"]) for row in csv.DictReader(file) if usage is None or row["Usage"] == usage}
+    except (OSError, UnicodeDecodeError, KeyError, TypeError, ValueError, csv.Error) as error:
+        wanted = "image, level" + (" and Usage" if usage else "")
+        raise BadInput(f"task {task}: {path} is damaged, or lacks the columns {wanted}. Get it again.") from error

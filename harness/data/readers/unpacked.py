@@ -1,0 +1,33 @@
+"""Compressed files that can't be read row by row: unpacked once, into the cache."""
+
+import gzip
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+from harness.data.atomic import making, replacing
+from harness.data.readers.files import stamp
+from harness.errors import BadInput
+from harness.resources import cache_dir
+
+
+def unpacked(task: str, path: Path, ending: str, opened: Callable[[Path], IO[bytes]]) -> Path:
+    """The file in the cache with what `opened` reads from `path`. Raises `BadInput`, and `KeyError` where `opened` does."""
+    target = cache_dir() / "unpacked" / f"{path.stem}-{stamp(path).replace('/', '-')}{ending}"
+    with making(target):
+        if not target.is_file():
+            with replacing(target) as file:
+                for chunk in _chunks(task, path, opened):
+                    file.write(chunk)
+    return target
+
+
+def _chunks(task: str, path: Path, opened: Callable[[Path], IO[bytes]]) -> Iterator[bytes]:
+    try:
+        with opened(path) as packed:
+            while chunk := packed.read(1 << 22):
+                yield chunk
+    except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise BadInput(f"task {task}: {path} is damaged or cut short. Get it again.") from error
