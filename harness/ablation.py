@@ -13,8 +13,8 @@ from rich.text import Text
 from harness.errors import BadInput
 from harness.plan import RunPlan
 from harness.report import frame
+from harness.report.columns import NOTHING
 from harness.report.stats import Scores, group_means, mean_difference, mean_of
-from harness.report.tables import NOTHING
 from harness.store import Store
 from harness.variants import own_arguments, parse
 

@@ -129,7 +129,7 @@ def _run(
     from rich.console import Group
     from rich.text import Text
 
-    from harness.report.tables import render
+    from harness.report.render import render
 
     plan, store, ledger = _fill(request, store_url, workers, gpus_per_trial, address, keep_large, view)
     board = render(store, tasks=plan.tasks, methods=None, suite_name=plan.suite, fmt="table", cells=[cell.key for cell in plan.cells])
@@ -196,7 +196,7 @@ def report(
         raise unknown("format", format, ("table", "md", "csv", "json"))
     from rich.console import Console
 
-    from harness.report.tables import render
+    from harness.report.render import render
     from harness.store import Store as ResultStore
 
     wanted = _tasks_of(suite, tasks, cards)

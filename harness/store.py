@@ -244,6 +244,12 @@ class Store:
                 counts.setdefault(cell, {})[state] = count
         return counts
 
+    def trial_units(self) -> dict[str, float]:
+        """Forward-image units that each cell's search took, by cell key."""
+        query = sa.select(_trials.c.cell, sa.func.sum(_trials.c.units)).group_by(_trials.c.cell)
+        with self._read() as connection:
+            return {cell: float(units) for cell, units in connection.execute(query)} if connection is not None else {}
+
     def add_result(self, result: Result) -> None:
         """Adds a final run. Raises `DuplicateResult`."""
         try:

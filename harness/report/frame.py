@@ -17,20 +17,27 @@ SECTION = ("backbone_sha", "pooling", "protocol_digest", "metric")
 
 CELL = (
     *("cell", "method", "version", "variant", "task", "suite", "group", "metric", "backbone", "backbone_sha", "pooling"),
-    *("protocol", "protocol_digest", "settings", "data", "note", "trials", "failed_trials", "position"),
+    *("protocol", "protocol_digest", "settings", "epochs", "data", "pixels", "note"),
+    *("trials", "failed_trials", "search_units", "position"),
 )
-"""What a row says of its cell; `position`: where the cell is in the order in which they were added, a plan's."""
+"""What a row says of its cell; `search_units`: forward-image units of its search; `position`: where the cell is in the order in which they
+were added, a plan's."""
 SQUARE = ("variant", "task", *SECTION)
 
 
-def rows(store: Store, cells: Collection[str] | None = None) -> pd.DataFrame:
+RUN = ("id", "seed", "score", "trainable", "seconds", "memory", "units", "created")
+DETAIL = ("params", "curve", "head_params", "logits_sha256", "provenance")
+
+
+def rows(store: Store, cells: Collection[str] | None = None, detail: bool = False) -> pd.DataFrame:
     """One row a final run, in the order they were stored; of the cells with these keys, or of all.
 
     Columns: `id`, `seed`, `score` (percent), `trainable` (values, without the head), `seconds`, `memory` (bytes), `units`, `created`, and
-    those of `CELL`.
+    those of `CELL`; with `detail` also `params` (the chosen hyper-parameters), `curve` ({epoch: percent}), `head_params`, `logits_sha256`
+    and `provenance`, as Python objects.
     """
     known = _cells(store, cells)
-    columns = ("id", "seed", "score", "trainable", "seconds", "memory", "units", "created")
+    columns = (*RUN, *(DETAIL if detail else ()))
     found = [{**known[r.cell], **{name: getattr(r, name) for name in columns}} for r in store.results() if r.cell in known]
     return pd.DataFrame(found, columns=[*columns, *CELL])
 
@@ -49,9 +56,9 @@ def failures(store: Store, cells: Collection[str] | None = None) -> pd.DataFrame
 def leaderboard(results: pd.DataFrame, failed: pd.DataFrame) -> pd.DataFrame:
     """One row a (variant, task, backbone, protocol, metric), from the frames of `rows` and `failures`; in the order of the plan.
 
-    Columns: those of `CELL`; `mean` and `std` (ddof=1) of the score over seeds in percent, NaN where there is none; `n` seeds; `params`,
-    `seconds` and `memory`: means over seeds; `ids`; `gaps`: {seed: reason}; `superseded`: how many stored runs of older cells (other data,
-    card or version of the method) are left out. The cell shown is the one that was stored to last.
+    Columns: those of `CELL`; `mean` and `std` (ddof=1) of the score over seeds in percent, NaN where there is none; `n` seeds; `scores`:
+    {seed: percent}; `params`, `seconds`, `memory` and `units`: means over seeds; `ids`; `gaps`: {seed: reason}; `superseded`: how many
+    stored runs of older cells (other data, card or version of the method) are left out. The cell shown is the one stored to last.
     """
     squares: dict[tuple[str, ...], tuple[list[Row], list[Row]]] = {}
     for index, frame in enumerate((results, failed)):
@@ -59,7 +66,7 @@ def leaderboard(results: pd.DataFrame, failed: pd.DataFrame) -> pd.DataFrame:
             squares.setdefault(tuple(row[name] for name in SQUARE), ([], []))[index].append(row)
     found = sorted((_square(*found) for found in squares.values()), key=lambda row: row["position"])
     board = pd.DataFrame(found, columns=[*CELL, *_MEASURED])
-    return board.astype(dict.fromkeys(("mean", "std", "params", "seconds", "memory"), float))
+    return board.astype(dict.fromkeys(("mean", "std", "params", "seconds", "memory", "units"), float))
 
 
 def records(frame: pd.DataFrame) -> list[Row]:
@@ -67,7 +74,7 @@ def records(frame: pd.DataFrame) -> list[Row]:
     return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
 
 
-_MEASURED = ("mean", "std", "n", "params", "seconds", "memory", "ids", "gaps", "superseded")
+_MEASURED = ("mean", "std", "n", "scores", "params", "seconds", "memory", "units", "ids", "gaps", "superseded")
 
 
 def _square(runs: list[Row], failed: list[Row]) -> Row:
@@ -80,9 +87,11 @@ def _square(runs: list[Row], failed: list[Row]) -> Row:
         "mean": _mean(shown, "score"),
         "std": float(np.std([row["score"] for row in shown], ddof=1)) if len(shown) > 1 else None,
         "n": len(shown),
+        "scores": {row["seed"]: row["score"] for row in shown},
         "params": _mean(shown, "trainable"),
         "seconds": _mean(shown, "seconds"),
         "memory": _mean(shown, "memory"),
+        "units": _mean(shown, "units"),
         "ids": [row["id"] for row in shown],
         "gaps": {row["seed"]: row["reason"] for row in told},
         "superseded": len(runs) - len(shown),
@@ -95,9 +104,13 @@ def _mean(rows: list[Row], name: str) -> float | None:
 
 def _cells(store: Store, keys: Collection[str] | None) -> dict[str, Row]:
     """The columns of `CELL` by cell key."""
-    counts = store.trial_counts()
+    counts, units = store.trial_counts(), store.trial_units()
     cells = enumerate(store.cells().values())
-    return {cell.key: {**_describe(cell, counts.get(cell.key, {})), "position": p} for p, cell in cells if keys is None or cell.key in keys}
+    return {
+        cell.key: {**_describe(cell, counts.get(cell.key, {})), "search_units": units.get(cell.key, 0.0), "position": place}
+        for place, cell in cells
+        if keys is None or cell.key in keys
+    }
 
 
 def _describe(cell: Cell, trials: dict[str, int]) -> Row:
@@ -118,7 +131,9 @@ def _describe(cell: Cell, trials: dict[str, int]) -> Row:
         "protocol": labels["protocol"],
         "protocol_digest": hashlib.sha256(settings.encode()).hexdigest(),
         "settings": settings,
+        "epochs": identity["protocol"].get("epochs"),
         "data": identity["task"]["data"],
+        "pixels": identity["task"]["pixels"],
         "note": labels.get("note") or "",
         "trials": trials.get("complete", 0) + trials.get("pruned", 0),
         "failed_trials": trials.get("failed", 0),

@@ -114,3 +114,15 @@ def test_an_empty_store_gives_empty_frames(filler: Any) -> None:
     assert found.empty
     assert "score" in found
     assert leaderboard(found, failures(filler.store)).empty
+
+
+def test_what_a_search_took_and_what_a_run_chose(filler: Any) -> None:
+    key = filler.cell("vpt", "digits", protocol={"epochs": 20})
+    filler.results(key, [50.0, 51.0])
+    filler.trials(key, 3)
+    (square,) = _board(filler)
+    assert (square["search_units"], square["epochs"], square["pixels"]) == (3.0, 20, "pil")
+    assert square["scores"] == {0: 50.0, 1: 51.0}
+    first, _ = records(rows(filler.store, detail=True))
+    assert (first["params"], first["curve"], first["head_params"]) == ({}, {10: 50.0}, 1000)
+    assert "curve" not in rows(filler.store)

@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from harness.errors import BadInput
-from harness.report.tables import render
+from harness.report.render import render
 from harness.store import Store
 
 TASKS = {"digits": "natural", "fashion": "natural", "sprites-location": "structured", "sprites-orientation": "structured"}
@@ -310,7 +310,7 @@ def test_many_failures_stay_short(filler: Any) -> None:
 
 
 def test_importing_it_needs_neither_torch_nor_ray() -> None:
-    script = "import sys, harness.report.tables; print({'torch', 'ray'} & set(sys.modules))"
+    script = "import sys, harness.report.render; print({'torch', 'ray'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip() == "set()"
 
 

@@ -1,0 +1,77 @@
+"""The leaderboard in a terminal, by rich."""
+
+import re
+from collections.abc import Iterator, Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from harness.report.columns import Entry, summary_columns, task_columns
+from harness.report.notes import caption, notes_of, plain, title_of
+from harness.report.stats import Section
+
+
+class Leaderboard:
+    """Prints itself with rich, in the fullest of its layouts that fits the width: one line a method, two lines, means of groups."""
+
+    def __init__(self, parts: Sequence[Section]):
+        self.parts = parts
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        for section in self.parts:
+            yield Text(plain(title_of(section)), style="bold")
+            full = [_table(section, *layout) for layout in ((False, 1), (True, 1), (True, 0))]
+            folded = [_table(section, False, gap, folded=True) for gap in (1, 0)]
+            room = options.update(max_width=10_000)
+            fitting = (t for t in (*full, *folded) if console.measure(t, options=room).maximum <= options.max_width)
+            table = next(fitting, folded[-1])
+            yield table
+            lines = [caption(section, "underlined", spread=table in full)]
+            if table in folded:
+                lines.append(f"{len(section.tasks)} tasks don't fit here: `harness report` with --format md, csv or json has each of them.")
+            for line in lines + notes_of(section):
+                yield Text(plain(line), style="dim")
+            yield Text()
+
+
+def _table(section: Section, stacked: bool, gap: int, folded: bool = False) -> Table:
+    """Methods down. `stacked` puts the spread below its number, `gap` widens the space between columns, `folded` shows groups for tasks."""
+    columns = [*([] if folded else task_columns(section)), *summary_columns(section, groups=folded)]
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, gap, 0, 0), collapse_padding=True)
+    table.add_column("Method", no_wrap=True, vertical="top")
+    narrow = stacked or folded
+    for column in columns:
+        title = plain(column.title)
+        table.add_column(Text(_broken(title) if narrow else title), justify="right", no_wrap=True)
+    for variant in section.scores:
+        label = plain(variant)
+        entries = [_styled(column.entries[variant], "\n" if stacked else " ") for column in columns]
+        table.add_row(Text(_broken_variant(label) if narrow else label), *entries)
+    return table
+
+
+def _styled(entry: Entry, between: str) -> Text:
+    style = {1: "bold", 2: "underline"}.get(entry.place, "red" if entry.text == "failed" else "")
+    detail = [between, (entry.detail, "dim")] if entry.detail else []
+    text = Text.assemble((entry.text, style), *detail)  # a style of the whole would underline the padding too
+    text.no_wrap = True
+    return text
+
+
+def _broken(title: str) -> str:
+    """`sprites-location` and `Mean of 19` in lines as short as their words."""
+    return re.sub(r"(?<=[-_])(?=\w{3})| (?=of )| (?=\()", "\n", title)
+
+
+def _broken_variant(label: str, width: int = 16) -> str:
+    """`ivpt(da=false,prompts=50)` with its arguments in lines of their own."""
+    name, bracket, inside = label.partition("(")
+    lines = [name]
+    for part in re.findall(r"[^,]*,|[^,]+$", bracket + inside):
+        if len(lines) > 1 and len(lines[-1]) + len(part) <= width:
+            lines[-1] += part
+        else:
+            lines.append(part)
+    return "\n".join(lines)
