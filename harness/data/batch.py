@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Shaped, UInt8
 from PIL import Image
 from torch import Tensor
 
+from harness.data.memory import floats
 from harness.data.pixels import straight
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -27,10 +28,12 @@ def squares(
     return normalised(_together(images, device))
 
 
-def normalised(images: Float[Tensor, "batch height width 3"]) -> Float[Tensor, "batch 3 height width"]:
-    """Values of 0 to 255 with ImageNet's mean and std taken out, channels first."""
+def normalised(images: Shaped[Tensor, "batch height width 3"]) -> Float[Tensor, "batch 3 height width"]:
+    """Values of 0 to 255, uint8 or float, with ImageNet's mean and std taken out, channels first."""
     mean, std = (255 * torch.tensor(values, device=images.device).view(3, 1, 1) for values in (MEAN, STD))
-    return images.permute(0, 3, 1, 2).contiguous().sub_(mean).div_(std)
+    n, height, width, _ = images.shape
+    out = floats(n, 3, height, width) if images.device.type == "cpu" else torch.empty(n, 3, height, width, device=images.device)
+    return out.copy_(images.permute(0, 3, 1, 2)).sub_(mean).div_(std)
 
 
 def legacy_bilinear(
@@ -46,7 +49,7 @@ def legacy_bilinear(
         groups.setdefault(image.shape, []).append(place)
     out = torch.empty(len(images), size, size, 3, device=device)
     for (height, width, _), places in groups.items():
-        source = _together([images[place] for place in places], device)
+        source = _together([images[place] for place in places], device).to(torch.float32)
         left, right, across = _neighbours(width, size, device)
         top, bottom, down = _neighbours(height, size, device)
         across, down = across[:, None], down[:, None, None]
@@ -66,12 +69,12 @@ def _neighbours(side: int, size: int, device: torch.device) -> tuple[Tensor, Ten
     return below.long().to(device), above.long().to(device), (place - below).to(device)
 
 
-def _together(images: Sequence[np.ndarray], device: torch.device) -> Float[Tensor, "batch height width 3"]:
-    """One float tensor on the device, moved there as uint8."""
+def _together(images: Sequence[np.ndarray], device: torch.device) -> UInt8[Tensor, "batch height width 3"]:
+    """One tensor on the device."""
     stacked = torch.from_numpy(np.stack(images))
     if device.type == "cuda":
         stacked = stacked.pin_memory()
-    return stacked.to(device, non_blocking=True).to(torch.float32)
+    return stacked.to(device, non_blocking=True)
 
 
 def _crop(image: np.ndarray, size: int, training: bool) -> np.ndarray:
