@@ -2,6 +2,7 @@
 
 import hashlib
 import pickle
+import re
 import shutil
 import struct
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from tiny_originals import (
     write_flowers,
     write_kitti,
     write_pets,
+    write_resisc45,
     write_smallnorb,
     write_svhn,
 )
@@ -181,6 +183,14 @@ def test_eurosats_labels_are_those_of_sorted_classes(tmp_path: Path):
     for record in records(resolve(card_of("eurosat"), tmp_path), tmp_path, "train"):
         assert record.label == ["Forest", "River"].index(record.key.split("_")[0])
         assert record.key.split("_")[0] == record.key.split("_")[1]
+
+
+def test_resisc45s_keys_repeat_the_class(tmp_path: Path):
+    write_resisc45(tmp_path)
+    for record in records(resolve(card_of("resisc45"), tmp_path), tmp_path, "train"):
+        match = re.fullmatch(r"(airplane|sea_ice)_\1_\d{3}\.jpg", record.key)
+        assert match is not None
+        assert record.label == ["airplane", "sea_ice"].index(match[1])
 
 
 def test_clevrs_labels(tmp_path: Path):

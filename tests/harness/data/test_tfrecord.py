@@ -5,9 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_tfrecords import encoded, example, framed, mask, write_dmlab
+from tiny_tfrecords import dmlab, encoded, example, framed, mask, write_dmlab
 
-from harness.cards import TaskCard, load_cards
 from harness.data.readers import check, records, resolve, tfrecord
 from harness.data.splits import order
 from harness.errors import BadInput
@@ -45,11 +44,6 @@ def test_records_are_found_and_checked(tmp_path: Path):
         tfrecord.index(path)
     with pytest.raises(tfrecord.Damaged, match=r"no tf\.train\.Example"):
         tfrecord.example(b"\x0f\xff")
-
-
-def dmlab() -> TaskCard:
-    slices = {"train": "train[:8]", "val": "validation[:4]", "test": "test"}
-    return load_cards()["dmlab"].model_copy(update={"sizes": {"train": 8, "val": 4, "test": 6}, "slices": slices})
 
 
 def test_dmlab_is_read_in_the_order_of_its_file_names(tmp_path: Path):

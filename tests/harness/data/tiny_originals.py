@@ -101,9 +101,14 @@ def write_patch_camelyon_packed(root: Path) -> None:
 
 def write_classes(root: Path) -> None:
     for of_class, n in (("Forest", 12), ("River", 9)):
-        (root / "eurosat" / "2750" / of_class).mkdir(parents=True)
         for number in range(1, n + 1):
-            Image.fromarray(pixels(8, 8, 3)).save(root / "eurosat" / "2750" / of_class / f"{of_class}_{number}.jpg")
+            picture(root / "eurosat" / "2750" / of_class / f"{of_class}_{number}.jpg")
+
+
+def write_resisc45(root: Path) -> None:
+    for of_class, n in (("airplane", 11), ("sea_ice", 10)):
+        for number in range(1, n + 1):
+            picture(root / "resisc45" / "NWPU-RESISC45" / of_class / f"{of_class}_{number:03}.jpg")
 
 
 def write_clevr(root: Path) -> None:
@@ -230,6 +235,7 @@ FORMS: dict[str, tuple[str, Callable[[Path], None], dict]] = {
         {"counts": {"train": 20, "validation": 8, "test": 6}},
     ),
     "eurosat": ("eurosat", write_classes, {"images": {"Forest": 12, "River": 9}}),
+    "resisc45": ("resisc45", write_resisc45, {"images": {"airplane": 11, "sea_ice": 10}}),
     "clevr_count": ("clevr_count", write_clevr, {"counts": {"train": 20, "validation": 6}}),
     "clevr_distance": ("clevr_distance", write_clevr, {"counts": {"train": 20, "validation": 6}}),
     "dtd": ("dtd", write_dtd, {}),
@@ -248,5 +254,5 @@ def card_of(form: str) -> TaskCard:
     card = tiny(task, **arguments)
     if task == "kitti_distance":  # three of thirty videos, four images each
         card = card.model_copy(update={"sizes": {"train": 8, "val": 4, "test": 12}})
-    classes = {"eurosat": 2, "sun397": 3}
+    classes = {"eurosat": 2, "resisc45": 2, "sun397": 3}
     return card.model_copy(update={"classes": classes.get(task, card.classes)})
