@@ -4,6 +4,8 @@ import re
 import tomllib
 from pathlib import Path
 
+import datasets_readme
+
 from harness.cards import TaskCard
 from harness.orchestrate.jobs import FinalJob
 from harness.orchestrate.worker import Bench
@@ -41,3 +43,8 @@ def test_links_within_the_project_lead_somewhere():
     for page in [*ROOT.glob("*.md"), *DOCS.glob("*.md"), *ROOT.glob("*/README.md")]:
         for link in re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text()):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_the_table_of_tasks_is_that_of_the_cards():
+    page = (ROOT / "datasets" / "README.md").read_text()
+    assert page == datasets_readme.written(page), "run scripts/datasets_readme.py"
