@@ -70,8 +70,11 @@ def verify(suite: Suite = None, tasks: Tasks = None, data_root: DataRoot = None,
                 wrong = True
                 print(error)
                 continue
-            classes = ", ".join(f"{split} {count}" for split, count in verdict.classes.items())
-            print(f"{verdict.task}: {verdict.format}, fingerprint {verdict.fingerprint[:16]}, classes seen: {classes} of {one.classes}")
+            seen = ", ".join(
+                f"{split} {len(counts)} ({min(counts.values())}-{max(counts.values())} images each)"
+                for split, counts in verdict.histograms.items()
+            )
+            print(f"{verdict.task}: {verdict.format}, fingerprint {verdict.fingerprint[:16]}, classes of {one.classes} seen: {seen}")
             for fault in verdict.faults:
                 wrong = True
                 print(f"{verdict.task}: {fault}.")

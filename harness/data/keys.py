@@ -1,4 +1,4 @@
-"""The records of a split by name: `harness data keys`. Where keys follow from counts or names alone, without any data."""
+"""The records of a split by name: `harness data keys`. Where keys, or labels too, follow from counts or names alone, without any data."""
 
 from functools import partial
 from pathlib import Path
@@ -29,3 +29,14 @@ def keys(card: TaskCard, root: Path | None, split: str) -> list[str]:
             return [str(key) for name in NAMES[split] for key in select(alone, name, of_source)]
     found = resolve(card, root)
     return [record.key for name in NAMES[split] for record in records(found, root, name)]
+
+
+def exact_labels(card: TaskCard) -> dict[SplitName, list[int]]:
+    """The labels of the exact splits, for tasks whose labels follow from their keys; empty for others."""
+    for reader in (*card.sources, card.reader):
+        alone = card.model_copy(update={"reader": reader, "sources": ()})
+        module = module_of(alone)
+        if hasattr(module, "labels_of"):
+            of_source = partial(module.keys, alone, None)
+            return {split: module.labels_of(alone, select(alone, split, of_source)) for split in SPLITS if split in card.sizes}
+    return {}

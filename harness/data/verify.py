@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness.cards import TaskCard
 from harness.data.fingerprint import fingerprint, forget
+from harness.data.keys import exact_labels
 from harness.data.readers import check, records, resolve
 
 
@@ -17,10 +18,10 @@ class Verdict:
     task: str
     format: str
     fingerprint: str
-    classes: dict[str, int]
-    """Classes that a split has, by split."""
+    histograms: dict[str, Counter[int]]
+    """Images of each class, by split."""
     faults: tuple[str, ...]
-    """What should not be: shared images, a fingerprint that is not the one remembered."""
+    """What should not be: shared images, other labels than the exact split's, a fingerprint that is not the one remembered."""
 
 
 def verify(card: TaskCard, root: Path | None, progress: Callable[[str], None]) -> Verdict:
@@ -29,13 +30,20 @@ def verify(card: TaskCard, root: Path | None, progress: Callable[[str], None]) -
     progress(f"{card.name}: counts and labels")
     check(found, root)
     hashes: dict[str, dict[str, str]] = {}
-    classes = {}
+    histograms: dict[str, Counter[int]] = {}
     for split in card.sizes:
         progress(f"{card.name}: images of {split}")
         rows = records(found, root, split)
-        classes[split] = len(Counter(record.label for record in rows))
+        histograms[split] = Counter(record.label for record in rows)
         hashes[split] = {record.sha256(): record.key for record in rows}
     faults = []
+    for split, expected in exact_labels(card).items():
+        if histograms[split] != (counted := Counter(expected)):
+            wrong = min(label for label in counted | histograms[split] if counted[label] != histograms[split][label])
+            faults.append(
+                f"{split} has {histograms[split][wrong]} images of class {wrong}, VTAB-1k's own split has {counted[wrong]}: "
+                "these are other records, or other labels"
+            )
     for one, other in (("train", "val"), ("train", "test"), ("val", "test")):
         shared = hashes.get(one, {}).keys() & hashes.get(other, {}).keys()
         if shared:
@@ -49,4 +57,4 @@ def verify(card: TaskCard, root: Path | None, progress: Callable[[str], None]) -
     now = fingerprint(found, root)
     if remembered is not None and remembered != now:
         faults.append(f"its fingerprint was {remembered[:16]} and is {now[:16]}: bytes have changed, sizes and times haven't")
-    return Verdict(card.name, found.reader.format, now, classes, tuple(faults))
+    return Verdict(card.name, found.reader.format, now, histograms, tuple(faults))

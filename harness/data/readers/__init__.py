@@ -36,7 +36,7 @@ FORMATS = {
 """By the name that a card uses, modules with `ARGUMENTS` (the keys of [reader] that they know), `records(card, root, split)` and
 `check(card, root)`, for what no single split can show. Those that a card may name among its `sources` have `present(card, root)`, whether
 their files are there at all; those that compute VTAB's splits have `keys(card, root, source)`, the keys of a split of their source, in any
-order."""
+order; and where labels follow from keys, `labels_of(card, keys)`."""
 
 
 def resolve(card: TaskCard, root: Path | None, pixels: str | None = None) -> TaskCard:

@@ -22,11 +22,16 @@ def keys(card: TaskCard, root: Path | None, source: str) -> Sequence[str]:
     return list(_files(card))
 
 
+def labels_of(card: TaskCard, names: Sequence[str]) -> list[int]:
+    """The classes of keys, which need no data: folders in alphabetical order."""
+    files, labels = _files(card), {name: label for label, name in enumerate(sorted(_images(card)))}
+    return [labels[files[key].split("/")[0]] for key in names]
+
+
 def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Record]:
     folder = need(card, root, *_places(card)).parent
-    files, labels = _files(card), {name: label for label, name in enumerate(sorted(_images(card)))}
-    chosen = select(card, split, partial(keys, card, root))
-    return image_records(card, [(key, labels[files[key].split("/")[0]], folder / files[key]) for key in chosen])
+    files, chosen = _files(card), select(card, split, partial(keys, card, root))
+    return image_records(card, [(key, label, folder / files[key]) for key, label in zip(chosen, labels_of(card, chosen), strict=True)])
 
 
 def check(card: TaskCard, root: Path | None) -> None:

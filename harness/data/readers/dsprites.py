@@ -42,8 +42,12 @@ def labels(factor: str, rows: np.ndarray) -> np.ndarray:
     return np.floor((rows // 1024) % 40 / 2.5).astype(np.int64)
 
 
+def labels_of(card: TaskCard, rows: Sequence[int]) -> list[int]:
+    """The classes of keys, which need no data."""
+    return labels(card.reader.argument("factor", card.name, str), np.array(rows)).tolist()
+
+
 def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Record]:
-    factor = card.reader.argument("factor", card.name, str)
     path = need(card, root, *NAMES)
     images = _images(card.name, path, stamp(path))
     count = len(keys(card, root, "train"))
@@ -51,11 +55,11 @@ def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Rec
         raise BadInput(
             f"task {card.name}: imgs of {path} is {images.dtype} {images.shape}, expected uint8 ({count}, 64, 64). Get it again."
         )
-    rows = np.array(select(card, split, partial(keys, card, root)))
+    rows = select(card, split, partial(keys, card, root))
     mark = partial(stamp, path)
     return [
-        Record(str(row), int(label), partial(_raw, images, row), partial(_image, images, row), mark)
-        for row, label in zip(rows.tolist(), labels(factor, rows), strict=True)
+        Record(str(row), label, partial(_raw, images, row), partial(_image, images, row), mark)
+        for row, label in zip(rows, labels_of(card, rows), strict=True)
     ]
 
 

@@ -5,8 +5,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from tiny_originals import card_of, write_classes
 
 from harness import cli
+from harness.data.export import export
+from harness.data.keys import exact_labels
+from harness.data.verify import verify
 
 
 @pytest.fixture
@@ -64,7 +68,7 @@ def test_verify_finds_an_image_in_two_splits_and_bytes_that_changed_unseen(call,
 
     code, out, _ = call("verify", "--tasks", "tiny", "--data-root", str(root))
     assert code == 0
-    assert "classes seen: train 3, val 3, test 3 of 3" in out
+    assert "classes of 3 seen: train 3 (2-2 images each), val 3 (1-2 images each), test 3 (1-2 images each)" in out
     image = root / "tiny" / "images" / "test" / "000002.jpg"
     stamp = image.stat()
     changed = bytearray(image.read_bytes())
@@ -89,3 +93,17 @@ def test_verify_names_images_that_two_splits_share(call, root: Path):
     code, out, _ = call("verify", "--tasks", "tiny", "--data-root", str(root))
     assert code == 1
     assert "task tiny" in out
+
+
+def test_verify_knows_the_labels_that_follow_from_keys(tmp_path: Path):
+    """A VTAB-1k folder of EuroSAT whose labels are numbered in another order than the exact split's."""
+    write_classes(tmp_path / "originals")
+    card = card_of("eurosat")
+    folder, _ = export(card, tmp_path / "originals", tmp_path / "copy", "png", lambda done, total: None)
+    assert verify(card, tmp_path / "copy", print).faults == ()
+    for name in ("train800", "val200", "train800val200", "test"):
+        lines = [line.rsplit(" ", 1) for line in (folder / f"{name}.txt").read_text().splitlines()]
+        (folder / f"{name}.txt").write_text("".join(f"{path} {1 - int(label)}\n" for path, label in lines))
+    faults = verify(card, tmp_path / "copy", print).faults
+    assert len(faults) == 3 - sum(count == len(labels) - count for labels in exact_labels(card).values() for count in [sum(labels)])
+    assert all("VTAB-1k's own split has" in fault for fault in faults)
