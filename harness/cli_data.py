@@ -46,7 +46,7 @@ def status(suite: Suite = None, tasks: Tasks = None, data_root: DataRoot = None,
 
     _, chosen, _ = choose_tasks(suite or (None if tasks else "all"), tasks, cards)
     found = [of.status(one, data_root) for one in chosen]
-    Console().print(of.table(found))
+    Console().print(of.table(found, data_root))
     if any(row.state != "found" for row in found):
         raise typer.Exit(1)
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.cards import TaskCard, load_cards, load_suites
+from harness.data.status import readable
 from harness.resources import datasets_dir
 
 BEGIN, END = "<!-- tables of the cards: scripts/datasets_readme.py writes them -->", "<!-- end of the tables -->"
@@ -44,14 +45,9 @@ def _splits(cards: Sequence[TaskCard]) -> list[list[str]]:
 def _getting(card: TaskCard) -> str:
     """`harness data fetch` with the size of what it gets, and what a person must do."""
     known = [archive.bytes for archive in card.archives if archive.bytes]
-    size = f" ({_readable(sum(known))}{'' if len(known) == len(card.archives) else ' and more'})" if known else ""
+    size = f" ({readable(sum(known))}{'' if len(known) == len(card.archives) else ' and more'})" if known else ""
     fetched = [f"`fetch`{size}"] if card.archives else []
     return "; ".join([*fetched, *([f"by hand: {card.by_hand.rstrip('.')}"] if card.by_hand else [])]) or card.howto
-
-
-def _readable(size: int) -> str:
-    unit, of_unit = next((u, n) for u, n in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)) if size >= n)
-    return f"{size / of_unit:.3g} {unit}"
 
 
 def _table(grid: Sequence[Sequence[str]]) -> str:

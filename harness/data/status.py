@@ -1,12 +1,13 @@
 """What of a suite's data is there, for `harness data status`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from rich.markup import escape
+from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from harness.cards import SPLITS, TaskCard
 from harness.data.readers import check, is_present, resolve
@@ -17,7 +18,7 @@ from harness.errors import BadInput
 class Status:
     """One task's data under a root."""
 
-    task: str
+    card: TaskCard
     state: Literal["found", "partial", "missing"]
     """`partial`: files are there, but short or wrong."""
     format: str
@@ -25,32 +26,56 @@ class Status:
     """Records of train, val and test, as the card has them; empty unless found."""
     bytes: int
     """Of the task's folder."""
-    todo: str
-    """What is wrong, or how to get it."""
+    problem: str
+    """What is wrong; empty where nothing is."""
+
+    @property
+    def todo(self) -> str:
+        """In a word or two."""
+        if self.state != "missing":
+            return "mend, see below" if self.problem else ""
+        return " + ".join(["fetch"] * bool(self.card.archives) + ["by hand"] * bool(self.card.by_hand or not self.card.archives))
 
 
 def status(card: TaskCard, root: Path | None) -> Status:
     found = resolve(card, root)
-    there = is_present(found, found.reader, root)
+    there = root is not None and is_present(found, found.reader, root)
     size = _size(found, root)
     try:
         check(found, root)
     except BadInput as error:
         text = str(error).removeprefix(f"task {card.name}: ")
-        return Status(card.name, "partial" if there else "missing", found.reader.format if there else "", "", size, text)
+        return Status(card, "partial" if there else "missing", found.reader.format if there else "", "", size, text)
     counts = " ".join(f"{card.sizes[split]:,}" for split in SPLITS if split in card.sizes)
-    return Status(card.name, "found", found.reader.format, counts, size, "")
+    return Status(card, "found", found.reader.format, counts, size, "")
 
 
-def table(found: Sequence[Status]) -> Table:
+def table(found: Sequence[Status], root: Path | None) -> RenderableType:
+    """A line a task, and below it what to do, once."""
     shown = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("task", "data", "format", "train val test", "space", "what to do"):
-        shown.add_column(name, justify="right" if name in ("train val test", "space") else "left", no_wrap=name == "task")
+    for name in ("task", "data", "format", "train val test", "space", "to do"):
+        shown.add_column(name, justify="right" if name in ("train val test", "space") else "left", no_wrap=True)
     colours = {"found": "green", "partial": "yellow", "missing": "red"}
     for row in found:
         state = f"[{colours[row.state]}]{row.state}[/]"
-        shown.add_row(row.task, state, row.format, row.counts, _readable(row.bytes), escape(row.todo))
-    return shown
+        shown.add_row(row.card.name, state, row.format, row.counts, readable(row.bytes), row.todo)
+    return Group(shown, *(Text(line) for line in _advice(found, root)))
+
+
+def _advice(found: Sequence[Status], root: Path | None) -> Iterator[str]:
+    for row in found:
+        if row.state == "partial":
+            yield f"{row.card.name}: {row.problem}"
+    where = root or "DIR"
+    if get := [row.card for row in found if "fetch" in row.todo]:
+        sizes = {archive.url: archive.bytes or 0 for card in get for archive in card.archives}
+        yield f"fetch: harness data fetch {' '.join(card.name for card in get)} --data-root {where}  (over {readable(sum(sizes.values()))})"
+    if by_hand := [row.card.name for row in found if "by hand" in row.todo]:
+        yield f"by hand: {', '.join(by_hand)}: `harness data card TASK` says how."
+    if any(row.card.suite == "vtab" and row.state == "missing" for row in found):
+        yield "Or put a VTAB-1k folder (as NOAH's vtab-1k.zip has it) or a tensorflow_datasets directory there." + (
+            "" if root else " Give --data-root, the folder that holds the data."
+        )
 
 
 def _size(card: TaskCard, root: Path | None) -> int:
@@ -61,7 +86,7 @@ def _size(card: TaskCard, root: Path | None) -> int:
     return sum(path.stat().st_size for place in places if place.is_dir() for path in place.rglob("*") if path.is_file())
 
 
-def _readable(size: int) -> str:
+def readable(size: int) -> str:
     if not size:
         return ""
     for unit in ("B", "kB", "MB", "GB", "TB"):

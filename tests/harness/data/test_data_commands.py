@@ -38,6 +38,7 @@ def test_status_says_what_is_found_partial_and_missing(call, root: Path, tmp_pat
         ["cifar100", "missing"],
     ]
     assert "6 4 5" in out
+    assert "fetch: harness data fetch cifar100 --data-root" in out
     assert "vtab-folder" in out
     (root / "tiny" / "images" / "test" / "000000.jpg").unlink()
     code, out, _ = call("status", "--tasks", "tiny", "--data-root", str(root))
