@@ -29,7 +29,7 @@ from tiny_originals import (
     write_smallnorb,
     write_svhn,
 )
-from torchvision.datasets import CIFAR100, DTD, SVHN
+from torchvision.datasets import CIFAR100, DTD, PCAM, SVHN, CLEVRClassification, EuroSAT, Flowers102, OxfordIIITPet
 
 from harness.cards import load_cards
 from harness.data.keys import keys
@@ -159,6 +159,34 @@ def test_svhn_agrees_with_torchvision(tmp_path: Path, monkeypatch: pytest.Monkey
     for record in records(resolve(card_of("svhn"), tmp_path), tmp_path, "train"):
         image, label = theirs[int(record.key)]
         assert record.label == label
+        assert np.array_equal(np.asarray(record.image()), np.asarray(image))
+
+
+OF_TORCHVISION: dict[str, tuple[str, str, str, Callable, int]] = {
+    "flowers": ("flowers-102", "oxford_flowers102", "test", lambda root: Flowers102(root, "test"), 0),
+    "pets": ("oxford-iiit-pet", "oxford_iiit_pet", "test", lambda root: OxfordIIITPet(root, "test"), 0),
+    "patch_camelyon": ("pcam", "patch_camelyon", "val", lambda root: PCAM(root, "val"), 0),
+    "eurosat": ("eurosat", "", "train", EuroSAT, 0),
+    "clevr_count": ("clevr", ".", "train", CLEVRClassification, 3),
+}
+"""By form: torchvision's folder and ours, our split, torchvision's data set, and how much its labels are above ours."""
+
+
+@pytest.mark.parametrize("form", OF_TORCHVISION)
+def test_images_and_labels_are_torchvisions(form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    theirs_folder, ours_folder, split, make, above = OF_TORCHVISION[form]
+    FORMS[form][1](tmp_path)
+    if ours_folder:
+        (tmp_path / theirs_folder).symlink_to(tmp_path / ours_folder)
+    monkeypatch.setattr(Flowers102, "_check_integrity", lambda self: True)
+    theirs = make(tmp_path)
+    paths = [path for path, _ in theirs.samples] if form == "eurosat" else getattr(theirs, "_image_files", getattr(theirs, "_images", []))
+    names = [Path(path).name for path in paths]
+    found = records(resolve(card_of(form), tmp_path), tmp_path, split)  # type: ignore[arg-type]
+    for record in found:
+        name = record.key.split("_", 1)[1] if form == "eurosat" else record.key
+        image, label = theirs[names.index(name) if names else int(record.key.removeprefix("valid_"))]
+        assert record.label == label - above
         assert np.array_equal(np.asarray(record.image()), np.asarray(image))
 
 

@@ -152,7 +152,7 @@ def write_pets(root: Path) -> None:
     (folder / "annotations").mkdir(parents=True)
     for name, start, n in (("trainval", 0, 20), ("test", 20, 6)):
         lines = [f"Breed_{row}_{row} {row % 5 + 1} 1 {row % 3 + 1}" for row in range(start, start + n)]
-        (folder / "annotations" / f"{name}.txt").write_text("\n".join(["#Image CLASS-ID SPECIES BREED ID", *lines]) + "\n")
+        (folder / "annotations" / f"{name}.txt").write_text("\n".join(lines) + "\n")
         for line in lines:
             picture(folder / "images" / f"{line.split()[0]}.jpg")
 
