@@ -1,0 +1,269 @@
+"""What may be concluded from scores: intervals of means, tests over tasks, and a sentence where there is too little to test.
+
+Tests follow J. Demšar, Statistical comparisons of classifiers over multiple data sets, JMLR 7 (2006): tasks are a sample, a method's score
+on a task is one number, the mean over its seeds. Equal means equal to 9 digits: the same scores in another order of seeds are a tie.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import combinations
+
+import numpy as np
+from scipy import stats
+
+from harness.report.stats import Scores
+
+FEWEST_TASKS = 5
+"""Below it there is no test and no interval over tasks."""
+LEVEL = 0.05
+DIGITS = 9
+
+
+@dataclass(frozen=True)
+class TooFew:
+    """In place of a test: why there is none, in one sentence."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+# Intervals of a mean.
+
+
+def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float] | None:
+    """Student's t for the mean of seeds' scores, drawn from one normal distribution; None below 2 values."""
+    if len(values) < 2:
+        return None
+    mean, half = float(np.mean(values)), float(stats.t.ppf((1 + level) / 2, len(values) - 1) * stats.sem(values))
+    return mean - half, mean + half
+
+
+def bootstrap(values: Sequence[float], level: float = 0.95, resamples: int = 2000, seed: int = 0) -> tuple[float, float] | None:
+    """Studentised bootstrap for a mean over tasks taken as a sample; None below 5 values.
+
+    Each side is at least as wide as Student's t: the bootstrap alone covers skewed scores better than t and heavy-tailed ones worse
+    (docs/statistics.md has both measured). Efron & Tibshirani, An introduction to the bootstrap (1993), 12.5.
+    """
+    if len(values) < FEWEST_TASKS:
+        return None
+    low, high = bootstraps(np.array([values], dtype=float), level, resamples, seed)
+    return float(low[0]), float(high[0])
+
+
+def bootstraps(table: np.ndarray, level: float = 0.95, resamples: int = 2000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """`bootstrap` of each row: lower and upper ends. The rows share their resamples."""
+    n = table.shape[1]
+    counts = _resamples(n, resamples, seed)
+    tails, least = ((1 - level) / 2, (1 + level) / 2), stats.t.ppf((1 + level) / 2, n - 1)
+    means = table.mean(axis=1)
+    errors = table.std(axis=1, ddof=1) / math.sqrt(n)
+    low, high = means - least * errors, means + least * errors
+    for start in range(0, len(table), 256):  # rows at a time: memory
+        part = slice(start, start + 256)
+        apart = table[part] - means[part, None]
+        shifts = counts @ apart.T / n
+        variances = (counts @ (apart**2).T - n * shifts**2) / (n - 1)
+        alike = variances <= 1e-9 * (apart**2).max(axis=1)  # of a resample that drew equal values only, t isn't defined: left out
+        t = np.where(alike, np.nan, shifts / np.sqrt(np.where(alike, 1, variances) / n))
+        below, above = _quantiles(t, tails)
+        low[part] = np.fmin(low[part], means[part] - above * errors[part])
+        high[part] = np.fmax(high[part], means[part] - below * errors[part])
+    return low, high
+
+
+@lru_cache(maxsize=8)
+def _resamples(n: int, resamples: int, seed: int) -> np.ndarray:
+    """How often each resample drew each of n values: [resamples, n]."""
+    return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples).astype(float)
+
+
+def _quantiles(columns: np.ndarray, levels: Sequence[float]) -> list[np.ndarray]:
+    """Quantiles of each column without its NaN; NaN where a column has nothing else."""
+    ordered = np.sort(columns, axis=0)  # NaN last
+    last = (~np.isnan(ordered)).sum(axis=0) - 1
+    every = np.arange(columns.shape[1])
+    return [ordered[np.rint(np.maximum(last, 0) * level).astype(int), every] for level in levels]
+
+
+# Which methods take part.
+
+
+def complete(scores: Scores, tasks: Sequence[str]) -> tuple[dict[str, dict[str, float]], dict[str, list[str]]]:
+    """The variants that have every task, with their scores on these; and those left out, each with the tasks it lacks.
+
+    A task on which nobody has a score doesn't count.
+    """
+    wanted = [task for task in tasks if any(task in of_tasks for of_tasks in scores.values())]
+    lacking = {variant: [task for task in wanted if task not in of_tasks] for variant, of_tasks in scores.items()}
+    kept = {variant: {task: scores[variant][task] for task in wanted} for variant, lacks in lacking.items() if wanted and not lacks}
+    return kept, {variant: lacks for variant, lacks in lacking.items() if variant not in kept}
+
+
+# All methods at once.
+
+
+@dataclass(frozen=True)
+class Friedman:
+    """Whether methods differ at all, and by how much mean ranks must differ for two of them to (Nemenyi, at 0.05)."""
+
+    variants: list[str]
+    """In order of rank, the best first."""
+    tasks: list[str]
+    ranks: dict[str, float]
+    """Mean rank over tasks, 1 the best; ties share the average."""
+    chi2: float
+    """Friedman's statistic as Demšar has it, without correction for ties: with ties it errs towards no difference."""
+    p: float
+    f: float
+    """Iman and Davenport's F, less conservative; infinite where all tasks rank all methods alike."""
+    f_p: float
+    critical_difference: float
+
+
+def friedman(scores: Scores, tasks: Sequence[str]) -> Friedman | TooFew:
+    """Friedman's test over tasks, of the variants that have all of them (see `complete`): at least 3 on at least 5 tasks."""
+    kept, dropped = complete(scores, tasks)
+    common = list(next(iter(kept.values()), {}))
+    if len(kept) < 3:
+        return TooFew(f"Friedman's test takes 3 methods, {_have(len(kept), len(dropped))}.")
+    if len(common) < FEWEST_TASKS:
+        return TooFew(f"Friedman's test takes {FEWEST_TASKS} tasks, here are {len(common)}.")
+    table = np.array([list(of_tasks.values()) for of_tasks in kept.values()]).round(DIGITS)
+    k, n = table.shape
+    found = dict(zip(kept, stats.rankdata(-table, axis=0).mean(axis=1).tolist(), strict=True))
+    ranks = dict(sorted(found.items(), key=lambda item: item[1]))
+    chi2 = 12 * n / (k * (k + 1)) * (math.fsum(rank**2 for rank in ranks.values()) - k * (k + 1) ** 2 / 4)
+    chi2, most = max(chi2, 0.0), n * (k - 1)
+    if most - chi2 > 1e-9 * most:
+        f = (n - 1) * chi2 / (most - chi2)
+        f_p = float(stats.f.sf(f, k - 1, (k - 1) * (n - 1)))
+    else:  # every task ranks them alike, which by chance happens once in k!^(n-1)
+        f, f_p = math.inf, math.exp(-(n - 1) * math.lgamma(k + 1))
+    difference = stats.studentized_range.ppf(1 - LEVEL, k, np.inf) / math.sqrt(2) * math.sqrt(k * (k + 1) / (6 * n))
+    return Friedman(list(ranks), common, ranks, chi2, float(stats.chi2.sf(chi2, k - 1)), f, f_p, float(difference))
+
+
+def cliques(found: Friedman) -> list[list[str]]:
+    """The largest groups, of two or more variants in order of rank, whose mean ranks all differ by less than the critical difference."""
+    order, groups, covered = found.variants, [], 0
+    for first in range(len(order)):
+        last = max(i for i in range(first, len(order)) if found.ranks[order[i]] - found.ranks[order[first]] < found.critical_difference)
+        if last > first and last + 1 > covered:
+            groups.append(order[first : last + 1])
+            covered = last + 1
+    return groups
+
+
+# Two methods at a time.
+
+
+@dataclass(frozen=True)
+class Pair:
+    """`one` against `other` over tasks."""
+
+    one: str
+    other: str
+    tasks: list[str]
+    wins: int
+    ties: int
+    losses: int
+    mean: float
+    """Mean of the differences `one` - `other`, in percentage points."""
+    low: float
+    high: float
+    """95 % interval of it, tasks taken as a sample: `bootstrap`."""
+    statistic: float
+    """Wilcoxon's: the smaller of the two sums of ranks."""
+    p: float
+    """Two-sided and exact; tasks without a difference are left out of the test. 1 where there is no difference at all."""
+    p_holm: float
+    """`p` by Holm's step-down correction over the `family`."""
+    effect: float
+    """Matched-pairs rank-biserial correlation, -1 to 1: the share of the ranks for `one` less that for `other`."""
+    family: int
+    """How many pairs were tested together."""
+
+
+def pairwise(scores: Scores, tasks: Sequence[str], baseline: str | None = None) -> list[Pair] | TooFew:
+    """Wilcoxon's signed-rank test of all pairs of variants that have all tasks (see `complete`), or of each against the baseline.
+
+    In the scores' order, the baseline as `other`. There is no test with fewer than 5 tasks, or where no pair differs on 5.
+    """
+    kept, dropped = complete(scores, tasks)
+    common = list(next(iter(kept.values()), {}))
+    if baseline is not None and baseline not in kept:
+        why = f"lacks {', '.join(dropped[baseline])}" if dropped.get(baseline) else "has no score here"
+        return TooFew(f"The baseline {baseline} {why}.")
+    if len(kept) < 2:
+        return TooFew(f"Wilcoxon's test takes 2 methods, {_have(len(kept), len(dropped))}.")
+    if len(common) < FEWEST_TASKS:
+        return TooFew(f"Wilcoxon's test takes {FEWEST_TASKS} tasks, here are {len(common)}.")
+    order = list(kept)
+    names = list(combinations(order, 2)) if baseline is None else [(variant, baseline) for variant in order if variant != baseline]
+    table = {variant: np.array(list(of_tasks.values())) for variant, of_tasks in kept.items()}
+    differences = np.array([table[one] - table[other] for one, other in names]).round(DIGITS)
+    most = int((differences != 0).sum(axis=1).max())
+    if 0 < most < FEWEST_TASKS:
+        return TooFew(f"Wilcoxon's test takes {FEWEST_TASKS} tasks with a difference, here {_are(most)}.")
+    ranks = _signed_ranks(differences)
+    sums = [(math.fsum(row[row > 0]), -math.fsum(row[row < 0])) for row in ranks]
+    p = [_exact(tuple(sorted((2 * np.abs(row[row != 0])).astype(int).tolist())), min(pair)) for row, pair in zip(ranks, sums, strict=True)]
+    lows, highs = bootstraps(differences)
+    corrected = holm(p)
+    found = []
+    for index, (one, other) in enumerate(names):
+        row, (plus, minus) = differences[index], sums[index]
+        counts = (int((row > 0).sum()), int((row == 0).sum()), int((row < 0).sum()))
+        over_tasks = (float(row.mean()), float(lows[index]), float(highs[index]))
+        effect = (plus - minus) / (plus + minus) if plus + minus else 0.0
+        found.append(Pair(one, other, common, *counts, *over_tasks, min(plus, minus), p[index], corrected[index], effect, len(names)))
+    return found
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """p-values by Holm's step-down correction for as many tests as there are; S. Holm, Scand. J. Statist. 6 (1979)."""
+    order = np.argsort(p, kind="stable")
+    stepped = np.maximum.accumulate(np.array(p)[order] * np.arange(len(p), 0, -1))
+    corrected = np.empty(len(p))
+    corrected[order] = np.minimum(stepped, 1)
+    return corrected.tolist()
+
+
+def _signed_ranks(differences: np.ndarray) -> np.ndarray:
+    """Each row's ranks by size, from 1, with the differences' signs; what is 0 has none."""
+    sizes = np.abs(differences)
+    none = (sizes == 0).sum(axis=1, keepdims=True)
+    return np.sign(differences) * (stats.rankdata(sizes, axis=1) - none)
+
+
+def _exact(doubled: tuple[int, ...], smaller: float) -> float:
+    """P that the smaller sum of ranks is at most this, were every sign a coin's toss; exact with ties too, where scipy approximates.
+
+    `doubled`: the ranks times two, since ties share halves.
+    """
+    return min(1.0, 2 * float(_sums(doubled)[: round(2 * smaller) + 1].sum()))
+
+
+@lru_cache(maxsize=1024)
+def _sums(doubled: tuple[int, ...]) -> np.ndarray:
+    """The probability of each sum that a random half of the ranks has."""
+    chances = np.zeros(sum(doubled) + 1)
+    chances[0] = 1
+    for rank in doubled:
+        with_it = np.zeros_like(chances)
+        with_it[rank:] = chances[: len(chances) - rank]
+        chances = (chances + with_it) / 2
+    return chances
+
+
+def _have(kept: int, dropped: int) -> str:
+    said = f"here {_are(kept)}"
+    return f"{said} with a score on every task ({dropped} left out)" if dropped else said
+
+
+def _are(count: int) -> str:
+    return f"{'is' if count == 1 else 'are'} {count or 'none'}"
