@@ -56,13 +56,18 @@ def bootstrap(values: Sequence[float], level: float = 0.95, resamples: int = 200
 
 def bootstraps(table: np.ndarray, level: float = 0.95, resamples: int = 2000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """`bootstrap` of each row: lower and upper ends. The rows share their resamples."""
-    n = table.shape[1]
-    counts = _resamples(n, resamples, seed)
-    tails, least = ((1 - level) / 2, (1 + level) / 2), stats.t.ppf((1 + level) / 2, n - 1)
-    means = table.mean(axis=1)
-    errors = table.std(axis=1, ddof=1) / math.sqrt(n)
-    low, high = means - least * errors, means + least * errors
-    for start in range(0, len(table), 256):  # rows at a time: memory
+    n, means = table.shape[1], table.mean(axis=1)
+    half = stats.t.ppf((1 + level) / 2, n - 1) * stats.sem(table, axis=1)
+    low, high = studentised(table, level, resamples, seed)
+    return np.fmin(low, means - half), np.fmax(high, means + half)
+
+
+def studentised(table: np.ndarray, level: float, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The studentised bootstrap alone, of each row's mean; NaN where no resample has a spread."""
+    n, means, errors = table.shape[1], table.mean(axis=1), stats.sem(table, axis=1)
+    counts, tails = _resamples(n, resamples, seed), ((1 - level) / 2, (1 + level) / 2)
+    low, high = np.empty(len(table)), np.empty(len(table))
+    for start in range(0, len(table), 256):  # some rows at a time: memory
         part = slice(start, start + 256)
         apart = table[part] - means[part, None]
         shifts = counts @ apart.T / n
@@ -70,8 +75,7 @@ def bootstraps(table: np.ndarray, level: float = 0.95, resamples: int = 2000, se
         alike = variances <= 1e-9 * (apart**2).max(axis=1)  # of a resample that drew equal values only, t isn't defined: left out
         t = np.where(alike, np.nan, shifts / np.sqrt(np.where(alike, 1, variances) / n))
         below, above = _quantiles(t, tails)
-        low[part] = np.fmin(low[part], means[part] - above * errors[part])
-        high[part] = np.fmax(high[part], means[part] - below * errors[part])
+        low[part], high[part] = means[part] - above * errors[part], means[part] - below * errors[part]
     return low, high
 
 
