@@ -252,12 +252,23 @@ class Store:
 
     def add_result(self, result: Result) -> None:
         """Adds a final run. Raises `DuplicateResult`."""
+        self.add_results([result])
+
+    def add_results(self, results: Sequence[Result]) -> None:
+        """Adds all of them or none. Raises `DuplicateResult`."""
+        if not results:
+            return
         try:
             with self._write() as connection:
-                connection.execute(sa.insert(_results).values(_pack(result)))
+                connection.execute(sa.insert(_results), [_pack(result) for result in results])
         except IntegrityError as error:
-            if any(result.id == other.id or (result.cell, result.seed) == (other.cell, other.seed) for other in self.results()):
-                raise DuplicateResult(f"result {result.id} (cell {result.cell}, seed {result.seed}) is stored already") from error
+            stored = self.results()
+            ids, seeds = {other.id for other in stored}, {(other.cell, other.seed) for other in stored}
+            for result in results:
+                if result.id in ids or (result.cell, result.seed) in seeds:
+                    raise DuplicateResult(f"result {result.id} (cell {result.cell}, seed {result.seed}) is stored already") from error
+                ids.add(result.id)
+                seeds.add((result.cell, result.seed))
             raise
 
     def results(self, cell_key: str | None = None) -> list[Result]:

@@ -100,6 +100,18 @@ def test_a_second_result_of_a_key_is_an_error(store: Store, other: Result) -> No
     assert store.results() == [RESULT]
 
 
+def test_results_are_added_all_or_none(store: Store) -> None:
+    store.add_results([])
+    store.add_result(RESULT)
+    new = replace(RESULT, seed=4, id=result_id(CELL.key, 4))
+    for clash in (RESULT, new):
+        with pytest.raises(DuplicateResult, match=f"{clash.id} .* is stored already"):
+            store.add_results([new, clash])
+    assert [result.seed for result in store.results()] == [3]
+    store.add_results([new, replace(RESULT, seed=5, id=result_id(CELL.key, 5))])
+    assert [result.seed for result in store.results()] == [3, 4, 5]
+
+
 def test_trials_are_added_all_or_none(store: Store) -> None:
     store.add_trials([TRIAL])
     with pytest.raises(DuplicateTrial):

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
+import synthetic_store
 
 from harness.store import Cell, Failure, Result, Store, Trial, result_id
 
@@ -73,3 +74,11 @@ class Filler:
 @pytest.fixture
 def filler() -> Filler:
     return Filler()
+
+
+@pytest.fixture(scope="session")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """100 variants x 24 tasks x 5 seeds with a curve of 100 points each, in a file (`large.file`); for reading only."""
+    store = Store(tmp_path_factory.mktemp("large") / "harness.db")
+    synthetic_store.fill(store)
+    return store
