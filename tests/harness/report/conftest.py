@@ -5,9 +5,12 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 import synthetic_store
 
+from harness.report import frame
+from harness.report.stats import Section, sections
 from harness.store import Cell, Failure, Result, Store, Trial, result_id
 
 
@@ -69,6 +72,33 @@ class Filler:
         first = len(self.store.trials(key))
         value = 50.0 if state == "complete" else None
         self.store.add_trials([Trial(key, first + index, {}, state, value, {}, None, 1.0, 1.0, {}) for index in range(count)])
+
+    def grid(
+        self,
+        variants: Sequence[str],
+        groups: Mapping[str, Sequence[str]],
+        *,
+        seeds: int = 3,
+        missing: Sequence[tuple[str, str]] = (),
+        params: Mapping[str, int] | None = None,
+        **options: Any,
+    ) -> dict[str, dict[str, list[float]]]:
+        """Fills every square but the `missing` with made-up scores, and gives them back: {variant: {task: [percent a seed]}}."""
+        random = np.random.default_rng(0)
+        made: dict[str, dict[str, list[float]]] = {variant: {} for variant in variants}
+        for row, variant in enumerate(variants):
+            for task, group in ((task, group) for group, tasks in groups.items() for task in tasks):
+                scores = (random.uniform(30, 90) + random.normal(0, 1, seeds)).round(2).tolist()
+                if (variant, task) not in missing:
+                    made[variant][task] = scores
+                    trainable = 1000 * row if params is None else params[variant]
+                    self.results(self.cell(variant, task, group=group, **options), scores, trainable=trainable)
+        return made
+
+    def section(self, tasks: Sequence[str] | None = None) -> Section:
+        """The only section of what is stored."""
+        (found,) = sections(frame.leaderboard(frame.rows(self.store), frame.failures(self.store)), tasks, None)
+        return found
 
 
 @pytest.fixture
