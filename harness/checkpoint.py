@@ -99,7 +99,7 @@ class Tuned(nn.Module):
 
 def folder_of(store: Store) -> Path:
     """Beside a SQLite file `NAME.db`: `NAME.checkpoints`. Of another database: `results/harness.checkpoints` where the run is started."""
-    return store.file.absolute().with_suffix(".checkpoints") if store.file else Path("results/harness.checkpoints").absolute()
+    return store.checkpoints
 
 
 def tuned_tensors(model: nn.Module) -> dict[str, Tensor]:

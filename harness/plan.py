@@ -1,7 +1,5 @@
 """Flags become a RunPlan: the cells to fill, each a method variant on a task with a backbone under a protocol."""
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +12,7 @@ from harness.backbones import Backbone
 from harness.cards import Suite, TaskCard, load_cards, load_suites
 from harness.errors import BadInput, unknown
 from harness.protocols import Protocol
-from harness.store import Cell
+from harness.store import Cell, cell_key
 from harness.train import Recipe
 from harness.variants import Variant, parse
 
@@ -205,9 +203,10 @@ def plan_cell(
         "backbone": spec,
         "pixels": request.pixels,
     }
-    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     space, seeds = search_space(variant, protocol), request.seeds or protocol.seeds
-    return PlannedCell(Cell(key, identity, labels), card, request.data_root, fingerprint, variant, spec, protocol, space, seeds, inputs)
+    return PlannedCell(
+        Cell(cell_key(identity), identity, labels), card, request.data_root, fingerprint, variant, spec, protocol, space, seeds, inputs
+    )
 
 
 def search_space(variant: Variant, protocol: Protocol) -> dict[str, BaseDistribution]:

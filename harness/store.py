@@ -3,15 +3,15 @@
 A SQLite file by default (write-ahead log, so that a report can read while a run writes), or any URL that SQLAlchemy understands.
 """
 
-import hashlib
-import json
-import math
+import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, fields
+from dataclasses import fields
+from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -19,149 +19,47 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModu
 from sqlalchemy.pool import NullPool, StaticPool
 
 from harness.errors import BadInput
+from harness.rows import Cell, Failure, Result, Row, Trial, cell_key, pack, result_id, unpack
+from harness.tables import cells as _cells
+from harness.tables import failures as _failures
+from harness.tables import meta as _meta
+from harness.tables import results as _results
+from harness.tables import schema as _schema
+from harness.tables import trials as _trials
+
+__all__ = [
+    "SCHEMA",
+    "Cell",
+    "Duplicate",
+    "DuplicateResult",
+    "DuplicateTrial",
+    "Failure",
+    "Result",
+    "Store",
+    "Trial",
+    "cell_key",
+    "result_id",
+]
 
 SCHEMA = 1
-"""Version of the tables below; a store of a later version is refused."""
+"""Version of the tables; a store of a later version is refused."""
+
+LONGEST = 1_000_000
+"""Bytes of the longest text that is read from a foreign store."""
 
 _BUSY_SECONDS = 30
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One square of the leaderboard, seed aside: a method variant on a task with a backbone under a protocol."""
-
-    key: str
-    """sha256 of `identity`."""
-    identity: dict[str, Any]
-    """All that a score depends on: method, task, backbone, protocol."""
-    labels: dict[str, Any]
-    """For display: variant, suite, group, kind, metric, classes, protocol's name, note. Never part of the key."""
+class Duplicate(RuntimeError):
+    """A row that was to be added is stored already."""
 
 
-@dataclass(frozen=True)
-class Trial:
-    """One point of a cell's search, trained on `train` and scored on `val`."""
-
-    cell: str
-    number: int
-    params: dict[str, Any]
-    state: Literal["complete", "pruned", "failed"]
-    value: float | None
-    """The last score on val, in percent; None where the trial didn't complete."""
-    curve: dict[int, float]
-    """Score on val by epoch."""
-    reason: str | None
-    """Why it failed."""
-    seconds: float
-    units: float
-    """Forward-image units."""
-    provenance: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Result:
-    """One final run: trained on all training images with the chosen point, scored once on test."""
-
-    id: str
-    cell: str
-    seed: int
-    params: dict[str, Any]
-    score: float
-    """In percent."""
-    trainable: int
-    """Trained values of the method, without the head."""
-    head_params: int
-    logits_sha256: str
-    seconds: float
-    memory: int
-    """Peak, in bytes."""
-    units: float
-    """Forward-image units."""
-    curve: dict[int, float]
-    provenance: dict[str, Any]
-    created: str
-    """ISO time in UTC."""
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A final run that didn't come through: a gap, with its reason."""
-
-    cell: str
-    seed: int
-    reason: str
-    created: str
-
-
-class DuplicateResult(RuntimeError):
+class DuplicateResult(Duplicate):
     """A result of this (cell, seed), or with this id, is stored already."""
 
 
-class DuplicateTrial(RuntimeError):
+class DuplicateTrial(Duplicate):
     """A trial of this (cell, number) is stored already: another run is filling the same cell."""
-
-
-def result_id(cell_key: str, seed: int) -> str:
-    """12 hex digits that name the final run of a cell with a seed."""
-    return hashlib.sha256(f"{cell_key}/{seed}".encode()).hexdigest()[:12]
-
-
-_schema = sa.MetaData()
-_Key, _Json = sa.String(64), sa.Text
-
-_meta = sa.Table("meta", _schema, sa.Column("name", sa.String(32), primary_key=True), sa.Column("value", sa.String(64), nullable=False))
-_cells = sa.Table(
-    "cells",
-    _schema,
-    sa.Column("row", sa.Integer, primary_key=True),  # the order of insertion
-    sa.Column("key", _Key, nullable=False, unique=True),
-    sa.Column("identity", _Json, nullable=False),
-    sa.Column("labels", _Json, nullable=False),
-)
-_trials = sa.Table(
-    "trials",
-    _schema,
-    sa.Column("cell", _Key, sa.ForeignKey("cells.key"), primary_key=True),
-    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("params", _Json, nullable=False),
-    sa.Column("state", sa.String(16), nullable=False),
-    sa.Column("value", sa.Double),
-    sa.Column("curve", _Json, nullable=False),
-    sa.Column("reason", sa.Text),
-    sa.Column("seconds", sa.Double, nullable=False),
-    sa.Column("units", sa.Double, nullable=False),
-    sa.Column("provenance", _Json, nullable=False),
-)
-_results = sa.Table(
-    "results",
-    _schema,
-    sa.Column("row", sa.Integer, primary_key=True),  # the order of insertion: `created` has only seconds
-    sa.Column("id", sa.String(12), nullable=False, unique=True),
-    sa.Column("cell", _Key, sa.ForeignKey("cells.key"), nullable=False),
-    sa.Column("seed", sa.BigInteger, nullable=False),
-    sa.Column("params", _Json, nullable=False),
-    sa.Column("score", sa.Double, nullable=False),
-    sa.Column("trainable", sa.BigInteger, nullable=False),
-    sa.Column("head_params", sa.BigInteger, nullable=False),
-    sa.Column("logits_sha256", sa.String(64), nullable=False),
-    sa.Column("seconds", sa.Double, nullable=False),
-    sa.Column("memory", sa.BigInteger, nullable=False),
-    sa.Column("units", sa.Double, nullable=False),
-    sa.Column("curve", _Json, nullable=False),
-    sa.Column("provenance", _Json, nullable=False),
-    sa.Column("created", sa.String(40), nullable=False),
-    sa.UniqueConstraint("cell", "seed"),
-)
-_failures = sa.Table(
-    "failures",
-    _schema,
-    sa.Column("cell", _Key, sa.ForeignKey("cells.key"), primary_key=True),
-    sa.Column("seed", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("created", sa.String(40), nullable=False),
-)
-
-Row = TypeVar("Row", Cell, Trial, Result, Failure)
 
 
 class Store:
@@ -170,9 +68,12 @@ class Store:
     Every method raises `BadInput` where the database can't be used: not a database, another program's, of a later version, full, locked.
     """
 
-    def __init__(self, url: str | Path):
-        """`url`: any SQLAlchemy URL, or a plain path, which means a SQLite file. Touches nothing."""
-        text = str(url)
+    def __init__(self, url: str | Path, foreign: bool = False):
+        """`url`: any SQLAlchemy URL, or a plain path, which means a SQLite file. Touches nothing.
+
+        `foreign`: somebody else's, to be read only; it is refused where it is empty, damaged or holds a text above `LONGEST`.
+        """
+        text, self._foreign = str(url), foreign
         try:
             self._url = sa.make_url(text) if "://" in text else sa.URL.create("sqlite", database=text)
             self._sqlite = self._url.get_backend_name() == "sqlite"
@@ -180,7 +81,7 @@ class Store:
             pool: dict[str, Any] = {}
             if self._sqlite:
                 pool = {"poolclass": NullPool if self._file else StaticPool, "connect_args": {"timeout": _BUSY_SECONDS}}
-            self._engine = sa.create_engine(self._url, **pool)
+            self._engine = sa.create_engine(self._unlocked() if foreign else self._url, **pool)
             if text == "":
                 raise ArgumentError("an empty URL")  # which SQLite would take for a database that ends with the process
         except (ArgumentError, NoSuchModuleError) as error:
@@ -190,6 +91,8 @@ class Store:
         if self._sqlite:
             event.listen(self._engine, "connect", _set_up_sqlite)
             event.listen(self._engine, "begin", _begin_sqlite)
+            if foreign:
+                event.listen(self._engine, "connect", _set_up_foreign)
         self._exists = False
 
     @property
@@ -202,9 +105,14 @@ class Store:
         """The store as a message names it: its file, or its URL without the password."""
         return str(self._file) if self._file else self._url.render_as_string(hide_password=True)
 
+    @property
+    def checkpoints(self) -> Path:
+        """Where checkpoints lie: beside `NAME.db`, `NAME.checkpoints`; of another database, `results/harness.checkpoints` where one is."""
+        return self._file.absolute().with_suffix(".checkpoints") if self._file else Path("results/harness.checkpoints").absolute()
+
     def add_cell(self, cell: Cell) -> None:
         """Adds a cell; one that is there keeps its identity and takes the new labels."""
-        values = _pack(cell)
+        values = pack(cell)
         with self._write() as connection:
             there = connection.execute(sa.select(_cells.c.identity).where(_cells.c.key == cell.key)).scalar()
             if there is None:
@@ -224,7 +132,7 @@ class Store:
             return
         try:
             with self._write() as connection:
-                connection.execute(sa.insert(_trials), [_pack(trial) for trial in trials])
+                connection.execute(sa.insert(_trials), [pack(trial) for trial in trials])
         except IntegrityError as error:
             stored = {(trial.cell, trial.number) for key in {trial.cell for trial in trials} for trial in self.trials(key)}
             if any((trial.cell, trial.number) in stored for trial in trials):
@@ -260,7 +168,7 @@ class Store:
             return
         try:
             with self._write() as connection:
-                connection.execute(sa.insert(_results), [_pack(result) for result in results])
+                connection.execute(sa.insert(_results), [pack(result) for result in results])
         except IntegrityError as error:
             stored = self.results()
             ids, seeds = {other.id for other in stored}, {(other.cell, other.seed) for other in stored}
@@ -277,20 +185,25 @@ class Store:
 
     def result(self, id_or_prefix: str) -> tuple[Result, Cell]:
         """The final run with this id, or the only one whose id begins so. Raises `BadInput`."""
+        found = self.named(self.results(), id_or_prefix)
+        return found, self.cells()[found.cell]
+
+    def named(self, results: Iterable[Result], id_or_prefix: str) -> Result:
+        """The one of `results` with this id, or the only one whose id begins so. Raises `BadInput`."""
         prefix = id_or_prefix.strip().lower()
-        found = [result for result in self.results() if result.id.startswith(prefix)] if prefix else []
+        found = [result for result in results if result.id.startswith(prefix)] if prefix else []
         if not found:
-            raise BadInput(f"no result '{id_or_prefix}' in {self.name}: see the ids in `harness report --format csv`.")
+            raise BadInput(f"no result '{id_or_prefix}' in {self.name}: see the ids in `harness results list`.")
         if len(found) > 1:
             ids = ", ".join(result.id for result in found[:4]) + (", ..." if len(found) > 4 else "")
             raise BadInput(f"'{id_or_prefix}' begins {len(found)} ids: {ids}. Give more of it.")
-        return found[0], self.cells()[found[0].cell]
+        return found[0]
 
     def add_failure(self, failure: Failure) -> None:
         """Notes that a final run failed; in place of what was noted of it before."""
         with self._write() as connection:
             connection.execute(_failure_of(failure.cell, failure.seed))
-            connection.execute(sa.insert(_failures).values(_pack(failure)))
+            connection.execute(sa.insert(_failures).values(pack(failure)))
 
     def failures(self, cell_key: str | None = None) -> list[Failure]:
         """What failed in a cell, or in all, by seed."""
@@ -301,16 +214,71 @@ class Store:
         with self._write() as connection:
             connection.execute(_failure_of(cell, seed))
 
+    def add(
+        self, cells: Iterable[Cell], trials: Iterable[Trial] = (), results: Iterable[Result] = (), failures: Iterable[Failure] = ()
+    ) -> None:
+        """Adds rows of every kind, all or none. Cells that are there stay as they are; what is a result now is no failure any more.
+
+        Raises `Duplicate`, and whatever the iterables raise.
+        """
+        try:
+            with self._write() as connection:
+                there = set(connection.execute(sa.select(_cells.c.key)).scalars())
+                _insert(connection, _cells, (cell for cell in cells if cell.key not in there))
+                for table, rows in ((_trials, trials), (_results, results), (_failures, failures)):
+                    _insert(connection, table, rows)
+                done = sa.exists().where(_results.c.cell == _failures.c.cell, _results.c.seed == _failures.c.seed)
+                connection.execute(sa.delete(_failures).where(done))
+        except IntegrityError as error:
+            raise Duplicate(f"rows to be added to {self.name} clash with stored ones: {error.orig}") from error
+
+    def remove(
+        self, results: Collection[str] = (), failures: Collection[tuple[str, int]] = (), searches: Collection[str] = ()
+    ) -> dict[str, int]:
+        """Removes results by id and failures by (cell, seed); of the cells in `searches` that have no result left, trials and failures too.
+
+        A cell goes when nothing of it is left. All in one transaction. Gives back how many rows of each table went.
+        """
+        ids, seeds, keys = [{"a": id} for id in results], [{"a": cell, "b": seed} for cell, seed in failures], [{"a": k} for k in searches]
+        one, two, key = sa.bindparam("a"), sa.bindparam("b"), _cells.c.key
+        without = {table: ~sa.exists().where(table.c.cell == one) for table in (_results, _trials, _failures)}
+        with self._write() as connection:
+            stored = {row.id: row.cell for row in connection.execute(sa.select(_results.c.id, _results.c.cell))} if ids else {}
+            touched = [
+                {"a": cell} for cell in {stored[id] for id in results if id in stored} | {cell for cell, _ in failures} | set(searches)
+            ]
+            steps = [
+                ("results", sa.delete(_results).where(_results.c.id == one), ids),
+                ("failures", sa.delete(_failures).where(_failures.c.cell == one, _failures.c.seed == two), seeds),
+                ("trials", sa.delete(_trials).where(_trials.c.cell == one, without[_results]), keys),
+                ("failures", sa.delete(_failures).where(_failures.c.cell == one, without[_results]), keys),
+                ("cells", sa.delete(_cells).where(key == one, *without.values()), touched),
+            ]
+            gone = {"cells": 0, "trials": 0, "results": 0, "failures": 0}
+            for name, statement, values in steps:
+                gone[name] += connection.execute(statement, values).rowcount if values else 0
+        return gone
+
     def close(self) -> None:
         """Ends the connections; the store opens again when it is used again."""
         self._engine.dispose()
+
+    def _unlocked(self) -> sa.URL:
+        """The URL; of a SQLite file in a folder that can't be written, one that needs no files beside it."""
+        if (
+            self._file is None
+            or os.access(self._file.absolute().parent, os.W_OK)
+            or self._file.with_name(f"{self._file.name}-wal").exists()
+        ):
+            return self._url
+        return self._url.set(database=f"file:{quote(str(self._file.absolute()))}", query={"mode": "ro", "immutable": "1", "uri": "true"})
 
     def _select(self, kind: type[Row], table: sa.Table, *order: sa.Column, cell: str | None = None) -> list[Row]:
         query = sa.select(*(table.c[field.name] for field in fields(kind))).order_by(*order)
         if cell is not None:
             query = query.where(table.c.cell == cell)
         with self._read() as connection:
-            return [_unpack(kind, row) for row in connection.execute(query).mappings()] if connection is not None else []
+            return [unpack(kind, row) for row in connection.execute(query).mappings()] if connection is not None else []
 
     @contextmanager
     def _read(self) -> Iterator[sa.Connection | None]:
@@ -351,7 +319,11 @@ class Store:
 
     def _check(self, connection: sa.Connection) -> bool:
         """Whether the database has our tables; False where it is empty. Raises `BadInput` where it is anything else."""
+        if self._foreign and self._sqlite and connection.exec_driver_sql("PRAGMA quick_check(1)").scalar() != "ok":
+            raise BadInput(f"{self.name} is damaged: get it again from where it comes from.")
         tables = sa.inspect(connection).get_table_names()
+        if not tables and self._foreign:
+            raise BadInput(f"{self.name} is empty: no store of results.")
         if not tables:
             return False
         columns = {column["name"] for column in sa.inspect(connection).get_columns("meta")} if "meta" in tables else set()
@@ -386,27 +358,18 @@ def _begin_sqlite(connection: sa.Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("immediate") else "BEGIN")
 
 
+def _set_up_foreign(connection: sqlite3.Connection, _: Any) -> None:
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST)
+    connection.execute("PRAGMA query_only=ON")
+    connection.execute("PRAGMA trusted_schema=OFF")
+
+
+def _insert(connection: sa.Connection, table: sa.Table, rows: Iterable[Cell | Trial | Result | Failure]) -> None:
+    """Adds rows, a few hundred at a time."""
+    rows = iter(rows)
+    while some := [pack(row) for row in islice(rows, 500)]:
+        connection.execute(sa.insert(table), some)
+
+
 def _failure_of(cell: str, seed: int) -> sa.Delete:
     return sa.delete(_failures).where(_failures.c.cell == cell, _failures.c.seed == seed)
-
-
-def _pack(row: Cell | Trial | Result | Failure) -> dict[str, Any]:
-    """A row's columns. Refuses NaN and infinity: `ValueError`."""
-    values = dict(vars(row))
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            values[name] = json.dumps(value, sort_keys=True, allow_nan=False)
-        elif isinstance(value, float) and not math.isfinite(value):
-            raise ValueError(f"{name} is {value}: a store holds finite numbers only")
-        elif isinstance(value, str):
-            values[name] = value.encode(errors="replace").decode().replace("\0", " ")  # what some databases can't hold
-    return values
-
-
-def _unpack(kind: type[Row], row: Mapping[Any, Any]) -> Row:
-    values = dict(row)
-    for name in values.keys() & {"identity", "labels", "params", "curve", "provenance"}:
-        values[name] = json.loads(values[name])
-    if "curve" in values:
-        values["curve"] = {int(epoch): score for epoch, score in values["curve"].items()}
-    return kind(**values)

@@ -1,5 +1,6 @@
 """The store: one transaction a call, nothing written by reading, one line for what can't be used."""
 
+import hashlib
 import math
 import sqlite3
 import subprocess
@@ -15,7 +16,21 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.schema import CreateTable
 
 from harness.errors import BadInput
-from harness.store import SCHEMA, Cell, DuplicateResult, DuplicateTrial, Failure, Result, Store, Trial, _schema, result_id
+from harness.store import (
+    LONGEST,
+    SCHEMA,
+    Cell,
+    Duplicate,
+    DuplicateResult,
+    DuplicateTrial,
+    Failure,
+    Result,
+    Store,
+    Trial,
+    cell_key,
+    result_id,
+)
+from harness.tables import schema
 
 CELL = Cell(
     "c" * 64, {"method": {"name": "vpt", "arguments": {"prompts": 5, "deep": False}}, "b": 1.0}, {"variant": "vpt", "suite": "mini"}
@@ -289,6 +304,84 @@ def test_cells_come_in_the_order_they_were_added(store: Store) -> None:
 
 @pytest.mark.parametrize("dialect", [postgresql.dialect(), mysql.dialect()], ids=["postgresql", "mysql"])
 def test_the_tables_are_portable(dialect: sa.Dialect) -> None:
-    for table in _schema.sorted_tables:
+    for table in schema.sorted_tables:
         statement = str(CreateTable(table).compile(dialect=dialect))
         assert " FLOAT" not in statement, "single precision in MySQL"
+
+
+OTHER = replace(CELL, key="d" * 64, identity={"b": 2})
+THEIRS = replace(RESULT, cell=OTHER.key, id=result_id(OTHER.key, 3))
+
+
+def test_rows_of_every_kind_are_added_all_or_none(store: Store) -> None:
+    store.add_failure(replace(FAILURE, seed=3))
+    store.add([replace(CELL, labels={}), OTHER], [TRIAL], [RESULT, THEIRS], [FAILURE])
+    assert store.cells() == {CELL.key: CELL, OTHER.key: OTHER}, "a cell that is there keeps its labels"
+    assert (store.trials(), store.results()) == ([TRIAL], [RESULT, THEIRS])
+    assert store.failures() == [FAILURE], "seed 3 is a result now"
+    last = replace(CELL, key="e" * 64)
+    for clash in ({"trials": [TRIAL]}, {"results": [replace(THEIRS, cell=last.key, id="0" * 12), RESULT]}, {"failures": [FAILURE]}):
+        with pytest.raises(Duplicate, match="clash"):
+            store.add([last], **clash)
+    with pytest.raises(ZeroDivisionError):
+        store.add([last], (replace(TRIAL, number=1 // (4 - n)) for n in range(9)))
+    assert (len(store.cells()), len(store.trials()), len(store.results())) == (2, 1, 2)
+
+
+def test_removing_a_result_leaves_its_search_and_other_cells(store: Store) -> None:
+    store.add([OTHER], [TRIAL, replace(TRIAL, cell=OTHER.key)], [RESULT, THEIRS], [FAILURE, replace(FAILURE, cell=OTHER.key)])
+    assert store.remove([RESULT.id, "absent"]) == {"cells": 0, "trials": 0, "results": 1, "failures": 0}
+    assert (store.results(), list(store.cells())) == ([THEIRS], [CELL.key, OTHER.key])
+    assert store.remove(failures=[(CELL.key, 1), (CELL.key, 7)]) == {"cells": 0, "trials": 0, "results": 0, "failures": 1}
+    assert store.remove(searches=[CELL.key, OTHER.key]) == {"cells": 1, "trials": 1, "results": 0, "failures": 0}, "the other has a result"
+    assert (list(store.cells()), len(store.trials()), store.results(), len(store.failures())) == ([OTHER.key], 1, [THEIRS], 1)
+    assert store.remove([THEIRS.id], searches=[OTHER.key]) == {"cells": 1, "trials": 1, "results": 1, "failures": 1}
+    assert store.cells() == {}
+
+
+def test_a_cell_goes_with_its_last_row(store: Store) -> None:
+    store.add([OTHER], [TRIAL], [RESULT, THEIRS], [FAILURE])
+    assert store.remove([RESULT.id, THEIRS.id])["cells"] == 1
+    assert list(store.cells()) == [CELL.key]
+
+
+def test_a_cells_key_is_the_digest_of_its_identity() -> None:
+    assert cell_key({"b": 1.0, "a": [1]}) == cell_key({"a": [1], "b": 1.0}) == hashlib.sha256(b'{"a": [1], "b": 1.0}').hexdigest()
+
+
+def test_a_foreign_store_is_only_read(store: Store, path: Path) -> None:
+    store.add_result(RESULT)
+    foreign = Store(path, foreign=True)
+    assert foreign.results() == [RESULT]
+    with pytest.raises(BadInput, match="readonly"):
+        foreign.add_failure(FAILURE)
+    assert [file.name for file in path.parent.iterdir()] == ["harness.db"]
+
+
+def test_a_foreign_store_with_a_text_too_long_is_refused(store: Store, path: Path) -> None:
+    store.add_failure(replace(FAILURE, reason="x" * (LONGEST + 1)))
+    assert len(Store(path).failures()) == 1
+    with pytest.raises(BadInput, match="too big"):
+        Store(path, foreign=True).failures()
+
+
+def test_a_foreign_store_that_is_empty_or_damaged_is_refused(store: Store, path: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty.db").touch()
+    with pytest.raises(BadInput, match="is empty"):
+        Store(tmp_path / "empty.db", foreign=True).results()
+    for seed in range(200):
+        store.add_result(replace(RESULT, seed=seed, id=result_id(CELL.key, seed)))
+    whole = path.read_bytes()
+    (tmp_path / "damaged.db").write_bytes(whole[:8192] + bytes(4096) + whole[12288:])
+    with pytest.raises(BadInput, match=r"damaged|malformed"):
+        Store(tmp_path / "damaged.db", foreign=True).failures()
+
+
+def test_a_foreign_store_is_read_where_nothing_can_be_written(store: Store, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.add_result(RESULT)
+    odd = path.with_name("what?is this#.db")
+    path.rename(odd)
+    monkeypatch.setattr("harness.store.os.access", lambda *_: False)
+    foreign = Store(odd, foreign=True)
+    assert (foreign.results(), foreign.name, foreign.file) == ([RESULT], str(odd), odd)
+    assert foreign._engine.url.query["immutable"] == "1", "without it, SQLite would have to make files beside a write-ahead log"

@@ -1,0 +1,58 @@
+"""The tables of a store, in SQL that SQLite, PostgreSQL and MySQL understand."""
+
+import sqlalchemy as sa
+
+schema = sa.MetaData()
+_Key, _Json = sa.String(64), sa.Text
+
+meta = sa.Table("meta", schema, sa.Column("name", sa.String(32), primary_key=True), sa.Column("value", sa.String(64), nullable=False))
+cells = sa.Table(
+    "cells",
+    schema,
+    sa.Column("row", sa.Integer, primary_key=True),  # the order of insertion
+    sa.Column("key", _Key, nullable=False, unique=True),
+    sa.Column("identity", _Json, nullable=False),
+    sa.Column("labels", _Json, nullable=False),
+)
+trials = sa.Table(
+    "trials",
+    schema,
+    sa.Column("cell", _Key, sa.ForeignKey("cells.key"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("params", _Json, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("value", sa.Double),
+    sa.Column("curve", _Json, nullable=False),
+    sa.Column("reason", sa.Text),
+    sa.Column("seconds", sa.Double, nullable=False),
+    sa.Column("units", sa.Double, nullable=False),
+    sa.Column("provenance", _Json, nullable=False),
+)
+results = sa.Table(
+    "results",
+    schema,
+    sa.Column("row", sa.Integer, primary_key=True),  # the order of insertion: `created` has only seconds
+    sa.Column("id", sa.String(12), nullable=False, unique=True),
+    sa.Column("cell", _Key, sa.ForeignKey("cells.key"), nullable=False),
+    sa.Column("seed", sa.BigInteger, nullable=False),
+    sa.Column("params", _Json, nullable=False),
+    sa.Column("score", sa.Double, nullable=False),
+    sa.Column("trainable", sa.BigInteger, nullable=False),
+    sa.Column("head_params", sa.BigInteger, nullable=False),
+    sa.Column("logits_sha256", sa.String(64), nullable=False),
+    sa.Column("seconds", sa.Double, nullable=False),
+    sa.Column("memory", sa.BigInteger, nullable=False),
+    sa.Column("units", sa.Double, nullable=False),
+    sa.Column("curve", _Json, nullable=False),
+    sa.Column("provenance", _Json, nullable=False),
+    sa.Column("created", sa.String(40), nullable=False),
+    sa.UniqueConstraint("cell", "seed"),
+)
+failures = sa.Table(
+    "failures",
+    schema,
+    sa.Column("cell", _Key, sa.ForeignKey("cells.key"), primary_key=True),
+    sa.Column("seed", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("created", sa.String(40), nullable=False),
+)
