@@ -1,9 +1,10 @@
 """A table's columns as they are shown: numbers rounded, the best and the second marked, gaps as gaps."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.report.stats import Section
+from harness.report.significance import LEVEL, TooFew, pairwise
+from harness.report.stats import Section, mean_of_present
 
 NOTHING = "\u2013"
 
@@ -31,13 +32,17 @@ def places_of(values: Mapping[str, float | None], digits: int, lowest: bool = Fa
     return {variant: best.index(value) + 1 for variant, value in shown.items() if value in best}
 
 
+NEAR = "\u2248"
+
+
 @dataclass(frozen=True)
 class Entry:
-    """A square as shown: its number, what comes small after it, and its place (1, 2, or 0)."""
+    """A square as shown: its number, what comes small after it, its place (1, 2, or 0), and whether it is within the best's interval."""
 
     text: str
     detail: str = ""
     place: int = 0
+    near: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,18 @@ class Column:
     title: str
     entries: dict[str, Entry]
     """By variant."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which columns a table has."""
+
+    groups: bool = False
+    """Means of the groups for the tasks."""
+    budgets: bool = False
+    """Trials and epochs a task, and forward-image units in all."""
+    baseline: str | None = None
+    """A variant that the others are held against."""
 
 
 def task_columns(section: Section) -> list[Column]:
@@ -56,29 +73,68 @@ def task_columns(section: Section) -> list[Column]:
             row = section.squares.get((variant, task))
             if task in scores and row is not None:
                 spread = f"±{row['std']:.1f}" if row["n"] > 1 else f"n={row['n']}" if section.seeds > 1 else ""
-                entries[variant] = Entry(f"{scores[task]:.1f}", spread, places.get(variant, 0))
+                place = places.get(variant, 0)
+                entries[variant] = Entry(f"{scores[task]:.1f}", spread, place, place != 1 and variant in section.near[task])
             else:
                 entries[variant] = Entry("failed" if row is not None else NOTHING)
         columns.append(Column(task, entries))
     return columns
 
 
-def summary_columns(section: Section, groups: bool) -> list[Column]:
+def summary_columns(section: Section, layout: Layout) -> list[Column]:
     methods, count = section.methods, len(section.tasks)
     columns = [Column("Params", {variant: Entry(counted(said["params"])) for variant, said in methods.items()})]
-    if groups:
+    if layout.groups:
         for group, tasks in section.groups.items():
-            columns.append(_means(f"{group} ({len(tasks)})", {variant: said["group_means"][group] for variant, said in methods.items()}))
-    columns.append(_means(f"Mean of {count}", {variant: said["mean"] for variant, said in methods.items()}))
-    if groups and len(section.groups) > 1:
-        columns.append(
-            _means(f"Mean of {len(section.groups)} groups", {variant: said["mean_of_groups"] for variant, said in methods.items()})
-        )
+            means = {variant: said["group_means"][group] for variant, said in methods.items()}
+            columns.append(_means(f"{group} ({len(tasks)})", means, section, tasks))
+    columns.append(_means(f"Mean of {count}", {variant: said["mean"] for variant, said in methods.items()}, section, section.tasks))
+    if layout.groups and len(section.groups) > 1:
+        means = {variant: said["mean_of_groups"] for variant, said in methods.items()}
+        columns.append(_means(f"Mean of {len(section.groups)} groups", means))
     if len(methods) > 1:
         columns.append(_means("Rank", {variant: said["mean_rank"] for variant, said in methods.items()}, lowest=True))
+    if layout.baseline is not None:
+        columns += _against(section, layout.baseline)
+    if layout.budgets:
+        columns += [
+            Column(title, {variant: Entry(_range(said[name])) for variant, said in methods.items()})
+            for title, name in (("Trials", "trials"), ("Epochs", "epochs"))
+        ]
+        columns.append(Column("Units", {variant: Entry(counted(said["units"])) for variant, said in methods.items()}))
     return columns
 
 
-def _means(title: str, values: Mapping[str, float | None], lowest: bool = False) -> Column:
+def _means(
+    title: str, values: Mapping[str, float | None], section: Section | None = None, tasks: Sequence[str] = (), lowest: bool = False
+) -> Column:
+    """A column of means. One that lacks a task is the mean of those there are, says of how many, and takes no place."""
     places = places_of(values, 2, lowest)
-    return Column(title, {variant: Entry(rounded(value, 2), place=places.get(variant, 0)) for variant, value in values.items()})
+    entries = {}
+    for variant, value in values.items():
+        present = [task for task in tasks if section is not None and task in section.scores[variant]]
+        if value is None and section is not None and present:
+            entries[variant] = Entry(rounded(mean_of_present(section.scores[variant], tasks), 2), f"{len(present)}/{len(tasks)}")
+        else:
+            entries[variant] = Entry(rounded(value, 2), place=places.get(variant, 0))
+    return Column(title, entries)
+
+
+def _against(section: Section, baseline: str) -> list[Column]:
+    """How much better than the baseline, with the interval over tasks, a star where Wilcoxon's test with Holm's correction finds it so."""
+    found = pairwise(section.scores, section.tasks, baseline)
+    pairs = {} if isinstance(found, TooFew) else {pair.one: pair for pair in found}
+    entries, counts = {}, {}
+    for variant in section.scores:
+        pair = pairs.get(variant)
+        star = "*" if pair and pair.p_holm < LEVEL else ""
+        entries[variant] = Entry(f"{pair.mean:+.2f}{star}", f"[{pair.low:+.1f}, {pair.high:+.1f}]") if pair else Entry(NOTHING)
+        counts[variant] = Entry(f"{pair.wins}/{pair.ties}/{pair.losses}" if pair else NOTHING)
+    return [Column(f"To {baseline}", entries), Column("W/T/L", counts)]
+
+
+def _range(ends: tuple[float, float] | None) -> str:
+    if ends is None:
+        return NOTHING
+    low, high = ends
+    return f"{low:g}" if low == high else f"{low:g}-{high:g}"

@@ -3,7 +3,7 @@ r"""The leaderboard as LaTeX: a booktabs table a section, to \input or to paste 
 import re
 from collections.abc import Sequence
 
-from harness.report.columns import NOTHING, Column, Entry, summary_columns, task_columns
+from harness.report.columns import NOTHING, Column, Entry, Layout, summary_columns, task_columns
 from harness.report.notes import caption, notes_of
 from harness.report.stats import Section
 from harness.report.tex import escaped
@@ -56,7 +56,7 @@ def _tables(section: Section, number: int) -> list[str]:
 def _grouped(section: Section, many: bool) -> list[tuple[str, list[Column]]]:
     """The columns, with the name of the group they stand under; those of no group have none."""
     of_tasks = {column.title: column for column in task_columns(section)}
-    summary = {column.title: column for column in summary_columns(section, groups=many)}
+    summary = {column.title: column for column in summary_columns(section, Layout(groups=many))}
     grouped: list[tuple[str, list[Column]]] = [("", [summary.pop("Params")])]
     for group, tasks in section.groups.items():
         mean = summary.pop(f"{group} ({len(tasks)})", None)

@@ -3,15 +3,22 @@
 import re
 from collections.abc import Sequence
 
-from harness.report.stats import Section, common_tasks
+from harness.report.columns import NEAR, Layout
+from harness.report.significance import LEVEL, TooFew, friedman, pairwise
+from harness.report.stats import Section
 
 METRICS = {"top1": "Top-1 accuracy", "miou": "mIoU"}
 
 
-def caption(section: Section, second: str, spread: bool = True) -> str:
+def caption(section: Section, second: str, spread: bool = True, near: str = NEAR, groups: bool = False) -> str:
+    """What the numbers are and what their marks mean; `near` is how cells within the best's interval are marked, empty for not at all."""
     metric = METRICS.get(section.first["metric"], section.first["metric"])
     over = f"mean{' ± standard deviation' if spread else ''} over {section.seeds} seeds" if section.seeds > 1 else "one seed, so no spread"
     marks = f" Bold: best, {second}: second." if len(section.scores) > 1 else ""
+    if near and any(section.near.values()):
+        marks += f" {near}: within the best's 95 % interval (Student's t over its seeds)."
+    if groups and len(section.groups) > 1:
+        marks += f" Mean of {len(section.tasks)}: over tasks; mean of {len(section.groups)} groups: over groups' means."
     return f"{metric} in %, {over}.{marks} Params: trained values without the head."
 
 
@@ -23,10 +30,14 @@ def notes_of(section: Section) -> list[str]:
         notes.append(f"Fewer than {section.seeds} seeds: {_some(fewer)}.")
     if section.missing:
         notes.append(f"No result yet on {len(section.missing)} of {len(section.wanted or ())} tasks: {_some(section.missing)}.")
-    common, count = common_tasks(section.scores, section.tasks), len(section.tasks)
-    if len(section.scores) > 1 and len(common) < count:
-        over = f"over the {len(common)} of {count} tasks that every method has" if common else "none, since no task has every method"
-        notes.append(f"Rank: {over}.")
+    if section.left_out:
+        kept = f"Only the {len(section.tasks)} tasks that every method has: {', '.join(section.tasks)}"
+        notes.append(f"{kept} (left out: {', '.join(section.left_out)}).")
+    if section.without:
+        notes.append(f"Left out, since they have no score: {_some(section.without)}.")
+    lacking = {variant: [task for task in section.tasks if task not in scores] for variant, scores in section.scores.items()}
+    if len(section.scores) > 1 and (gaps := [f"{variant} ({', '.join(tasks)})" for variant, tasks in lacking.items() if tasks]):
+        notes.append(f"Without a rank, since they lack tasks: {_some(gaps)}. Means over other tasks don't compare; --complete-only does.")
     trials = {variant: [row["trials"] for row in squares if row["variant"] == variant] for variant in section.scores}
     if len({count for counts in trials.values() for count in counts}) > 1:
         said = [f"{variant} {'-'.join(map(str, sorted({min(counts), max(counts)})))}" for variant, counts in trials.items()]
@@ -42,6 +53,24 @@ def notes_of(section: Section) -> list[str]:
     if old:
         notes.append(f"Not shown, runs of an older version, card or data: {_some(old)}.")
     return notes + sorted({row["note"] for row in squares if row["note"]})
+
+
+def tests_of(section: Section, layout: Layout) -> list[str]:
+    """What a test says of the columns that a layout adds; a sentence where there is too little for one."""
+    if layout.baseline is None:
+        return []
+    found = pairwise(section.scores, section.tasks, layout.baseline)
+    if isinstance(found, TooFew):
+        return [f"To {layout.baseline}: {found}"]
+    tasks = f"95 % interval of the mean difference over {len(found[0].tasks)} tasks taken as a sample (studentised bootstrap)"
+    star = f"*: Wilcoxon signed-rank over tasks, p < {LEVEL} by Holm's correction over {found[0].family} comparisons"
+    all_alike = friedman(section.scores, section.tasks)
+    said = (
+        ""
+        if isinstance(all_alike, TooFew)
+        else f" Friedman's test that no method differs: p = {all_alike.f_p:.2g} (Iman and Davenport's F)."
+    )
+    return [f"To {layout.baseline}: {tasks}. {star}. W/T/L: wins, ties, losses over tasks.{said}"]
 
 
 def _failures(section: Section) -> list[str]:

@@ -8,6 +8,7 @@ from rich.console import RenderableType
 
 from harness.errors import BadInput, unknown
 from harness.report import frame
+from harness.report.columns import Layout
 from harness.report.document import csv, json_
 from harness.report.markdown import markdown
 from harness.report.stats import sections
@@ -45,8 +46,8 @@ def render(
         results, failed = _of_methods(results, failed, methods)
     parts = sections(frame.leaderboard(results, failed), tasks, suite_name)
     if fmt == "table":
-        return Leaderboard(parts)
-    return {"md": markdown, "csv": csv, "json": json_}[fmt](parts)
+        return Leaderboard(parts, Layout())
+    return {"md": lambda parts: markdown(parts, Layout()), "csv": csv, "json": json_}[fmt](parts)
 
 
 def _where(part: pd.DataFrame, column: str, values: Collection[str]) -> pd.DataFrame:

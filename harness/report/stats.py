@@ -1,19 +1,21 @@
 """What a leaderboard says of a method over many tasks: means, means of groups, ranks. Nothing is filled in: a missing task is None."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from scipy.stats import rankdata, t
 
+from harness.errors import BadInput
 from harness.report.frame import SECTION, Row, records
 
 Scores = Mapping[str, Mapping[str, float]]
 """Mean score in percent: {variant: {task: score}}. What is missing isn't there."""
+Sort = Literal["mean", "rank", "params"]
 Groups = Mapping[str, Sequence[str]]
 """The tasks of each group."""
 
@@ -36,22 +38,29 @@ def mean_of_groups(scores: Mapping[str, float], groups: Groups) -> float | None:
     return float(np.mean(means)) if means and len(means) == len(groups) else None
 
 
+def mean_of_present(scores: Mapping[str, float], tasks: Sequence[str]) -> float | None:
+    """Mean over those of the tasks that have a score, to be shown as such and never ranked; None where none has."""
+    present = [scores[task] for task in tasks if task in scores]
+    return float(np.mean(present)) if present else None
+
+
 def common_tasks(scores: Scores, tasks: Sequence[str]) -> list[str]:
     """The tasks that every variant has a score on."""
     return [task for task in tasks if all(task in of_tasks for of_tasks in scores.values())]
 
 
 def mean_ranks(scores: Scores, tasks: Sequence[str]) -> dict[str, float | None]:
-    """Mean rank of each variant, 1 the best, over the tasks that every variant has. Ties share the average.
+    """Mean rank of each variant over the tasks, 1 the best, among the variants that have all of them. Ties share the average.
 
-    None where there is no such task.
+    None for a variant that lacks a task: it isn't ranked, and doesn't change the ranks of the others.
     """
-    common = common_tasks(scores, tasks)
-    if not common or not scores:
-        return dict.fromkeys(scores)
-    table = np.array([[of_tasks[task] for task in common] for of_tasks in scores.values()])
-    ranks = rankdata(-table.round(9), method="average", axis=0)  # rounded: the same scores in another order of seeds are a tie
-    return dict(zip(scores, ranks.mean(axis=1).tolist(), strict=True))
+    complete = [variant for variant, of_tasks in scores.items() if tasks and all(task in of_tasks for task in tasks)]
+    ranks: dict[str, float | None] = dict.fromkeys(scores)
+    if complete:
+        table = np.array([[scores[variant][task] for task in tasks] for variant in complete])
+        found = rankdata(-table.round(9), method="average", axis=0)  # rounded: the same scores in another order of seeds are a tie
+        ranks.update(zip(complete, found.mean(axis=1).tolist(), strict=True))
+    return ranks
 
 
 @dataclass(frozen=True)
@@ -95,6 +104,11 @@ class Section:
     """Rows of `frame.leaderboard`."""
     wanted: tuple[str, ...] | None
     """The tasks that were asked for, in order; None: all there are."""
+    sort: Sort = "mean"
+    left_out: tuple[str, ...] = ()
+    """Tasks that `complete_only` leaves out, since a method lacks them."""
+    without: tuple[str, ...] = ()
+    """Variants that `complete_only` leaves out, since they have no score at all."""
 
     @property
     def first(self) -> Row:
@@ -120,17 +134,28 @@ class Section:
     @cached_property
     def missing(self) -> list[str]:
         """The tasks asked for that no variant was run on."""
-        return [task for task in self.wanted or () if task not in self.tasks]
+        return [task for task in self.wanted or () if task not in self.tasks and task not in self.left_out]
 
     @cached_property
     def scores(self) -> dict[str, dict[str, float]]:
-        """Mean scores; variants from the best to the worst by their mean over tasks, those that lack a task last."""
+        """Mean scores; variants in the order of `sort`: the best mean over tasks, the best rank, or the fewest trained values.
+
+        Those that lack a task come last.
+        """
         scores: dict[str, dict[str, float]] = {row["variant"]: {} for row in self.board}
+        params: dict[str, list[float]] = {row["variant"]: [] for row in self.board}
         for row in self.board:
             if row["n"] > 0:
                 scores[row["variant"]][row["task"]] = row["mean"]
+                params[row["variant"]].append(row["params"])
         means = {variant: mean_of(of_tasks, self.tasks) for variant, of_tasks in scores.items()}
-        return dict(sorted(scores.items(), key=lambda item: (means[item[0]] is None, -(means[item[0]] or 0.0), -len(item[1]), item[0])))
+        ranks = mean_ranks(scores, self.tasks) if self.sort == "rank" else {}
+
+        def place(variant: str) -> tuple:
+            first = {"mean": 0.0, "rank": ranks.get(variant) or 0.0, "params": float(np.mean(params[variant] or [0.0]))}[self.sort]
+            return means[variant] is None, first, -(means[variant] or 0.0), -len(scores[variant]), variant
+
+        return {variant: scores[variant] for variant in sorted(scores, key=place)}
 
     @cached_property
     def squares(self) -> dict[tuple[str, str], Row]:
@@ -144,26 +169,57 @@ class Section:
 
     @cached_property
     def methods(self) -> dict[str, dict[str, Any]]:
-        """A variant's summary: `method`, `mean`, `group_means`, `mean_of_groups`, `mean_rank` (None for one variant alone), `params` (mean
-        over tasks) and on how many `tasks` it has a score.
+        """A variant's summary: `method`; `mean`, `group_means`, `mean_of_groups` (None where a task is missing); `mean_of_present` and on
+        how many `tasks` it has a score; `mean_rank` (None for one variant alone, or where a task is missing); `params` (mean over tasks);
+        and its budget: `trials` and `epochs` a task (smallest and largest), `units` of all its searches and final runs.
         """
         ranks = mean_ranks(self.scores, self.tasks) if len(self.scores) > 1 else {}
+        rows: dict[str, list[Row]] = {variant: [] for variant in self.scores}
+        for row in self.board:
+            rows[row["variant"]].append(row)
         return {
             variant: {
-                "method": next(row["method"] for row in self.board if row["variant"] == variant),
+                "method": rows[variant][0]["method"],
                 "mean": mean_of(scores, self.tasks),
                 "group_means": group_means(scores, self.groups),
                 "mean_of_groups": mean_of_groups(scores, self.groups),
+                "mean_of_present": mean_of_present(scores, self.tasks),
                 "mean_rank": ranks.get(variant),
                 "params": float(np.mean([self.squares[variant, task]["params"] for task in scores])) if scores else None,
                 "tasks": len(scores),
+                "trials": _ends(row["trials"] for row in rows[variant]),
+                "epochs": _ends(row["epochs"] for row in rows[variant]),
+                "units": sum(row["search_units"] + (row["units"] * row["n"] if row["n"] else 0.0) for row in rows[variant]),
             }
             for variant, scores in self.scores.items()
         }
 
+    @cached_property
+    def near(self) -> dict[str, set[str]]:
+        """{task: variants} whose mean is within the 95 % interval of the task's best (Student's t over its seeds), the best itself not."""
+        from harness.report.significance import interval
 
-def sections(board: pd.DataFrame, wanted: Sequence[str] | None, suite: str | None) -> list[Section]:
-    """A leaderboard's sections. `wanted` tasks make one table whatever their suites; without them each suite has its own."""
+        found: dict[str, set[str]] = {}
+        for task in self.tasks:
+            of_task = {variant: scores[task] for variant, scores in self.scores.items() if task in scores}
+            best = max(of_task, key=lambda variant: of_task[variant], default=None)
+            around = interval(list(self.squares[best, task]["scores"].values())) if best is not None else None
+            found[task] = {variant for variant, mean in of_task.items() if around and variant != best and mean >= around[0]}
+        return found
+
+
+def _ends(values: Iterable[float | None]) -> tuple[float, float] | None:
+    known = [value for value in values if value is not None]
+    return (min(known), max(known)) if known else None
+
+
+def sections(
+    board: pd.DataFrame, wanted: Sequence[str] | None, suite: str | None, sort: Sort = "mean", complete_only: bool = False
+) -> list[Section]:
+    """A leaderboard's sections. `wanted` tasks make one table whatever their suites; without them each suite has its own.
+
+    `complete_only` keeps the tasks on which every variant that has any score has one. Raises `BadInput` where there is no such task.
+    """
     parts: dict[tuple[str, ...], list[Row]] = {}
     for row in records(board):
         parts.setdefault(tuple(row[name] for name in (*SECTION, *(["suite"] if wanted is None else []))), []).append(row)
@@ -176,8 +232,23 @@ def sections(board: pd.DataFrame, wanted: Sequence[str] | None, suite: str | Non
         settings = {other["settings"] for other in firsts if other["protocol"] == first["protocol"]}
         protocol = first["protocol"] + _differences(json.loads(first["settings"]), [json.loads(other) for other in settings])
         name = suite or "+".join(dict.fromkeys(row["suite"] for row in rows))
-        made.append(Section(name, backbone, protocol, rows, tuple(wanted) if wanted is not None else None))
+        section = Section(name, backbone, protocol, rows, tuple(wanted) if wanted is not None else None, sort)
+        made.append(_complete(section) if complete_only else section)
     return made
+
+
+def _complete(section: Section) -> Section:
+    """The section's common tasks alone."""
+    scored = {variant: scores for variant, scores in section.scores.items() if scores}
+    kept = common_tasks(scored, section.tasks) if scored else []
+    if not kept:
+        raise BadInput(f"--complete-only: on {section.backbone}, protocol {section.protocol}, no task has a score of every method.")
+    return replace(
+        section,
+        board=[row for row in section.board if row["task"] in kept and row["variant"] in scored],
+        left_out=tuple(task for task in section.tasks if task not in kept),
+        without=tuple(variant for variant in section.scores if variant not in scored),
+    )
 
 
 def _differences(settings: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> str:

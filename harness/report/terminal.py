@@ -2,60 +2,68 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from harness.report.columns import Entry, summary_columns, task_columns
-from harness.report.notes import caption, notes_of, plain, title_of
+from harness.report.columns import NEAR, Entry, Layout, summary_columns, task_columns
+from harness.report.notes import caption, notes_of, plain, tests_of, title_of
 from harness.report.stats import Section
 
 
 class Leaderboard:
     """Prints itself with rich, in the fullest of its layouts that fits the width: one line a method, two lines, means of groups."""
 
-    def __init__(self, parts: Sequence[Section]):
-        self.parts = parts
+    def __init__(self, parts: Sequence[Section], layout: Layout):
+        self.parts, self.layout = parts, layout
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        groups = replace(self.layout, groups=True)
         for section in self.parts:
             yield Text(plain(title_of(section)), style="bold")
-            full = [_table(section, *layout) for layout in ((False, 1), (True, 1), (True, 0))]
-            folded = [_table(section, False, gap, folded=True) for gap in (1, 0)]
+            full = [] if self.layout.groups else [_table(section, self.layout, *look) for look in ((False, 1), (True, 1), (True, 0))]
+            folded = [_table(section, groups, *look) for look in ((False, 1), (False, 0), (True, 0))]
             room = options.update(max_width=10_000)
             fitting = (t for t in (*full, *folded) if console.measure(t, options=room).maximum <= options.max_width)
             table = next(fitting, folded[-1])
             yield table
-            lines = [caption(section, "underlined", spread=table in full)]
-            if table in folded:
-                lines.append(f"{len(section.tasks)} tasks don't fit here: `harness report` with --format md, csv or json has each of them.")
-            for line in lines + notes_of(section):
+            in_full = table in full
+            lines = [caption(section, "underlined", spread=in_full, near=NEAR if in_full else "", groups=not in_full)]
+            if not in_full and not self.layout.groups:
+                lines.append(f"{len(section.tasks)} tasks don't fit here: `harness report` with --format md, csv or html has each of them.")
+            for line in [*lines, *tests_of(section, self.layout), *notes_of(section)]:
                 yield Text(plain(line), style="dim")
             yield Text()
 
 
-def _table(section: Section, stacked: bool, gap: int, folded: bool = False) -> Table:
-    """Methods down. `stacked` puts the spread below its number, `gap` widens the space between columns, `folded` shows groups for tasks."""
-    columns = [*([] if folded else task_columns(section)), *summary_columns(section, groups=folded)]
+def _table(section: Section, layout: Layout, stacked: bool, gap: int) -> Table:
+    """Methods down. `stacked` puts the spread below its number, `gap` widens the space between columns."""
+    columns = [*([] if layout.groups else task_columns(section)), *summary_columns(section, layout)]
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, gap, 0, 0), collapse_padding=True)
     table.add_column("Method", no_wrap=True, vertical="top")
-    narrow = stacked or folded
+    narrow = stacked or layout.groups
     for column in columns:
         title = plain(column.title)
         table.add_column(Text(_broken(title) if narrow else title), justify="right", no_wrap=True)
+    marked = [any(entry.near for entry in column.entries.values()) for column in columns]
     for variant in section.scores:
         label = plain(variant)
-        entries = [_styled(column.entries[variant], "\n" if stacked else " ") for column in columns]
+        entries = [
+            _styled(column.entries[variant], "\n" if stacked else " ", stacked, mark) for column, mark in zip(columns, marked, strict=True)
+        ]
         table.add_row(Text(_broken_variant(label) if narrow else label), *entries)
     return table
 
 
-def _styled(entry: Entry, between: str) -> Text:
+def _styled(entry: Entry, between: str, stacked: bool, marked: bool) -> Text:
+    """`marked`: the column has a mark somewhere, so that all its numbers leave room for one."""
     style = {1: "bold", 2: "underline"}.get(entry.place, "red" if entry.text == "failed" else "")
-    detail = [between, (entry.detail, "dim")] if entry.detail else []
-    text = Text.assemble((entry.text, style), *detail)  # a style of the whole would underline the padding too
+    mark = (NEAR if entry.near else " ") if marked else ""
+    detail = [between, (entry.detail + (mark and " " if stacked else ""), "dim")] if entry.detail else []
+    text = Text.assemble((entry.text, style), mark, *detail)  # a style of the whole would underline the padding too
     text.no_wrap = True
     return text
 

@@ -53,9 +53,10 @@ def test_the_order_of_seeds_makes_no_rank() -> None:
     assert mean_ranks({"x": {"t": forward}, "y": {"t": backward}}, ["t"]) == {"x": 1.5, "y": 1.5}
 
 
-def test_ranks_are_over_the_tasks_that_all_have() -> None:
+def test_a_variant_that_lacks_a_task_has_no_rank_and_changes_no_other() -> None:
     scores = {"x": {"t0": 1.0, "t1": 9.0}, "y": {"t0": 2.0}, "z": {"t0": 3.0, "t1": 1.0}}
     assert common_tasks(scores, TASKS) == ["t0"]
-    assert mean_ranks(scores, TASKS) == {"x": 3.0, "y": 2.0, "z": 1.0}
-    assert mean_ranks({**scores, "w": {}}, TASKS) == dict.fromkeys("xyzw")
+    assert mean_ranks(scores, ["t0", "t1"]) == {"x": 1.5, "y": None, "z": 1.5}
+    assert mean_ranks({"y": {"t0": 2.0}}, ["t0", "t1"]) == {"y": None}
+    assert mean_ranks(scores, []) == dict.fromkeys("xyz")
     assert mean_ranks({}, TASKS) == {}

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from rich.console import Console
+from scipy.stats import t
 
 from harness.errors import BadInput
 from harness.report.render import render
@@ -53,7 +54,7 @@ def _document(store: Store, **options: Any) -> dict[str, Any]:
 
 def test_json_has_numpys_numbers(mini: Store) -> None:
     document = _document(mini)
-    assert set(document) == {"rows", "groups", "methods", "gaps", "notes"}
+    assert set(document) == {"rows", "groups", "methods", "gaps", "tests", "notes"}
     assert len(document["rows"]) == 20
     for row in document["rows"]:
         scores = SCORES[VARIANTS.index(row["variant"]), list(TASKS).index(row["task"])]
@@ -96,7 +97,10 @@ def test_markdown_marks_the_best_and_the_second(mini: Store) -> None:
         for column, value in enumerate(values[:5]):
             place = int((means[:, column] > means[row, column]).sum())
             around = {0: "**", 1: "*"}.get(place, "")
-            assert value == f"{around}{means[row, column]:.1f}{around} ±{SCORES[row, column].std(ddof=1):.1f}"
+            best = SCORES[means[:, column].argmax(), column]
+            half = t.ppf(0.975, len(best) - 1) * best.std(ddof=1) / np.sqrt(len(best))
+            near = "\u2248" if place and means[row, column] >= best.mean() - half else ""
+            assert value == f"{around}{means[row, column]:.1f}{around}{near} ±{SCORES[row, column].std(ddof=1):.1f}"
     assert f"- {NOTE}" in lines
 
 
@@ -130,9 +134,9 @@ def gaps(filler: Any) -> Store:
 
 def test_gaps_are_gaps(gaps: Store) -> None:
     text = str(render(gaps, fmt="md"))
-    assert "| vpt | **52.0** ±2.0 | **50.0** n=1 | failed | 960 | \u2013 | **1.50** |" in text
-    assert "| linear | **52.0** ±2.0 | \u2013 | **52.0** ±2.0 | 960 | \u2013 | **1.50** |" in text
-    assert "Rank: over the 1 of 3 tasks that every method has." in text
+    assert "| vpt | **52.0** ±2.0 | **50.0** n=1 | failed | 960 | 51.00 2/3 | \u2013 |" in text
+    assert "| linear | **52.0** ±2.0 | \u2013 | **52.0** ±2.0 | 960 | 52.00 2/3 | \u2013 |" in text
+    assert "Without a rank, since they lack tasks: linear (fashion), vpt (sprites)." in text
     assert "Fewer than 3 seeds: vpt on fashion (1)." in text
     document = _document(gaps)
     assert {said["variant"]: (said["mean"], said["tasks"], said["of_tasks"]) for said in document["methods"]} == {
@@ -140,11 +144,16 @@ def test_gaps_are_gaps(gaps: Store) -> None:
         "linear": (None, 2, 3),
     }
     assert sorted((gap["variant"], gap["task"], gap["seed"]) for gap in document["gaps"]) == [("vpt", "sprites", seed) for seed in range(3)]
-    assert next(row for row in document["rows"] if row["task"] == "sprites" and row["variant"] == "vpt")["mean"] is None
+    rows = {(row["variant"], row["task"]): row for row in document["rows"]}
+    failed, missing = rows["vpt", "sprites"], rows["linear", "fashion"]
+    assert (failed["mean"], failed["n"], failed["reason"][:18]) == (None, 0, "CUDA out of memory")
+    assert (missing["mean"], missing["n"], missing["reason"]) == (None, 0, "not run")
+    assert rows["vpt", "digits"]["reason"] is None
     lines = list(csv.DictReader(io.StringIO(str(render(gaps, fmt="csv")))))
-    (failed,) = (line for line in lines if line["n"] == "0")
-    assert failed["mean"] == ""
-    assert failed["gaps"].startswith("seed 0: CUDA out of memory")
+    empty = {line["variant"]: line for line in lines if line["n"] == "0"}
+    assert [line["mean"] for line in empty.values()] == ["", ""]
+    assert empty["vpt"]["gaps"].startswith("seed 0: CUDA out of memory")
+    assert empty["linear"]["reason"] == "not run"
 
 
 def test_what_comes_from_outside_is_escaped(gaps: Store) -> None:
@@ -274,7 +283,7 @@ def test_many_tasks_fold_to_groups(vtab: tuple[Store, np.ndarray], width: int) -
     for number in (*groups.ravel(), *groups.mean(axis=1), *scores.mean(axis=1)):
         assert f"{number:.2f}" in text
     flat = " ".join(text.split())
-    assert "19 tasks don't fit here: `harness report` with --format md, csv or json has each of them." in flat
+    assert "19 tasks don't fit here: `harness report` with --format md, csv or html has each of them." in flat
     assert "…" not in text
 
 
