@@ -53,6 +53,30 @@ def failures(store: Store, cells: Collection[str] | None = None) -> pd.DataFrame
     return pd.DataFrame(found, columns=["seed", "reason", "created", *CELL])
 
 
+TIDY = (
+    *("origin", "method", "version", "variant", "task", "suite", "group", "metric", "seed", "score", "reason"),
+    *("backbone", "backbone_sha", "pooling", "protocol", "protocol_digest", "epochs", "trials", "failed_trials", "search_units"),
+    *("pixels", "data", "trainable", "seconds", "memory", "units", "id", "created", "pretrain", "source"),
+)
+
+
+def tidy(results: pd.DataFrame, failed: pd.DataFrame, published: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Everything in one frame to give away: a row a (variant, backbone, protocol, task, seed), with the columns `TIDY`.
+
+    `origin` is `measured`, or `published` for numbers from papers, which have a `source` and neither seed nor protocol. A final run that
+    failed has no score, but a `reason`.
+    """
+    parts = [results.assign(origin="measured"), failed.assign(origin="measured")]
+    if published is not None:
+        names = {"value": "score"}
+        parts.append(published.rename(columns=names).assign(origin="published", variant=published["method"]))
+    rows = [row for part in parts for row in records(part)]
+    found = pd.DataFrame([{name: row.get(name) for name in TIDY} for row in rows], columns=list(TIDY))
+    whole = ("seed", "epochs", "trials", "failed_trials", "trainable", "memory")
+    kinds = {name: "Int64" for name in whole} | dict.fromkeys(("score", "search_units", "seconds", "units"), "float64")
+    return found.astype({**{name: "string" for name in TIDY}, **kinds})
+
+
 def leaderboard(results: pd.DataFrame, failed: pd.DataFrame) -> pd.DataFrame:
     """One row a (variant, task, backbone, protocol, metric), from the frames of `rows` and `failures`; in the order of the plan.
 

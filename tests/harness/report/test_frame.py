@@ -4,9 +4,11 @@ import math
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from harness.report.frame import CELL, failures, leaderboard, records, rows
+from harness.report.frame import CELL, TIDY, failures, leaderboard, records, rows, tidy
+from harness.store import Store
 
 SCORES = [81.25, 79.5, 84.125]
 
@@ -126,3 +128,29 @@ def test_what_a_search_took_and_what_a_run_chose(filler: Any) -> None:
     first, _ = records(rows(filler.store, detail=True))
     assert (first["params"], first["curve"], first["head_params"]) == ({}, {10: 50.0}, 1000)
     assert "curve" not in rows(filler.store)
+
+
+def test_the_tidy_frame_has_everything_and_says_where_it_is_from(filler: Any) -> None:
+    key = filler.cell("vpt", "digits")
+    filler.results(key, SCORES)
+    filler.failure(key, 3, "lost")
+    published = pd.DataFrame(
+        [
+            {
+                "method": "vpt",
+                "backbone": "ViT-B/16",
+                "pretrain": "sup",
+                "task": "digits",
+                "metric": "top1",
+                "value": 70.0,
+                "source": "a paper",
+            }
+        ]
+    )
+    found = tidy(rows(filler.store), failures(filler.store), published)
+    assert tuple(found.columns) == TIDY
+    assert found["origin"].tolist() == ["measured"] * 4 + ["published"]
+    assert found["score"].tolist()[:3] == SCORES
+    assert (found["reason"][3], found["seed"][3], math.isnan(found["score"][3])) == ("lost", 3, True)
+    assert (found["score"][4], found["source"][4], found["variant"][4], found["seed"].isna()[4]) == (70.0, "a paper", "vpt", True)
+    assert tidy(rows(Store("sqlite://")), failures(Store("sqlite://"))).empty
