@@ -57,6 +57,12 @@ def flops(p: int, batch: int, ours: bool, dim: int = 768, depth: int = 12, image
     return total
 
 
+def forward_flops(p: int, dim: int = 768, depth: int = 12, image: int = 196) -> float:
+    """FLOPs of scoring one image in our form, head and the prompts' own rows aside."""
+    rows, last = 1 + image, 4 * (1 + image + p) * dim  # the last block: one query
+    return (depth - 1) * (24 * dim**2 * rows + last * rows) + 4 * dim**2 * rows + 20 * dim**2 + last
+
+
 def step(forward: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor) -> None:
     torch.nn.functional.cross_entropy(forward(images), labels).backward()
 

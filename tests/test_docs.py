@@ -1,15 +1,20 @@
 """What the docs show works as shown."""
 
+import csv
 import re
 import tomllib
 from pathlib import Path
 
 import datasets_readme
+from train_step import flops, forward_flops
 
-from harness.cards import TaskCard
+from harness import protocols
+from harness.cards import TaskCard, load_cards
+from harness.cost import cell_cost
 from harness.orchestrate.jobs import FinalJob
 from harness.orchestrate.worker import Bench
 from harness.plan import Request, plan
+from harness.resources import published_csv
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -48,3 +53,26 @@ def test_links_within_the_project_lead_somewhere():
 def test_the_table_of_tasks_is_that_of_the_cards():
     page = (ROOT / "datasets" / "README.md").read_text()
     assert page == datasets_readme.written(page), "run scripts/datasets_readme.py"
+
+
+def test_what_verifying_costs_is_counted():
+    """docs/verify.md's PFLOP, from the cards, the default protocol and the closed form of a step."""
+    protocol, tasks = protocols.load("default"), ("cifar100", "eurosat", "dsprites_location")
+    step, forward = flops(50, 64, ours=True), forward_flops(50)
+    found = []
+    for constant in (True, False):
+        costs = [cell_cost(load_cards()[task], protocol, protocol.trials or 0, len(protocol.seeds), constant) for task in tasks]
+        found.append(sum(cost.train * step + cost.scored * forward for cost in costs) / 1e15)
+    page = (DOCS / "verify.md").read_text()
+    assert f"| linear, three tasks | {found[0]:.1f} | {found[0] * 1e15 / 100e12 / 3600:.2f} |" in page
+    assert f"no trial pruned, 50 prompts | {found[1]:.1f} | {found[1] * 1e15 / 100e12 / 3600:.2f} |" in page
+    assert f"{step / 1e9:.1f} GFLOP an image trained on, {forward / 1e9:.1f} an image scored" in page
+
+
+def test_the_published_numbers_in_verify_are_those_of_the_file():
+    with published_csv().open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if (row["backbone"], row["pretrain"]) == ("ViT-B/16", "sup-IN21k")]
+    values = {(row["method"], row["task"]): row["value"] for row in rows}
+    page = (DOCS / "verify.md").read_text()
+    for task in ("cifar100", "eurosat", "dsprites_location"):
+        assert f"| {task} | {values['linear', task]} | {values['vpt-deep', task]} |" in page

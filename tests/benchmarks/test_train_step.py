@@ -34,6 +34,17 @@ def test_the_closed_form_is_what_torch_counts(p: int, batch: int):
         assert counter.get_total_flops() / batch == pytest.approx(expected - left_out + patches + head, rel=1e-9)
 
 
+@pytest.mark.parametrize("p", [1, 7])
+def test_scoring_costs_what_torch_counts(p: int):
+    vit = VisionTransformer(img_size=16, patch_size=4, embed_dim=DIM, depth=DEPTH, num_heads=2, num_classes=0)
+    model = Model(VPTDeep(FrozenViT(vit), prompts=p), LinearHead(FrozenViT(vit), CLASSES)).eval()
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        model(torch.randn(4, 3, 16, 16))
+    around = 2 * (3 * 4 * 4) * DIM * IMAGE + 2 * DIM * CLASSES + DEPTH * 4 * DIM**2 * p / 4  # patches, head, the prompts' keys and values
+    expected = train_step.forward_flops(p, dim=DIM, depth=DEPTH, image=IMAGE) + around
+    assert counter.get_total_flops() / 4 == pytest.approx(expected, rel=1e-9)
+
+
 @pytest.mark.parametrize(("p", "ratio"), [(10, 1.14), (50, 1.36), (100, 1.64), (200, 2.18)])
 def test_ratios_on_vit_b16_at_batch_64(p: int, ratio: float):
     assert train_step.flops(p, 64, ours=False) / train_step.flops(p, 64, ours=True) == pytest.approx(ratio, rel=0.005)
