@@ -211,6 +211,26 @@ def report(
         Console(file=file, width=120).print(rendered) if format == "table" else print(rendered, file=file)
 
 
+@app.command()
+def compare(
+    one: Annotated[str, typer.Argument(help="A method, or a variant as 'ivpt(da=false)'.")],
+    other: Annotated[str, typer.Argument(help="What to compare it with.")],
+    suite: Annotated[str | None, typer.Option("--suite", help="Its tasks only. Default: each suite that both were run on.")] = None,
+    tasks: Tasks = None,
+    store: Store = DEFAULT_STORE,
+    cards: Cards = None,
+    format: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
+) -> None:
+    """Say in words what may be claimed of two methods, and what not."""
+    if format not in ("text", "json"):
+        raise unknown("format", format, ("text", "json"))
+    from harness.report.compare import compare as against
+    from harness.store import Store as ResultStore
+
+    found = against(ResultStore(store), one, other, tasks=_tasks_of(suite, tasks, cards), suite_name=suite)
+    print(found.json() if format == "json" else "\n".join(found.lines()))
+
+
 def _split(methods: str) -> list[str]:
     import re
 

@@ -135,7 +135,7 @@ def friedman(scores: Scores, tasks: Sequence[str]) -> Friedman | TooFew:
     if len(kept) < 3:
         return TooFew(f"Friedman's test takes 3 methods, {_have(len(kept), len(dropped))}.")
     if len(common) < FEWEST_TASKS:
-        return TooFew(f"Friedman's test takes {FEWEST_TASKS} tasks, here are {len(common)}.")
+        return TooFew(f"Friedman's test takes {FEWEST_TASKS} tasks, here {_are(len(common))}.")
     table = np.array([list(of_tasks.values()) for of_tasks in kept.values()]).round(DIGITS)
     k, n = table.shape
     found = dict(zip(kept, stats.rankdata(-table, axis=0).mean(axis=1).tolist(), strict=True))
@@ -205,7 +205,7 @@ def pairwise(scores: Scores, tasks: Sequence[str], baseline: str | None = None) 
     if len(kept) < 2:
         return TooFew(f"Wilcoxon's test takes 2 methods, {_have(len(kept), len(dropped))}.")
     if len(common) < FEWEST_TASKS:
-        return TooFew(f"Wilcoxon's test takes {FEWEST_TASKS} tasks, here are {len(common)}.")
+        return TooFew(f"Wilcoxon's test takes {FEWEST_TASKS} tasks, here {_are(len(common))}.")
     order = list(kept)
     names = list(combinations(order, 2)) if baseline is None else [(variant, baseline) for variant in order if variant != baseline]
     table = {variant: np.array(list(of_tasks.values())) for variant, of_tasks in kept.items()}

@@ -31,6 +31,7 @@ class Filler:
         sha: str = "ab" * 32,
         version: str = "1",
         data: str = "d" * 64,
+        pixels: str = "pil",
         protocol: Mapping[str, Any] | None = None,
         name: str = "mini",
         note: str = "",
@@ -39,7 +40,7 @@ class Filler:
         """Adds a cell; its key."""
         identity = {
             "method": {"name": variant.partition("(")[0], "version": version, "arguments": {"label": variant}},
-            "task": {"name": task, "card": "c" * 64, "data": data, "pixels": "pil"},
+            "task": {"name": task, "card": "c" * 64, "data": data, "pixels": pixels},
             "backbone": {"name": backbone, "sha256": sha, "pooling": "cls"},
             "protocol": dict(protocol or {"epochs": 10, "trials": 10}),
         }
