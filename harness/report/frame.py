@@ -82,7 +82,8 @@ def leaderboard(results: pd.DataFrame, failed: pd.DataFrame) -> pd.DataFrame:
 
     Columns: those of `CELL`; `mean` and `std` (ddof=1) of the score over seeds in percent, NaN where there is none; `n` seeds; `scores`:
     {seed: percent}; `params`, `seconds`, `memory` and `units`: means over seeds; `ids`; `gaps`: {seed: reason}; `superseded`: how many
-    stored runs of older cells (other data, card or version of the method) are left out. The cell shown is the one stored to last.
+    stored runs of older cells (other data, card or version of the method) are left out. The cell shown is that of the newest run; of those
+    of one second, the one stored last: an import of old results hides nothing newer.
     """
     squares: dict[tuple[str, ...], tuple[list[Row], list[Row]]] = {}
     for index, frame in enumerate((results, failed)):
@@ -103,7 +104,7 @@ _MEASURED = ("mean", "std", "n", "scores", "params", "seconds", "memory", "units
 
 def _square(runs: list[Row], failed: list[Row]) -> Row:
     """A square's row. Runs come before failures: an old score isn't hidden by a new attempt that failed, but that attempt is told of."""
-    newest = runs[-1] if runs else max(failed, key=lambda row: row["created"])
+    newest = max(reversed(runs), key=lambda row: row["created"]) if runs else max(failed, key=lambda row: row["created"])
     shown = sorted((row for row in runs if row["cell"] == newest["cell"]), key=lambda row: row["seed"])
     told = [row for row in failed if not shown or row["cell"] == newest["cell"] or row["created"] > newest["created"]]
     return {
