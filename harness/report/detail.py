@@ -1,5 +1,6 @@
 """Everything that is known of one result, for `harness show`."""
 
+import json
 from dataclasses import asdict
 from typing import Any
 
@@ -11,3 +12,8 @@ def detail(store: Store, id: str) -> dict[str, Any]:
     result, cell = store.result(id)
     trials = [{key: value for key, value in asdict(trial).items() if key not in ("cell", "provenance")} for trial in store.trials(cell.key)]
     return {**asdict(result), "labels": cell.labels, "identity": cell.identity, "trials": trials, "again": f"harness reproduce {result.id}"}
+
+
+def text(store: Store, id: str) -> str:
+    """The same as JSON."""
+    return json.dumps(detail(store, id), indent=2, ensure_ascii=False)

@@ -1,11 +1,13 @@
 """What every format says beside a table: its title, what its numbers are, and what isn't equal for all."""
 
-import re
 from collections.abc import Sequence
 
+from harness.plain import plain
 from harness.report.columns import NEAR, Layout
 from harness.report.significance import LEVEL, TooFew, friedman, pairwise
 from harness.report.stats import Section
+
+__all__ = ["METRICS", "caption", "notes_of", "plain", "title_of"]
 
 METRICS = {"top1": "Top-1 accuracy", "miou": "mIoU"}
 
@@ -100,8 +102,3 @@ def _short(text: str, most: int = 160) -> str:
 
 def title_of(section: Section) -> str:
     return f"{section.suite} · {section.backbone} · protocol {section.protocol}"
-
-
-def plain(text: str) -> str:
-    """Without control characters: names and reasons come from outside."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+", " ", text)

@@ -1,0 +1,37 @@
+"""What flags ask for, from the text that the user typed. Imports nothing heavy."""
+
+import re
+
+from harness.errors import BadInput, unknown
+
+
+def seeds(text: str | None, flag: str = "--seeds") -> tuple[int, ...] | None:
+    """`0,1,2`, each once; None where nothing was asked for. Raises `BadInput`."""
+    if text is None:
+        return None
+    try:
+        found = tuple(dict.fromkeys(int(part) for part in text.split(",")))
+    except ValueError:
+        raise BadInput(f"{flag} {text}: write whole numbers, as 0,1,2.") from None
+    if any(seed < 0 or seed >= 2**31 for seed in found):
+        raise BadInput(f"{flag} {text}: seeds are from 0 to 2147483647.")
+    return found
+
+
+def methods(text: str | None) -> list[str] | None:
+    """`linear,ivpt(da=false,prompts=50)` as its parts."""
+    return [part.strip() for part in re.split(r",(?![^(]*\))", text)] if text else None
+
+
+def tasks(suite: str | None, names: str | None) -> list[str] | None:
+    """The tasks of a report, in their suite's order; None: all that the store has. Raises `BadInput`."""
+    if names is not None:
+        return [name.strip() for name in names.split(",") if name.strip()]
+    if suite is None:
+        return None
+    from harness.cards import load_suites
+
+    suites = load_suites()
+    if suite not in suites:
+        raise unknown("suite", suite, suites)
+    return list(suites[suite].tasks)
