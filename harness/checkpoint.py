@@ -21,7 +21,7 @@ from harness.data.batch import squares
 from harness.data.pixels import kept
 from harness.errors import BadInput
 from harness.heads import LinearHead, Model
-from harness.store import Result, Store, result_id
+from harness.store import Result, Store, cell_key, result_id
 from harness.train import EVAL_BATCH, precision
 from harness.variants import parse
 
@@ -136,9 +136,9 @@ def save(keep: Keep, model: nn.Module, origin: Origin) -> dict[str, str]:
 
 def find(store: Store, result: Result) -> Path:
     """The checkpoint of a result. Raises `BadInput` where there is none."""
-    recorded = result.provenance.get("checkpoint")
-    for path in (folder_of(store) / f"{result.id}.safetensors", *([Path(recorded)] if recorded else [])):
-        if path.is_file():
+    recorded, name = result.provenance.get("checkpoint"), f"{result.id}.safetensors"
+    for path in (folder_of(store) / name, *([Path(recorded)] if recorded else [])):
+        if path.name == name and path.is_file():  # an imported row may name any file of this machine
             return path
     reason = result.provenance.get("no_checkpoint") or (f"{recorded} is gone" if recorded else "it was made without one")
     again = f"`harness reproduce {result.id} --export FILE` trains it again and keeps it"
@@ -157,6 +157,46 @@ def export(source: Path, file: Path) -> None:
         with suppress(OSError):
             temporary.unlink()
         raise BadInput(f"can't write {file} ({error.strerror}).") from error
+
+
+def give(store: Store, result: Result, folder: Path) -> bool:
+    """Copies a result's checkpoint to a folder; False where it has none. Raises `BadInput` where it can't be copied."""
+    source = folder_of(store) / f"{result.id}.safetensors"
+    if not source.is_file():
+        return False
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"can't make the folder {folder} ({error.strerror}).") from error
+    export(source, folder / source.name)
+    return True
+
+
+def adopt(source: Path, store: Store, result: Result) -> bool:
+    """Copies another store's checkpoint of `result` to where `find` looks for it; False where it is there already.
+
+    Only data is read, no model is built. Raises `BadInput` for a file that isn't the result's checkpoint, or where there is another one.
+    """
+    target = folder_of(store) / f"{result.id}.safetensors"
+    if target.exists() and target.read_bytes() == source.read_bytes():
+        return False
+    temporary = target.with_name(f"{target.name}.{os.getpid()}.tmp")
+    try:
+        if target.exists():
+            raise BadInput(f"{target} is another checkpoint than {source}: it stays.")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, temporary)
+        origin, _ = _read(temporary, source)
+        said = (origin.id, origin.cell, origin.seed, origin.logits_sha256, cell_key(origin.identity))
+        if said != (result.id, result.cell, result.seed, result.logits_sha256, result.cell):
+            raise BadInput(f"{source} isn't the checkpoint of result {result.id}: left out.")
+        temporary.replace(target)
+    except OSError as error:
+        raise BadInput(f"can't copy {source} to {target} ({error.strerror}).") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+    return True
 
 
 def load(file: str | Path, backbone: str | backbones.Backbone | None = None) -> Tuned:
@@ -205,19 +245,24 @@ def origin_of(planned: "PlannedCell", seed: int, params: Mapping[str, Any], outc
     )
 
 
-def _read(file: Path) -> tuple[Origin, dict[str, Tensor]]:
+def _read(file: Path, name: Path | None = None) -> tuple[Origin, dict[str, Tensor]]:
+    """What a file holds; `name`: what a message calls it."""
+    name = name or file
     if not file.is_file():
-        raise BadInput(f"no file {file}.")
+        raise BadInput(f"no file {name}.")
     try:
         with safe_open(file, "pt") as opened:
             metadata = opened.metadata() or {}
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise BadInput(f"{file} is no safetensors file, or is cut short ({error}).") from error
+        raise BadInput(f"{name} is no safetensors file, or is cut short ({error}).") from error
     if metadata.get("format") != FORMAT:
-        raise BadInput(f"{file} is no checkpoint of this version ({FORMAT}): `harness export` makes them.")
-    fields = json.loads(metadata["origin"])
-    return Origin(**{**fields, "class_names": tuple(fields["class_names"])}), tensors
+        raise BadInput(f"{name} is no checkpoint of this version ({FORMAT}): `harness export` makes them.")
+    try:
+        fields = json.loads(metadata["origin"])
+        return Origin(**{**fields, "class_names": tuple(fields["class_names"])}), tensors
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise BadInput(f"{name} doesn't say where it comes from: `harness export` makes files that do.") from error
 
 
 def _opened(file: str | Path) -> Image.Image:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from harness import cli_data
+from harness import cli_data, cli_results
 from harness.errors import BadInput, unknown
 
 DEFAULT_STORE = "sqlite:///results/harness.db"
@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 
 app.add_typer(cli_data.app, name="data")
+app.add_typer(cli_results.app, name="results")
 
 Store = Annotated[str, typer.Option("--store", help="Where results are kept: a file or any SQLAlchemy URL.")]
 Methods = Annotated[
@@ -267,12 +268,10 @@ def list_(
 @app.command()
 def show(id: Annotated[str, typer.Argument(help="A result's id, or the beginning of one.")], store: Store = DEFAULT_STORE) -> None:
     """Show everything known of a result."""
-    import json
-
-    from harness.report.detail import detail
+    from harness.report.detail import text
     from harness.store import Store as ResultStore
 
-    print(json.dumps(detail(ResultStore(store), id), indent=2, ensure_ascii=False))
+    print(text(ResultStore(store), id))
 
 
 @app.command()

@@ -19,6 +19,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModu
 from sqlalchemy.pool import NullPool, StaticPool
 
 from harness.errors import BadInput
+from harness.plain import plain
 from harness.rows import Cell, Failure, Result, Row, Trial, cell_key, pack, result_id, unpack
 from harness.tables import cells as _cells
 from harness.tables import failures as _failures
@@ -74,6 +75,7 @@ class Store:
         `foreign`: somebody else's, to be read only; it is refused where it is empty, damaged or holds a text above `LONGEST`.
         """
         text, self._foreign = str(url), foreign
+        self._mend = "get it again from where it comes from" if foreign else "give another --store"
         try:
             self._url = sa.make_url(text) if "://" in text else sa.URL.create("sqlite", database=text)
             self._sqlite = self._url.get_backend_name() == "sqlite"
@@ -320,20 +322,20 @@ class Store:
     def _check(self, connection: sa.Connection) -> bool:
         """Whether the database has our tables; False where it is empty. Raises `BadInput` where it is anything else."""
         if self._foreign and self._sqlite and connection.exec_driver_sql("PRAGMA quick_check(1)").scalar() != "ok":
-            raise BadInput(f"{self.name} is damaged: get it again from where it comes from.")
+            raise BadInput(f"{self.name} is damaged: {self._mend}.")
         tables = sa.inspect(connection).get_table_names()
         if not tables and self._foreign:
-            raise BadInput(f"{self.name} is empty: no store of results.")
+            raise BadInput(f"{self.name} is empty: {self._mend}.")
         if not tables:
             return False
         columns = {column["name"] for column in sa.inspect(connection).get_columns("meta")} if "meta" in tables else set()
         meta = {row.name: row.value for row in connection.execute(sa.select(_meta))} if columns == {"name", "value"} else {}
         if meta.get("format") != "vpt-harness":
-            raise BadInput(f"{self.name} is another program's database (tables {', '.join(sorted(tables)[:3])}): give another --store.")
-        if meta["schema"] != str(SCHEMA):
-            raise BadInput(
-                f"{self.name} has schema {meta['schema']}, this harness knows {SCHEMA}: upgrade vpt-harness, or give another --store."
-            )
+            some = plain(", ".join(sorted(tables)[:3]))[:80]
+            raise BadInput(f"{self.name} is another program's database (tables {some}): {self._mend}.")
+        if meta.get("schema") != str(SCHEMA):
+            found = plain(str(meta.get("schema")))[:20]
+            raise BadInput(f"{self.name} has schema {found}, this harness knows {SCHEMA}: upgrade vpt-harness, or {self._mend}.")
         return True
 
     @contextmanager
@@ -345,7 +347,7 @@ class Store:
             raise
         except (DBAPIError, OSError) as error:
             said = " ".join(str(error.orig if isinstance(error, DBAPIError) else error).split())
-            raise BadInput(f"store {self.name} can't be used: {said}. Give another --store, or mend this one.") from error
+            raise BadInput(f"store {self.name} can't be used: {said}. Mend it, or {self._mend}.") from error
 
 
 def _set_up_sqlite(connection: sqlite3.Connection, _: Any) -> None:

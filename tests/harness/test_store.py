@@ -255,7 +255,7 @@ def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
     text.write_text("not a database, but long enough to hold a header " * 50)
     for path in (text, tmp_path):
         for use in (Store(path).results, lambda path=path: Store(path).add_cell(CELL)):
-            with pytest.raises(BadInput, match=f"store {path} can't be used: .*Give another") as caught:
+            with pytest.raises(BadInput, match=f"store {path} can't be used: .*give another") as caught:
                 use()
             assert "\n" not in str(caught.value)
     assert text.read_text().startswith("not a database, but")

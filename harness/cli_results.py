@@ -1,0 +1,187 @@
+"""`harness results`: take others' results in, give ours away, list them, remove some. Thin, like `cli.py`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from harness import asked
+from harness.errors import BadInput, unknown
+
+app = typer.Typer(help="Import, export, list, show and remove results.", no_args_is_help=True, add_completion=False)
+
+DEFAULT_STORE = "sqlite:///results/harness.db"
+
+Store = Annotated[str, typer.Option("--store", help="Where results are kept: a file or any SQLAlchemy URL.")]
+Suite = Annotated[str | None, typer.Option("--suite", help="mini, vtab, fgvc, all ...: the tasks of one suite.")]
+Tasks = Annotated[str | None, typer.Option("--tasks", help="Comma-separated names.")]
+Methods = Annotated[str | None, typer.Option("--methods", help="Comma-separated: 'ivpt' with all its variants, or 'ivpt(da=false)'.")]
+Seeds = Annotated[str | None, typer.Option("--seed", help="Comma-separated, as 0,1.")]
+Failed = Annotated[bool, typer.Option("--failed", help="The final runs that failed, in place of results.")]
+
+SHOWN = 30
+"""Rows that `rm` shows of those that would go."""
+
+
+@app.command("import")
+def import_(
+    sources: Annotated[
+        list[str], typer.Argument(metavar="SOURCE...", help="A store's file, an exported .parquet, a folder of them, or an SQLAlchemy URL.")
+    ],
+    store: Store = DEFAULT_STORE,
+    checkpoints: Annotated[
+        bool, typer.Option("--checkpoints", help="Copy checkpoints too, from NAME.checkpoints beside the source.")
+    ] = False,
+) -> None:
+    """Merge others' results into the store, by identity. Nothing is overwritten; exit code 1 where results contradict ours."""
+    from harness.sharing.merge import merge
+    from harness.sharing.sources import sources as named
+    from harness.store import Store as ResultStore
+
+    into, conflicts, broken = ResultStore(store), False, False
+    for source in [source for text in sources for source in named(text, into)]:
+        try:
+            merged = merge(into, source.rows())
+        except BadInput as error:
+            broken = True
+            print(f"harness: {error}", file=sys.stderr)
+            continue
+        print(f"{source.name}: {merged}")
+        for line in (*merged.conflicts, *merged.searches):
+            print(f"{source.name}: {line}")
+        conflicts = conflicts or bool(merged.conflicts)
+        if checkpoints:
+            broken = not _checkpoints(source, into, merged.present) or broken
+    if broken or conflicts:
+        raise typer.Exit(2 if broken else 1)
+
+
+def _checkpoints(source: Any, into: Any, results: list[Any]) -> bool:
+    """Copies the results' checkpoints; says each that can't be taken. False where there was one."""
+    from harness.checkpoint import adopt
+
+    if source.checkpoints is None or not source.checkpoints.is_dir():
+        print(f"{source.name}: no checkpoints: there is no folder {source.checkpoints or 'beside a database'}")
+        return True
+    copied, good = 0, True
+    for result in results:
+        file = source.checkpoints / f"{result.id}.safetensors"
+        try:
+            copied += file.is_file() and adopt(file, into, result)
+        except BadInput as error:
+            good = False
+            print(f"harness: {error}", file=sys.stderr)
+    print(f"{source.name}: copied {copied} checkpoint{'' if copied == 1 else 's'} to {into.checkpoints}")
+    return good
+
+
+@app.command()
+def export(
+    file: Annotated[Path, typer.Argument(metavar="FILE.parquet", help="The file to write.")],
+    checkpoints: Annotated[
+        Path | None, typer.Option("--checkpoints", help="A folder for the results' checkpoints; import looks for FILE.checkpoints.")
+    ] = None,
+    suite: Suite = None,
+    tasks: Tasks = None,
+    methods: Methods = None,
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """Write cells, their searches, results and failures to one parquet file that `harness results import` reads."""
+    from harness.sharing import exchange
+    from harness.sharing.chosen import Wanted
+    from harness.store import Store as ResultStore
+
+    opened = ResultStore(store)
+    rows = exchange.of_store(opened, Wanted(asked.tasks(suite, tasks), asked.methods(methods)).cells(opened))
+    exchange.write(rows, file)
+    counts = f"{len(rows.results):,} results, {len(rows.trials):,} trials, {len(rows.cells):,} cells, {len(rows.failures):,} failures"
+    print(f"{file}: {counts}, {file.stat().st_size:,} bytes")
+    if checkpoints is not None:
+        from harness.checkpoint import give
+
+        copied = sum(give(opened, result, checkpoints) for result in rows.results)
+        print(f"{checkpoints}: checkpoints of {copied:,} of {len(rows.results):,} results")
+
+
+@app.command("list")
+def list_(
+    suite: Suite = None,
+    tasks: Tasks = None,
+    methods: Methods = None,
+    seed: Seeds = None,
+    failed: Failed = False,
+    format: Annotated[str, typer.Option("--format", help="table or json.")] = "table",
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """List results, one line each."""
+    if format not in ("table", "json"):
+        raise unknown("format", format, ("table", "json"))
+    import json
+
+    from rich.console import Console
+
+    from harness.sharing.chosen import Wanted, records, table
+    from harness.store import Store as ResultStore
+
+    opened, wanted = ResultStore(store), Wanted(asked.tasks(suite, tasks), asked.methods(methods), asked.seeds(seed, "--seed"))
+    found = records(opened, wanted.failures(opened) if failed else wanted.results(opened))
+    if format == "json":
+        print(json.dumps(found, indent=2))
+    elif found:
+        Console().print(table(found))
+    else:
+        print(f"{opened.name} holds no {'failures' if failed else 'results'}{' of these' if wanted else ''}.")
+
+
+@app.command()
+def show(id: Annotated[str, typer.Argument(help="A result's id, or the beginning of one.")], store: Store = DEFAULT_STORE) -> None:
+    """Show everything known of a result, as `harness show`."""
+    from harness.report.detail import text
+    from harness.store import Store as ResultStore
+
+    print(text(ResultStore(store), id))
+
+
+@app.command()
+def rm(
+    ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID...]", help="Results' ids, or the beginnings of some; else give filters.")
+    ] = None,
+    suite: Suite = None,
+    tasks: Tasks = None,
+    methods: Methods = None,
+    seed: Seeds = None,
+    failed: Failed = False,
+    trials: Annotated[bool, typer.Option("--trials", help="Also the searches of cells that have no result left.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """Remove results and their checkpoints. Shows what would go, and asks first."""
+    from rich.console import Console
+
+    from harness.sharing.chosen import Wanted, by_id, records, removal, remove, table
+    from harness.store import Store as ResultStore
+
+    opened, wanted = ResultStore(store), Wanted(asked.tasks(suite, tasks), asked.methods(methods), asked.seeds(seed, "--seed"))
+    if bool(ids) == bool(wanted or failed):
+        raise BadInput("name the results by their ids, or by --suite, --tasks, --methods, --seed and --failed: one or the other.")
+    results = by_id(opened, ids) if ids else [] if failed else wanted.results(opened)
+    failures = wanted.failures(opened) if failed else []
+    touched = {row.cell for row in (*results, *failures)}
+    searches = (touched if ids or wanted.seeds is not None else wanted.cells(opened)) if trials else ()
+    going = removal(opened, results, failures, searches)
+    if not (results or failures or going.trials or going.also):
+        raise BadInput(f"nothing of this in {opened.name}: see `harness results list`.")
+    rows = records(opened, results or failures)
+    Console().print(table(rows[:SHOWN]))
+    if len(rows) > SHOWN:
+        print(f"... and {len(rows) - SHOWN:,} more")
+    if not yes:
+        if not sys.stdin.isatty():
+            raise BadInput(f"rm asks before it removes {going}, and nobody is there to answer: give --yes.")
+        if not typer.confirm(f"Remove {going} from {opened.name}?"):
+            print("Nothing was removed.")
+            raise typer.Exit(1)
+    went, checkpoints = remove(opened, going)
+    print(f"Removed {', '.join(f'{count:,} {name}' for name, count in went.items())} and {checkpoints:,} checkpoints.")
