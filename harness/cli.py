@@ -7,7 +7,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from harness import cli_data, cli_results
+from harness import asked, cli_data, cli_results
 from harness.errors import BadInput, unknown
 
 DEFAULT_STORE = "sqlite:///results/harness.db"
@@ -77,7 +77,7 @@ def run(
         from harness.plan import Request
         from harness.preview import preview
 
-        request = Request(methods, suite, tasks, backbone, protocol, data_root, cards, pixels, trials, _seeds(seeds))
+        request = Request(methods, suite, tasks, backbone, protocol, data_root, cards, pixels, trials, asked.seeds(seeds))
         shown = preview(request, view) if dry_run else _run(request, store, workers, gpus_per_trial, address, keep_large, view)
     console.print(shown)
 
@@ -114,7 +114,7 @@ def ablate(
         from harness.preview import preview
 
         grid = ablation(method)
-        request = Request(grid.methods, suite, tasks, backbone, protocol, data_root, cards, pixels, trials, _seeds(seeds))
+        request = Request(grid.methods, suite, tasks, backbone, protocol, data_root, cards, pixels, trials, asked.seeds(seeds))
         if dry_run:
             shown = preview(request, view)
         else:
@@ -130,10 +130,10 @@ def _run(
     from rich.console import Group
     from rich.text import Text
 
-    from harness.report.render import render
+    from harness.report.render import Report
 
     plan, store, ledger = _fill(request, store_url, workers, gpus_per_trial, address, keep_large, view)
-    board = render(store, tasks=plan.tasks, methods=None, suite_name=plan.suite, fmt="table", cells=[cell.key for cell in plan.cells])
+    board = Report(store, plan.tasks, None, plan.suite, [cell.key for cell in plan.cells]).render("table")
     ids = [result.id for cell in ledger.cells for result in cell.results.values()]
     hints = f"Stored in {store_url}." + (f"\nNext: harness report --format md, or harness show {ids[0]}" if ids else "")
     return Group(board, Text(hints))
@@ -170,46 +170,62 @@ def _interrupted(store_url: str, store: Any) -> NoReturn:
     os._exit(130)
 
 
-def _seeds(text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    try:
-        seeds = tuple(dict.fromkeys(int(part) for part in text.split(",")))
-    except ValueError:
-        raise BadInput(f"--seeds {text}: write whole numbers, as 0,1,2.") from None
-    if any(seed < 0 or seed >= 2**31 for seed in seeds):
-        raise BadInput(f"--seeds {text}: seeds are from 0 to 2147483647.")
-    return seeds
-
-
 @app.command()
 def report(
     suite: Suite = None,
     tasks: Tasks = None,
     methods: Methods = None,
     store: Store = DEFAULT_STORE,
-    cards: Cards = None,
-    format: Annotated[str, typer.Option("--format", help="table, md, csv or json.")] = "table",
+    baseline: Annotated[str | None, typer.Option("--baseline", help="A variant to hold the others against, e.g. vpt-deep.")] = None,
+    group: Annotated[bool, typer.Option("--group", help="Means of the groups of tasks in place of the tasks.")] = False,
+    sort: Annotated[str, typer.Option("--sort", help="Order of the methods: mean, rank or params.")] = "mean",
+    complete_only: Annotated[bool, typer.Option("--complete-only", help="Only the tasks that every method has.")] = False,
+    budgets: Annotated[bool, typer.Option("--budgets", help="Show trials, epochs and forward-image units.")] = False,
+    published: Annotated[bool, typer.Option("--published", help="Show published numbers beside the measured ones.")] = False,
+    figure: Annotated[
+        str | None, typer.Option("--figure", help="tradeoff, ranks, differences, ablation, search or cost; for png, pdf and svg.")
+    ] = None,
+    format: Annotated[
+        str | None,
+        typer.Option("--format", help="table, md, csv, json, parquet, latex, html, png, pdf or svg. Default: what --output's name says."),
+    ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="A file to write instead of the terminal.")] = None,
+    serve: Annotated[bool, typer.Option("--serve", help="Serve the page on this machine; it follows the store.")] = False,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="For --serve; 0 takes a free one.")] = 8765,
 ) -> None:
-    """Show the leaderboard of what is stored."""
-    if format not in ("table", "md", "csv", "json"):
-        raise unknown("format", format, ("table", "md", "csv", "json"))
-    from rich.console import Console
-
-    from harness.report.render import render
+    """Show the leaderboard of what is stored: in the terminal, for a paper, as a page, or for programs."""
+    from harness.report.columns import Layout
+    from harness.report.render import Report, form_of
     from harness.store import Store as ResultStore
 
-    wanted = _tasks_of(suite, tasks, cards)
-    chosen = [part.strip() for part in _split(methods)] if methods else None
-    rendered = render(ResultStore(store), tasks=wanted, methods=chosen, suite_name=suite, fmt=format)
-    if output is None:
-        Console().print(rendered) if format == "table" else print(rendered)
-        return
-    if not output.parent.is_dir():
-        raise BadInput(f"--output {output}: no folder {output.parent}.")
-    with output.open("w") as file:
-        Console(file=file, width=120).print(rendered) if format == "table" else print(rendered, file=file)
+    layout = Layout(groups=group, budgets=budgets, baseline=baseline)
+    wanted = Report(
+        ResultStore(store), asked.tasks(suite, tasks), asked.methods(methods), suite, None, layout, sort, complete_only, published, figure
+    )
+    if serve:
+        return _serve(wanted, port)
+    form = form_of(format, output)
+    if output is not None:
+        wanted.write(form, output)
+    elif form == "table":
+        from rich.console import Console
+
+        Console().print(wanted.render("table"))
+    else:
+        print(wanted.render(form), end="")
+
+
+def _serve(report: Any, port: int) -> None:
+    """Until Ctrl-C."""
+    from harness.report.serve import Server
+
+    report.render("html")  # what can't be shown is said now
+    with Server(lambda: report.render("html", live=True), report.store.state, port) as server:
+        print(f"{server.url} shows {report.store.name}, on this machine only. Ctrl-C ends it.", flush=True)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print()
 
 
 @app.command()
@@ -228,28 +244,8 @@ def compare(
     from harness.report.compare import compare as against
     from harness.store import Store as ResultStore
 
-    found = against(ResultStore(store), one, other, tasks=_tasks_of(suite, tasks, cards), suite_name=suite)
+    found = against(ResultStore(store), one, other, tasks=asked.tasks(suite, tasks), suite_name=suite)
     print(found.json() if format == "json" else "\n".join(found.lines()))
-
-
-def _split(methods: str) -> list[str]:
-    import re
-
-    return re.split(r",(?![^(]*\))", methods)
-
-
-def _tasks_of(suite: str | None, tasks: str | None, cards: Path | None) -> list[str] | None:
-    """The tasks to report, in their suite's order; None: all that the store has."""
-    if tasks is not None:
-        return [name.strip() for name in tasks.split(",") if name.strip()]
-    if suite is None:
-        return None
-    from harness.cards import load_suites
-
-    suites = load_suites()
-    if suite not in suites:
-        raise unknown("suite", suite, suites)
-    return list(suites[suite].tasks)
 
 
 @app.command("list")

@@ -64,6 +64,9 @@ class Layout:
     """A variant that the others are held against."""
 
 
+PLAIN = Layout()
+
+
 def task_columns(section: Section) -> list[Column]:
     columns = []
     for task in section.tasks:

@@ -1,4 +1,4 @@
-"""The leaderboard for programs: CSV and JSON, in full precision."""
+"""The leaderboard for programs: JSON, in full precision, with intervals, ranks, tests and gaps."""
 
 import json
 import math
@@ -6,20 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import pandas as pd
-
 from harness.report.frame import SECTION, Row
 from harness.report.notes import notes_of
 from harness.report.significance import TooFew, bootstrap, friedman, interval, pairwise
 from harness.report.stats import Section
-
-
-def csv(parts: Sequence[Section]) -> str:
-    """One line a square, in full precision; a gap has n = 0 and says why."""
-    board = pd.DataFrame(_rows(parts))
-    board["ids"] = board["ids"].map(" ".join)
-    board["gaps"] = board["gaps"].map(lambda gaps: "; ".join(f"seed {seed}: {reason}" for seed, reason in gaps.items()))
-    return board.to_csv(index=False)
 
 
 def _rows(parts: Sequence[Section]) -> list[dict[str, Any]]:

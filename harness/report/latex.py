@@ -2,9 +2,10 @@ r"""The leaderboard as LaTeX: a booktabs table a section, to \input or to paste 
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
-from harness.report.columns import NOTHING, Column, Entry, Layout, summary_columns, task_columns
-from harness.report.notes import caption, notes_of
+from harness.report.columns import NEAR, NOTHING, PLAIN, Column, Entry, Layout, summary_columns, task_columns
+from harness.report.notes import caption, notes_of, tests_of
 from harness.report.stats import Section
 from harness.report.tex import escaped
 
@@ -25,20 +26,20 @@ _DOCUMENT = r"""\documentclass{article}
 """
 
 
-def latex(parts: Sequence[Section], standalone: bool = False) -> str:
+def latex(parts: Sequence[Section], layout: Layout = PLAIN, standalone: bool = False) -> str:
     r"""A `table` or `table*` a section, after a comment with the packages they need; `standalone`: a whole document around them.
 
     A table is never wider than the text: \resizebox shrinks it where it must. One of more lines than a page holds is cut into parts.
     """
-    tables = [table for number, section in enumerate(parts, 1) for table in _tables(section, number)]
+    tables = [table for number, section in enumerate(parts, 1) for table in _tables(section, number, layout)]
     if standalone:
         return _DOCUMENT % "\n\\clearpage\n".join(tables)
     return _PREAMBLE + "\n".join(tables)
 
 
-def _tables(section: Section, number: int) -> list[str]:
-    many = len(section.tasks) > MANY_TASKS
-    groups = _grouped(section, many)
+def _tables(section: Section, number: int, layout: Layout) -> list[str]:
+    many = len(section.tasks) > MANY_TASKS and not layout.groups
+    groups = _grouped(section, layout, many)
     columns = [column for _, of_group in groups for column in of_group]
     pages: list[list[str]] = [[]]
     lines, most = 0, MOST_LINES * max(1.0, (110 + 18 * len(columns)) / 470)  # points: about what a table measures, and a page's width
@@ -50,13 +51,15 @@ def _tables(section: Section, number: int) -> list[str]:
             pages.append([])
             lines = max(len(name), 1 + many)
         pages[-1].append(row)
-    return [_table(section, groups, rows, many, (number, page, len(pages))) for page, rows in enumerate(pages, 1)]
+    return [_table(section, layout, groups, rows, many, (number, page, len(pages))) for page, rows in enumerate(pages, 1)]
 
 
-def _grouped(section: Section, many: bool) -> list[tuple[str, list[Column]]]:
+def _grouped(section: Section, layout: Layout, many: bool) -> list[tuple[str, list[Column]]]:
     """The columns, with the name of the group they stand under; those of no group have none."""
+    if layout.groups:
+        return [("", summary_columns(section, layout))]
     of_tasks = {column.title: column for column in task_columns(section)}
-    summary = {column.title: column for column in summary_columns(section, Layout(groups=many))}
+    summary = {column.title: column for column in summary_columns(section, replace(layout, groups=many))}
     grouped: list[tuple[str, list[Column]]] = [("", [summary.pop("Params")])]
     for group, tasks in section.groups.items():
         mean = summary.pop(f"{group} ({len(tasks)})", None)
@@ -65,7 +68,9 @@ def _grouped(section: Section, many: bool) -> list[tuple[str, list[Column]]]:
     return [*grouped, ("", list(summary.values()))]
 
 
-def _table(section: Section, groups: list[tuple[str, list[Column]]], rows: list[str], many: bool, where: tuple[int, int, int]) -> str:
+def _table(
+    section: Section, layout: Layout, groups: list[tuple[str, list[Column]]], rows: list[str], many: bool, where: tuple[int, int, int]
+) -> str:
     number, page, pages = where
     columns = [column for _, of_group in groups for column in of_group]
     wide = "table*" if len(section.tasks) > 3 else "table"
@@ -81,13 +86,13 @@ def _table(section: Section, groups: list[tuple[str, list[Column]]], rows: list[
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         rf"\begin{{tabular}}{{@{{}}l{alignment}@{{}}}}",
         r"\toprule",
-        *(_spans(groups) if len(section.groups) > 1 else []),
+        *(_spans(groups) if any(group for group, _ in groups) and len(section.groups) > 1 else []),
         " & ".join(heads) + r" \\",
         r"\midrule",
         ("\n\\addlinespace[1.5pt]\n" if many else "\n").join(rows),
         r"\bottomrule",
         r"\end{tabular}}",
-        *(_notes(section, columns) if page == pages else []),
+        *(_notes(section, layout, columns) if page == pages else []),
         rf"\end{{{wide}}}",
     ]
     return "\n".join(body) + "\n"
@@ -119,6 +124,7 @@ def _row(name: list[str], entries: Sequence[Entry], stacked: bool) -> str:
 def _marked(entry: Entry, detail: str) -> str:
     text = {"failed": r"$\times$", NOTHING: "--"}.get(entry.text) or escaped(entry.text)
     text = {1: rf"\textbf{{{text}}}", 2: rf"\underline{{{text}}}"}.get(entry.place, text)
+    text += r"\rlap{$^{\approx}$}" if entry.near else ""
     return text + (f"$_{{{detail.replace('±', chr(92) + 'pm ')}}}$" if detail else "")
 
 
@@ -148,7 +154,7 @@ def _caption(section: Section, columns: Sequence[Column], many: bool) -> str:
     count, groups = len(section.tasks), len(section.groups)
     said = [
         f"Suite {section.suite} ({count} tasks); backbone {section.backbone}, protocol {section.protocol}, pixels {_pixels(section)}.",
-        caption(section, "underlined", spread=not many),
+        caption(section, "underlined", spread=not many, near=NEAR if any(column.title in section.tasks for column in columns) else ""),
     ]
     if many and section.seeds > 1:
         said.append("Small, below a score: its standard deviation.")
@@ -167,11 +173,11 @@ def _pixels(section: Section) -> str:
     return ", ".join(pixels if len(tasks) == 1 else f"{pixels} ({len(of)})" for pixels, of in tasks.items())
 
 
-def _notes(section: Section, columns: Sequence[Column]) -> list[str]:
+def _notes(section: Section, layout: Layout, columns: Sequence[Column]) -> list[str]:
     shown = {entry.text for column in columns for entry in column.entries.values()}
     marks = [(r"$\times$: failed.", "failed"), ("--: not run, or a mean that lacks a task.", NOTHING)]
     notes = [said for said, text in marks if text in shown]
-    notes = ([" ".join(notes)] if notes else []) + [escaped(note, breaks=True) for note in notes_of(section)]
+    notes = ([" ".join(notes)] if notes else []) + [escaped(note, breaks=True) for note in [*tests_of(section, layout), *notes_of(section)]]
     if not notes:
         return []
     return [

@@ -1,42 +1,133 @@
-"""`harness report`: what is stored, filtered, in the format that is asked for."""
+"""`harness report`: what is stored, filtered, in the form that is asked for."""
 
+import io
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import get_args
 
-from rich.console import RenderableType
+import pandas as pd
+from rich.console import Console, RenderableType
 
-from harness.errors import unknown
+from harness.data.atomic import replacing
+from harness.errors import BadInput, unknown
 from harness.report import frame
-from harness.report.columns import Layout
-from harness.report.document import csv, json_
-from harness.report.markdown import markdown
-from harness.report.selection import of_methods, stored
-from harness.report.stats import sections
-from harness.report.terminal import Leaderboard
+from harness.report.columns import PLAIN, Layout
+from harness.report.selection import of_methods, one_variant, stored
+from harness.report.stats import Section, Sort, sections
 from harness.store import Store
 
-FORMATS = ("table", "md", "csv", "json")
+TEXTS = ("table", "md", "csv", "json", "latex", "html")
+FILES = ("parquet", "png", "pdf", "svg")
+"""Forms that aren't text: they go to a file."""
+SUFFIXES = {".txt": "table", ".tex": "latex", ".htm": "html"}
+"""What a file's name says, where it isn't the form's own name."""
+FIGURE = "tradeoff"
 
 
-def render(
-    store: Store,
-    *,
-    tasks: Sequence[str] | None = None,
-    methods: Sequence[str] | None = None,
-    suite_name: str | None = None,
-    fmt: str = "table",
-    cells: Collection[str] | None = None,
-) -> str | RenderableType:
-    """The leaderboard of what is stored: a str for md, csv and json, something that rich prints for table.
+def form_of(form: str | None, output: Path | None) -> str:
+    """The form that was asked for, else what the file's name says, else a table. Raises `BadInput`."""
+    if form is None and output is not None:
+        suffix = output.suffix.lower()
+        form = SUFFIXES.get(suffix, suffix.removeprefix("."))
+        if form not in (*TEXTS, *FILES):
+            raise BadInput(f"--output {output}: its name doesn't say a format. Give --format.")
+    form = form or "table"
+    if form not in (*TEXTS, *FILES):
+        raise unknown("format", form, (*TEXTS, *FILES))
+    if form in FILES and output is None:
+        raise BadInput(f"--format {form} makes a file: give --output FILE.{form}.")
+    return form
 
-    `tasks` are the columns' names and order, None for all, with a table for each suite. `methods` are names (`ivpt`: all its variants) or
-    whole variants (`ivpt(da=false)`). `cells` narrows it to the cells with these keys. `suite_name` is for display. Raises `BadInput`.
-    """
-    if fmt not in FORMATS:
-        raise unknown("format", fmt, FORMATS)
-    results, failed = stored(store, tasks, suite_name, cells)
-    if methods is not None:
-        results, failed = of_methods(results, failed, methods)
-    parts = sections(frame.leaderboard(results, failed), tasks, suite_name)
-    if fmt == "table":
-        return Leaderboard(parts, Layout())
-    return {"md": lambda parts: markdown(parts, Layout()), "csv": csv, "json": json_}[fmt](parts)
+
+@dataclass(frozen=True)
+class Report:
+    """What of a store is shown, and how."""
+
+    store: Store
+    tasks: Sequence[str] | None = None
+    """The columns' names and order; None: all, with a table for each suite."""
+    methods: Sequence[str] | None = None
+    """Names (`ivpt`: all its variants) or whole variants (`ivpt(da=false)`); None: all."""
+    suite: str | None = None
+    """For display."""
+    cells: Collection[str] | None = None
+    """Keys of the cells to show; None: all."""
+    layout: Layout = PLAIN
+    sort: str = "mean"
+    complete_only: bool = False
+    published: bool = False
+    """Whether published numbers stand beside. The page has them anyway."""
+    figure: str | None = None
+
+    def render(self, form: str, live: bool = False) -> str | RenderableType:
+        """A text; for `table` something that rich prints. `live`: a page that is served and follows the store. Raises `BadInput`."""
+        if form == "table":
+            from harness.report.terminal import Leaderboard
+
+            return Leaderboard(self.sections, self.checked_layout)
+        if form == "md":
+            from harness.report.markdown import markdown
+
+            return markdown(self.sections, self.checked_layout)
+        if form == "json":
+            from harness.report.document import json_
+
+            return json_(self.sections, self.checked_layout.baseline)
+        if form == "csv":
+            return self.tidy.to_csv(index=False)
+        if form == "latex":
+            from harness.report.latex import latex
+
+            return latex(self.sections, self.checked_layout)
+        raise unknown("format", form, TEXTS)
+
+    def write(self, form: str, path: Path) -> None:
+        """To a file, whole or not at all. Raises `BadInput`."""
+        if not path.absolute().parent.is_dir():
+            raise BadInput(f"--output {path}: no folder {path.parent}.")
+        if path.is_dir():
+            raise BadInput(f"--output {path} is a folder: name a file in it.")
+        if form in ("png", "pdf", "svg"):
+            from harness.report.figures import figure, save
+
+            drawn = figure(self.figure or FIGURE, self.sections, store=self.store, baseline=self.checked_layout.baseline)
+            return save(drawn, path)
+        if form == "parquet":
+            content = io.BytesIO()
+            self.tidy.to_parquet(content, index=False)
+            made = content.getvalue()
+        elif form == "table":
+            text = io.StringIO()
+            Console(file=text, width=120).print(self.render(form))
+            made = text.getvalue().encode()
+        else:
+            made = str(self.render(form)).encode()
+        with replacing(path) as file:
+            file.write(made)
+
+    @cached_property
+    def frames(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Final runs and failures, as asked for."""
+        results, failed = stored(self.store, self.tasks, self.suite, self.cells)
+        return (results, failed) if self.methods is None else of_methods(results, failed, self.methods)
+
+    @cached_property
+    def sections(self) -> list[Section]:
+        if self.sort not in get_args(Sort):
+            raise unknown("order", self.sort, get_args(Sort))
+        board = frame.leaderboard(*self.frames)
+        return sections(board, self.tasks, self.suite, self.sort, self.complete_only)  # type: ignore[arg-type]
+
+    @property
+    def checked_layout(self) -> Layout:
+        """With the baseline by its whole name."""
+        baseline = self.layout.baseline
+        if baseline is None:
+            return self.layout
+        return Layout(self.layout.groups, self.layout.budgets, one_variant(*self.frames, baseline))
+
+    @property
+    def tidy(self) -> pd.DataFrame:
+        return frame.tidy(*self.frames)

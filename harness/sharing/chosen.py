@@ -10,7 +10,7 @@ from rich.text import Text
 
 from harness.errors import BadInput
 from harness.plain import plain
-from harness.report.render import _of_methods
+from harness.report.selection import of_methods
 from harness.rows import Cell, Failure, Result
 from harness.store import Store
 
@@ -37,7 +37,7 @@ class Wanted:
         if self.methods is not None:
             named = [(key, cell.labels["variant"], cell.identity["method"]["name"]) for key, cell in found.items()]
             table = pd.DataFrame(named, columns=["key", "variant", "method"])
-            keys = set(_of_methods(table, table.head(0), self.methods)[0]["key"])
+            keys = set(of_methods(table, table.head(0), self.methods)[0]["key"])
             found = {key: cell for key, cell in found.items() if key in keys}
         return found
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from scipy.stats import t
 
 from harness.errors import BadInput
-from harness.report.render import render
+from harness.report.render import Report
 from harness.store import Store
 
 TASKS = {"digits": "natural", "fashion": "natural", "sprites-location": "structured", "sprites-orientation": "structured"}
@@ -23,6 +23,10 @@ TASKS["sprites-count"] = "structured"
 VARIANTS = ("linear", "vpt", "vpt-deep", "ivpt(da=false)")
 NOTE = "ivpt is a reading; not the paper's numbers."
 SCORES = np.random.default_rng(0).uniform(30, 99, size=(len(VARIANTS), len(TASKS), 3)).round(2)
+
+
+def render(store: Store, fmt: str = "table", **options: Any) -> Any:
+    return Report(store, suite=options.pop("suite_name", None), **options).render(fmt)
 
 
 @pytest.fixture
@@ -75,13 +79,13 @@ def test_json_has_numpys_numbers(mini: Store) -> None:
     assert [entry["note"] for entry in document["notes"]] == [NOTE]
 
 
-def test_csv_is_whole_and_exact(mini: Store) -> None:
+def test_csv_is_the_tidy_frame(mini: Store) -> None:
     lines = list(csv.DictReader(io.StringIO(str(render(mini, fmt="csv")))))
-    assert len(lines) == 20
+    assert len(lines) == 60
     for line in lines:
         scores = SCORES[VARIANTS.index(line["variant"]), list(TASKS).index(line["task"])]
-        assert float(line["mean"]) == float(np.mean(scores))
-        assert len(line["ids"].split()) == 3
+        assert float(line["score"]) == scores[int(line["seed"])]
+    assert len({line["id"] for line in lines}) == 60
 
 
 def test_markdown_marks_the_best_and_the_second(mini: Store) -> None:
@@ -149,11 +153,10 @@ def test_gaps_are_gaps(gaps: Store) -> None:
     assert (failed["mean"], failed["n"], failed["reason"][:18]) == (None, 0, "CUDA out of memory")
     assert (missing["mean"], missing["n"], missing["reason"]) == (None, 0, "not run")
     assert rows["vpt", "digits"]["reason"] is None
-    lines = list(csv.DictReader(io.StringIO(str(render(gaps, fmt="csv")))))
-    empty = {line["variant"]: line for line in lines if line["n"] == "0"}
-    assert [line["mean"] for line in empty.values()] == ["", ""]
-    assert empty["vpt"]["gaps"].startswith("seed 0: CUDA out of memory")
-    assert empty["linear"]["reason"] == "not run"
+    failed = [line for line in csv.DictReader(io.StringIO(str(render(gaps, fmt="csv")))) if line["reason"]]
+    assert [(line["variant"], line["task"], line["seed"], line["score"]) for line in failed] == [
+        ("vpt", "sprites", str(seed), "") for seed in range(3)
+    ]
 
 
 def test_what_comes_from_outside_is_escaped(gaps: Store) -> None:
