@@ -261,6 +261,17 @@ class Store:
                 gone[name] += connection.execute(statement, values).rowcount if values else 0
         return gone
 
+    def state(self) -> str:
+        """A short text that changes when rows come, go or are replaced: how many there are, and the newest."""
+        parts = []
+        with self._read() as connection:
+            if connection is not None:
+                for table in (_cells, _results):
+                    parts += connection.execute(sa.select(sa.func.count(), sa.func.max(table.c.row)).select_from(table)).one()
+                parts.append(connection.execute(sa.select(sa.func.count()).select_from(_trials)).scalar())
+                parts += connection.execute(sa.select(sa.func.count(), sa.func.max(_failures.c.created))).one()
+        return "-".join(str(part or 0) for part in parts)
+
     def close(self) -> None:
         """Ends the connections; the store opens again when it is used again."""
         self._engine.dispose()

@@ -385,3 +385,21 @@ def test_a_foreign_store_is_read_where_nothing_can_be_written(store: Store, path
     foreign = Store(odd, foreign=True)
     assert (foreign.results(), foreign.name, foreign.file) == ([RESULT], str(odd), odd)
     assert foreign._engine.url.query["immutable"] == "1", "without it, SQLite would have to make files beside a write-ahead log"
+
+
+def test_its_state_follows_its_rows():
+    store = Store("sqlite://")
+    steps = [
+        lambda: store.add_cell(CELL),
+        lambda: store.add_trials([TRIAL]),
+        lambda: store.add_failure(FAILURE),
+        lambda: store.add_result(RESULT),
+    ]
+    seen = [store.state()]
+    for step in steps:
+        step()
+        assert store.state() == store.state()
+        seen.append(store.state())
+    assert len(set(seen)) == 5
+    store.remove([RESULT.id])
+    assert store.state() == seen[-2]
