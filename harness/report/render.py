@@ -66,15 +66,15 @@ class Report:
         if form == "table":
             from harness.report.terminal import Leaderboard
 
-            return Leaderboard(self.sections, self.checked_layout)
+            return Leaderboard(self.sections, self.checked_layout, self.literature)
         if form == "md":
             from harness.report.markdown import markdown
 
-            return markdown(self.sections, self.checked_layout)
+            return markdown(self.sections, self.checked_layout, self.literature)
         if form == "json":
             from harness.report.document import json_
 
-            return json_(self.sections, self.checked_layout.baseline)
+            return json_(self.sections, self.checked_layout.baseline, [] if self.literature is None else frame.records(self.literature))
         if form == "csv":
             return self.tidy.to_csv(index=False)
         if form == "latex":
@@ -130,4 +130,14 @@ class Report:
 
     @property
     def tidy(self) -> pd.DataFrame:
-        return frame.tidy(*self.frames)
+        return frame.tidy(*self.frames, self.literature)
+
+    @cached_property
+    def literature(self) -> pd.DataFrame | None:
+        """Published numbers on the tasks shown, and means; None unless asked for."""
+        if not self.published:
+            return None
+        from harness.report.published import means, published
+
+        found, shown = published(), {task for section in self.sections for task in section.tasks}
+        return pd.DataFrame(found[found["task"].isin(shown | means().keys())])

@@ -4,12 +4,14 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from harness.report.columns import NEAR, Entry, Layout, summary_columns, task_columns
+from harness.report.literature import Literature, literature
 from harness.report.notes import caption, notes_of, plain, tests_of, title_of
 from harness.report.stats import Section
 
@@ -17,8 +19,8 @@ from harness.report.stats import Section
 class Leaderboard:
     """Prints itself with rich, in the fullest of its layouts that fits the width: one line a method, two lines, means of groups."""
 
-    def __init__(self, parts: Sequence[Section], layout: Layout):
-        self.parts, self.layout = parts, layout
+    def __init__(self, parts: Sequence[Section], layout: Layout, published: pd.DataFrame | None = None):
+        self.parts, self.layout, self.published = parts, layout, published
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         groups = replace(self.layout, groups=True)
@@ -26,6 +28,7 @@ class Leaderboard:
             yield Text(plain(title_of(section)), style="bold")
             full = [] if self.layout.groups else [_table(section, self.layout, *look) for look in ((False, 1), (True, 1), (True, 0))]
             folded = [_table(section, groups, *look) for look in ((False, 1), (False, 0), (True, 0))]
+            folded += [_table(section, groups, True, gap, bare=True) for gap in (1, 0)]
             room = options.update(max_width=10_000)
             fitting = (t for t in (*full, *folded) if console.measure(t, options=room).maximum <= options.max_width)
             table = next(fitting, folded[-1])
@@ -36,12 +39,18 @@ class Leaderboard:
                 lines.append(f"{len(section.tasks)} tasks don't fit here: `harness report` with --format md, csv or html has each of them.")
             for line in [*lines, *tests_of(section, self.layout), *notes_of(section)]:
                 yield Text(plain(line), style="dim")
+            if self.published is not None:
+                yield Text()
+                yield from _published(literature(section, self.published, not in_full), options.max_width)
             yield Text()
 
 
-def _table(section: Section, layout: Layout, stacked: bool, gap: int) -> Table:
-    """Methods down. `stacked` puts the spread below its number, `gap` widens the space between columns."""
+def _table(section: Section, layout: Layout, stacked: bool, gap: int, bare: bool = False) -> Table:
+    """Methods down. `stacked` puts the spread below its number, `gap` widens the space between columns, `bare` leaves the groups out."""
     columns = [*([] if layout.groups else task_columns(section)), *summary_columns(section, layout)]
+    if bare:
+        titles = {f"{group} ({len(tasks)})" for group, tasks in section.groups.items()}
+        columns = [column for column in columns if column.title not in titles]
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, gap, 0, 0), collapse_padding=True)
     table.add_column("Method", no_wrap=True, vertical="top")
     narrow = stacked or layout.groups
@@ -56,6 +65,25 @@ def _table(section: Section, layout: Layout, stacked: bool, gap: int) -> Table:
         ]
         table.add_row(Text(_broken_variant(label) if narrow else label), *entries)
     return table
+
+
+def _published(found: Literature, width: int) -> Iterator[RenderableType]:
+    """Papers' numbers, as narrow as a terminal needs: where not all columns fit, the last ones, the means."""
+    if found.grid:
+        head, *rows = found.grid
+        table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), collapse_padding=True)
+        room = width - 2 - max(len(row[0]) for row in found.grid)
+        first = len(head)
+        while first > 1 and (room := room - 1 - max(max(map(len, _broken(head[first - 1]).split("\n"))), 5)) >= 0:
+            first -= 1
+        table.add_column(Text(head[0]), no_wrap=True)
+        for title in head[first:]:
+            table.add_column(Text(_broken(title)), justify="right", no_wrap=True)
+        for name, *numbers in rows:
+            table.add_row(Text(name), *(Text(number) for number in numbers[first - 1 :]))
+        yield table
+    for note in found.notes:
+        yield Text(note, style="dim")
 
 
 def _styled(entry: Entry, between: str, stacked: bool, marked: bool) -> Text:

@@ -1,4 +1,4 @@
-"""The four formats: their numbers, gaps, notes, escaping, and the width of a terminal."""
+"""The leaderboard as text: its numbers, gaps, notes, order, escaping, and the width of a terminal."""
 
 import csv
 import io
@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from rich.console import Console
 from scipy.stats import t
 
+from harness.cards import load_cards, load_suites
 from harness.errors import BadInput
-from harness.report.render import Report
+from harness.report.columns import Layout
+from harness.report.render import Report, form_of
+from harness.report.significance import pairwise
 from harness.store import Store
 
 TASKS = {"digits": "natural", "fashion": "natural", "sprites-location": "structured", "sprites-orientation": "structured"}
@@ -332,3 +336,116 @@ def test_tasks_come_in_the_order_of_the_plan(filler: Any) -> None:
         filler.results(key, [50.0])
     filler.failure(keys[0], 0, "lost")
     assert f"| Method | {' | '.join(TASKS)} |" in str(render(filler.store, fmt="md"))
+
+
+PAPERS = "vit_base_patch16_224.orig_in21k"
+
+
+@pytest.fixture
+def one_of_vtab(filler: Any) -> Store:
+    """A method on all tasks of VTAB-1k, with the backbone of the published tables."""
+    cards, suites = load_cards(), load_suites()
+    for index, task in enumerate(suites["vtab"].tasks):
+        for variant in ("linear", "vpt-deep"):
+            key = filler.cell(variant, task, suite="vtab", group=cards[task].group, backbone=PAPERS, name="default")
+            filler.results(key, [50.0 + index + (variant == "linear") * (-1) ** index * 0.5] * 2)
+    return filler.store
+
+
+def test_published_numbers_stand_beside_and_are_in_no_mean(one_of_vtab: Store) -> None:
+    tasks = load_suites()["vtab"].tasks
+    without = _document(one_of_vtab, tasks=tasks)
+    document = _document(one_of_vtab, tasks=tasks, published=True)
+    assert {name: value for name, value in document.items() if name != "published"} == without
+    numbers = {
+        (row["method"], row["task"]): row["value"]
+        for row in document["published"]
+        if (row["backbone"], row["pretrain"]) == ("ViT-B/16", "sup-IN21k")
+    }
+    assert (numbers["vpt-deep", "cifar100"], numbers["vpt-deep", "mean-vtab_natural7"]) == (78.8, 78.48)
+    text = str(render(one_of_vtab, fmt="md", tasks=tasks, published=True))
+    measured, _, papers = text.partition("| Task | full")
+    assert "| cifar100 | " in measured
+    assert "| cifar100 | 68.9 | 63.4 | 77.7 | 78.8 |" in papers
+    assert "in no mean, rank or test here" in papers
+    assert "Not as here: pixels: pil here, tf there, on 19 tasks; selection: protocol default here, vpt there" in papers
+    flat = _bare(_printed(render(one_of_vtab, tasks=tasks, published=True), 80))
+    assert "78.48" in flat
+    assert max(map(len, flat.splitlines())) <= 80
+    tidy = Report(one_of_vtab, tasks=tasks, published=True).tidy
+    assert set(tidy["origin"]) == {"measured", "published"}
+    assert tidy[tidy["origin"] == "published"]["source"].notna().all()
+
+
+def test_on_another_backbone_there_is_nothing_published(mini: Store) -> None:
+    assert "Published: none, different backbone" in str(render(mini, fmt="md", published=True))
+
+
+def test_a_baseline_and_budgets_fit_a_terminal(one_of_vtab: Store) -> None:
+    layout = Layout(baseline="linear", budgets=True)
+    text = _bare(_printed(render(one_of_vtab, layout=layout), 80))
+    assert max(map(len, text.splitlines())) <= 80
+    assert "\u2026" not in text
+    (pair,) = pairwise(sections_of(one_of_vtab)[0].scores, load_suites()["vtab"].tasks, "linear")  # type: ignore[misc]
+    for shown in (f"{pair.mean:+.2f}", f"[{pair.low:+.1f}, {pair.high:+.1f}]", f"{pair.wins}/{pair.ties}/{pair.losses}", "Trials", "Units"):
+        assert shown in text
+    few = str(render(one_of_vtab, fmt="md", tasks=["dtd", "svhn"], layout=layout))
+    assert "To linear: Wilcoxon's test takes 5 tasks, here are 2." in few
+
+
+def sections_of(store: Store) -> list[Any]:
+    return Report(store).sections
+
+
+def test_methods_come_in_the_order_asked_for(filler: Any) -> None:
+    for variant, params, scores in (("a", 10, [90.0, 10.0, 10.0]), ("b", 100, [30.0, 30.0, 30.0]), ("c", 50, [20.0, 31.0, 31.0])):
+        for task, score in zip(TASKS, scores, strict=False):
+            filler.results(filler.cell(variant, task), [score], trainable=params)
+    orders = {sort: list(Report(filler.store, sort=sort).sections[0].scores) for sort in ("mean", "rank", "params")}
+    assert orders == {"mean": ["a", "b", "c"], "rank": ["c", "b", "a"], "params": ["a", "c", "b"]}
+    with pytest.raises(BadInput, match=r"unknown order 'ranks'\. Did you mean 'rank'"):
+        str(render(filler.store, fmt="md", sort="ranks"))
+
+
+def test_complete_only_says_what_it_keeps(gaps: Store) -> None:
+    text = str(render(gaps, fmt="md", complete_only=True))
+    assert "| Method | digits | Params | Mean of 1 | Rank |" in text
+    assert "Only the 1 tasks that every method has: digits (left out: fashion, sprites)." in text
+    document = _document(gaps, complete_only=True)
+    assert {said["variant"]: said["mean_rank"] for said in document["methods"]} == {"linear": 1.5, "vpt": 1.5}
+
+
+def test_complete_only_without_a_common_task_is_one_line(filler: Any) -> None:
+    filler.results(filler.cell("vpt", "digits"), [50.0])
+    filler.results(filler.cell("linear", "fashion"), [50.0])
+    with pytest.raises(BadInput, match="no task has a score of every method"):
+        str(render(filler.store, fmt="md", complete_only=True))
+
+
+@pytest.mark.parametrize("form", ["table", "md", "csv", "json", "parquet", "latex"])
+def test_a_file_is_whole_or_not_there(form: str, mini: Store, tmp_path: Path) -> None:
+    path = tmp_path / f"board.{form}"
+    Report(mini).write(form, path)
+    assert path.stat().st_size > 500
+    assert [found.name for found in tmp_path.iterdir()] == [path.name]
+    if form == "parquet":
+        assert sorted(pd.read_parquet(path)["score"]) == sorted(SCORES.ravel())
+    with pytest.raises(BadInput, match="no folder"):
+        Report(mini).write(form, tmp_path / "missing" / "board")
+
+
+@pytest.mark.parametrize(
+    ("form", "name", "found"),
+    [(None, None, "table"), (None, "a.TEX", "latex"), (None, "a.svg", "svg"), ("md", "a.txt", "md"), (None, "a.parquet", "parquet")],
+)
+def test_a_files_name_says_its_form(form: str | None, name: str | None, found: str) -> None:
+    assert form_of(form, Path(name) if name else None) == found
+
+
+@pytest.mark.parametrize(
+    ("form", "name", "said"),
+    [("htm", None, "unknown format 'htm'. Did you mean 'html'"), ("png", None, "give --output FILE.png"), (None, "a.xyz", "Give --format")],
+)
+def test_a_form_that_cannot_be_is_one_line(form: str | None, name: str | None, said: str) -> None:
+    with pytest.raises(BadInput, match=re.escape(said)):
+        form_of(form, Path(name) if name else None)

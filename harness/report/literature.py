@@ -1,0 +1,53 @@
+"""Published numbers as a table beside a section's: never ranked, never marked best, each row with its source and what sets it apart."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from harness.report.columns import NOTHING, rounded
+from harness.report.notes import plain
+from harness.report.published import Published, beside, differences, means, means_disagree
+from harness.report.stats import Section
+
+
+@dataclass(frozen=True)
+class Literature:
+    """A grid of texts, header first, and the notes below it; without rows, the notes say why."""
+
+    grid: list[list[str]]
+    notes: list[str]
+
+
+def literature(section: Section, frame: pd.DataFrame, groups: bool) -> Literature:
+    """The published rows of `published.published()` that stand beside a section: numbers by task, or with `groups` printed means alone."""
+    found = beside(section, frame)
+    if not found.rows:
+        return Literature([], [f"Published: none, {found.reason}."])
+    shown = [task for task in section.tasks if any(task in row.numbers for row in found.rows)] if not groups else []
+    named = [name for name in means() if any(name in row.means for row in found.rows)]
+    head = ["Published", *shown, *(_mean(name) for name in named)]
+    sources: dict[str, int] = {}
+    grid = [head]
+    for row in found.rows:
+        number = sources.setdefault(_source(section, row), len(sources) + 1)
+        numbers = [rounded(row.numbers.get(task), 1) for task in shown] + [rounded(row.means.get(name), 2) for name in named]
+        if set(numbers) != {NOTHING}:
+            grid.append([f"{plain(row.method)} [{number}]", *numbers])
+    notes = ["Published numbers, as printed; they are in no mean, rank or test here."]
+    notes += [f"[{number}] {source}." for source, number in sources.items()]
+    shown_methods = {row.method for row in found.rows}
+    wrong = [line for line in means_disagree(frame) if any(line.startswith(f"{method} on ") for method in shown_methods)]
+    return Literature(grid, notes + wrong)
+
+
+def _mean(name: str) -> str:
+    """`mean-vtab_natural7` as a column's title."""
+    titles = {"mean-vtab19_tasks": "Mean of 19", "mean-vtab3_groups": "Mean of 3 groups", "mean-fgvc5": "Mean of 5"}
+    group = name.removeprefix("mean-vtab_")
+    return titles.get(name) or f"{group.rstrip('0123456789')} ({len(means()[name])})"
+
+
+def _source(section: Section, row: Published) -> str:
+    apart: Sequence[str] = differences(section, row)
+    return plain(row.source.rstrip(".")) + (f". Not as here: {'; '.join(apart)}" if apart else "")
