@@ -15,7 +15,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy import stats
 
-from harness.report.significance import bootstraps, interval, studentised
+from harness.report.intervals import bootstraps, interval, studentised
 
 RESAMPLES = 2000
 Draw = Callable[[np.random.Generator, tuple[int, int]], np.ndarray]

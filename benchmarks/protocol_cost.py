@@ -30,7 +30,7 @@ from harness.orchestrate.run import Resources, run
 from harness.orchestrate.view import View
 from harness.plan import Request, RunPlan, plan, plan_cell
 from harness.protocols import Protocol
-from harness.report.stats import mean_difference
+from harness.report.intervals import mean_difference
 from harness.store import Store, Trial
 
 SHORTER = 5

@@ -14,7 +14,8 @@ from harness.errors import BadInput
 from harness.plan import RunPlan
 from harness.report import frame
 from harness.report.columns import NOTHING
-from harness.report.stats import Scores, group_means, mean_difference, mean_of
+from harness.report.intervals import mean_difference
+from harness.report.stats import Scores, group_means, mean_of
 from harness.store import Store
 from harness.variants import own_arguments, parse
 

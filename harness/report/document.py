@@ -7,8 +7,9 @@ from dataclasses import asdict
 from typing import Any
 
 from harness.report.frame import SECTION, Row
+from harness.report.intervals import bootstrap, interval
 from harness.report.notes import notes_of
-from harness.report.significance import TooFew, bootstrap, friedman, interval, pairwise
+from harness.report.significance import TooFew, friedman, pairwise
 from harness.report.stats import Section
 
 

@@ -140,4 +140,4 @@ class Report:
         from harness.report.published import means, published
 
         found, shown = published(), {task for section in self.sections for task in section.tasks}
-        return pd.DataFrame(found[found["task"].isin(shown | means().keys())])
+        return pd.DataFrame(found[found["task"].isin([*shown, *means()])])

@@ -13,10 +13,9 @@ from itertools import combinations
 import numpy as np
 from scipy import stats
 
+from harness.report.intervals import FEWEST_TASKS, bootstraps
 from harness.report.stats import Scores
 
-FEWEST_TASKS = 5
-"""Below it there is no test and no interval over tasks."""
 LEVEL = 0.05
 DIGITS = 9
 
@@ -29,68 +28,6 @@ class TooFew:
 
     def __str__(self) -> str:
         return self.reason
-
-
-# Intervals of a mean.
-
-
-def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float] | None:
-    """Student's t for the mean of seeds' scores, drawn from one normal distribution; None below 2 values."""
-    if len(values) < 2:
-        return None
-    mean, half = float(np.mean(values)), float(stats.t.ppf((1 + level) / 2, len(values) - 1) * stats.sem(values))
-    return mean - half, mean + half
-
-
-def bootstrap(values: Sequence[float], level: float = 0.95, resamples: int = 2000, seed: int = 0) -> tuple[float, float] | None:
-    """Studentised bootstrap for a mean over tasks taken as a sample; None below 5 values.
-
-    Each side is at least as wide as Student's t: the bootstrap alone covers skewed scores better than t and heavy-tailed ones worse
-    (docs/statistics.md has both measured). Efron & Tibshirani, An introduction to the bootstrap (1993), 12.5.
-    """
-    if len(values) < FEWEST_TASKS:
-        return None
-    low, high = bootstraps(np.array([values], dtype=float), level, resamples, seed)
-    return float(low[0]), float(high[0])
-
-
-def bootstraps(table: np.ndarray, level: float = 0.95, resamples: int = 2000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """`bootstrap` of each row: lower and upper ends. The rows share their resamples."""
-    n, means = table.shape[1], table.mean(axis=1)
-    half = stats.t.ppf((1 + level) / 2, n - 1) * stats.sem(table, axis=1)
-    low, high = studentised(table, level, resamples, seed)
-    return np.fmin(low, means - half), np.fmax(high, means + half)
-
-
-def studentised(table: np.ndarray, level: float, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """The studentised bootstrap alone, of each row's mean; NaN where no resample has a spread."""
-    n, means, errors = table.shape[1], table.mean(axis=1), stats.sem(table, axis=1)
-    counts, tails = _resamples(n, resamples, seed), ((1 - level) / 2, (1 + level) / 2)
-    low, high = np.empty(len(table)), np.empty(len(table))
-    for start in range(0, len(table), 256):  # some rows at a time: memory
-        part = slice(start, start + 256)
-        apart = table[part] - means[part, None]
-        shifts = counts @ apart.T / n
-        variances = (counts @ (apart**2).T - n * shifts**2) / (n - 1)
-        alike = variances <= 1e-9 * (apart**2).max(axis=1)  # of a resample that drew equal values only, t isn't defined: left out
-        t = np.where(alike, np.nan, shifts / np.sqrt(np.where(alike, 1, variances) / n))
-        below, above = _quantiles(t, tails)
-        low[part], high[part] = means[part] - above * errors[part], means[part] - below * errors[part]
-    return low, high
-
-
-@lru_cache(maxsize=8)
-def _resamples(n: int, resamples: int, seed: int) -> np.ndarray:
-    """How often each resample drew each of n values: [resamples, n]."""
-    return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples).astype(float)
-
-
-def _quantiles(columns: np.ndarray, levels: Sequence[float]) -> list[np.ndarray]:
-    """Quantiles of each column without its NaN; NaN where a column has nothing else."""
-    ordered = np.sort(columns, axis=0)  # NaN last
-    last = (~np.isnan(ordered)).sum(axis=0) - 1
-    every = np.arange(columns.shape[1])
-    return [ordered[np.rint(np.maximum(last, 0) * level).astype(int), every] for level in levels]
 
 
 # Which methods take part.

@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata, t
+from scipy.stats import rankdata
 
 from harness.errors import BadInput
 from harness.report.frame import SECTION, Row, records
+from harness.report.intervals import interval
 
 Scores = Mapping[str, Mapping[str, float]]
 """Mean score in percent: {variant: {task: score}}. What is missing isn't there."""
@@ -61,36 +62,6 @@ def mean_ranks(scores: Scores, tasks: Sequence[str]) -> dict[str, float | None]:
         found = rankdata(-table.round(9), method="average", axis=0)  # rounded: the same scores in another order of seeds are a tie
         ranks.update(zip(complete, found.mean(axis=1).tolist(), strict=True))
     return ranks
-
-
-@dataclass(frozen=True)
-class Difference:
-    """How much better one method is than another, in percentage points, with a 95 % interval; None where there are too few tasks."""
-
-    mean: float
-    low: float | None
-    high: float | None
-
-
-def mean_difference(one: Mapping[str, Mapping[int, float]], other: Mapping[str, Mapping[int, float]]) -> Difference | None:
-    """Mean over tasks of the difference `one` - `other`; scores are {task: {seed: percent}}, paired by task and seed.
-
-    The interval is Student's t over tasks taken as a sample, each task's difference averaged over its seeds, so that it holds the spread of
-    both. None where the two don't have the same tasks, or share no seed on one.
-    """
-    if not one or one.keys() != other.keys():
-        return None
-    differences = []
-    for task in one:
-        seeds = one[task].keys() & other[task].keys()
-        if not seeds:
-            return None
-        differences.append(np.mean([one[task][seed] - other[task][seed] for seed in seeds]))
-    mean = float(np.mean(differences))
-    if len(differences) < 3:
-        return Difference(mean, None, None)
-    half = float(t.ppf(0.975, len(differences) - 1) * np.std(differences, ddof=1) / np.sqrt(len(differences)))
-    return Difference(mean, mean - half, mean + half)
 
 
 @dataclass(frozen=True)
@@ -197,8 +168,6 @@ class Section:
     @cached_property
     def near(self) -> dict[str, set[str]]:
         """{task: variants} whose mean is within the 95 % interval of the task's best (Student's t over its seeds), the best itself not."""
-        from harness.report.significance import interval
-
         found: dict[str, set[str]] = {}
         for task in self.tasks:
             of_task = {variant: scores[task] for variant, scores in self.scores.items() if task in scores}

@@ -7,7 +7,8 @@ from functools import cached_property
 import numpy as np
 
 from harness.report.frame import Row
-from harness.report.significance import DIGITS, LEVEL, Pair, TooFew, interval, pairwise
+from harness.report.intervals import interval
+from harness.report.significance import DIGITS, LEVEL, Pair, TooFew, pairwise
 from harness.report.stats import Section
 
 

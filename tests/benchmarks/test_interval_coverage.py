@@ -4,7 +4,7 @@ import interval_coverage
 import numpy as np
 import pytest
 
-from harness.report.significance import bootstrap
+from harness.report.intervals import bootstrap
 
 LIMIT = "a fifth of tasks gain 1, the others nothing"
 """Where no interval is any better: docs/statistics.md says so."""

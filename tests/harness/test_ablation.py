@@ -6,7 +6,7 @@ from scipy.stats import ttest_1samp
 
 from harness.ablation import ablation
 from harness.errors import BadInput
-from harness.report.stats import mean_difference
+from harness.report.intervals import mean_difference
 from harness.variants import parse
 
 

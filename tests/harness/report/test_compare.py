@@ -13,7 +13,7 @@ from scipy import stats
 from harness import cli
 from harness.errors import BadInput
 from harness.report.compare import Comparison, compare
-from harness.report.significance import bootstrap, interval
+from harness.report.intervals import bootstrap, interval
 from harness.store import Store
 
 TASKS = [f"t{index}" for index in range(17)]

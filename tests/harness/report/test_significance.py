@@ -10,16 +10,15 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
+from harness.report.intervals import bootstrap, interval
 from harness.report.significance import (
     Friedman,
     Pair,
     TooFew,
-    bootstrap,
     cliques,
     complete,
     friedman,
     holm,
-    interval,
     pairwise,
 )
 
