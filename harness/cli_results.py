@@ -8,6 +8,7 @@ import typer
 
 from harness import asked
 from harness.errors import BadInput, unknown
+from harness.plain import some
 
 app = typer.Typer(help="Import, export, list, show and remove results.", no_args_is_help=True, add_completion=False)
 
@@ -27,7 +28,7 @@ SHOWN = 30
 @app.command("import")
 def import_(
     sources: Annotated[
-        list[str], typer.Argument(metavar="SOURCE...", help="A store's file, an exported .parquet, a folder of them, or an SQLAlchemy URL.")
+        list[str], typer.Argument(metavar="SOURCE", help="A store's file, an exported .parquet, a folder of them, or an SQLAlchemy URL.")
     ],
     store: Store = DEFAULT_STORE,
     checkpoints: Annotated[
@@ -72,7 +73,7 @@ def _checkpoints(source: Any, into: Any, results: list[Any]) -> bool:
         except BadInput as error:
             good = False
             print(f"harness: {error}", file=sys.stderr)
-    print(f"{source.name}: copied {copied} checkpoint{'' if copied == 1 else 's'} to {into.checkpoints}")
+    print(f"{source.name}: copied {some(copied, 'checkpoint')} to {into.checkpoints}")
     return good
 
 
@@ -95,13 +96,13 @@ def export(
     opened = ResultStore(store)
     rows = exchange.of_store(opened, Wanted(asked.tasks(suite, tasks), asked.methods(methods)).cells(opened))
     exchange.write(rows, file)
-    counts = f"{len(rows.results):,} results, {len(rows.trials):,} trials, {len(rows.cells):,} cells, {len(rows.failures):,} failures"
-    print(f"{file}: {counts}, {file.stat().st_size:,} bytes")
+    counts = {"result": len(rows.results), "trial": len(rows.trials), "cell": len(rows.cells), "failure": len(rows.failures)}
+    print(f"{file}: {', '.join(some(count, name) for name, count in counts.items())}, {file.stat().st_size:,} bytes")
     if checkpoints is not None:
         from harness.checkpoint import give
 
         copied = sum(give(opened, result, checkpoints) for result in rows.results)
-        print(f"{checkpoints}: checkpoints of {copied:,} of {len(rows.results):,} results")
+        print(f"{checkpoints}: checkpoints of {copied:,} of {some(len(rows.results), 'result')}")
 
 
 @app.command("list")
@@ -146,7 +147,7 @@ def show(id: Annotated[str, typer.Argument(help="A result's id, or the beginning
 @app.command()
 def rm(
     ids: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID...]", help="Results' ids, or the beginnings of some; else give filters.")
+        list[str] | None, typer.Argument(metavar="ID", help="Results' ids, or the beginnings of some; else give filters.")
     ] = None,
     suite: Suite = None,
     tasks: Tasks = None,
@@ -183,5 +184,5 @@ def rm(
         if not typer.confirm(f"Remove {going} from {opened.name}?"):
             print("Nothing was removed.")
             raise typer.Exit(1)
-    went, checkpoints = remove(opened, going)
-    print(f"Removed {', '.join(f'{count:,} {name}' for name, count in went.items())} and {checkpoints:,} checkpoints.")
+    went = remove(opened, going)
+    print(f"Removed {', '.join(some(count, name) for name, count in went.items() if count)}.")

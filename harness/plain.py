@@ -1,4 +1,4 @@
-"""Text from outside, fit to be shown: names, labels and reasons come from users' files and other people's stores."""
+"""Text fit to be shown: names, labels and reasons come from users' files and other people's stores."""
 
 import re
 
@@ -6,3 +6,8 @@ import re
 def plain(text: str) -> str:
     """Without control characters."""
     return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+", " ", text)
+
+
+def some(count: int, name: str) -> str:
+    """`1 result`, `12,000 results`."""
+    return f"{count:,} {name}{'' if count == 1 else 's'}"

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.errors import BadInput
-from harness.plain import plain
+from harness.plain import plain, some
 from harness.report.selection import of_methods
 from harness.rows import Cell, Failure, Result
 from harness.store import Store
@@ -107,11 +107,11 @@ class Removal:
     """Failures of those cells."""
 
     def __str__(self) -> str:
-        parts = [_counted(len(self.results), "result") if self.results or not self.failures else ""]
-        parts += [_counted(len(self.failures), "failure") if self.failures else ""]
+        parts = [some(len(self.results), "result") if self.results or not self.failures else ""]
+        parts += [some(len(self.failures), "failure") if self.failures else ""]
         if self.searches:
-            more = f" and {_counted(self.also, 'failure')}" if self.also else ""
-            parts.append(f"{_counted(self.trials, 'trial')}{more} of {_counted(len(self.searches), 'cell')} without results")
+            more = f" and {some(self.also, 'failure')}" if self.also else ""
+            parts.append(f"{some(self.trials, 'trial')}{more} of {some(len(self.searches), 'cell')} without results")
         return ", ".join(part for part in parts if part)
 
 
@@ -131,8 +131,8 @@ def removal(store: Store, results: list[Result], failures: list[Failure], search
     return Removal(results, failures, empty, sum(sum(counts.get(key, {}).values()) for key in empty), also)
 
 
-def remove(store: Store, asked: Removal) -> tuple[dict[str, int], int]:
-    """Removes it, the results' checkpoints beside the store too. Gives back how many rows of each table went, and how many checkpoints.
+def remove(store: Store, asked: Removal) -> dict[str, int]:
+    """Removes it, the results' checkpoints beside the store too. Gives back how many rows of each kind went, and how many checkpoints.
 
     Raises `BadInput` for a checkpoint that can't be removed; its result has gone then.
     """
@@ -147,8 +147,10 @@ def remove(store: Store, asked: Removal) -> tuple[dict[str, int], int]:
             continue
         except OSError as error:
             raise BadInput(f"the results are removed, their checkpoint {file} can't be ({error.strerror}): remove it by hand.") from error
-    return went, checkpoints
-
-
-def _counted(count: int, name: str) -> str:
-    return f"{count:,} {name}{'' if count == 1 else 's'}"
+    return {
+        "result": went["results"],
+        "checkpoint": checkpoints,
+        "trial": went["trials"],
+        "failure": went["failures"],
+        "cell": went["cells"],
+    }

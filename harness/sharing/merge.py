@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from harness.errors import BadInput
-from harness.plain import plain
+from harness.plain import plain, some
 from harness.rows import Cell, Result, Trial
 from harness.sharing.exchange import Rows
 from harness.store import Duplicate, Store
@@ -42,8 +42,8 @@ class Merged:
 
     def __str__(self) -> str:
         counts = {"result": self.results, "trial": self.trials, "cell": self.cells, "failure": self.failures}
-        new = ", ".join(f"{count:,} {name}{'' if count == 1 else 's'}" for name, count in counts.items() if count)
-        return f"{f'added {new}' if new else 'nothing new'}; {self.same:,} result{'' if self.same == 1 else 's'} there already"
+        new = ", ".join(some(count, name) for name, count in counts.items() if count)
+        return f"{f'added {new}' if new else 'nothing new'}; {some(self.same, 'result')} there already"
 
 
 def merge(store: Store, theirs: Rows) -> Merged:
@@ -93,7 +93,7 @@ def _other_searches(store: Store, theirs: list[Trial], cells: dict[str, Cell]) -
     for key, points in there.items():
         if points != here[key]:
             name = f"{cells[key].labels['variant']} on {cells[key].identity['task']['name']}"
-            yield plain(f"{name}: their search differs ({len(points)} trials there, {len(here[key])} here): ours stays")
+            yield plain(f"{name}: their search differs ({some(len(points), 'trial')} there, {len(here[key])} here): ours stays")
 
 
 def _points(trials: list[Trial]) -> dict[str, dict[int, tuple]]:

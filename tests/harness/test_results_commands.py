@@ -66,7 +66,7 @@ def test_import_exits_with_1_where_results_contradict_and_merges_the_rest(call, 
     assert "conflict, ours stays: vpt on digits, seed 0" in out
     assert "here 90.00" in out
     assert "there 70.00" in out
-    assert "their search differs (1 trials there, 3 here): ours stays" in out
+    assert "their search differs (1 trial there, 3 here): ours stays" in out
     assert len(store.results(LINEAR.key)) == 2
 
 
@@ -115,8 +115,8 @@ def test_export_and_import_with_checkpoints(call, store: Store, tmp_path: Path) 
 
 
 def test_export_takes_what_is_asked_for(call, store: Store) -> None:
-    assert "2 results, 3 trials, 1 cells, 1 failures" in call("export", "a.parquet", "--methods", "vpt-deep")[1]
-    assert "2 results, 3 trials, 1 cells, 1 failures" in call("export", "b.parquet", "--tasks", "digits")[1]
+    assert "2 results, 3 trials, 1 cell, 1 failure, " in call("export", "a.parquet", "--methods", "vpt-deep")[1]
+    assert "2 results, 3 trials, 1 cell, 1 failure, " in call("export", "b.parquet", "--tasks", "digits")[1]
     assert "4 results, 6 trials, 2 cells, 2 failures" in call("export", "c.parquet", "--suite", "mini")[1]
     code, out, err = call("export", "d.parquet", "--suite", "vtab")
     assert (code, out, len(err.splitlines())) == (2, "", 1)
@@ -256,19 +256,19 @@ def test_rm_removes_results_with_their_checkpoints_and_nothing_else(call, store:
     code, out, _ = call("rm", result(VPT, 7).id[:9], "--yes")
     assert code == 0
     assert result(VPT, 7).id in out
-    assert "Removed 0 cells, 0 trials, 1 results, 0 failures and 1 checkpoints." in out
+    assert "Removed 1 result, 1 checkpoint.\n" in out
     assert store.results() == [result(VPT, 0), result(DEEP, 7), result(DEEP, 0)]
     assert (len(store.trials()), len(store.failures()), len(store.cells())) == (6, 2, 2)
     assert (gone.exists(), kept.exists()) == (False, True)
 
 
 def test_rm_with_trials_takes_the_searches_of_cells_that_have_no_result_left(call, store: Store) -> None:
-    assert "Removed 0 cells, 0 trials, 1 results" in call("rm", result(VPT, 7).id, "--trials", "--yes")[1], "seed 0 is left"
-    assert "Removed 1 cells, 3 trials, 1 results, 1 failures" in call("rm", "--methods", "vpt", "--trials", "--yes")[1]
+    assert "Removed 1 result.\n" in call("rm", result(VPT, 7).id, "--trials", "--yes")[1], "seed 0 is left"
+    assert "Removed 1 result, 3 trials, 1 failure, 1 cell.\n" in call("rm", "--methods", "vpt", "--trials", "--yes")[1]
     assert list(store.cells()) == [DEEP.key]
     assert everything(store) == everything(filled(store.file.with_name("same.db"), [DEEP]))
     store.remove([row.id for row in store.results()])
-    assert "Removed 1 cells, 3 trials, 0 results, 1 failures" in call("rm", "--tasks", "fashion", "--trials", "--yes")[1]
+    assert "Removed 3 trials, 1 failure, 1 cell.\n" in call("rm", "--tasks", "fashion", "--trials", "--yes")[1]
     assert everything(store) == ([], [], [], [])
     for table in ("cells", "trials", "results", "failures"):
         with sqlite3.connect(store.file) as connection:
@@ -277,7 +277,7 @@ def test_rm_with_trials_takes_the_searches_of_cells_that_have_no_result_left(cal
 
 
 def test_rm_failed_removes_the_note_of_a_failure(call, store: Store) -> None:
-    assert "Removed 0 cells, 0 trials, 0 results, 1 failures" in call("rm", "--failed", "--methods", "vpt", "--yes")[1]
+    assert "Removed 1 failure.\n" in call("rm", "--failed", "--methods", "vpt", "--yes")[1]
     assert store.failures() == [failure(DEEP, 3)]
     assert len(store.results()) == 4
 
