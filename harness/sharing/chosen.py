@@ -11,8 +11,8 @@ from rich.text import Text
 from harness.errors import BadInput
 from harness.plain import plain, some
 from harness.report.selection import of_methods
-from harness.rows import Cell, Failure, Result
 from harness.store import Store
+from harness.store.rows import Cell, Failure, Result
 
 
 @dataclass(frozen=True)

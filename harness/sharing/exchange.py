@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from harness.errors import BadInput
-from harness.rows import Cell, Failure, Result, Row, Trial, pack, unpack
 from harness.store import LONGEST, Store
+from harness.store.rows import Cell, Failure, Result, Row, Trial, pack, unpack
 
 FORMAT, SCHEMA = "vpt-harness results", 1
 """What the file's metadata say it is. The schema's number changes with the columns."""
@@ -34,7 +34,7 @@ _COLUMNS: dict[str, pa.DataType] = {
     **{"trainable": _WHOLE, "head_params": _WHOLE, "logits_sha256": _TEXT, "seconds": _NUMBER, "memory": _WHOLE, "units": _NUMBER},
     **{"curve": _TEXT, "provenance": _TEXT, "created": _TEXT},
 }
-"""`cell` is the cell's key, in the rows of kind `cell` too; the others are named as in `harness.rows`."""
+"""`cell` is the cell's key, in the rows of kind `cell` too; the others are named as in `harness.store.rows`."""
 
 _TEXTS = [name for name, kind in _COLUMNS.items() if kind == _TEXT]
 _schema = pa.schema(list(_COLUMNS.items()), metadata={"format": FORMAT, "schema": str(SCHEMA)})

@@ -10,8 +10,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, Va
 
 from harness.errors import BadInput
 from harness.plain import plain
-from harness.rows import Cell, Failure, Result, Trial, cell_key, pack, result_id
 from harness.sharing.exchange import Rows
+from harness.store.rows import Cell, Failure, Result, Trial, cell_key, pack, result_id
 
 
 def _iso(text: str) -> str:

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 from harness.errors import BadInput
 from harness.plain import plain, some
-from harness.rows import Cell, Result, Trial
 from harness.sharing.exchange import Rows
 from harness.store import Duplicate, Store
+from harness.store.rows import Cell, Result, Trial
 
 
 @dataclass(frozen=True)

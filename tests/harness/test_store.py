@@ -30,7 +30,7 @@ from harness.store import (
     cell_key,
     result_id,
 )
-from harness.tables import schema
+from harness.store.tables import schema
 
 CELL = Cell(
     "c" * 64, {"method": {"name": "vpt", "arguments": {"prompts": 5, "deep": False}}, "b": 1.0}, {"variant": "vpt", "suite": "mini"}
@@ -381,7 +381,7 @@ def test_a_foreign_store_is_read_where_nothing_can_be_written(store: Store, path
     store.add_result(RESULT)
     odd = path.with_name("what?is this#.db")
     path.rename(odd)
-    monkeypatch.setattr("harness.store.os.access", lambda *_: False)
+    monkeypatch.setattr("harness.store.database.os.access", lambda *_: False)
     foreign = Store(odd, foreign=True)
     assert (foreign.results(), foreign.name, foreign.file) == ([RESULT], str(odd), odd)
     assert foreign._engine.url.query["immutable"] == "1", "without it, SQLite would have to make files beside a write-ahead log"

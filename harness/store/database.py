@@ -20,27 +20,13 @@ from sqlalchemy.pool import NullPool, StaticPool
 
 from harness.errors import BadInput
 from harness.plain import plain
-from harness.rows import Cell, Failure, Result, Row, Trial, cell_key, pack, result_id, unpack
-from harness.tables import cells as _cells
-from harness.tables import failures as _failures
-from harness.tables import meta as _meta
-from harness.tables import results as _results
-from harness.tables import schema as _schema
-from harness.tables import trials as _trials
-
-__all__ = [
-    "SCHEMA",
-    "Cell",
-    "Duplicate",
-    "DuplicateResult",
-    "DuplicateTrial",
-    "Failure",
-    "Result",
-    "Store",
-    "Trial",
-    "cell_key",
-    "result_id",
-]
+from harness.store.rows import Cell, Failure, Result, Row, Trial, pack, unpack
+from harness.store.tables import cells as _cells
+from harness.store.tables import failures as _failures
+from harness.store.tables import meta as _meta
+from harness.store.tables import results as _results
+from harness.store.tables import schema as _schema
+from harness.store.tables import trials as _trials
 
 SCHEMA = 1
 """Version of the tables; a store of a later version is refused."""
