@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 
 import pandas as pd
 from rich.box import SIMPLE_HEAD
@@ -14,6 +15,9 @@ from harness.report.columns import NEAR, Entry, Layout, summary_columns, task_co
 from harness.report.literature import Literature, literature
 from harness.report.notes import caption, notes_of, plain, tests_of, title_of
 from harness.report.stats import Section
+
+_LEAST = ("Epochs", "Params", "W/T/L", "Rank", "Trials")
+"""Columns that a narrow terminal does without, after the groups, the first one first."""
 
 
 class Leaderboard:
@@ -28,9 +32,10 @@ class Leaderboard:
             yield Text(plain(title_of(section)), style="bold")
             full = [] if self.layout.groups else [_table(section, self.layout, *look) for look in ((False, 1), (True, 1), (True, 0))]
             folded = [_table(section, groups, *look) for look in ((False, 1), (False, 0), (True, 0))]
-            folded += [_table(section, groups, True, gap, bare=True) for gap in (1, 0)]
+            droppable = [*(f"{group} ({len(tasks)})" for group, tasks in section.groups.items()), *_LEAST]
+            less = (_table(section, groups, True, gap, droppable[: count + 1]) for count in range(len(droppable)) for gap in (1, 0))
             room = options.update(max_width=10_000)
-            fitting = (t for t in (*full, *folded) if console.measure(t, options=room).maximum <= options.max_width)
+            fitting = (t for t in chain(full, folded, less) if console.measure(t, options=room).maximum <= options.max_width)
             table = next(fitting, folded[-1])
             yield table
             in_full = table in full
@@ -45,12 +50,10 @@ class Leaderboard:
             yield Text()
 
 
-def _table(section: Section, layout: Layout, stacked: bool, gap: int, bare: bool = False) -> Table:
-    """Methods down. `stacked` puts the spread below its number, `gap` widens the space between columns, `bare` leaves the groups out."""
+def _table(section: Section, layout: Layout, stacked: bool, gap: int, without: Sequence[str] = ()) -> Table:
+    """Methods down. `stacked` puts the spread below its number, `gap` widens the space between columns, those `without` are left out."""
     columns = [*([] if layout.groups else task_columns(section)), *summary_columns(section, layout)]
-    if bare:
-        titles = {f"{group} ({len(tasks)})" for group, tasks in section.groups.items()}
-        columns = [column for column in columns if column.title not in titles]
+    columns = [column for column in columns if column.title not in without]
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, gap, 0, 0), collapse_padding=True)
     table.add_column("Method", no_wrap=True, vertical="top")
     narrow = stacked or layout.groups
