@@ -38,13 +38,14 @@ def rows(store: Store, cells: Collection[str] | None = None, detail: bool = Fals
     """
     known = _cells(store, cells)
     columns = (*RUN, *(DETAIL if detail else ()))
-    found = [{**known[r.cell], **{name: getattr(r, name) for name in columns}} for r in store.results() if r.cell in known]
+    runs = (vars(run) for run in store.results()) if detail else store.runs(("cell", *RUN))
+    found = [{**known[run["cell"]], **{name: run[name] for name in columns}} for run in runs if run["cell"] in known]
     return pd.DataFrame(found, columns=[*columns, *CELL])
 
 
 def failures(store: Store, cells: Collection[str] | None = None) -> pd.DataFrame:
     """One row a final run that failed, and isn't stored as a result: `seed`, `reason` (one line), `created`, and the columns of `CELL`."""
-    known, done = _cells(store, cells), {(result.cell, result.seed) for result in store.results()}
+    known, done = _cells(store, cells), {(run["cell"], run["seed"]) for run in store.runs(("cell", "seed"))}
     found = [
         {**known[f.cell], "seed": f.seed, "reason": " ".join(f.reason.split()), "created": f.created}
         for f in store.failures()

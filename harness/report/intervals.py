@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 FEWEST_TASKS = 5
 """Below it there is no test and no bootstrap over tasks."""
@@ -15,8 +15,13 @@ def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float
     """Student's t for the mean of seeds' scores, drawn from one normal distribution; None below 2 values."""
     if len(values) < 2:
         return None
-    mean, half = float(np.mean(values)), float(stats.t.ppf((1 + level) / 2, len(values) - 1) * stats.sem(values))
+    mean, half = float(np.mean(values)), float(stdtrit(len(values) - 1, (1 + level) / 2) * _standard_errors(np.array([values]))[0])
     return mean - half, mean + half
+
+
+def _standard_errors(table: np.ndarray) -> np.ndarray:
+    """Of each row's mean."""
+    return table.std(axis=1, ddof=1) / np.sqrt(table.shape[1])
 
 
 def bootstrap(values: Sequence[float], level: float = 0.95, resamples: int = 2000, seed: int = 0) -> tuple[float, float] | None:
@@ -34,14 +39,14 @@ def bootstrap(values: Sequence[float], level: float = 0.95, resamples: int = 200
 def bootstraps(table: np.ndarray, level: float = 0.95, resamples: int = 2000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """`bootstrap` of each row: lower and upper ends. The rows share their resamples."""
     n, means = table.shape[1], table.mean(axis=1)
-    half = stats.t.ppf((1 + level) / 2, n - 1) * stats.sem(table, axis=1)
+    half = stdtrit(n - 1, (1 + level) / 2) * _standard_errors(table)
     low, high = studentised(table, level, resamples, seed)
     return np.fmin(low, means - half), np.fmax(high, means + half)
 
 
 def studentised(table: np.ndarray, level: float, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """The studentised bootstrap alone, of each row's mean; NaN where no resample has a spread."""
-    n, means, errors = table.shape[1], table.mean(axis=1), stats.sem(table, axis=1)
+    n, means, errors = table.shape[1], table.mean(axis=1), _standard_errors(table)
     counts, tails = _resamples(n, resamples, seed), ((1 - level) / 2, (1 + level) / 2)
     low, high = np.empty(len(table)), np.empty(len(table))
     for start in range(0, len(table), 256):  # some rows at a time: memory
@@ -96,5 +101,5 @@ def mean_difference(one: Mapping[str, Mapping[int, float]], other: Mapping[str, 
     mean = float(np.mean(differences))
     if len(differences) < 3:
         return Difference(mean, None, None)
-    half = float(stats.t.ppf(0.975, len(differences) - 1) * np.std(differences, ddof=1) / np.sqrt(len(differences)))
+    half = float(stdtrit(len(differences) - 1, 0.975) * _standard_errors(np.array([differences]))[0])
     return Difference(mean, mean - half, mean + half)

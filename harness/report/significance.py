@@ -11,7 +11,6 @@ from functools import lru_cache
 from itertools import combinations
 
 import numpy as np
-from scipy import stats
 
 from harness.report.intervals import FEWEST_TASKS, bootstraps
 from harness.report.stats import Scores
@@ -67,6 +66,8 @@ class Friedman:
 
 def friedman(scores: Scores, tasks: Sequence[str]) -> Friedman | TooFew:
     """Friedman's test over tasks, of the variants that have all of them (see `complete`): at least 3 on at least 5 tasks."""
+    from scipy import stats  # a second to import, which tables without tests needn't wait for
+
     kept, dropped = complete(scores, tasks)
     common = list(next(iter(kept.values()), {}))
     if len(kept) < 3:
@@ -176,9 +177,11 @@ def holm(p: Sequence[float]) -> list[float]:
 
 def _signed_ranks(differences: np.ndarray) -> np.ndarray:
     """Each row's ranks by size, from 1, with the differences' signs; what is 0 has none."""
+    from scipy.stats import rankdata
+
     sizes = np.abs(differences)
     none = (sizes == 0).sum(axis=1, keepdims=True)
-    return np.sign(differences) * (stats.rankdata(sizes, axis=1) - none)
+    return np.sign(differences) * (rankdata(sizes, axis=1) - none)
 
 
 def _exact(doubled: tuple[int, ...], smaller: float) -> float:

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
 
 from harness.errors import BadInput
 from harness.report.frame import SECTION, Row, records
@@ -59,7 +58,7 @@ def mean_ranks(scores: Scores, tasks: Sequence[str]) -> dict[str, float | None]:
     ranks: dict[str, float | None] = dict.fromkeys(scores)
     if complete:
         table = np.array([[scores[variant][task] for task in tasks] for variant in complete])
-        found = rankdata(-table.round(9), method="average", axis=0)  # rounded: the same scores in another order of seeds are a tie
+        found = pd.DataFrame(-table.round(9)).rank()  # rounded: the same scores in another order of seeds are a tie
         ranks.update(zip(complete, found.mean(axis=1).tolist(), strict=True))
     return ranks
 

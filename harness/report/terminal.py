@@ -30,7 +30,12 @@ class Leaderboard:
         groups = replace(self.layout, groups=True)
         for section in self.parts:
             yield Text(plain(title_of(section)), style="bold")
-            full = [] if self.layout.groups else [_table(section, self.layout, *look) for look in ((False, 1), (True, 1), (True, 0))]
+            hopeless = 4 * len(section.tasks) > options.max_width  # `99.9` a task: measuring large tables takes long
+            full = (
+                []
+                if self.layout.groups or hopeless
+                else [_table(section, self.layout, *look) for look in ((False, 1), (True, 1), (True, 0))]
+            )
             folded = [_table(section, groups, *look) for look in ((False, 1), (False, 0), (True, 0))]
             droppable = [*(f"{group} ({len(tasks)})" for group, tasks in section.groups.items()), *_LEAST]
             less = (_table(section, groups, True, gap, droppable[: count + 1]) for count in range(len(droppable)) for gap in (1, 0))
