@@ -11,10 +11,10 @@ from harness.store import Store
 
 
 def stored(
-    store: Store, tasks: Sequence[str] | None, suite_name: str | None, cells: Collection[str] | None
+    store: Store, tasks: Sequence[str] | None, suite_name: str | None, cells: Collection[str] | None, detail: bool = False
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The frames of `frame.rows` and `frame.failures`, of these tasks and cells, None for all. Raises `BadInput` where there is nothing."""
-    results, failed = frame.rows(store, cells), frame.failures(store, cells)
+    results, failed = frame.rows(store, cells, detail), frame.failures(store, cells)
     if results.empty and failed.empty:
         raise BadInput(f"{store.name} holds no results{'' if cells is None else ' of this run'}: `harness run` makes some.")
     if tasks is not None:

@@ -1,0 +1,132 @@
+// The panel at the side: all that is known of one cell, or a variant's tasks.
+
+const panel = document.getElementById("details");
+panel.addEventListener("click", (event) => {
+  if (event.target === panel || event.target.closest("button.close")) panel.close(); // the backdrop is the dialog itself
+});
+panel.addEventListener("click", (event) => {
+  const link = event.target.closest("button[data-task]");
+  if (link) openCell(Number(link.dataset.section), Number(link.dataset.place), Number(link.dataset.task));
+});
+
+function openPanel(title, subtitle, ...content) {
+  const close = el("button", { type: "button", class: "close", "aria-label": "Close" }, "\u00d7");
+  const head = el("header", {}, el("div", {}, el("h2", { id: "details-title" }, ...title), el("p", {}, subtitle)), close);
+  panel.replaceChildren(el("div", { class: "sheet" }, head, ...content));
+  if (!panel.open) panel.showModal();
+  panel.scrollTop = 0;
+  close.focus();
+}
+
+function openCell(at, place, t) {
+  const section = about.sections[at];
+  const variant = section.variants[place];
+  const cell = section.cells[place][t];
+  const { shared, cells } = runs();
+  const made = cells[at][place][t].map((run) => unpacked(run, shared));
+  const content = [];
+  if (!cell) content.push(el("p", { class: "lead" }, "Not run: the store knows nothing of this cell."));
+  else if (cell[2]) content.push(el("p", { class: "lead" }, el("b", {}, fixed(cell[0], 2)), ` ${section.metric} in %`), scoreFacts(section, cell, place, t));
+  if (cell?.[5].length) content.push(gapList(cell[5]));
+  if (made.length) content.push(...ofRuns(section, variant, made));
+  openPanel([variant.name, el("span", { class: "on" }, " on "), section.tasks[t].name], section.title, ...content);
+}
+
+function scoreFacts(section, [, std, n, low, high], place, t) {
+  const better = section.cells.filter((row) => row[t]?.[2] && row[t][0] > section.cells[place][t][0]).length;
+  const rest = section.cells.filter((row) => row[t]?.[2]).length;
+  return facts([
+    ["Spread", std === null ? "one seed, so none" : `± ${std.toFixed(2)} (standard deviation over ${n} seeds)`],
+    ["95 % interval", low === null ? "needs 2 seeds" : `${interval(low, high, 2)} (Student's t over seeds)`],
+    ["Place", `${better + 1} of ${rest} on this task${section.places.near[t].includes(place) ? ", within the best's interval" : ""}`],
+  ]);
+}
+
+function gapList(gaps) {
+  const items = gaps.map(([seed, reason]) => el("li", {}, el("b", {}, `seed ${seed} failed: `), reason));
+  return el("ul", { class: "gaps" }, ...items);
+}
+
+function unpacked([id, seed, score, trainable, head, seconds, memory, units, places, values], shared) {
+  const [params, epochs, versions, machine, inputs, created] = Object.keys(shared).map((name, index) => shared[name][places[index]]);
+  return { id, seed, score, trainable, head, seconds, memory, units, params, versions, machine, inputs, created, curve: epochs.map((e, i) => [e, values[i]]) };
+}
+
+function ofRuns(section, variant, made) {
+  const columns = [
+    ["Seed", (run) => run.seed],
+    ["Score", (run) => run.score.toFixed(2)],
+    ["Time", (run) => duration(run.seconds)],
+    ["Memory", (run) => bytes(run.memory)],
+    ["Units", (run) => counted(run.units)],
+    ["Id", (run) => el("code", {}, run.id)],
+  ];
+  const body = made.map((run) => el("tr", {}, ...columns.map(([, value], index) => el("td", { class: index < 5 ? "n" : null }, value(run)))));
+  const head = el("tr", {}, ...columns.map(([title], index) => el("th", { scope: "col", class: index < 5 ? "n" : null }, title)));
+  const table = el("table", { class: "plain seeds" }, el("thead", {}, head), el("tbody", {}, ...body));
+  return [
+    titled("Seeds", el("div", { class: "scroll" }, table)),
+    titled("Chosen hyper-parameters", ...chosen(made)),
+    titled("Training curve", learning(made, section)),
+    titled("Trained values", facts([["Method", made[0].trainable.toLocaleString("en")], ["Head", made[0].head.toLocaleString("en")]])),
+    titled("Made with", ...alike(made, (run) => ({ method: `version ${variant.versions.join(", ")}`, ...run.inputs, ...run.machine }))),
+    titled("Versions", ...alike(made, (run) => run.versions)),
+    titled("When", el("p", {}, [...new Set(made.map((run) => run.created))].join(", "))),
+    titled("Run it again", ...made.map((run) => el("pre", {}, el("code", {}, `harness reproduce ${run.id}`)))),
+  ];
+}
+
+function titled(title, ...content) {
+  return el("section", {}, el("h3", {}, title), ...content);
+}
+
+function chosen(made) {
+  const nothing = made.every((run) => !Object.keys(run.params).length);
+  return nothing ? [el("p", {}, "None: nothing was left to choose.")] : alike(made, (run) => run.params);
+}
+
+/** What all seeds share is said once; else a list for each. */
+function alike(made, of) {
+  const groups = new Map();
+  for (const run of made) {
+    const key = JSON.stringify(of(run));
+    groups.set(key, [...(groups.get(key) ?? []), run]);
+  }
+  return [...groups.values()].flatMap((same) => {
+    const pairs = Object.entries(of(same[0])).map(([name, value]) => [name.replaceAll("_", " "), typeof value === "object" ? JSON.stringify(value) : String(value)]);
+    const whose = groups.size > 1 ? [el("h4", {}, `seed${same.length > 1 ? "s" : ""} ${same.map((run) => run.seed).join(", ")}`)] : [];
+    return [...whose, pairs.length ? facts(pairs) : el("p", {}, "Not recorded.")];
+  });
+}
+
+function learning(made, section) {
+  const drawn = made.filter((run) => run.curve.length > 1);
+  if (!drawn.length) {
+    const last = made.find((run) => run.curve.length)?.curve[0][0];
+    return el("p", {}, last === undefined ? "Not recorded." : `Scored once, after epoch ${last}: the test set is read once.`);
+  }
+  return lineChart({ series: drawn.map((run) => ({ name: `seed ${run.seed}`, points: run.curve })), x: "epoch", y: `${section.metric} in %` });
+}
+
+function openVariant(at, place, tasks = about.sections[at].tasks.keys()) {
+  const section = about.sections[at];
+  const variant = section.variants[place];
+  const rows = [...tasks].map((t) => {
+    const cell = section.cells[place][t];
+    const go = el("button", { type: "button", class: "link", "data-section": at, "data-place": place, "data-task": t }, section.tasks[t].name);
+    const score = cell?.[2] ? `${fixed(cell[0], 1)}${cell[1] === null ? "" : ` ± ${cell[1].toFixed(1)}`}` : cell ? "failed" : NOTHING;
+    return el("tr", {}, el("th", { scope: "row" }, go), el("td", {}, section.tasks[t].group), el("td", { class: "n" }, score));
+  });
+  const head = el("tr", {}, ...["Task", "Group", section.metric].map((title, index) => el("th", { scope: "col", class: index > 1 ? "n" : null }, title)));
+  const said = [
+    [`Mean of ${section.tasks.length} tasks`, variant.mean === null ? `none: scores on ${variant.tasks} of ${section.tasks.length} tasks` : fixed(variant.mean, 2)],
+    ["95 % interval", variant.interval ? `${interval(...variant.interval, 2)} (bootstrap, tasks as a sample)` : "needs 5 tasks and all of them"],
+    ["Trained values", counted(variant.params)],
+    ["Trials a task", `${range(variant.trials)}${variant.unequal ? ", unlike the others" : ""}`],
+    ["Epochs", range(variant.epochs)],
+    ["Search units", counted(variant.search_units)],
+    ["All units", counted(variant.units)],
+  ];
+  const reading = variant.reading === null ? null : el("p", { class: "notice" }, section.readings[variant.reading]);
+  openPanel([variant.name], section.title, reading, facts(said), titled("Tasks", el("table", { class: "plain" }, el("thead", {}, head), el("tbody", {}, ...rows))));
+}

@@ -1,0 +1,135 @@
+// Ablations, published numbers and failures.
+
+function ablationsOf(section) {
+  if (!section.families.length) return [el("p", { class: "lead" }, "No method was run here with an argument both on and off.")];
+  return section.families.flatMap((family) => ablation(section, family));
+}
+
+function ablation(section, family) {
+  const { groups, tasks, variants } = section;
+  const reference = variants[family.reference].name;
+  const several = groups.length > 1;
+  const to = family.all_off ? "to all off" : "to the first";
+  const ends = family.settings.flatMap(([, , apart]) => (apart ?? []).filter((value) => value !== null));
+  const around = [Math.min(-0.5, ...ends), Math.max(0.5, ...ends)];
+  const titles = [...family.toggles, ...(several ? groups.map((group) => group.name) : []), `mean of ${tasks.length}`, `difference ${to}`, "95 % interval", ""];
+  const rows = family.settings.map(([place, on, apart]) => {
+    const variant = variants[place];
+    const means = several ? variant.groups.map(([mean, count], g) => (count === groups[g].tasks.length ? mean : null)) : [];
+    return el(
+      "tr",
+      {},
+      named(variant.name),
+      ...on.map((value) => el("td", { class: "switch" }, value === null ? "default" : value ? "\u2713" : "\u00b7")),
+      ...[...means, variant.mean].map((mean) => el("td", { class: "n" }, fixed(mean, 2))),
+      el("td", { class: "n" }, place === family.reference ? "reference" : apart ? signed(apart[0], 2) : NOTHING),
+      el("td", { class: "n" }, place === family.reference ? "" : apart ? (apart[1] === null ? "needs 3 tasks" : interval(apart[1], apart[2], 2, signed)) : "not the same tasks"),
+      el("td", {}, apart ? whisker(apart, around) : null),
+    );
+  });
+  const kinds = [...family.toggles.map(() => "switch"), ...titles.slice(family.toggles.length).map(() => "n")];
+  const head = el("tr", {}, el("th", { scope: "col", class: "name" }, "Variant"), ...titles.map((title, index) => el("th", { scope: "col", class: kinds[index] }, ...breakable(title))));
+  const table = el("table", { class: "plain" }, el("thead", {}, head), el("tbody", {}, ...rows));
+  const why = family.all_off
+    ? `Differences to all toggles off, ${reference}`
+    : `All toggles off wasn't run on its own: differences are to ${reference}, the fewest on`;
+  return [
+    el("h3", {}, family.name),
+    el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `Ablation of ${family.name}` }, table),
+    el("p", {}, `${why}; in points, mean over ${plural(tasks.length, "task")}. Interval: Student's t over tasks taken as a sample, each task's difference averaged over paired seeds.`),
+  ];
+}
+
+/** Published rows beside measured ones of the same method; no place, no mean and no test is made of both. */
+function publishedOf(section) {
+  const { rows, reason, faults } = section.published;
+  if (!rows.length) return [el("p", { class: "lead" }, `No published numbers: ${reason}.`)];
+  const measured = section.variants.map((variant, place) => {
+    return { key: variant.method, from: "measured", name: variant.name, said: "here", value: (column) => measuredValue(section, place, column) };
+  });
+  const printed = rows.map((row) => {
+    const values = new Map(row.values.map(([column, value, source]) => [column, [value, source]]));
+    return { key: row.key, from: "published", name: row.method, said: row.identity, apart: row.apart, columns: [...values.keys()], value: (column) => values.get(column) };
+  });
+  const columns = publishedColumns(section, printed);
+  const known = new Set(printed.map((row) => row.key));
+  const order = [...measured, ...printed].sort((a, b) => known.has(b.key) - known.has(a.key) || compare(a.key, b.key, 1) || compare(a.from, b.from, 1));
+  const body = order.map((row, index) => publishedRow(row, columns, order[index - 1]?.key !== row.key));
+  const titles = ["Method", "From", ...columns.map(([, title]) => title)];
+  const head = el("tr", {}, ...titles.map((title, i) => el("th", { scope: "col", class: ["name", "from"][i] ?? "n" }, ...breakable(title))));
+  const sources = [...new Set(rows.flatMap((row) => row.values.map(([, , source]) => source)))].sort();
+  const table = el("table", { class: "plain published" }, el("thead", {}, head), el("tbody", {}, ...body));
+  const list = (items) => el("ul", { class: "notes" }, ...items.map((item) => el("li", {}, item)));
+  return [
+    el("p", {}, "Published numbers are as printed, and stand here to be looked at: pixels, splits, tuning budgets and how hyper-parameters were selected differ between papers, and move scores by points. None is ranked, averaged or tested with a measured one."),
+    el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Published beside measured" }, table),
+    faults.length ? list(faults) : null,
+    el("details", { class: "fold" }, el("summary", {}, `Sources (${sources.length})`), list(sources)),
+  ];
+}
+
+/** [column, title] of those that a published row has a number in. */
+function publishedColumns({ groups, tasks }, printed) {
+  const columns = [["mean", `Mean of ${tasks.length}`]];
+  if (groups.length > 1) {
+    columns.push(["mean_of_groups", `Mean of ${groups.length} groups`], ...groups.map((group, g) => [`group,${g}`, `${group.name} (${group.tasks.length})`]));
+  }
+  columns.push(...tasks.map((task, t) => [`task,${t}`, task.name]));
+  const others = new Set(printed.flatMap((row) => row.columns.filter((column) => column.startsWith("other,"))));
+  columns.push(...[...others].map((column) => [column, column.slice("other,mean-".length)]));
+  return columns.filter(([column]) => printed.some((row) => row.value(column)));
+}
+
+function publishedRow({ from, name, said, apart = [], value }, columns, starts) {
+  const differs = apart.length ? el("details", { class: "apart" }, el("summary", {}, "not as here"), el("ul", {}, ...apart.map((phrase) => el("li", {}, phrase)))) : null;
+  const tr = el("tr", { class: `${from}${starts ? " starts" : ""}` }, named(name));
+  tr.append(el("td", { class: "from" }, el("span", { class: "tag" }, from), " ", ...breakable(said), differs ?? ""));
+  for (const [column] of columns) {
+    const found = value(column);
+    const digits = from === "published" || column.startsWith("task") ? 1 : 2;
+    tr.append(el("td", { class: "n", title: from === "published" ? found?.[1] : null }, found ? fixed(found[0], digits) : ""));
+  }
+  return tr;
+}
+
+function measuredValue(section, place, column) {
+  const variant = section.variants[place];
+  const [kind, index] = column.split(",");
+  const value = {
+    mean: () => variant.mean,
+    mean_of_groups: () => variant.mean_of_groups,
+    group: () => (variant.groups[index][1] === section.groups[index].tasks.length ? variant.groups[index][0] : null),
+    task: () => section.cells[place][index]?.[0] ?? null,
+    other: () => null,
+  }[kind]();
+  return value === null ? undefined : [value];
+}
+
+/** Failed runs and cells without any, [{place, task, seed, reason}]. */
+function gapsOf(section) {
+  return section.cells.flatMap((row, place) =>
+    row.flatMap((cell, task) => {
+      if (!cell) return [{ place, task, seed: null, reason: "not run" }];
+      return cell[5].map(([seed, reason]) => ({ place, task, seed, reason }));
+    }),
+  );
+}
+
+function failuresOf(section, at) {
+  const rows = gapsOf(section);
+  const missing = section.missing.length ? el("p", {}, `No method was run on ${section.missing.join(", ")}.`) : null;
+  if (!rows.length) return [el("p", { class: "lead" }, "Nothing failed, and no cell is empty."), missing];
+  const table = sortableTable({
+    label: `Failures, ${section.title}`,
+    name: `${at}.failures`,
+    attributes: { class: "plain" },
+    rows: rows.map((row) => ({ ...row, variant: section.variants[row.place].name, on: section.tasks[row.task].name })),
+    columns: [
+      { title: "Method", kind: "name", value: (row) => row.variant, cell: (row) => named(row.variant) },
+      { title: "Task", value: (row) => row.on, cell: (row) => el("td", {}, ...breakable(row.on)) },
+      { title: "Seed", kind: "n", value: (row) => row.seed, cell: text((row) => (row.seed === null ? "all" : String(row.seed)), "n") },
+      { title: "Reason", value: (row) => row.reason, cell: (row) => el("td", { class: "reason" }, row.reason) },
+    ],
+  });
+  return [missing, el("p", {}, "A failed or empty cell is a gap: it counts in no mean, and its method has no rank."), table.box];
+}

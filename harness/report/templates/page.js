@@ -1,0 +1,130 @@
+// The page: what stands at its head, its tabs, and how it follows a run.
+
+const TABS = [
+  ["leaderboard", "Leaderboard", leaderboard],
+  ["tests", "Ranks and tests", testsOf],
+  ["ablations", "Ablations", ablationsOf],
+  ["tradeoff", "Trade-off", tradeoffOf],
+  ["published", "Published", publishedOf],
+  ["failures", "Failures", failuresOf],
+  ["sources", "How these numbers were made", sourcesOf],
+];
+
+/** Which rows are a reading of a method rather than its authors' code. */
+function readings() {
+  const whose = new Map();
+  for (const { variants, readings: notes } of about.sections) {
+    for (const { reading, name, method } of variants) {
+      if (reading === null) continue;
+      const of = whose.get(notes[reading]) ?? { names: new Set(), methods: new Set() };
+      of.names.add(name);
+      of.methods.add(method);
+      whose.set(notes[reading], of);
+    }
+  }
+  for (const [note, { names, methods }] of whose) {
+    const list = [...names].sort((a, b) => compare(a, b, 1));
+    const rows = list.length > 8 ? `the ${list.length} variants of ${[...methods].join(", ")}` : list.join(", ");
+    const said = el("p", {}, el("b", {}, "\u2020 Our reading. "), `${note} Its rows, marked \u2020: ${rows}.`);
+    document.getElementById("readings").append(el("div", { class: "notice" }, said));
+  }
+}
+
+function build(panel, make, id) {
+  if (panel.childElementCount > 1) return;
+  about.sections.forEach((section, at) => {
+    const title = el("h2", {}, section.title);
+    panel.append(el("section", { class: "part", id: `${id}-${at}` }, title, ...make(section, at).filter(Boolean)));
+  });
+  if (about.sections.length > 2) panel.firstChild.after(contents(id));
+  if (id === "sources") panel.append(el("section", { class: "part" }, ...definitions()));
+}
+
+/** Where there are many sections, links to each: buttons, since the address holds what the reader chose. */
+function contents(id) {
+  const list = el("nav", { class: "contents", "aria-label": "Sections" });
+  about.sections.forEach((section, at) => {
+    const button = el("button", { type: "button", class: "link" }, section.title);
+    button.addEventListener("click", () => document.getElementById(`${id}-${at}`).scrollIntoView());
+    list.append(button);
+  });
+  return list;
+}
+
+function tabs() {
+  const gaps = about.sections.reduce((sum, section) => sum + gapsOf(section).length, 0);
+  const made = TABS.map(([id, title, make]) => {
+    const count = id === "failures" && gaps ? el("span", { class: "badge" }, String(gaps)) : null;
+    const tab = el("button", { type: "button", role: "tab", id: `tab-${id}`, "aria-controls": `panel-${id}` }, title, count);
+    const box = el("div", { role: "tabpanel", id: `panel-${id}`, "aria-labelledby": `tab-${id}`, hidden: true }, el("h2", { class: "printed" }, title));
+    document.getElementById("tabs").append(tab);
+    document.getElementById("panels").append(box);
+    return { id, tab, box, make };
+  });
+
+  function choose(chosen, focus = false) {
+    build(chosen.box, chosen.make, chosen.id);
+    for (const { tab, box } of made) {
+      const on = tab === chosen.tab;
+      tab.setAttribute("aria-selected", String(on));
+      tab.tabIndex = on ? 0 : -1;
+      box.hidden = !on;
+    }
+    if (focus) chosen.tab.focus();
+    chosen.tab.scrollIntoView({ block: "nearest", inline: "nearest" });
+    remember("tab", chosen.id, TABS[0][0]);
+  }
+
+  const list = document.getElementById("tabs");
+  list.addEventListener("click", (event) => {
+    const found = made.find(({ tab }) => tab.contains(event.target));
+    if (found) choose(found);
+  });
+  list.addEventListener("keydown", (event) => {
+    const at = made.findIndex(({ tab }) => tab === document.activeElement);
+    const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: made.length - 1 }[event.key];
+    if (to === undefined) return;
+    event.preventDefault();
+    choose(made[(to + made.length) % made.length], true);
+  });
+  choose(made.find(({ id }) => id === recall("tab")) ?? made[0]);
+  addEventListener("beforeprint", () => {
+    made.forEach(({ box, make, id }) => build(box, make, id));
+    for (const folded of document.querySelectorAll("details.fold")) folded.open = true;
+  });
+}
+
+/** Served by `harness report --serve`: asks now and then whether rows have arrived, and loads the page anew. */
+function follow() {
+  if (!about.live || !location.protocol.startsWith("http")) return;
+  const said = document.getElementById("live");
+  said.hidden = false;
+  let known = typeof about.live === "string" ? about.live : null;
+  let waiting = false;
+
+  async function ask() {
+    let answer = null;
+    try {
+      const response = await fetch(new URL("version", location.href), { cache: "no-store", signal: AbortSignal.timeout(4000) });
+      if (response.ok) answer = await response.text();
+    } catch {
+      // the server has gone: said below
+    }
+    said.textContent = answer === null ? "No longer live: the server doesn't answer." : "Live: follows the store.";
+    if (answer === null) return;
+    known ??= answer;
+    waiting ||= answer !== known;
+    if (waiting && panel.open) said.textContent = "New results: shown when you close this panel.";
+    else if (waiting) {
+      writeState();
+      location.reload();
+    }
+  }
+  ask();
+  setInterval(ask, 5000);
+  panel.addEventListener("close", () => waiting && ask());
+}
+
+readings();
+tabs();
+follow();

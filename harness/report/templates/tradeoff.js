@@ -1,0 +1,128 @@
+// Score against cost, with the front of those that no other beats in both.
+
+const COSTS = {
+  "trained values": [(variant) => variant.params, counted],
+  "seconds a run": [(variant) => variant.seconds, (value) => duration(value)],
+  "memory a run": [(variant) => variant.memory, bytes],
+  "units of all runs": [(variant) => variant.units, counted],
+};
+
+function tradeoffOf(section, at) {
+  const { groups, tasks } = section;
+  const scores = { [`mean of ${tasks.length} tasks`]: (variant) => variant.mean };
+  if (groups.length > 1) {
+    scores[`mean of ${groups.length} groups`] = (variant) => variant.mean_of_groups;
+    groups.forEach((group, g) => {
+      scores[`mean of ${group.name}`] = (variant) => (variant.groups[g][1] === group.tasks.length ? variant.groups[g][0] : null);
+    });
+  }
+  tasks.forEach((task, t) => {
+    scores[task.name] = (_, place) => section.cells[place][t]?.[0] ?? null;
+  });
+  const score = choice("Score", Object.keys(scores), `${at}.score`, draw);
+  const cost = choice("Cost", Object.keys(COSTS), `${at}.cost`, draw);
+  const place = el("div", {});
+
+  function draw() {
+    const [value, form] = COSTS[cost.select.value];
+    const points = section.variants.map((variant, index) => {
+      return { name: variant.name, reading: variant.reading, x: value(variant), y: scores[score.select.value](variant, index) };
+    });
+    const drawn = points.filter((point) => point.x !== null && point.y !== null);
+    const front = paretoFront(drawn);
+    const missing = points.length - drawn.length;
+    place.replaceChildren(
+      drawn.length ? scatter(drawn, front, cost.select.value, score.select.value, form) : el("p", { class: "lead" }, "No variant has all of its scores here."),
+      el("p", {}, `On the front: no other variant has a higher score at no more cost.${missing ? ` ${plural(missing, "variant")} with a gap left out.` : ""}`),
+      frontTable(front, cost.select.value, score.select.value, form),
+    );
+  }
+  draw();
+  return [el("div", { class: "tools" }, score.label, cost.label), place];
+}
+
+function choice(title, options, name, change) {
+  const select = el("select", {}, ...options.map((option) => el("option", {}, option)));
+  const chosen = recall(name, options[0]);
+  select.value = options.includes(chosen) ? chosen : options[0];
+  select.addEventListener("change", () => {
+    remember(name, select.value, options[0]);
+    change();
+  });
+  return { select, label: el("label", { class: "choice" }, `${title} `, select) };
+}
+
+/** Those that no other beats or equals in both, cheapest first. */
+function paretoFront(points) {
+  const front = [];
+  for (const point of [...points].sort((a, b) => a.x - b.x || b.y - a.y)) if (!front.length || point.y > front.at(-1).y) front.push(point);
+  return front;
+}
+
+function scatter(points, front, xName, yName, form) {
+  const positive = points.filter((point) => point.x > 0).map((point) => point.x);
+  const [low, high] = positive.length ? [Math.log10(Math.min(...positive)), Math.log10(Math.max(...positive))] : [0, 1];
+  const pad = Math.max((high - low) * 0.06, 0.08);
+  const hasZero = points.some((point) => point.x === 0);
+  const zero = low - pad - (high - low || 1) * 0.1; // a logarithm has no zero: it gets a place of its own at the left
+  const at = (x) => (x > 0 ? Math.log10(x) : zero);
+  const xs = [hasZero ? zero - pad : low - pad, high + pad];
+  const heights = points.map((point) => point.y);
+  const room = (Math.max(...heights) - Math.min(...heights)) * 0.08 || 1;
+  const ys = [Math.min(...heights) - room, Math.max(...heights) + room];
+  const xTicks = logTicks(low - pad, high + pad).map((value) => [Math.log10(value), form(value)]);
+  if (hasZero) xTicks.unshift([zero, "0"]);
+  const yTicks = ticks(...ys, 6).map((value) => [value, String(value)]);
+  const label = `${yName} against ${xName}; on the front: ${front.map((point) => point.name).join(", ")}`;
+  const { root, px, py } = frame({ width: 860, height: 420, xs, ys, xTicks, yTicks, x: `${xName} (logarithmic)`, y: yName, label });
+  const path = front.map((point, index) => `${index ? `H${px(at(point.x))}V` : `M${px(at(point.x))} `}${py(point.y)}`).join("");
+  if (front.length > 1) root.append(svg("path", { class: "front", d: path }));
+  const labels = [];
+  for (const point of [...points].sort((a, b) => front.includes(a) - front.includes(b))) {
+    const [x, y] = [px(at(point.x)), py(point.y)];
+    const on = front.includes(point);
+    const said = `${point.name}: ${fixed(point.y, 2)}, ${form(point.x)} ${xName}`;
+    root.append(svg("circle", { class: `point${on ? " on" : ""}`, cx: x, cy: y, r: on ? 5 : 4 }, svg("title", {}, said)));
+    if (on || points.length <= 12) labels.push({ x, y, name: point.name, on });
+  }
+  root.append(...placed(labels, 860));
+  return el("div", { class: "scroll figure", tabindex: 0, role: "region", "aria-label": "Trade-off" }, root);
+}
+
+/** Labels beside their points, each at the first place where it covers no other. */
+function placed(labels, width) {
+  const taken = labels.map(({ x, y }) => [x - 5, y - 5, x + 5, y + 5]);
+  return labels.map(({ x, y, name, on }) => {
+    const said = name.length > 30 ? `${name.slice(0, 29)}\u2026` : name;
+    const long = said.length * 6.3;
+    const spots = on ? [[x + 7, y + 17], [x - 7 - long, y - 7], [x - 9 - long, y + 4]] : [[x + 9, y + 4], [x - 9 - long, y + 4]];
+    spots.push([x - long / 2, y + 18], [x - long / 2, y - 10], [x + 9, y - 10]);
+    const box = ([left, base]) => [left, base - 10, left + long, base + 3];
+    const free = spots.find((spot) => {
+      const [l, t, r, b] = box(spot);
+      return l > 44 && r < width - 4 && taken.every(([l2, t2, r2, b2]) => r < l2 || l > r2 || b < t2 || t > b2);
+    });
+    if (!free) return svg("g", {});
+    taken.push(box(free));
+    return svg("text", { class: `halo ${on ? "name" : "tick"}`, x: free[0], y: free[1] }, said);
+  });
+}
+
+function logTicks(low, high) {
+  const found = [];
+  for (let power = Math.floor(low); power <= high; power++) {
+    for (const digit of high - low < 1.2 ? [1, 2, 5] : [1]) {
+      const value = digit * 10 ** power;
+      if (Math.log10(value) >= low && Math.log10(value) <= high) found.push(value);
+    }
+  }
+  return found;
+}
+
+function frontTable(front, xName, yName, form) {
+  const rows = front.map((point) => {
+    return el("tr", {}, named(point.name), el("td", { class: "n" }, form(point.x)), el("td", { class: "n" }, fixed(point.y, 2)));
+  });
+  const head = el("tr", {}, ...["On the front", xName, yName].map((title, index) => el("th", { scope: "col", class: index ? "n" : "name" }, title)));
+  return el("div", { class: "scroll" }, el("table", { class: "plain" }, el("thead", {}, head), el("tbody", {}, ...rows)));
+}
