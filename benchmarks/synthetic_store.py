@@ -21,7 +21,6 @@ from harness.cards import TaskCard, load_cards, load_suites
 from harness.store import Cell, Failure, Result, Store, Trial, result_id
 
 NOTE = "ivpt is this project's reading of arXiv 2404.05207 (from its abstract); not the paper's numbers."
-BACKBONE = "vit_base_patch16_224.orig_in21k"
 PACKAGES = {
     "python": "3.12.7",
     "vpt-harness": "0.1.0",
@@ -73,7 +72,7 @@ def fill(
             lost = gaps and (row, column) == (1, 3)
             if gaps and (row, column) == (4, len(tasks) - 1):
                 continue
-            cell = _cell(arguments, card, protocol)
+            cell = _cell(arguments, card, protocol, chosen.backbone)
             store.add_cell(cell)
             spent = trials // 2 if gaps and arguments["name"] == "linear" else trials
             params = {"base_lr": float(draw.choice([0.25, 0.5, 1.0, 2.5, 5.0])), "weight_decay": float(draw.choice([0.01, 0.001, 0.0001]))}
@@ -86,7 +85,9 @@ def fill(
             ]
             if lost:
                 store.add_failure(
-                    Failure(cell.key, 42, "OutOfMemoryError: CUDA out of memory. Tried to allocate 2.25 GiB", CREATED.format(59))
+                    Failure(
+                        cell.key, protocol.seeds[0], "OutOfMemoryError: CUDA out of memory. Tried to allocate 2.25 GiB", CREATED.format(59)
+                    )
                 )
                 continue
             scores = np.clip(draw.normal(centre, noise[card.name], seeds), 5, 99.8).round(4)
@@ -104,7 +105,7 @@ def _strength(arguments: dict[str, Any]) -> float:
     return base + on - abs(np.log10(size / 20))
 
 
-def _cell(arguments: dict[str, Any], card: TaskCard, protocol: protocols.Protocol) -> Cell:
+def _cell(arguments: dict[str, Any], card: TaskCard, protocol: protocols.Protocol, backbone: str) -> Cell:
     name, fixed = arguments["name"], {key: value for key, value in sorted(arguments.items()) if key != "name"}
     inside = ",".join(f"{key}={str(value).lower()}" for key, value in fixed.items())
     identity = {
@@ -115,7 +116,7 @@ def _cell(arguments: dict[str, Any], card: TaskCard, protocol: protocols.Protoco
             "data": _sha(f"data {card.name}"),
             "pixels": card.pixels,
         },
-        "backbone": {"name": BACKBONE, "sha256": _sha(BACKBONE), "pooling": "cls"},
+        "backbone": {"name": backbone, "sha256": _sha(backbone), "pooling": "cls"},
         "protocol": protocol.identity(),
     }
     labels = {
@@ -154,7 +155,13 @@ def _result(
         "threads": 4,
         "precision": "bf16 autocast",
         "cores": 16,
-        "inputs": {"method": arguments["name"], "data_root": "/data", "cards": None, "backbone": BACKBONE, "pixels": None},
+        "inputs": {
+            "method": arguments["name"],
+            "data_root": "/data",
+            "cards": None,
+            "backbone": cell.identity["backbone"]["name"],
+            "pixels": None,
+        },
     }
     return Result(
         result_id(cell.key, seed),

@@ -7,6 +7,7 @@ import base64
 import hashlib
 import json
 import os
+import shlex
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -25,6 +26,9 @@ from harness.report.beside import published_rows
 from harness.report.selection import of_methods, one_variant, stored
 from harness.report.stats import Section, Sort, sections
 from harness.store import Store
+
+DEFAULT_STORE = "results/harness.db"
+"""Where `harness` looks for results unless told."""
 
 TEMPLATES = Path(__file__).parent / "templates"
 SCRIPTS = (
@@ -64,6 +68,7 @@ def page(
         "title": ", ".join(dict.fromkeys(plain(part.suite) for part in parts)),
         "facts": _facts(store.name, results, parts),
         "live": live,
+        "store": "" if store.name == DEFAULT_STORE else f" --store {shlex.quote(plain(store.name))}",
         "sections": [{**payload.section(part, baseline), "published": published_rows(part, published)} for part in parts],
     }
     return _html(about, {"shared": runs.shared(), "cells": cells_of})
@@ -93,32 +98,27 @@ def _facts(store: str, results: pd.DataFrame, parts: Sequence[Section]) -> list[
 
     variants = {variant for part in parts for variant in part.scores}
     known = {said["method"] for part in parts for said in part.methods.values()}
-    gaps = sum(
-        part.squares.get((v, t), {"n": 0})["n"] == 0 or bool(part.squares[v, t]["gaps"])
-        for part in parts
-        for v in part.scores
-        for t in part.tasks
-    )
+    squares = [part.squares.get((variant, task)) for part in parts for variant in part.scores for task in part.tasks]
+    gaps = sum(row is None or row["n"] == 0 or bool(row["gaps"]) for row in squares)
     days = sorted({str(created)[:10] for created in results["created"]})
     seeds = sorted({int(seed) for seed in results["seed"]})
     return [
-        ["Suites", names([part.suite for part in parts])],
         ["Methods", f"{len(variants)} variants of {len(known)}" if len(variants) > len(known) else str(len(variants))],
         ["Tasks", str(len({task for part in parts for task in part.tasks}))],
         ["Backbone", names([part.backbone for part in parts])],
         ["Protocol", names([part.protocol for part in parts])],
         ["Seeds", f"{len(seeds)} ({', '.join(map(str, seeds[:6]))}{', ...' if len(seeds) > 6 else ''})" if seeds else "none"],
         ["Results", f"{sum(row['n'] for part in parts for row in part.board):,} final runs"],
-        ["Gaps", f"{gaps} of {sum(len(part.scores) * len(part.tasks) for part in parts):,} cells" if gaps else "none"],
+        ["Gaps", f"{gaps} of {len(squares):,} cells" if gaps else "none"],
         ["Measured", " to ".join(dict.fromkeys([days[0], days[-1]])) if days else "nothing yet"],
-        ["Page made", f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"],
-        ["Made with", f"vpt-harness {version('vpt-harness')}"],
+        ["Page made", f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, vpt-harness {version('vpt-harness')}"],
         ["Store", plain(store)],
     ]
 
 
 def _html(about: dict[str, Any], runs: dict[str, Any]) -> str:
-    style, script = (TEMPLATES / "page.css").read_text(), "".join((TEMPLATES / name).read_text() for name in SCRIPTS)
+    style, *scripts = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.css", *SCRIPTS))
+    script = "".join(scripts)
     connect = "'self'" if about["live"] else "'none'"
     policy = (
         f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'; img-src data:; connect-src {connect}; "

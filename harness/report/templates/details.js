@@ -72,7 +72,7 @@ function ofRuns(section, variant, made) {
     titled("Made with", ...alike(made, (run) => ({ method: `version ${variant.versions.join(", ")}`, ...run.inputs, ...run.machine }))),
     titled("Versions", ...alike(made, (run) => run.versions)),
     titled("When", el("p", {}, [...new Set(made.map((run) => run.created))].join(", "))),
-    titled("Run it again", ...made.map((run) => el("pre", {}, el("code", {}, `harness reproduce ${run.id}`)))),
+    titled("Run it again", ...made.map((run) => el("pre", {}, el("code", {}, `harness reproduce ${run.id}${about.store}`)))),
   ];
 }
 

@@ -81,7 +81,7 @@ function publishedColumns({ groups, tasks }, printed) {
 }
 
 function publishedRow({ from, name, said, apart = [], value }, columns, starts) {
-  const differs = apart.length ? el("details", { class: "apart" }, el("summary", {}, "not as here"), el("ul", {}, ...apart.map((phrase) => el("li", {}, phrase)))) : null;
+  const differs = apart.length ? el("details", { class: "apart" }, el("summary", {}, "how it differs"), el("ul", {}, ...apart.map((phrase) => el("li", {}, phrase)))) : null;
   const tr = el("tr", { class: `${from}${starts ? " starts" : ""}` }, named(name));
   tr.append(el("td", { class: "from" }, el("span", { class: "tag" }, from), " ", ...breakable(said), differs ?? ""));
   for (const [column] of columns) {

@@ -29,7 +29,7 @@ function sourcesOf(section) {
       ]),
       1,
     ),
-    el("p", {}, "A unit is one forward pass of one image; a training step on an image is three. \u2696: another number of trials than the others."),
+    el("p", {}, "A forward-image unit: an image that is scored counts 1, one that is trained on counts 2, forward and backward. \u2696: another number of trials than the others."),
   ];
 }
 

@@ -30,7 +30,7 @@ function toggled(name) {
 function writeState() {
   clearTimeout(writing);
   writing = 0;
-  history.replaceState(null, "", state.size ? `#${state}` : location.pathname + location.search);
+  history.replaceState(null, "", String(state) ? `#${state}` : location.pathname + location.search);
 }
 
 addEventListener("pagehide", () => writing && writeState());

@@ -65,18 +65,18 @@ function drawn(found, differ) {
 /** Demšar's diagram: methods on an axis of mean ranks, the best at the left; bars join what the critical difference can't tell apart. */
 function criticalDifference(found, names, differ) {
   const { count, kept, bars } = drawn(found, differ);
-  const longest = Math.max(...kept.map((place) => Math.min(names([place])[0].length, 34)));
-  const [width, side, step] = [860, longest * 6.6 + 60, 18];
-  const half = Math.ceil(count / 2);
+  const [width, step, half] = [860, 18, Math.ceil(count / 2)];
+  const room = (places) => Math.max(0, ...places.map((place) => Math.min(names([place])[0].length, 34))) * 6.6 + 60;
+  const [start, end] = [room(kept.slice(0, half)), width - room(kept.slice(half))];
   const axis = 52;
   const first = axis + 16 + bars.length * 6;
   const height = first + half * step + 8;
   const last = Math.max(count, Math.ceil(found.ranks[count - 1]), 1 + found.critical_difference);
-  const px = scale(1, last, side, width - side);
+  const px = scale(1, last, start, end);
   const at = new Map(kept.map((place, index) => [place, px(found.ranks[index])]));
   const label = `Critical-difference diagram: ${kept.map((place, index) => `${names([place])[0]} ${found.ranks[index].toFixed(2)}`).join(", ")}`;
   const root = svg("svg", { class: "chart cd", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label });
-  root.append(svg("line", { class: "rule", x1: side, x2: width - side, y1: axis, y2: axis }));
+  root.append(svg("line", { class: "rule", x1: start, x2: end, y1: axis, y2: axis }));
   for (const rank of ticks(1, last, 8)) {
     root.append(svg("line", { class: "rule", x1: px(rank), x2: px(rank), y1: axis - 5, y2: axis }));
     root.append(svg("text", { class: "tick", x: px(rank), y: axis - 9, "text-anchor": "middle" }, String(rank)));
@@ -86,13 +86,13 @@ function criticalDifference(found, names, differ) {
   kept.forEach((place, index) => {
     const left = index < half;
     const y = first + (left ? index : count - 1 - index) * step + step / 2;
-    const end = left ? side - 8 : width - side + 8;
+    const to = left ? start - 8 : end + 8;
     const name = names([place])[0];
-    root.append(svg("path", { class: "lead", d: `M${at.get(place)} ${axis}V${y}H${end}` }));
+    root.append(svg("path", { class: "lead", d: `M${at.get(place)} ${axis}V${y}H${to}` }));
     const said = name.length > 34 ? `${name.slice(0, 33)}\u2026` : name;
     const rank = svg("tspan", { class: "tick" }, found.ranks[index].toFixed(2));
     const parts = left ? [`${said} `, rank] : [rank, ` ${said}`];
-    root.append(svg("text", { class: "name", x: left ? end - 4 : end + 4, y: y + 4, "text-anchor": left ? "end" : "start" }, svg("title", {}, name), ...parts));
+    root.append(svg("text", { class: "name", x: left ? to - 4 : to + 4, y: y + 4, "text-anchor": left ? "end" : "start" }, svg("title", {}, name), ...parts));
   });
   bars.forEach((clique, index) => {
     const [from, to] = [at.get(clique[0]), at.get(clique.at(-1))];

@@ -264,6 +264,18 @@ def test_it_names_no_password_and_no_folder(tmp_path: Path, filler: Any) -> None
     assert (shared["machines"], shared["versions"], shared["inputs"]) == ([{"device": "cpu"}], [{"torch": "2"}], [{"method": "vpt"}])
 
 
+def test_the_command_names_a_store_that_is_not_the_default(mini: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (cell, *_), (result, *_) = mini.cells().values(), mini.results()
+    monkeypatch.chdir(tmp_path)
+    found = {}
+    for name in ("results/harness.db", "my results.db"):
+        store = Store(name)
+        store.add_cell(cell)
+        store.add_result(result)
+        found[name] = _block(page(store), "about")["store"]
+    assert found == {"results/harness.db": "", "my results.db": " --store 'my results.db'"}
+
+
 def test_filters_and_nothing_to_show(mini: Store, tmp_path: Path) -> None:
     section = _only(page(mini, tasks=["fashion", "digits"], methods=["ivpt", "vpt"], suite_name="two"))
     assert (section["suite"], [task["name"] for task in section["tasks"]]) == ("two", ["fashion", "digits"])
