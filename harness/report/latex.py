@@ -82,7 +82,7 @@ def _table(
         r"\sloppy\centering",
         rf"\caption{{{escaped(said, breaks=True)}}}\vspace{{3pt}}",
         rf"\label{{tab:{_slug(section)}-{number}{f'-{page}' if page > 1 else ''}}}",
-        rf"\footnotesize\setlength{{\tabcolsep}}{{{1.3 if many else 3}pt}}",
+        rf"\footnotesize\setlength{{\tabcolsep}}{{{1.3 if many else 4}pt}}",
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         rf"\begin{{tabular}}{{@{{}}l{alignment}@{{}}}}",
         r"\toprule",
@@ -113,8 +113,7 @@ def _row(name: list[str], entries: Sequence[Entry], stacked: bool) -> str:
     """A method's line; with `stacked` the spreads have a line of their own, small, beside the second line of a long name."""
     lines = [[_marked(entry, "" if stacked else entry.detail) for entry in entries]]
     if stacked and any(entry.detail for entry in entries):
-        small = (escaped(entry.detail.removeprefix("±")) for entry in entries)
-        lines.append([rf"{{\scriptsize {detail}}}" if detail else "" for detail in small])
+        lines.append([_small(entry) for entry in entries])
     while len(lines) < len(name):
         lines.append([""] * len(entries))
     names = [*(escaped(line) for line in name), *[""] * (len(lines) - len(name))]
@@ -122,10 +121,16 @@ def _row(name: list[str], entries: Sequence[Entry], stacked: bool) -> str:
 
 
 def _marked(entry: Entry, detail: str) -> str:
-    text = {"failed": r"$\times$", NOTHING: "--"}.get(entry.text) or escaped(entry.text)
+    text = {"failed": r"$\times$", NOTHING: "--"}.get(entry.text) or re.sub(r"^-(?=\d)", "$-$", escaped(entry.text))
     text = {1: rf"\textbf{{{text}}}", 2: rf"\underline{{{text}}}"}.get(entry.place, text)
-    text += r"\rlap{$^{\approx}$}" if entry.near else ""
-    return text + (f"$_{{{detail.replace('±', chr(92) + 'pm ')}}}$" if detail else "")
+    spread = f"$_{{{detail.replace('±', chr(92) + 'pm ')}}}$" if detail else ""
+    return text + spread + (r"\rlap{$^{\approx}$}" if entry.near and detail else "")
+
+
+def _small(entry: Entry) -> str:
+    """What stands below a score: its spread, after the mark of being near the best, for which there is no room beside the score."""
+    near = r"$\approx$" if entry.near else ""
+    return rf"{{\scriptsize {near}{escaped(entry.detail.removeprefix('±'))}}}" if near or entry.detail else ""
 
 
 def _name(variant: str, width: int) -> list[str]:
@@ -175,8 +180,10 @@ def _pixels(section: Section) -> str:
 
 def _notes(section: Section, layout: Layout, columns: Sequence[Column]) -> list[str]:
     shown = {entry.text for column in columns for entry in column.entries.values()}
-    marks = [(r"$\times$: failed.", "failed"), ("--: not run, or a mean that lacks a task.", NOTHING)]
+    marks = [(r"$\times$: failed.", "failed"), ("--: not run, or none for want of a task.", NOTHING)]
     notes = [said for said, text in marks if text in shown]
+    if any("/" in entry.detail for column in columns for entry in column.entries.values()):
+        notes.append("m/n: mean of the m tasks there are.")
     notes = ([" ".join(notes)] if notes else []) + [escaped(note, breaks=True) for note in [*tests_of(section, layout), *notes_of(section)]]
     if not notes:
         return []

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.report.columns import PLAIN, Layout
 from harness.report.latex import MOST_LINES, latex
 from harness.report.stats import Section
 from harness.report.tex import escaped
@@ -18,6 +19,7 @@ MINI = {"natural": ["digits", "fashion"], "structured": ["sprites-location", "sp
 SIZES = {"natural": 7, "specialized": 4, "structured": 8, "fgvc": 5}
 ALL = {group: [f"{group}_task_{number}" for number in range(count)] for group, count in SIZES.items()}
 NINE = ["linear", "bias", "vpt", "vpt-deep", "ivpt", "ivpt(da=false)", "ivpt(ar=false,cdc=false,da=false)", "lora(rank=8)", "ssf"]
+EVERY = Layout(budgets=True, baseline="vpt-deep")
 HOSTILE = [
     r"\input{/etc/passwd}",
     "a_b^c~d$e$#f%g&h{i}",
@@ -49,9 +51,9 @@ def pdflatex() -> str:
     return found
 
 
-def _compiled(pdflatex: str, folder: Path, section: Section) -> str:
+def _compiled(pdflatex: str, folder: Path, section: Section, layout: Layout = PLAIN) -> str:
     """The log of a document with the section's table."""
-    (folder / "table.tex").write_text(latex([section], standalone=True), encoding="ascii")
+    (folder / "table.tex").write_text(latex([section], layout, standalone=True), encoding="ascii")
     command = [pdflatex, "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "table.tex"]
     run = subprocess.run(command, cwd=folder, capture_output=True, timeout=120)
     log = (folder / "table.log").read_text(errors="replace")
@@ -110,6 +112,18 @@ def test_many_tasks_stand_upright_under_their_groups_with_group_means(filler: An
         assert line[30] == f"{section.methods[variant]['mean_of_groups']:.2f}"
 
 
+@pytest.mark.parametrize(("tasks", "few"), [(2, True), (9, False)])
+def test_near_the_best_is_marked_where_there_is_room(filler: Any, tasks: int, few: bool) -> None:
+    for task in range(tasks):
+        filler.results(filler.cell("x", f"t{task}"), [80.0, 90.0])
+        filler.results(filler.cell("y", f"t{task}"), [79.0, 89.0])
+    line = next(
+        line for line in latex([filler.section()]).splitlines() if line.startswith("y & " if few else r" &  & {\scriptsize $\approx$")
+    )
+    cells = line.removesuffix(r" \\").split(" & ")[2 : 2 + tasks]
+    assert set(cells) == {r"\underline{84.0}$_{\pm 7.1}$\rlap{$^{\approx}$}" if few else r"{\scriptsize $\approx$7.1}"}
+
+
 def test_gaps_are_marked_and_explained(filler: Any) -> None:
     filler.grid(["x", "y", "z"], MINI, missing=[("y", "digits"), ("z", "fashion")])
     filler.failure(filler.cell("z", "fashion"), 0, "out of memory_%")
@@ -149,6 +163,13 @@ def test_escaping_keeps_names_apart() -> None:
     assert escaped("中") == "U+4E2D"
     assert escaped("a--b") == "a-{}-b"
     assert escaped("[x]\n*") == "{[}x] {*}"
+
+
+def test_with_every_column_it_compiles(pdflatex: str, filler: Any, tmp_path: Path) -> None:
+    filler.grid(NINE, ALL)
+    section = filler.section()
+    assert re.search(r"& \$-\$\d", latex([section], EVERY))
+    _compiled(pdflatex, tmp_path, section, EVERY)
 
 
 @pytest.mark.parametrize(("variants", "groups"), [(NINE[:4], MINI), (NINE, ALL)], ids=["4x5", "9x24"])
