@@ -39,7 +39,7 @@ def place(
         box, distance = min(_around(x, y, width, height), key=lambda found: (_covered(found[0], taken, bounds), found[1]))
         taken.append(box)
         middle = ((box[0] + box[2]) / 2 - x, (box[1] + box[3]) / 2 - y)
-        line = {"arrowstyle": "-", "linewidth": 0.4, "color": "#808080", "shrinkA": 0, "shrinkB": 2} if distance > 2 else None
+        line = {"arrowstyle": "-", "linewidth": 0.4, "color": "#808080", "shrinkA": 0, "shrinkB": 3.2} if distance > 2 else None
         axes.annotate(
             label,
             points[label],

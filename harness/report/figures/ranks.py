@@ -99,8 +99,8 @@ def _levels(spans: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def _said(found: Friedman) -> str:
-    chance = f"p {'< 0.001' if found.p < 0.001 else f'= {found.p:.3f}'}"
+    chance = f"p {'< 0.001' if found.f_p < 0.001 else f'= {found.f_p:.3f}'}"
     return (
         f"Mean rank over {len(found.tasks)} tasks, taken as a sample; 1 is the best. Methods joined by a bar don't differ by the critical "
-        f"difference CD (Nemenyi, {LEVEL:g}). Friedman's test that all are equal: {chance}."
+        f"difference CD (Nemenyi, {LEVEL:g}). Friedman's test that all are equal: {chance} (Iman and Davenport's F)."
     )
