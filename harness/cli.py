@@ -135,8 +135,23 @@ def _run(
     plan, store, ledger = _fill(request, store_url, workers, gpus_per_trial, address, keep_large, view)
     board = Report(store, plan.tasks, None, plan.suite, [cell.key for cell in plan.cells]).render("table")
     ids = [result.id for cell in ledger.cells for result in cell.results.values()]
-    hints = f"Stored in {store_url}." + (f"\nNext: harness report --format md, or harness show {ids[0]}" if ids else "")
-    return Group(board, Text(hints))
+    hints = [f"Stored in {store.name}."]
+    if ids:
+        view.stage("writing the page")
+        hints += [_page(store), f"Next: harness report --format md, or harness show {ids[0]}"]
+    return Group(board, Text("\n".join(hints)))
+
+
+def _page(store: Any) -> str:
+    """Writes the page of all that the store has, and says where; a page that can't be written is no reason to lose the leaderboard."""
+    from harness.report.page import write
+    from harness.report.render import Report
+
+    try:
+        write(store.page, str(Report(store).render("html")))
+    except BadInput as error:
+        return f"No page: {error}"
+    return f"Everything in it as a page: {store.page}"
 
 
 def _fill(
@@ -156,14 +171,14 @@ def _fill(
         return plan, store, carry_out(plan, store, resources, view, keep_large)
     except KeyboardInterrupt:
         view.__exit__(None, None, None)
-        _interrupted(store_url, store)
+        _interrupted(store)
 
 
-def _interrupted(store_url: str, store: Any) -> NoReturn:
+def _interrupted(store: Any) -> NoReturn:
     """What is saved, how to go on, and out: at once, since Ray may take its time to end."""
     results, trials = len(store.results()), len(store.trials())
     print(
-        f"\nInterrupted. {results} results and {trials} trials are saved in {store_url}. The same command goes on from there.", flush=True
+        f"\nInterrupted. {results} results and {trials} trials are saved in {store.name}. The same command goes on from there.", flush=True
     )
     store.close()
     sys.stdout.flush()
@@ -217,10 +232,12 @@ def report(
 
 def _serve(report: Any, port: int) -> None:
     """Until Ctrl-C."""
+    from dataclasses import replace
+
     from harness.report.serve import Server
 
     report.render("html")  # what can't be shown is said now
-    with Server(lambda: report.render("html", live=True), report.store.state, port) as server:
+    with Server(lambda state: replace(report).render("html", live=state), report.store.state, port) as server:
         print(f"{server.url} shows {report.store.name}, on this machine only. Ctrl-C ends it.", flush=True)
         try:
             server.serve_forever()

@@ -6,10 +6,8 @@ All that comes from the store is in blocks of JSON, which the page's script read
 import base64
 import hashlib
 import json
-import os
 import shlex
 from collections.abc import Collection, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +17,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
-from harness.errors import BadInput
+from harness.data.atomic import replacing, unwritable
 from harness.plain import plain
 from harness.report import frame, payload
 from harness.report.beside import published_rows
@@ -75,19 +73,13 @@ def page(
 
 
 def write(path: Path, text: str) -> None:
-    """Writes the file whole or not at all: a browser that has it open never reads half of it. Raises `BadInput`."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Writes the file whole or not at all: a browser that has it open never reads half of it. Makes its folder. Raises `BadInput`."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        path.absolute().parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise BadInput(f"can't write {path} ({error.strerror}): name another file.") from error
+        raise unwritable(path, error) from error
+    with replacing(path) as file:
+        file.write(text.encode())
 
 
 def _facts(store: str, results: pd.DataFrame, parts: Sequence[Section]) -> list[list[str]]:

@@ -33,6 +33,9 @@ BACKBONES = {
 }
 """How papers name the backbones here. timm has none of MoCo-v3; a bare `vit_base_patch16_224=FILE` doesn't say what it was trained on."""
 
+USUAL = BACKBONES["vit_base_patch16_224.orig_in21k"]
+"""What most of the published tables are of."""
+
 SEGMENTERS = {"vit_large_patch16_224.orig_in21k": ("ViT-L/16 + SETR-PUP", "sup-IN21k")}
 """The same for segmentation, where a head is part of the name."""
 
@@ -139,11 +142,10 @@ def means_checked(frame: pd.DataFrame) -> tuple[int, int]:
 def beside(section: Section, frame: pd.DataFrame) -> Beside:
     """The published rows on the section's backbone and metric that have a number on its tasks, or a mean over tasks that it all has.
 
-    `frame` is that of `published`. Numbers on other tasks are left out, means over other tasks too.
+    Where papers don't know the backbone, those on the usual one, which `differences` then says. `frame` is that of `published`. Numbers on
+    other tasks are left out, means over other tasks too.
     """
-    named = _named(section)
-    if named is None:
-        return Beside((), f"different backbone: no paper's numbers are known on {plain(section.first['backbone'])}")
+    named = _named(section) or (USUAL if section.first["metric"] == "top1" else next(iter(SEGMENTERS.values())))
     rows = []
     for row in _rows(frame):
         if (row.backbone, row.pretrain, row.metric) != (*named, METRICS.get(section.first["metric"])):

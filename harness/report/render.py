@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import get_args
+from typing import cast, get_args
 
 import pandas as pd
 from rich.console import Console, RenderableType
@@ -61,8 +61,8 @@ class Report:
     """Whether published numbers stand beside. The page has them anyway."""
     figure: str | None = None
 
-    def render(self, form: str, live: bool = False) -> str | RenderableType:
-        """A text; for `table` something that rich prints. `live`: a page that is served and follows the store. Raises `BadInput`."""
+    def render(self, form: str, live: str = "") -> str | RenderableType:
+        """A text; for `table` something that rich prints. `live`: the store's state that a served page was made at. Raises `BadInput`."""
         if form == "table":
             from harness.report.terminal import Leaderboard
 
@@ -81,6 +81,22 @@ class Report:
             from harness.report.latex import latex
 
             return latex(self.sections, self.checked_layout)
+        if form == "html":
+            from harness.report.page import page
+            from harness.report.published import published
+
+            return page(
+                self.store,
+                tasks=self.tasks,
+                methods=self.methods,
+                suite_name=self.suite,
+                baseline=self.layout.baseline,
+                published=published(),
+                cells=self.cells,
+                sort=self.checked_sort,
+                complete_only=self.complete_only,
+                live=live,
+            )
         raise unknown("format", form, TEXTS)
 
     def write(self, form: str, path: Path) -> None:
@@ -115,10 +131,13 @@ class Report:
 
     @cached_property
     def sections(self) -> list[Section]:
+        return sections(frame.leaderboard(*self.frames), self.tasks, self.suite, self.checked_sort, self.complete_only)
+
+    @property
+    def checked_sort(self) -> Sort:
         if self.sort not in get_args(Sort):
             raise unknown("order", self.sort, get_args(Sort))
-        board = frame.leaderboard(*self.frames)
-        return sections(board, self.tasks, self.suite, self.sort, self.complete_only)  # type: ignore[arg-type]
+        return cast(Sort, self.sort)
 
     @property
     def checked_layout(self) -> Layout:

@@ -16,8 +16,8 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, page: Callable[[], str], version: Callable[[], str], port: int):
-        """`page` is made once a version. `port` 0 takes a free one. Raises `BadInput` where the port can't be had."""
+    def __init__(self, page: Callable[[str], str], version: Callable[[], str], port: int):
+        """`page` is made once a version, which it is given. `port` 0 takes a free one. Raises `BadInput` where the port can't be had."""
         self._page, self.version = page, version
         self._made: tuple[str, bytes] | None = None
         self._making = threading.Lock()
@@ -37,7 +37,7 @@ class Server(ThreadingHTTPServer):
         with self._making:
             version = self.version()
             if self._made is None or self._made[0] != version:
-                self._made = version, self._page().encode()
+                self._made = version, self._page(version).encode()
             return self._made[1]
 
 

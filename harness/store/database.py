@@ -101,6 +101,11 @@ class Store:
         """Where checkpoints lie: beside `NAME.db`, `NAME.checkpoints`; of another database, `results/harness.checkpoints` where one is."""
         return self._file.absolute().with_suffix(".checkpoints") if self._file else Path("results/harness.checkpoints").absolute()
 
+    @property
+    def page(self) -> Path:
+        """Where a run leaves the page: beside `NAME.db`, `NAME.html`; of another database, `results/harness.html`."""
+        return self._file.with_suffix(".html") if self._file else Path("results/harness.html")
+
     def add_cell(self, cell: Cell) -> None:
         """Adds a cell; one that is there keeps its identity and takes the new labels."""
         values = pack(cell)
@@ -148,6 +153,12 @@ class Store:
         query = sa.select(_trials.c.cell, sa.func.sum(_trials.c.units)).group_by(_trials.c.cell)
         with self._read() as connection:
             return {cell: float(units) for cell, units in connection.execute(query)} if connection is not None else {}
+
+    def trial_values(self) -> list[dict[str, Any]]:
+        """`cell`, `value` and `state` of all trials, by cell and number."""
+        query = sa.select(_trials.c.cell, _trials.c.value, _trials.c.state).order_by(_trials.c.cell, _trials.c.number)
+        with self._read() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()] if connection is not None else []
 
     def add_result(self, result: Result) -> None:
         """Adds a final run. Raises `DuplicateResult`."""

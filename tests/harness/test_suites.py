@@ -95,6 +95,12 @@ def test_every_cell_of_a_suite_is_filled(
     pixels = {cell.identity["task"]["name"]: cell.identity["task"]["pixels"] for cell in Store(store).cells().values()}
     assert pixels == {task: "pil" if task == "caltech101" else "tf" if suite == "vtab" else "vpt" for task in tasks}
 
+    capsys.readouterr()
+    harness("report", "--suite", suite, "--published", "--format", "md", "--store", str(store))
+    text = " ".join(capsys.readouterr().out.split())
+    assert {"vtab": "| natural (7) | 75.88 | 68.93 | 76.81 | 78.48 |", "fgvc": "| vpt-deep"}[suite] in text
+    assert "backbone: mini\\_vit here, ViT-B/16 (sup-IN21k) there" in text.replace("mini_vit", "mini\\_vit")
+
 
 def filled(store: Path) -> Sequence[tuple[str, str]]:
     """(variant, task) of every cell that has its result, in the plan's order."""

@@ -1,5 +1,6 @@
 """The LaTeX table: its numbers, marks and gaps, that it compiles within the page, and that no name is a command."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -47,6 +48,8 @@ def _lines(text: str) -> dict[str, list[str]]:
 def pdflatex() -> str:
     found = shutil.which("pdflatex")
     if found is None:
+        if os.environ.get("VPT_HARNESS_REQUIRE_LATEX") == "1":
+            pytest.fail("no pdflatex, and VPT_HARNESS_REQUIRE_LATEX=1")
         pytest.skip("no pdflatex: apt-get install texlive-latex-base texlive-latex-recommended")
     return found
 

@@ -213,7 +213,7 @@ def test_shipped_published_numbers_find_their_places(filler: Any) -> None:
 def test_without_published_numbers_the_page_says_why(filler: Any) -> None:
     filler.results(filler.cell("vpt", "digits"), [50.0])
     assert _only(page(filler.store))["published"] == {"rows": [], "reason": "none were given", "faults": []}
-    assert _only(page(filler.store, published=published()))["published"]["reason"].startswith("different backbone")
+    assert _only(page(filler.store, published=published()))["published"]["reason"].startswith("different tasks")
 
 
 def test_what_comes_from_outside_stays_data(filler: Any) -> None:
@@ -319,7 +319,7 @@ def test_writing_is_whole_or_not_at_all(tmp_path: Path) -> None:
     write(path, "two \u2713")
     assert path.read_text(encoding="utf-8") == "two \u2713"
     assert list(path.parent.iterdir()) == [path]
-    with pytest.raises(BadInput, match=r"can't write .*: name another file"):
+    with pytest.raises(BadInput, match="can't write"):
         write(path / "below.html", "three")
     with pytest.raises(BadInput, match="can't write"):
         write(tmp_path / "made", "a folder")

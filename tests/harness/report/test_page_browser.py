@@ -422,7 +422,7 @@ def test_every_tab_says_what_it_is_for(reader: Reader, vtab: str, mini: str) -> 
     assert "is this project's reading" in reader.one("#readings").text
     reader.open(mini)
     reader.click("[role=tab]", "Published")
-    assert "No published numbers: different backbone" in reader.one("#panel-published").text
+    assert "No published numbers: different tasks" in reader.one("#panel-published").text
 
 
 def test_it_prints_all_parts_and_no_controls(reader: Reader, vtab: str, tmp_path: Path) -> None:
@@ -461,7 +461,7 @@ def test_a_served_page_follows_and_keeps_what_was_chosen(reader: Reader, filler:
     key = filler.cell("vpt", "digits")
     filler.results(key, [50.0])
     version = ["1"]
-    with Server(lambda: page(filler.store, live=version[0]), lambda: version[0], 0) as server:
+    with Server(lambda state: page(filler.store, live=state), lambda: version[0], 0) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
         try:

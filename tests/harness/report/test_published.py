@@ -157,9 +157,16 @@ def test_means_over_tasks_that_were_not_measured_are_left_out(filler: Any) -> No
     assert named(found, "SA2VP").numbers == {}
 
 
-def test_other_backbones_and_tasks_have_none(filler: Any) -> None:
+def test_another_backbone_is_said(filler: Any) -> None:
+    other = section(filler, ["cifar100"], "mini_vit")
+    found = beside(other, published())
+    assert (found.reason, named(found, "vpt-deep").numbers) == (None, {"cifar100": 78.8})
+    assert differences(other, named(found, "vpt-deep"))[0] == "backbone: mini_vit here, ViT-B/16 (sup-IN21k) there"
+
+
+def test_other_tasks_have_none(filler: Any) -> None:
     small = beside(section(filler, ["digits"], "mini_vit", suite="mini"), published())
-    assert (small.rows, small.reason) == ((), "different backbone: no paper's numbers are known on mini_vit")
+    assert (small.rows, small.reason) == ((), "different tasks: no paper's numbers are known on these")
 
 
 def test_no_number_on_these_tasks_is_said(filler: Any) -> None:

@@ -17,11 +17,11 @@ class Made:
     def __init__(self) -> None:
         self.version, self.count, self.broken = "1", 0, False
 
-    def page(self) -> str:
+    def page(self, version: str) -> str:
         if self.broken:
             raise BadInput("store x can't be used")
         self.count += 1
-        return f"<p>version {self.version}</p>"
+        return f"<p>version {version}</p>"
 
 
 @pytest.fixture

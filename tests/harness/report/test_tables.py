@@ -377,8 +377,8 @@ def test_published_numbers_stand_beside_and_are_in_no_mean(one_of_vtab: Store) -
     assert tidy[tidy["origin"] == "published"]["source"].notna().all()
 
 
-def test_on_another_backbone_there_is_nothing_published(mini: Store) -> None:
-    assert "Published: none, different backbone" in str(render(mini, fmt="md", published=True))
+def test_on_other_tasks_there_is_nothing_published(mini: Store) -> None:
+    assert "Published: none, different tasks" in str(render(mini, fmt="md", published=True))
 
 
 def test_a_baseline_and_budgets_fit_a_terminal(one_of_vtab: Store) -> None:
