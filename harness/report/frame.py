@@ -43,15 +43,6 @@ def rows(store: Store, cells: Collection[str] | None = None, detail: bool = Fals
     return pd.DataFrame(found, columns=[*columns, *CELL])
 
 
-def searches(store: Store, cells: Collection[str]) -> dict[str, list[tuple[float | None, str]]]:
-    """The trials of each cell's search in their order, as (last score on val in percent or None, state)."""
-    found: dict[str, list[tuple[float | None, str]]] = {}
-    for trial in store.trial_values():
-        if trial["cell"] in cells:
-            found.setdefault(trial["cell"], []).append((trial["value"], trial["state"]))
-    return found
-
-
 def failures(store: Store, cells: Collection[str] | None = None) -> pd.DataFrame:
     """One row a final run that failed, and isn't stored as a result: `seed`, `reason` (one line), `created`, and the columns of `CELL`."""
     known, done = _cells(store, cells), {(run["cell"], run["seed"]) for run in store.runs(("cell", "seed"))}

@@ -20,8 +20,8 @@ from harness.errors import BadInput
 from harness.store import LONGEST, Store
 from harness.store.rows import Cell, Failure, Result, Row, Trial, pack, unpack
 
-FORMAT, SCHEMA = "vpt-harness results", 1
-"""What the file's metadata say it is. The schema's number changes with the columns."""
+FORMAT, SCHEMA = "vpt-harness results", 2
+"""What the file's metadata say it is. The schema's number changes with the columns; files of earlier ones are read too."""
 
 MOST = 5_000_000
 """Rows of the largest file that is read."""
@@ -32,9 +32,12 @@ _COLUMNS: dict[str, pa.DataType] = {
     **{"kind": _TEXT, "cell": _TEXT, "identity": _TEXT, "labels": _TEXT},
     **{"id": _TEXT, "seed": _WHOLE, "number": _WHOLE, "state": _TEXT, "score": _NUMBER, "value": _NUMBER, "reason": _TEXT, "params": _TEXT},
     **{"trainable": _WHOLE, "head_params": _WHOLE, "logits_sha256": _TEXT, "seconds": _NUMBER, "memory": _WHOLE, "units": _NUMBER},
-    **{"curve": _TEXT, "provenance": _TEXT, "created": _TEXT},
+    **{"curve": _TEXT, "provenance": _TEXT, "created": _TEXT, "extras": _TEXT},
 }
 """`cell` is the cell's key, in the rows of kind `cell` too; the others are named as in `harness.store.rows`."""
+
+_SINCE = {"extras": 2}
+"""The schema that brought a column; the others were there from the first."""
 
 _TEXTS = [name for name, kind in _COLUMNS.items() if kind == _TEXT]
 _schema = pa.schema(list(_COLUMNS.items()), metadata={"format": FORMAT, "schema": str(SCHEMA)})
@@ -99,14 +102,17 @@ def read(file: Path) -> Rows:
     metadata = _metadata(opened)
     if metadata.get("format") != FORMAT:
         raise BadInput(f"{file} is another program's parquet: `harness results export` makes those that can be imported.")
-    if metadata.get("schema") != str(SCHEMA):
+    if metadata.get("schema") not in {str(number) for number in range(1, SCHEMA + 1)}:
         raise BadInput(f"{file} has schema {metadata.get('schema')}, this harness knows {SCHEMA}: upgrade vpt-harness, or export it again.")
-    if {field.name: field.type for field in opened.schema_arrow} != _COLUMNS or opened.metadata.num_rows > MOST:
+    columns = {name: kind for name, kind in _COLUMNS.items() if _SINCE.get(name, 1) <= int(metadata["schema"])}
+    if {field.name: field.type for field in opened.schema_arrow} != columns or opened.metadata.num_rows > MOST:
         raise BadInput(f"{file} has other columns than an exported store, or more than {MOST:,} rows: export it again.")
     found = Rows([], [], [], [])
     lists: dict[str, list] = {"cell": found.cells, "trial": found.trials, "result": found.results, "failure": found.failures}
     try:
-        for row in _dicts(_open(file, _TEXTS), file):  # as dictionaries: a text that is repeated a million times is read once
+        for row in _dicts(
+            _open(file, [name for name in _TEXTS if name in columns]), file
+        ):  # as dictionaries: a text that is repeated a million times is read once
             if row["kind"] not in lists:
                 raise BadInput(f"{file} holds a row of kind '{row['kind']}': export it again.")
             lists[row["kind"]].append(_unpacked(_KINDS[row["kind"]], row))
@@ -130,7 +136,7 @@ def _metadata(opened: pq.ParquetFile) -> dict[str, str]:
 
 def _dicts(opened: pq.ParquetFile, file: Path) -> Iterator[dict[str, Any]]:
     for batch in opened.iter_batches(1000):
-        for name in _TEXTS:
+        for name in (name for name in _TEXTS if name in batch.schema.names):
             texts = batch.column(name)
             lengths = pc.call_function("binary_length", [texts.dictionary if isinstance(texts, pa.DictionaryArray) else texts])
             longest = pc.call_function("max", [lengths]).as_py() or 0
@@ -145,5 +151,5 @@ def _packed(kind: str, row: Cell | Trial | Result | Failure) -> Mapping[str, Any
 
 
 def _unpacked(kind: type[Row], row: Mapping[str, Any]) -> Row:
-    values = {**row, "key": row["cell"]}
+    values = {"extras": None, **row, "key": row["cell"]}
     return unpack(kind, {field.name: values[field.name] for field in fields(kind)})

@@ -114,6 +114,7 @@ class _Result(_Form):
     curve: Curve
     provenance: Json
     created: Time
+    extras: Json
 
 
 class _Failure(_Form):

@@ -1,7 +1,7 @@
 """What can be imported: a store's file, an exported parquet, a folder of them, or the URL of a database."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.errors import BadInput
@@ -17,6 +17,8 @@ class Source:
     name: str
     file: Path | None
     """None where it is a database behind a URL."""
+    url: str = field(default="", repr=False)
+    """Of that database, its password included; `name` is without."""
 
     @property
     def checkpoints(self) -> Path | None:
@@ -27,7 +29,7 @@ class Source:
         """All its rows, checked. Raises `BadInput`."""
         if self.file is not None and _is_parquet(self.file):
             return checked(exchange.read(self.file), self.name)
-        store = Store(self.file or self.name, foreign=True)
+        store = Store(self.file or self.url, foreign=True)
         try:
             return checked(exchange.of_store(store), self.name)
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
@@ -46,7 +48,7 @@ def sources(text: str, into: Store) -> Iterator[Source]:
         if store.file is None:
             if store.name == into.name:
                 raise BadInput(f"{store.name} is the store to import into itself: give another --store.")
-            yield Source(text, None)
+            yield Source(store.name, None, text)
             return
         path = store.file
     else:

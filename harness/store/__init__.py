@@ -1,7 +1,14 @@
-"""Results in SQL: what a row says (`rows`), the tables (`tables`), and the calls that read and write them (`database`)."""
+"""Results in SQL: the calls that read and write them (`database`) and what a row says (`rows`).
 
-from harness.store.database import LONGEST, SCHEMA, Duplicate, DuplicateResult, DuplicateTrial, Store
+Behind the calls: where a store is (`address`), its transactions (`engine`), what they wait for (`waiting`), its tables (`tables`) from
+schema to schema (`versions`, `migrations`), who works on what (`leases`), and whether it is sound (`check`).
+"""
+
+from harness.store.database import Duplicate, DuplicateResult, DuplicateTrial, Store
+from harness.store.engine import LONGEST
+from harness.store.leases import Lease, LeaseLost, new_owner
 from harness.store.rows import Cell, Failure, Result, Trial, cell_key, result_id
+from harness.store.versions import SCHEMA
 
 __all__ = [
     "LONGEST",
@@ -11,9 +18,12 @@ __all__ = [
     "DuplicateResult",
     "DuplicateTrial",
     "Failure",
+    "Lease",
+    "LeaseLost",
     "Result",
     "Store",
     "Trial",
     "cell_key",
+    "new_owner",
     "result_id",
 ]

@@ -1,43 +1,38 @@
 """Results in SQL: cells, the trials of their search, one row a final run, and what failed. Each call that writes is one transaction.
 
-A SQLite file by default (write-ahead log, so that a report can read while a run writes), or any URL that SQLAlchemy understands.
+A SQLite file by default (write-ahead log, so that a report can read while a run writes), a PostgreSQL server for a team, or any URL that
+SQLAlchemy understands. A call waits where the database is busy or gone, and does nothing twice.
 """
 
-import os
-import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import fields
-from itertools import islice
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import sqlalchemy as sa
-from sqlalchemy import event
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
-from sqlalchemy.pool import NullPool, StaticPool
+from sqlalchemy.exc import IntegrityError
 
 from harness.errors import BadInput
-from harness.plain import plain
+from harness.store import leases
+from harness.store.engine import Engine
+from harness.store.leases import Lease
 from harness.store.rows import Cell, Failure, Result, Row, Trial, pack, unpack
+from harness.store.tables import batches
 from harness.store.tables import cells as _cells
 from harness.store.tables import failures as _failures
-from harness.store.tables import meta as _meta
 from harness.store.tables import results as _results
-from harness.store.tables import schema as _schema
 from harness.store.tables import trials as _trials
+from harness.store.versions import alone
+from harness.store.waiting import PATIENCE
 
-SCHEMA = 1
-"""Version of the tables; a store of a later version is refused."""
 
 RUN_COLUMNS = ("id", "cell", "seed", "score", "trainable", "head_params", "logits_sha256", "seconds", "memory", "units", "created")
 """Of results, those that are plain values."""
 
-LONGEST = 1_000_000
-"""Bytes of the longest text that is read from a foreign store."""
 
-_BUSY_SECONDS = 30
+def _to_stderr(line: str) -> None:
+    print(f"harness: {line}", file=sys.stderr, flush=True)
 
 
 class Duplicate(RuntimeError):
@@ -55,80 +50,70 @@ class DuplicateTrial(Duplicate):
 class Store:
     """What was measured. A store that doesn't exist reads as empty and is made by the first call that writes.
 
-    Every method raises `BadInput` where the database can't be used: not a database, another program's, of a later version, full, locked.
+    A call waits for a database that is locked, restarting or out of reach, and says so. What it writes is there once, even where the
+    answer of a commit was lost. Every method raises `BadInput` where the database can't be used: silent for too long, full, not a database,
+    another program's, of a later version.
     """
 
-    def __init__(self, url: str | Path, foreign: bool = False):
+    def __init__(self, url: str | Path, foreign: bool = False, say: Callable[[str], None] = _to_stderr, patience: float = PATIENCE) -> None:
         """`url`: any SQLAlchemy URL, or a plain path, which means a SQLite file. Touches nothing.
 
         `foreign`: somebody else's, to be read only; it is refused where it is empty, damaged or holds a text above `LONGEST`.
+        `say`: takes a line where the store waits, or was migrated. `patience`: seconds that a call waits at most.
         """
-        text, self._foreign = str(url), foreign
-        self._mend = "get it again from where it comes from" if foreign else "give another --store"
-        try:
-            self._url = sa.make_url(text) if "://" in text else sa.URL.create("sqlite", database=text)
-            self._sqlite = self._url.get_backend_name() == "sqlite"
-            self._file = Path(self._url.database) if self._sqlite and self._url.database not in (None, "", ":memory:") else None
-            pool: dict[str, Any] = {}
-            if self._sqlite:
-                pool = {"poolclass": NullPool if self._file else StaticPool, "connect_args": {"timeout": _BUSY_SECONDS}}
-            self._engine = sa.create_engine(self._unlocked() if foreign else self._url, **pool)
-            if text == "":
-                raise ArgumentError("an empty URL")  # which SQLite would take for a database that ends with the process
-        except (ArgumentError, NoSuchModuleError) as error:
-            raise BadInput(f"store '{text}' is neither a file nor an SQLAlchemy URL such as sqlite:///results/harness.db.") from error
-        except ModuleNotFoundError as error:
-            raise BadInput(f"store {self.name}: install its driver, {error.name}.") from error
-        if self._sqlite:
-            event.listen(self._engine, "connect", _set_up_sqlite)
-            event.listen(self._engine, "begin", _begin_sqlite)
-            if foreign:
-                event.listen(self._engine, "connect", _set_up_foreign)
-        self._exists = False
+        self.engine = Engine(str(url), foreign, say, patience)
 
     @property
     def file(self) -> Path | None:
         """The SQLite file; None for another database, or one in memory."""
-        return self._file
+        return self.engine.address.file
 
     @property
     def name(self) -> str:
         """The store as a message names it: its file, or its URL without the password."""
-        return str(self._file) if self._file else self._url.render_as_string(hide_password=True)
+        return self.engine.address.name
 
     @property
     def checkpoints(self) -> Path:
         """Where checkpoints lie: beside `NAME.db`, `NAME.checkpoints`; of another database, `results/harness.checkpoints` where one is."""
-        return self._file.absolute().with_suffix(".checkpoints") if self._file else Path("results/harness.checkpoints").absolute()
+        return self.file.absolute().with_suffix(".checkpoints") if self.file else Path("results/harness.checkpoints").absolute()
 
     @property
     def page(self) -> Path:
         """Where a run leaves the page: beside `NAME.db`, `NAME.html`; of another database, `results/harness.html`."""
-        return self._file.with_suffix(".html") if self._file else Path("results/harness.html")
+        return self.file.with_suffix(".html") if self.file else Path("results/harness.html")
 
     def add_cell(self, cell: Cell) -> None:
         """Adds a cell; one that is there keeps its identity and takes the new labels."""
-        values = pack(cell)
-        with self._write() as connection:
-            there = connection.execute(sa.select(_cells.c.identity).where(_cells.c.key == cell.key)).scalar()
-            if there is None:
-                connection.execute(sa.insert(_cells).values(values))
-            elif there == values["identity"]:
-                connection.execute(sa.update(_cells).where(_cells.c.key == cell.key).values(labels=values["labels"]))
-            else:
-                raise ValueError(f"cell {cell.key} is stored with another identity")
+        self.add_cells([cell])
+
+    def add_cells(self, cells: Iterable[Cell]) -> None:
+        """Adds cells in one transaction; those that are there keep their identities and take the new labels."""
+        new = {cell.key: pack(cell) for cell in cells}
+
+        def work(connection: sa.Connection, _: bool) -> None:
+            alone(connection)
+            there = {row["key"]: row for row in _stored(connection, _cells, new)}
+            for key, values in new.items():
+                if key in there and there[key]["identity"] != values["identity"]:
+                    raise ValueError(f"cell {key} is stored with another identity")
+            if fresh := [values for key, values in new.items() if key not in there]:
+                connection.execute(sa.insert(_cells), fresh)
+            for key, row in there.items():
+                if row["labels"] != new[key]["labels"]:
+                    connection.execute(sa.update(_cells).where(_cells.c.key == key).values(labels=new[key]["labels"]))
+
+        if new:
+            self.engine.write(work)
 
     def cells(self) -> dict[str, Cell]:
         """All cells by key, in the order they were added: a plan's."""
         return {cell.key: cell for cell in self._select(Cell, _cells, _cells.c.row)}
 
-    def add_trials(self, trials: Sequence[Trial]) -> None:
-        """Adds all of them or none. Raises `DuplicateTrial`."""
-        if not trials:
-            return
+    def add_trials(self, trials: Sequence[Trial], held_by: str | None = None) -> None:
+        """Adds all of them or none. Raises `DuplicateTrial`; and `LeaseLost` where `held_by` doesn't hold the lease of their cell."""
         try:
-            with self._write() as connection:
-                connection.execute(sa.insert(_trials), [pack(trial) for trial in trials])
+            self._add(_trials, trials, held_by)
         except IntegrityError as error:
             stored = {(trial.cell, trial.number) for key in {trial.cell for trial in trials} for trial in self.trials(key)}
             if any((trial.cell, trial.number) in stored for trial in trials):
@@ -141,36 +126,25 @@ class Store:
 
     def trial_counts(self) -> dict[str, dict[str, int]]:
         """How many trials each cell has, by state: {cell key: {"complete": 8, "pruned": 2}}."""
-        counts: dict[str, dict[str, int]] = {}
         query = sa.select(_trials.c.cell, _trials.c.state, sa.func.count()).group_by(_trials.c.cell, _trials.c.state)
-        with self._read() as connection:
-            for cell, state, count in connection.execute(query) if connection is not None else ():
-                counts.setdefault(cell, {})[state] = count
+        counts: dict[str, dict[str, int]] = {}
+        for cell, state, count in self._rows(query):
+            counts.setdefault(cell, {})[state] = count
         return counts
 
     def trial_units(self) -> dict[str, float]:
         """Forward-image units that each cell's search took, by cell key."""
         query = sa.select(_trials.c.cell, sa.func.sum(_trials.c.units)).group_by(_trials.c.cell)
-        with self._read() as connection:
-            return {cell: float(units) for cell, units in connection.execute(query)} if connection is not None else {}
+        return {cell: float(units) for cell, units in self._rows(query)}
 
-    def trial_values(self) -> list[dict[str, Any]]:
-        """`cell`, `value` and `state` of all trials, by cell and number."""
-        query = sa.select(_trials.c.cell, _trials.c.value, _trials.c.state).order_by(_trials.c.cell, _trials.c.number)
-        with self._read() as connection:
-            return [dict(row) for row in connection.execute(query).mappings()] if connection is not None else []
+    def add_result(self, result: Result, held_by: str | None = None) -> None:
+        """Adds a final run. Raises `DuplicateResult`, and `LeaseLost` as `add_trials`."""
+        self.add_results([result], held_by)
 
-    def add_result(self, result: Result) -> None:
-        """Adds a final run. Raises `DuplicateResult`."""
-        self.add_results([result])
-
-    def add_results(self, results: Sequence[Result]) -> None:
-        """Adds all of them or none. Raises `DuplicateResult`."""
-        if not results:
-            return
+    def add_results(self, results: Sequence[Result], held_by: str | None = None) -> None:
+        """Adds all of them or none; they are failures no more. Raises `DuplicateResult`, and `LeaseLost` as `add_trials`."""
         try:
-            with self._write() as connection:
-                connection.execute(sa.insert(_results), [pack(result) for result in results])
+            self._add(_results, results, held_by)
         except IntegrityError as error:
             stored = self.results()
             ids, seeds = {other.id for other in stored}, {(other.cell, other.seed) for other in stored}
@@ -190,8 +164,7 @@ class Store:
         if unknown := set(columns) - set(RUN_COLUMNS):
             raise ValueError(f"{', '.join(sorted(unknown))}: not among {', '.join(RUN_COLUMNS)}")
         query = sa.select(*(_results.c[name] for name in columns)).order_by(_results.c.row)
-        with self._read() as connection:
-            return [dict(row) for row in connection.execute(query).mappings()] if connection is not None else []
+        return [dict(row._mapping) for row in self._rows(query)]
 
     def result(self, id_or_prefix: str) -> tuple[Result, Cell]:
         """The final run with this id, or the only one whose id begins so. Raises `BadInput`."""
@@ -211,9 +184,12 @@ class Store:
 
     def add_failure(self, failure: Failure) -> None:
         """Notes that a final run failed; in place of what was noted of it before."""
-        with self._write() as connection:
+
+        def work(connection: sa.Connection, _: bool) -> None:
             connection.execute(_failure_of(failure.cell, failure.seed))
             connection.execute(sa.insert(_failures).values(pack(failure)))
+
+        self.engine.write(work)
 
     def failures(self, cell_key: str | None = None) -> list[Failure]:
         """What failed in a cell, or in all, by seed."""
@@ -221,8 +197,7 @@ class Store:
 
     def clear_failure(self, cell: str, seed: int) -> None:
         """Forgets a failure, if there is one."""
-        with self._write() as connection:
-            connection.execute(_failure_of(cell, seed))
+        self.engine.write(lambda connection, _: connection.execute(_failure_of(cell, seed)))
 
     def add(
         self, cells: Iterable[Cell], trials: Iterable[Trial] = (), results: Iterable[Result] = (), failures: Iterable[Failure] = ()
@@ -231,14 +206,20 @@ class Store:
 
         Raises `Duplicate`, and whatever the iterables raise.
         """
+        named = {cell.key: cell for cell in cells}
+        rest = [(table, list(rows)) for table, rows in ((_trials, trials), (_results, results), (_failures, failures))]
+
+        def work(connection: sa.Connection, again: bool) -> None:
+            alone(connection)
+            there = set(connection.execute(sa.select(_cells.c.key)).scalars())
+            _insert(connection, _cells, [cell for key, cell in named.items() if key not in there], again)
+            for table, rows in rest:
+                _insert(connection, table, rows, again)
+            done = sa.exists().where(_results.c.cell == _failures.c.cell, _results.c.seed == _failures.c.seed)
+            connection.execute(sa.delete(_failures).where(done))
+
         try:
-            with self._write() as connection:
-                there = set(connection.execute(sa.select(_cells.c.key)).scalars())
-                _insert(connection, _cells, (cell for cell in cells if cell.key not in there))
-                for table, rows in ((_trials, trials), (_results, results), (_failures, failures)):
-                    _insert(connection, table, rows)
-                done = sa.exists().where(_results.c.cell == _failures.c.cell, _results.c.seed == _failures.c.seed)
-                connection.execute(sa.delete(_failures).where(done))
+            self.engine.write(work)
         except IntegrityError as error:
             raise Duplicate(f"rows to be added to {self.name} clash with stored ones: {error.orig}") from error
 
@@ -252,145 +233,111 @@ class Store:
         ids, seeds, keys = [{"a": id} for id in results], [{"a": cell, "b": seed} for cell, seed in failures], [{"a": k} for k in searches]
         one, two, key = sa.bindparam("a"), sa.bindparam("b"), _cells.c.key
         without = {table: ~sa.exists().where(table.c.cell == one) for table in (_results, _trials, _failures)}
-        with self._write() as connection:
+        gone = {"cells": 0, "trials": 0, "results": 0, "failures": 0}
+
+        def work(connection: sa.Connection, _: bool) -> None:
             stored = {row.id: row.cell for row in connection.execute(sa.select(_results.c.id, _results.c.cell))} if ids else {}
-            touched = [
-                {"a": cell} for cell in {stored[id] for id in results if id in stored} | {cell for cell, _ in failures} | set(searches)
-            ]
+            touched = {stored[id] for id in results if id in stored} | {cell for cell, _ in failures} | set(searches)
             steps = [
                 ("results", sa.delete(_results).where(_results.c.id == one), ids),
                 ("failures", sa.delete(_failures).where(_failures.c.cell == one, _failures.c.seed == two), seeds),
                 ("trials", sa.delete(_trials).where(_trials.c.cell == one, without[_results]), keys),
                 ("failures", sa.delete(_failures).where(_failures.c.cell == one, without[_results]), keys),
-                ("cells", sa.delete(_cells).where(key == one, *without.values()), touched),
+                ("cells", sa.delete(_cells).where(key == one, *without.values()), [{"a": cell} for cell in touched]),
             ]
-            gone = {"cells": 0, "trials": 0, "results": 0, "failures": 0}
+            went = dict.fromkeys(gone, 0)
             for name, statement, values in steps:
-                gone[name] += connection.execute(statement, values).rowcount if values else 0
+                went[name] += connection.execute(statement, values).rowcount if values else 0
+            gone.update({name: max(gone[name], count) for name, count in went.items()})  # nothing is left for a second try to remove
+
+        self.engine.write(work)
         return gone
+
+    def lease(self, cells: Iterable[str], owner: str, seconds: float, at_most: int | None = None) -> set[str]:
+        """Leases those of `cells` (keys, in the order they are wanted) that are free, expired or `owner`'s already; gives back which.
+
+        All at once, so that no cell is two drivers' (see `harness.store.leases`). `at_most`: how many. The cells must be in the store.
+        """
+        keys = list(cells)
+        return self.engine.write(lambda connection, _: leases.take(connection, keys, owner, seconds, at_most))
+
+    def renew(self, owner: str, seconds: float) -> set[str]:
+        """Puts off the end of all leases of `owner`; gives back the cells that are still its own. The others are lost."""
+        return self.engine.write(lambda connection, _: leases.renew(connection, owner, seconds))
+
+    def release(self, owner: str, cells: Collection[str] | None = None) -> None:
+        """Gives back what `owner` holds: these cells, or all."""
+        self.engine.write(lambda connection, _: leases.release(connection, owner, cells))
+
+    def leases(self) -> list[Lease]:
+        """All leases, expired ones too, by cell."""
+        return self.engine.read(lambda connection, schema: leases.held(connection) if schema >= 2 else [], [])
 
     def state(self) -> str:
         """A short text that changes when rows come, go or are replaced: how many there are, and the newest."""
-        parts = []
-        with self._read() as connection:
-            if connection is not None:
-                for table in (_cells, _results):
-                    parts += connection.execute(sa.select(sa.func.count(), sa.func.max(table.c.row)).select_from(table)).one()
-                parts.append(connection.execute(sa.select(sa.func.count()).select_from(_trials)).scalar())
-                parts += connection.execute(sa.select(sa.func.count(), sa.func.max(_failures.c.created))).one()
-        return "-".join(str(part or 0) for part in parts)
+
+        def work(connection: sa.Connection, _: int) -> list[Any]:
+            parts: list[Any] = []
+            for table in (_cells, _results):
+                parts += connection.execute(sa.select(sa.func.count(), sa.func.max(table.c.row)).select_from(table)).one()
+            parts.append(connection.execute(sa.select(sa.func.count()).select_from(_trials)).scalar())
+            return [*parts, *connection.execute(sa.select(sa.func.count(), sa.func.max(_failures.c.created))).one()]
+
+        return "-".join(str(part or 0) for part in self.engine.read(work, []))
+
+    def migrate(self) -> int | None:
+        """Brings an older store up to date, as the first call that writes would; gives back its schema of before, None without a store."""
+        return self.engine.migrate()
 
     def close(self) -> None:
         """Ends the connections; the store opens again when it is used again."""
-        self._engine.dispose()
+        self.engine.close()
 
-    def _unlocked(self) -> sa.URL:
-        """The URL; of a SQLite file in a folder that can't be written, one that needs no files beside it."""
-        if (
-            self._file is None
-            or os.access(self._file.absolute().parent, os.W_OK)
-            or self._file.with_name(f"{self._file.name}-wal").exists()
-        ):
-            return self._url
-        return self._url.set(database=f"file:{quote(str(self._file.absolute()))}", query={"mode": "ro", "immutable": "1", "uri": "true"})
+    def _add(self, table: sa.Table, rows: Sequence[Trial] | Sequence[Result], held_by: str | None) -> None:
+        def work(connection: sa.Connection, again: bool) -> None:
+            if held_by is not None:
+                leases.must_hold(connection, held_by, {row.cell for row in rows})
+            _insert(connection, table, rows, again)
+            if table is _results:
+                made_good = _failure_of(sa.bindparam("a"), sa.bindparam("b"))
+                connection.execute(made_good, [{"a": row.cell, "b": row.seed} for row in rows if isinstance(row, Result)])
+
+        if rows:
+            self.engine.write(work)
 
     def _select(self, kind: type[Row], table: sa.Table, *order: sa.Column, cell: str | None = None) -> list[Row]:
-        query = sa.select(*(table.c[field.name] for field in fields(kind))).order_by(*order)
-        if cell is not None:
-            query = query.where(table.c.cell == cell)
-        with self._read() as connection:
-            return [unpack(kind, row) for row in connection.execute(query).mappings()] if connection is not None else []
+        def work(connection: sa.Connection, schema: int) -> list[Row]:
+            columns = [table.c[field.name] for field in fields(kind) if table.c[field.name].info.get("since", 1) <= schema]
+            query = sa.select(*columns).order_by(*order)
+            if cell is not None:
+                query = query.where(table.c.cell == cell)
+            return [unpack(kind, row) for row in connection.execute(query).mappings()]
 
-    @contextmanager
-    def _read(self) -> Iterator[sa.Connection | None]:
-        """A connection with one view of the data; None where there is no store yet."""
-        if self._file is not None and not self._file.exists():
-            yield None
-            return
-        with self._one_line(), self._engine.connect() as connection, connection.begin():
-            self._exists = self._exists or self._check(connection)
-            yield connection if self._exists else None
+        return self.engine.read(work, [])
 
-    @contextmanager
-    def _write(self) -> Iterator[sa.Connection]:
-        """One transaction: committed when the block ends, rolled back where it raises."""
-        with self._one_line():
-            if self._file is not None and not self._file.exists():
-                self._exists = False
-                self._file.parent.mkdir(parents=True, exist_ok=True)
-            if not self._exists:
-                self._create()
-            with self._engine.connect().execution_options(immediate=True) as connection, connection.begin():
-                yield connection
-
-    def _create(self) -> None:
-        """Makes the tables, all or none, unless they are there."""
-        with self._engine.connect() as connection, connection.begin():
-            self._exists = self._check(connection)
-        if self._exists:
-            return
-        if self._file is not None:
-            with closing(self._engine.raw_connection()) as raw, suppress(sqlite3.OperationalError):  # another process is making it
-                raw.cursor().execute("PRAGMA journal_mode=WAL")  # not possible within a transaction; the file remembers it
-        with self._engine.connect().execution_options(immediate=True) as connection, connection.begin():
-            if not self._check(connection):
-                _schema.create_all(connection)
-                connection.execute(sa.insert(_meta), [{"name": "format", "value": "vpt-harness"}, {"name": "schema", "value": str(SCHEMA)}])
-        self._exists = True
-
-    def _check(self, connection: sa.Connection) -> bool:
-        """Whether the database has our tables; False where it is empty. Raises `BadInput` where it is anything else."""
-        if self._foreign and self._sqlite and connection.exec_driver_sql("PRAGMA quick_check(1)").scalar() != "ok":
-            raise BadInput(f"{self.name} is damaged: {self._mend}.")
-        tables = sa.inspect(connection).get_table_names()
-        if not tables and self._foreign:
-            raise BadInput(f"{self.name} is empty: {self._mend}.")
-        if not tables:
-            return False
-        columns = {column["name"] for column in sa.inspect(connection).get_columns("meta")} if "meta" in tables else set()
-        meta = {row.name: row.value for row in connection.execute(sa.select(_meta))} if columns == {"name", "value"} else {}
-        if meta.get("format") != "vpt-harness":
-            some = plain(", ".join(sorted(tables)[:3]))[:80]
-            raise BadInput(f"{self.name} is another program's database (tables {some}): {self._mend}.")
-        if meta.get("schema") != str(SCHEMA):
-            found = plain(str(meta.get("schema")))[:20]
-            raise BadInput(f"{self.name} has schema {found}, this harness knows {SCHEMA}: upgrade vpt-harness, or {self._mend}.")
-        return True
-
-    @contextmanager
-    def _one_line(self) -> Iterator[None]:
-        """Turns what a database or file system says into one line."""
-        try:
-            yield
-        except IntegrityError:
-            raise
-        except (DBAPIError, OSError) as error:
-            said = " ".join(str(error.orig if isinstance(error, DBAPIError) else error).split())
-            raise BadInput(f"store {self.name} can't be used: {said}. Mend it, or {self._mend}.") from error
+    def _rows(self, query: sa.Select) -> Sequence[Any]:
+        return self.engine.read(lambda connection, _: connection.execute(query).all(), [])
 
 
-def _set_up_sqlite(connection: sqlite3.Connection, _: Any) -> None:
-    connection.isolation_level = None  # BEGIN is ours: Python's own would leave CREATE TABLE outside the transaction
-    connection.execute("PRAGMA foreign_keys=ON")
+_NAMED_BY = {_cells: _cells.c.key, _trials: _trials.c.cell, _results: _results.c.cell, _failures: _failures.c.cell}
 
 
-def _begin_sqlite(connection: sa.Connection) -> None:
-    """Writers take their lock at once, so that they wait for each other rather than fail in the middle."""
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("immediate") else "BEGIN")
+def _insert(connection: sa.Connection, table: sa.Table, rows: Sequence[Cell | Trial | Result | Failure], again: bool) -> None:
+    """Adds rows, a few hundred at a time; when it is done `again`, without those that are stored just as they are."""
+    for some in ([pack(row) for row in part] for part in batches(rows)):
+        if again:
+            keys = {values[_NAMED_BY[table].name] for values in some}
+            there = {tuple(row[name] for name in some[0]) for row in _stored(connection, table, keys)}
+            some = [values for values in some if tuple(values.values()) not in there]
+        if some:
+            connection.execute(sa.insert(table), some)
 
 
-def _set_up_foreign(connection: sqlite3.Connection, _: Any) -> None:
-    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST)
-    connection.execute("PRAGMA query_only=ON")
-    connection.execute("PRAGMA trusted_schema=OFF")
+def _stored(connection: sa.Connection, table: sa.Table, keys: Collection[str]) -> Iterator[sa.RowMapping]:
+    """The rows of cells with these keys."""
+    for some in batches(list(keys)):
+        yield from connection.execute(sa.select(table).where(_NAMED_BY[table].in_(some))).mappings()
 
 
-def _insert(connection: sa.Connection, table: sa.Table, rows: Iterable[Cell | Trial | Result | Failure]) -> None:
-    """Adds rows, a few hundred at a time."""
-    rows = iter(rows)
-    while some := [pack(row) for row in islice(rows, 500)]:
-        connection.execute(sa.insert(table), some)
-
-
-def _failure_of(cell: str, seed: int) -> sa.Delete:
+def _failure_of(cell: Any, seed: Any) -> sa.Delete:
     return sa.delete(_failures).where(_failures.c.cell == cell, _failures.c.seed == seed)

@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 
@@ -63,6 +63,8 @@ class Result:
     provenance: dict[str, Any]
     created: str
     """ISO time in UTC."""
+    extras: dict[str, Any] = field(default_factory=dict)
+    """What else was measured, e.g. mIoU at other scales, IoU by class. Finite numbers only, as JSON can hold them."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,9 @@ def pack(row: Cell | Trial | Result | Failure) -> dict[str, Any]:
     """A row's columns. Refuses NaN and infinity: `ValueError`."""
     values = dict(vars(row))
     for name, value in values.items():
-        if isinstance(value, Mapping):
+        if name == "extras" and not value:
+            values[name] = None  # as in rows of before there were any
+        elif isinstance(value, Mapping):
             values[name] = json.dumps(value, sort_keys=True, allow_nan=False)
         elif isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{name} is {value}: a store holds finite numbers only")
@@ -103,8 +107,8 @@ def pack(row: Cell | Trial | Result | Failure) -> dict[str, Any]:
 
 def unpack(kind: type[Row], row: Mapping[Any, Any]) -> Row:
     values = dict(row)
-    for name in values.keys() & {"identity", "labels", "params", "curve", "provenance"}:
-        values[name] = json.loads(values[name])
+    for name in values.keys() & {"identity", "labels", "params", "curve", "provenance", "extras"}:
+        values[name] = {} if values[name] is None and name == "extras" else json.loads(values[name])
     if "curve" in values:
         values["curve"] = {int(epoch): score for epoch, score in values["curve"].items()}
     return kind(**values)

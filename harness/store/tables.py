@@ -1,4 +1,10 @@
-"""The tables of a store, in SQL that SQLite, PostgreSQL and MySQL understand."""
+"""The tables of a store as they are today, in SQL that SQLite, PostgreSQL and MySQL understand.
+
+A change here is a new schema: see `harness.store.migrations`. What came after the first one says so: `since`, the schema that brought it.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import sqlalchemy as sa
 
@@ -46,6 +52,7 @@ results = sa.Table(
     sa.Column("curve", _Json, nullable=False),
     sa.Column("provenance", _Json, nullable=False),
     sa.Column("created", sa.String(40), nullable=False),
+    sa.Column("extras", _Json, info={"since": 2}),  # NULL: none
     sa.UniqueConstraint("cell", "seed"),
 )
 failures = sa.Table(
@@ -56,3 +63,19 @@ failures = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("created", sa.String(40), nullable=False),
 )
+leases = sa.Table(
+    "leases",
+    schema,
+    sa.Column("cell", _Key, sa.ForeignKey("cells.key", ondelete="CASCADE"), primary_key=True),
+    sa.Column("owner", sa.String(200), nullable=False),
+    sa.Column("expires", sa.Double, nullable=False),  # seconds since 1970, by the database's clock
+    info={"since": 2},
+)
+
+_Item = TypeVar("_Item")
+
+
+def batches(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
+    """A few hundred at a time: what one statement may name in any SQLite."""
+    for start in range(0, len(items), 300):
+        yield items[start : start + 300]

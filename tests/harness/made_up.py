@@ -37,6 +37,7 @@ def result(of: Cell, seed: int, score: float = 90.0, created: str = "2026-01-02T
         {1: 50.0, 10: score},
         MADE,
         created,
+        {"miou": {"0.5": score / 3}},
     )
     return replace(row, **more)
 

@@ -170,7 +170,7 @@ BROKEN = {
     "no tables": lambda path: (path.unlink(), sql("select 1")(path)),
     "another program's": lambda path: (path.unlink(), sql("create table songs (name text)")(path)),
     "another's with odd names": lambda path: (path.unlink(), sql('create table "songs\n\x1b[31m" (name text)')(path)),
-    "another schema": sql("update meta set value = '2' where name = 'schema'"),
+    "another schema": sql("update meta set value = '3' where name = 'schema'"),
     "no schema": sql("delete from meta where name = 'schema'"),
     "a tampered identity": sql("update cells set identity = replace(identity, '\"cls\"', '\"avg\"')"),
     "a key that is no digest": sql("update cells set key = 'abc' where row = 1"),
@@ -250,7 +250,8 @@ BROKEN_FILES = {
     "zero bytes": lambda file: file.write_bytes(b""),
     "bytes changed": lambda file: file.write_bytes(file.read_bytes()[:100] + b"\xff" * 300 + file.read_bytes()[400:]),
     "another program's": lambda file: pd.DataFrame({"song": ["x"]}).to_parquet(file),
-    "another schema": with_metadata(format="vpt-harness results", schema="2"),
+    "another schema": with_metadata(format="vpt-harness results", schema="3"),
+    "columns of a later schema": with_metadata(format="vpt-harness results", schema="1"),
     "another format": with_metadata(format="songs", schema="1"),
     "a column short": lambda file: pq.write_table(_table(file).drop_columns(["units"]), file),
     "a column of objects": lambda file: pq.write_table(

@@ -1,0 +1,67 @@
+"""Where a store is: from what the user wrote to a URL, and to a name that is fit for messages, without a secret in it."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from harness.errors import BadInput
+
+_SHOWN = {"host", "port", "dbname", "service", "sslmode", "options", "application_name", "connect_timeout", "target_session_attrs"}
+"""Of a URL's query, what is no secret; libpq takes `password` and `sslpassword` there too."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """A database: a SQLite file or any SQLAlchemy URL."""
+
+    url: sa.URL
+    file: Path | None
+    """The SQLite file; None for another database, or one in memory."""
+
+    @property
+    def backend(self) -> str:
+        """`sqlite`, `postgresql`, ..."""
+        return self.url.get_backend_name()
+
+    @property
+    def name(self) -> str:
+        """As a message names it: its file, or its URL without secrets."""
+        if self.file is not None:
+            return str(self.file)
+        shown = {key: value if key in _SHOWN else "***" for key, value in self.url.query.items()}
+        return self.url.set(query=shown).render_as_string(hide_password=True).replace("%2A%2A%2A", "***")
+
+    def line(self, error: BaseException) -> str:
+        """What the database, its driver or the file system says, in one line, without the password."""
+        said = " ".join(str(error.orig if isinstance(error, DBAPIError) else error).split())
+        return said.replace(str(self.url.password), "***") if self.url.password else said
+
+
+def address(text: str) -> Address:
+    """Reads a plain path, which means a SQLite file, or a URL. Raises `BadInput`."""
+    try:
+        if text == "":
+            raise ArgumentError("an empty URL")  # which SQLite would take for a database that ends with the process
+        url = sa.make_url(text) if "://" in text else sa.URL.create("sqlite", database=text)
+        if url.drivername in ("postgres", "postgresql"):
+            url = url.set(drivername="postgresql+psycopg")  # the driver that is tested, whichever SQLAlchemy would choose
+        backend = url.get_backend_name()
+    except (ArgumentError, ValueError) as error:
+        raise unreadable(text) from error
+    if "@" in (url.host or ""):  # part of the password would be taken for the host's name, and shown
+        raise BadInput(f"store '{without_secrets(text)}': write the password's @ as %40.")
+    in_memory = url.database in (None, "", ":memory:")
+    return Address(url, Path(str(url.database)) if backend == "sqlite" and not in_memory else None)
+
+
+def unreadable(text: str) -> BadInput:
+    """The error for what is no address."""
+    return BadInput(f"store '{without_secrets(text)}' is neither a file nor an SQLAlchemy URL such as sqlite:///results/harness.db.")
+
+
+def without_secrets(text: str) -> str:
+    """A URL that may be broken, without anything that may be a password: what stands before the host, and the query's values."""
+    return re.sub(r"=[^&]*", "=***", re.sub(r"://.*@", "://***@", text, flags=re.DOTALL)) if "://" in text else text

@@ -1,0 +1,205 @@
+"""A database as the store uses it: transactions that wait where it is busy or gone, tables made on writing, one line for a fault."""
+
+import os
+import sqlite3
+import weakref
+from collections.abc import Callable
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
+from sqlalchemy.pool import NullPool, StaticPool
+
+from harness.errors import BadInput
+from harness.store import versions
+from harness.store.address import address, unreadable
+from harness.store.waiting import no_room, passes, patiently
+
+LONGEST = 1_000_000
+"""Bytes of the longest text that is read from a foreign SQLite file."""
+
+_BUSY_SECONDS = 5
+"""How long SQLite itself waits for a lock, deaf to signals."""
+
+LOCK_SECONDS = 30
+"""How long PostgreSQL waits for a lock before `waiting` has its say."""
+
+_NETWORK = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
+"""So that a server that is gone without a word is missed within a minute (libpq's names)."""
+
+_Found = TypeVar("_Found")
+
+
+class Engine:
+    """Connections to one database. `read` and `write` are transactions."""
+
+    def __init__(self, text: str, foreign: bool, say: Callable[[str], None], patience: float):
+        self.address = address(text)
+        self.foreign, self.say, self.patience = foreign, say, patience
+        self.mend = "get it again from where it comes from" if foreign else "give another --store"
+        self._current = False  # our tables are known to be there, as they are today
+        self._answered = False
+        file, psycopg, options = self.address.file, self.address.url.drivername == "postgresql+psycopg", dict[str, Any]()
+        if self.address.backend == "sqlite":
+            options = {"poolclass": NullPool if file else StaticPool, "connect_args": {"timeout": _BUSY_SECONDS}}
+        elif psycopg:
+            given = self.address.url.query
+            options = {"connect_args": {key: value for key, value in _NETWORK.items() if key not in given}}
+        try:
+            self._engine = sa.create_engine(self._unlocked() if foreign else self.address.url, **options)
+        except (ArgumentError, NoSuchModuleError) as error:
+            raise unreadable(text) from error
+        except ModuleNotFoundError as error:
+            extra = " (pip install 'vpt-harness[postgres]')" if error.name == "psycopg" else ""
+            raise BadInput(f"store {self.address.name}: install its driver, {error.name}{extra}.") from error
+        weakref.finalize(self, self._engine.dispose)  # a pooled connection isn't left open by a store that nobody has any more
+        if self.address.backend == "sqlite":
+            event.listen(self._engine, "connect", _set_up_sqlite)
+            event.listen(self._engine, "begin", _begin_sqlite)
+            if foreign:
+                event.listen(self._engine, "connect", _set_up_foreign)
+        elif psycopg:
+            event.listen(self._engine, "connect", _set_up_postgresql)
+
+    def read(self, work: Callable[[sa.Connection, int], _Found], absent: _Found) -> _Found:
+        """`work` with one view of the data and the schema that they have; `absent` where there is no store yet."""
+        file = self.address.file
+
+        def attempt(_: bool) -> _Found:
+            if file is not None and not file.exists():
+                return absent
+            with self._engine.connect().execution_options(**self._one_view) as connection, connection.begin():
+                self._answered = True
+                schema = versions.SCHEMA if self._current else self._version(connection)
+                self._current = schema == versions.SCHEMA
+                return absent if schema is None else work(connection, schema)
+
+        return self._carried_out(attempt)
+
+    def write(self, work: Callable[[sa.Connection, bool], _Found]) -> _Found:
+        """One transaction: committed when `work` returns, rolled back where it raises. Makes or migrates the tables before.
+
+        `work` may be called again, with True then: its rows may be stored already, by a commit whose answer was lost.
+        """
+        if self.foreign:
+            raise BadInput(f"store {self.address.name} can't be written: it was opened as readonly.")
+
+        def attempt(again: bool) -> _Found:
+            self._make_ready()
+            with self._engine.connect().execution_options(immediate=True) as connection, connection.begin():
+                self._answered = True
+                return work(connection, again)
+
+        return self._carried_out(attempt)
+
+    def migrate(self) -> int | None:
+        """Brings the tables up to date; gives back the schema that they had before, None where there were none (and are none now)."""
+        if self.read(lambda _, schema: schema, None) is None:
+            return None
+        found = []
+        self._carried_out(lambda _: found.append(self._make_ready()))
+        return found[-1] or versions.SCHEMA
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    @property
+    def _one_view(self) -> dict[str, Any]:
+        """Options of a connection that reads: all its statements see the same data, and it can't write."""
+        if self.address.backend == "postgresql":
+            return {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        return {}
+
+    def _make_ready(self) -> int | None:
+        """Makes the tables where there are none, and migrates older ones; gives back the schema that they had before, if it did either."""
+        file = self.address.file
+        if file is not None and not file.exists():
+            self._current = False
+            file.parent.mkdir(parents=True, exist_ok=True)
+        if self._current:
+            return None
+        with self._engine.connect() as connection, connection.begin():
+            self._answered = True
+            old = self._version(connection)
+        if old is None and file is not None:
+            with closing(self._engine.raw_connection()) as raw, suppress(sqlite3.OperationalError):  # another process is making it
+                raw.cursor().execute("PRAGMA journal_mode=WAL")  # not possible within a transaction; the file remembers it
+        copied = None
+        if old != versions.SCHEMA:
+            with self._engine.connect().execution_options(immediate=True) as connection, connection.begin():
+                versions.alone(connection)
+                old = self._version(connection)  # again: another process may have been quicker
+                if old is None:
+                    versions.make(connection)
+                elif old < versions.SCHEMA:
+                    copied = versions.copy(file) if file is not None else None
+                    versions.migrate(connection, old)
+        self._current = True
+        if old is not None and old < versions.SCHEMA:
+            kept = f"; as it was before: {copied}" if copied else ""
+            self.say(f"the store {self.address.name} was brought from schema {old} to {versions.SCHEMA}{kept}.")
+        return old
+
+    def _version(self, connection: sa.Connection) -> int | None:
+        """The schema of the store, as `versions.version` says; a foreign one may not be empty, and is looked through for damage first."""
+        name = self.address.name
+        if self.foreign and self.address.backend == "sqlite" and connection.exec_driver_sql("PRAGMA quick_check(1)").scalar() != "ok":
+            raise BadInput(f"{name} is damaged: {self.mend}.")
+        found = versions.version(connection, name, self.mend)
+        if found is None and self.foreign:
+            raise BadInput(f"{name} is empty: {self.mend}.")
+        return found
+
+    def _carried_out(self, attempt: Callable[[bool], _Found]) -> _Found:
+        """Patiently; and what a database or file system says, as one line."""
+        try:
+            return patiently(attempt, self.address, self.patience, self.say, lambda error: passes(error, self._answered))
+        except IntegrityError:
+            raise
+        except (DBAPIError, sqlite3.Error, OSError) as error:
+            said = self.address.line(error)
+            if no_room(error):
+                raise BadInput(
+                    f"store {self.address.name}: no room left where it is ({said}). All that was stored before is safe: "
+                    "make room, then give the same command again."
+                ) from error
+            raise BadInput(f"store {self.address.name} can't be used: {said}. Mend it, or {self.mend}.") from error
+
+    def _unlocked(self) -> sa.URL:
+        """The URL; of a SQLite file in a folder that can't be written, one that needs no files beside it."""
+        url, file = self.address.url, self.address.file
+        if file is None or os.access(file.absolute().parent, os.W_OK) or _beside(file, "-wal").exists():
+            return url
+        return url.set(database=f"file:{quote(str(file.absolute()))}", query={"mode": "ro", "immutable": "1", "uri": "true"})
+
+
+def _beside(file: Path, end: str) -> Path:
+    return file.with_name(f"{file.name}{end}")
+
+
+def _set_up_sqlite(connection: sqlite3.Connection, _: Any) -> None:
+    connection.isolation_level = None  # BEGIN is ours: Python's own would leave CREATE TABLE outside the transaction
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    """Writers take their lock at once, so that they wait for each other rather than fail in the middle."""
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("immediate") else "BEGIN")
+
+
+def _set_up_foreign(connection: sqlite3.Connection, _: Any) -> None:
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST)
+    connection.execute("PRAGMA query_only=ON")
+    connection.execute("PRAGMA trusted_schema=OFF")
+
+
+def _set_up_postgresql(connection: Any, _: Any) -> None:
+    """No lock is waited for in silence, and a driver that hangs within a transaction holds the others up for a minute at most."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET lock_timeout = {LOCK_SECONDS * 1000:.0f}")
+        cursor.execute("SET idle_in_transaction_session_timeout = '60s'")
+    connection.commit()
