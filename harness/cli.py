@@ -7,8 +7,9 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from harness import asked, cli_data, cli_results
+from harness import asked, cli_data, cli_results, cli_store
 from harness.errors import BadInput, unknown
+from harness.hidden import hide_passwords
 
 DEFAULT_STORE = "sqlite:///results/harness.db"
 
@@ -22,6 +23,7 @@ app = typer.Typer(
 
 app.add_typer(cli_data.app, name="data")
 app.add_typer(cli_results.app, name="results")
+app.add_typer(cli_store.app, name="store")
 
 Store = Annotated[str, typer.Option("--store", help="Where results are kept: a file or any SQLAlchemy URL.")]
 Methods = Annotated[
@@ -369,6 +371,7 @@ def predict(
 
 def main() -> None:
     """The entry point: a `BadInput` becomes one line a fault and exit code 2."""
+    hide_passwords()
     try:
         app()
     except BadInput as error:

@@ -8,13 +8,14 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from harness.store import Cell, Failure, Result, Store, Trial, cell_key, result_id
+from harness.store import SCHEMA, Cell, Failure, Result, Store, Trial, cell_key, result_id
 
 MADE = {"device": "cpu", "versions": {"torch": "2.9"}, "inputs": {"method": "vpt"}, "odd": "é\u2028"}
 
 
-def rows() -> tuple[list[Cell], list[Trial], list[Result], list[Failure]]:
-    """Every kind of row, every state, the largest and the smallest numbers."""
+def rows(schema: int = SCHEMA) -> tuple[list[Cell], list[Trial], list[Result], list[Failure]]:
+    """Every kind of row, every state, the largest and the smallest numbers; only what a schema can hold."""
+    extras = {"miou": {"0.5": 1 / 3}, "iou": [0.0, 100.0]} if schema >= 2 else {}
     cells, trials, results, failures = [], [], [], []
     for variant, task in (("vpt", "digits"), ("linear", "digits"), ("vpt-deep(prompts=5)", "fashion")):
         identity = {
@@ -31,7 +32,7 @@ def rows() -> tuple[list[Cell], list[Trial], list[Result], list[Failure]]:
         trials.append(Trial(key, 2, {"base_lr": 50.0, "cdc": True}, "failed", None, {}, "NaN at epoch 2: é'\"", 0.1, 0.0, {}))
         for seed, score in ((2**31 - 1, 97.123456789012345), (0, 0.0)):
             measured = (score, 960, 2**40, "e" * 64, 2.5, 5 * 2**30, 1e15, {10: score}, MADE, "2026-01-02T10:00:00+00:00")
-            results.append(Result(result_id(key, seed), key, seed, {"base_lr": 0.1, "cdc": True}, *measured))
+            results.append(Result(result_id(key, seed), key, seed, {"base_lr": 0.1, "cdc": True}, *measured, extras))
         failures.append(Failure(key, 3, "out of memory", "2026-01-02T11:00:00+00:00"))
     return cells, trials, results, failures
 

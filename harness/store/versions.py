@@ -1,5 +1,6 @@
 """What a database holds: nothing, our tables of some schema, or another program's. Making them, and bringing older ones up to date."""
 
+import filecmp
 import os
 import shutil
 import sqlite3
@@ -69,18 +70,18 @@ def migrate(connection: sa.Connection, old: int, to: int = SCHEMA) -> None:
 
 def copy(file: Path) -> Path:
     """A copy of a SQLite store, whole or absent, beside it: `NAME.before-2`. Raises `OSError`, `sqlite3.Error`."""
-    target = file.with_name(f"{file.name}.before-{SCHEMA}")
-    number = 1
-    while target.exists():  # of another store that had this name
-        number += 1
-        target = file.with_name(f"{file.name}.before-{SCHEMA}.{number}")
-    temporary = target.with_name(f"{target.name}.{os.getpid()}.tmp")
+    plain_name = file.with_name(f"{file.name}.before-{SCHEMA}")
+    temporary = plain_name.with_name(f"{plain_name.name}.{os.getpid()}.tmp")
     try:
         with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(temporary)) as into:
             source.backup(into)
         shutil.copymode(file, temporary)
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
+        target, number = plain_name, 1
+        while target.exists() and not filecmp.cmp(temporary, target, shallow=False):  # of another store that had this name
+            number += 1
+            target = plain_name.with_name(f"{plain_name.name}.{number}")
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)

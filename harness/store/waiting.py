@@ -28,7 +28,9 @@ _PASSING = re.compile(r"08...|57P0[123]|53300|53400|40001|40P01|55P03|25P03")
 """SQLSTATEs that pass: connection lost, server shut down or starting, too many connections, deadlock, a lock held too long."""
 
 _STARTING = re.compile(r"starting up|shutting down|recovery mode|not yet accepting|too many (clients|connections)|connection slots")
-_REFUSED = re.compile(r"FATAL|password|authentication|not support SSL|certificate|resolve host|translate host name|does not exist|denied")
+_REFUSED = re.compile(
+    r"FATAL|password|authentication|not support SSL|certificate|resolve host|translate host name|does not exist|denied|invalid"
+)
 
 _Found = TypeVar("_Found")
 

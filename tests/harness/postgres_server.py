@@ -33,11 +33,13 @@ class Server:
     def __init__(self, at: Path):
         self._at, self._process = at, None
         self.folder = Path(tempfile.mkdtemp(prefix="vpt-harness-postgres-"))
+        self.user: str | None = None
+        """Who it runs as, where that isn't us."""
         self._as: dict[str, Any] = {"cwd": self.folder, "stdin": subprocess.DEVNULL}
         if os.geteuid() == 0:  # which the server refuses to be
-            name = next(user.pw_name for user in sorted(pwd.getpwall(), key=lambda user: user.pw_name != "postgres") if user.pw_uid)
-            self._as |= {"user": name, "group": pwd.getpwnam(name).pw_gid, "extra_groups": []}
-            shutil.chown(self.folder, name)
+            self.user = next(user.pw_name for user in sorted(pwd.getpwall(), key=lambda user: user.pw_name != "postgres") if user.pw_uid)
+            self._as |= {"user": self.user, "group": pwd.getpwnam(self.user).pw_gid, "extra_groups": []}
+            shutil.chown(self.folder, self.user)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]

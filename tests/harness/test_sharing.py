@@ -67,6 +67,14 @@ def test_an_exported_store_comes_back_to_the_letter(theirs: Store, file: Path, m
         assert dumps[0] == dumps[1], table
 
 
+def test_a_file_of_the_first_schema_is_read(theirs: Store, file: Path, mine: Store) -> None:
+    table = _table(file).drop_columns(["extras"])
+    pq.write_table(table.replace_schema_metadata({"format": "vpt-harness results", "schema": "1"}), file)
+    imported(mine, file)
+    cells, trials, results, failures = everything(theirs)
+    assert everything(mine) == (cells, trials, [replace(row, extras={}) for row in results], failures)
+
+
 def test_the_exported_file_is_a_plain_table(file: Path) -> None:
     table = pd.read_parquet(file)
     assert table["kind"].value_counts().to_dict() == {"trial": 6, "result": 4, "cell": 2, "failure": 2}
@@ -189,6 +197,8 @@ BROKEN = {
     "parameters that are no JSON": sql("update results set params = '{'"),
     "parameters that are very deep": sql("update results set params = ?", '{"a":' + "[" * 5000 + "]" * 5000 + "}"),
     "a huge number": sql("update results set provenance = ?", '{"a": ' + "9" * 5000 + "}"),
+    "extras that are a list": sql("update results set extras = '[]'"),
+    "NaN in the extras": sql("update results set extras = '{\"miou\": NaN}'"),
     "a negative seed": sql("update results set seed = -1 where seed = 0"),
     "a date in words": sql("update results set created = 'yesterday'"),
     "a date elsewhere": sql("update results set created = '2026-01-01T00:00:00+02:00'"),

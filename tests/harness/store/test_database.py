@@ -166,7 +166,7 @@ def test_urls_that_mean_nothing(url: str) -> None:
 
 
 def test_the_import_is_light() -> None:
-    script = "import sys, harness.store; print({'torch', 'ray', 'pandas', 'numpy', 'pydantic'} & set(sys.modules))"
+    script = "import sys, harness.store; print({'torch', 'ray', 'pandas', 'numpy', 'pydantic', 'alembic', 'psycopg'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip() == "set()"
 
 
