@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from harness.errors import BadInput
+from harness.plain import plain
 
 _SHOWN = {"host", "port", "dbname", "service", "sslmode", "options", "application_name", "connect_timeout", "target_session_attrs"}
 """Of a URL's query, what is no secret; libpq takes `password` and `sslpassword` there too."""
@@ -53,8 +54,12 @@ def address(text: str) -> Address:
         raise unreadable(text) from error
     if "@" in (url.host or ""):  # part of the password would be taken for the host's name, and shown
         raise BadInput(f"store '{without_secrets(text)}': write the password's @ as %40.")
-    in_memory = url.database in (None, "", ":memory:")
-    return Address(url, Path(str(url.database)) if backend == "sqlite" and not in_memory else None)
+    if backend != "sqlite" or url.database in (None, "", ":memory:"):
+        return Address(url, None)
+    file = Path(str(url.database))
+    if not file.name:
+        raise unreadable(text)
+    return Address(url, file)
 
 
 def unreadable(text: str) -> BadInput:
@@ -64,4 +69,5 @@ def unreadable(text: str) -> BadInput:
 
 def without_secrets(text: str) -> str:
     """A URL that may be broken, without anything that may be a password: what stands before the host, and the query's values."""
-    return re.sub(r"=[^&]*", "=***", re.sub(r"://.*@", "://***@", text, flags=re.DOTALL)) if "://" in text else text
+    shown = re.sub(r"=[^&]*", "=***", re.sub(r"://.*@", "://***@", text, flags=re.DOTALL)) if "://" in text else text
+    return plain(shown)[:300]

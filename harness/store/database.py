@@ -26,7 +26,6 @@ from harness.store.tables import trials as _trials
 from harness.store.versions import alone
 from harness.store.waiting import PATIENCE
 
-
 RUN_COLUMNS = ("id", "cell", "seed", "score", "trainable", "head_params", "logits_sha256", "seconds", "memory", "units", "created")
 """Of results, those that are plain values."""
 

@@ -51,7 +51,7 @@ class Engine:
             options = {"connect_args": {key: value for key, value in _NETWORK.items() if key not in given}}
         try:
             self._engine = sa.create_engine(self._unlocked() if foreign else self.address.url, **options)
-        except (ArgumentError, NoSuchModuleError) as error:
+        except (ArgumentError, NoSuchModuleError, ValueError) as error:
             raise unreadable(text) from error
         except ModuleNotFoundError as error:
             extra = " (pip install 'vpt-harness[postgres]')" if error.name == "psycopg" else ""

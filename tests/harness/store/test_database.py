@@ -10,6 +10,8 @@ from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
 from odd_rows import CELL, FAILURE, OTHER, RESULT, THEIRS, TRIAL
 from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.exc import IntegrityError
@@ -163,6 +165,26 @@ def test_urls_that_mean_nothing(url: str) -> None:
     with pytest.raises(BadInput) as caught:
         Store(url)
     assert "\n" not in str(caught.value)
+
+
+PIECES = (
+    "sqlite postgresql postgresql+psycopg mysql x+y :// :/// : @ / ? & = u h 5432 [::1] [ %40 % é sslmode uri=true file: .. # ; password="
+)
+
+
+@given(
+    st.lists(st.sampled_from([*PIECES.split(), " ", "\0", "\n"]), max_size=12).map("".join),
+    st.sampled_from(["", "sqlite://", "postgresql://", "postgres://u:hush@"]),
+)
+def test_any_text_is_an_address_or_one_line(text: str, scheme: str) -> None:
+    try:
+        store = Store(scheme + text)
+        assert store.checkpoints.name.endswith(".checkpoints")
+        said = [store.name]
+    except BadInput as error:
+        said = str(error).split("\n")
+    assert len(said) == 1
+    assert "u:hush@" not in said[0]
 
 
 def test_the_import_is_light() -> None:
