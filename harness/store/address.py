@@ -1,11 +1,12 @@
 """Where a store is: from what the user wrote to a URL, and to a name that is fit for messages, without a secret in it."""
 
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SAWarning
 
 from harness.errors import BadInput
 from harness.plain import plain
@@ -50,7 +51,9 @@ def address(text: str) -> Address:
         if url.drivername in ("postgres", "postgresql"):
             url = url.set(drivername="postgresql+psycopg")  # the driver that is tested, whichever SQLAlchemy would choose
         backend = url.get_backend_name()
-    except (ArgumentError, ValueError) as error:
+        if backend == "sqlite" and url.query:
+            _refuse_unknown(url)
+    except (ArgumentError, ValueError, SAWarning) as error:
         raise unreadable(text) from error
     if "@" in (url.host or ""):  # part of the password would be taken for the host's name, and shown
         raise BadInput(f"store '{without_secrets(text)}': write the password's @ as %40.")
@@ -60,6 +63,13 @@ def address(text: str) -> Address:
     if not file.name:
         raise unreadable(text)
     return Address(url, file)
+
+
+def _refuse_unknown(url: sa.URL) -> None:
+    """Raises `SAWarning` where the driver would warn of a part of the query that it doesn't know, and open another file without it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", SAWarning)
+        url.get_dialect()().create_connect_args(url)
 
 
 def unreadable(text: str) -> BadInput:

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from odd_rows import CELL, FAILURE, OTHER, RESULT, THEIRS, TRIAL
 from sqlalchemy.dialects import mysql, postgresql
@@ -176,6 +176,8 @@ PIECES = (
     st.lists(st.sampled_from([*PIECES.split(), " ", "\0", "\n"]), max_size=12).map("".join),
     st.sampled_from(["", "sqlite://", "postgresql://", "postgres://u:hush@"]),
 )
+@example("?password=sqlite", "sqlite://")
+@example("/a.db?bogus=1", "sqlite://")
 def test_any_text_is_an_address_or_one_line(text: str, scheme: str) -> None:
     try:
         store = Store(scheme + text)
