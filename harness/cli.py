@@ -169,11 +169,27 @@ def _fill(
     view.stage("checking data and backbone")
     plan = make_plan(request)
     store = ResultStore(store_url)
+    _end_soon_after_ctrl_c(store)
     try:
         return plan, store, carry_out(plan, store, resources, view, keep_large)
     except KeyboardInterrupt:
         view.__exit__(None, None, None)
         _interrupted(store)
+
+
+def _end_soon_after_ctrl_c(store: Any) -> None:
+    """Ctrl-C raises `KeyboardInterrupt` as ever; and the process ends in three seconds, whatever it is stuck in."""
+    import signal
+    import threading
+
+    def serve(signum: int, frame: Any) -> NoReturn:
+        guard = threading.Timer(3.0, _interrupted, [store])
+        guard.daemon = True
+        guard.start()
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, serve)
 
 
 def _interrupted(store: Any) -> NoReturn:

@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -121,7 +122,12 @@ def _ray(resources: Resources) -> Iterator[tuple[int, int, dict[str, float]]]:
     except ConnectionError as error:
         raise BadInput(f"no Ray cluster at {resources.address}: {error}.") from error
     finally:
-        ray.shutdown()
+        if isinstance(sys.exc_info()[1], KeyboardInterrupt):  # Ray may take its time: what is left of it ends with this process
+            ending = threading.Thread(target=ray.shutdown, daemon=True)
+            ending.start()
+            ending.join(2.0)
+        else:
+            ray.shutdown()
 
 
 def _described(resources: Mapping[str, float]) -> str:
