@@ -160,47 +160,39 @@ def _fill(
     request: Any, store_url: str, workers: int | None, gpus_per_trial: float | None, address: str | None, keep_large: bool, view: Any
 ) -> tuple:
     """Carries out a request: (plan, store, ledger)."""
+    from harness.orchestrate.interrupts import Interrupted, Interrupts
     from harness.orchestrate.run import Resources
     from harness.orchestrate.run import run as carry_out
     from harness.plan import plan as make_plan
     from harness.store import Store as ResultStore
 
-    resources = Resources(workers, gpus_per_trial, address)
-    view.stage("checking data and backbone")
-    plan = make_plan(request)
-    store = ResultStore(store_url)
-    _end_soon_after_ctrl_c(store)
+    resources, store = Resources(workers, gpus_per_trial, address), None
     try:
-        return plan, store, carry_out(plan, store, resources, view, keep_large)
-    except KeyboardInterrupt:
+        with Interrupts() as interrupts:
+            view.stage("checking data and backbone")
+            plan = make_plan(request)
+            store = ResultStore(store_url)
+            return plan, store, carry_out(plan, store, resources, view, keep_large, interrupts)
+    except Interrupted as signal:
         view.__exit__(None, None, None)
-        _interrupted(store)
+        _interrupted(store, signal.exit_code)
 
 
-def _end_soon_after_ctrl_c(store: Any) -> None:
-    """Ctrl-C raises `KeyboardInterrupt` as ever; and the process ends in three seconds, whatever it is stuck in."""
-    import signal
-    import threading
-
-    def serve(signum: int, frame: Any) -> NoReturn:
-        guard = threading.Timer(3.0, _interrupted, [store])
-        guard.daemon = True
-        guard.start()
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, serve)
-
-
-def _interrupted(store: Any) -> NoReturn:
+def _interrupted(store: Any, exit_code: int) -> NoReturn:
     """What is saved, how to go on, and out: at once, since Ray may take its time to end."""
-    results, trials = len(store.results()), len(store.trials())
-    print(
-        f"\nInterrupted. {results} results and {trials} trials are saved in {store.name}. The same command goes on from there.", flush=True
-    )
-    store.close()
-    sys.stdout.flush()
-    os._exit(130)
+    saved = "Nothing was begun." if store is None else _saved(store)
+    print(f"\nInterrupted. {saved} The same command goes on from there.", flush=True)
+    os._exit(exit_code)
+
+
+def _saved(store: Any) -> str:
+    store.engine.patience = 2.0  # who ends a run doesn't wait for a database that is away
+    try:
+        results, trials = len(store.runs(("id",))), sum(sum(states.values()) for states in store.trial_counts().values())
+        store.close()
+    except BadInput:
+        return f"What was finished is saved in {store.name}."
+    return f"{results} results and {trials} trials are saved in {store.name}."
 
 
 @app.command()

@@ -9,12 +9,17 @@ import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from harness.errors import BadInput
+from harness.orchestrate.interrupts import Interrupts, RayDied, watching
 from harness.orchestrate.ledger import Ledger
 from harness.orchestrate.view import View
 from harness.plan import RunPlan
 from harness.store import Store
+
+RESTARTS = 3
+"""Times in a row that Ray may die before anything is finished."""
 
 
 @dataclass(frozen=True)
@@ -35,17 +40,39 @@ class Resources:
             )
 
 
-def run(plan: RunPlan, store: Store, resources: Resources, view: View, keep_large: bool = False) -> Ledger:
+def run(
+    plan: RunPlan, store: Store, resources: Resources, view: View, keep_large: bool = False, interrupts: Interrupts | None = None
+) -> Ledger:
     """Fills every cell of `plan`. All that finishes is in `store` at once; interrupt it anywhere and call it again. Raises `BadInput`.
 
-    Final runs leave their checkpoints beside the store, those above 20 MB only with `keep_large`.
+    Final runs leave their checkpoints beside the store, those above 20 MB only with `keep_large`. `interrupts`: those that the caller has
+    entered; a Ray of ours that dies is then started again.
     """
-    ledger = Ledger(plan, store)
-    view.show(ledger, plan)
-    if ledger.finished:
-        return ledger
+    fruitless = 0
+    while True:
+        ledger = Ledger(plan, store)
+        view.show(ledger, plan)
+        if ledger.finished:
+            return ledger
+        before = store.state()
+        try:
+            _fill(ledger, plan, store, resources, view, keep_large, interrupts)
+            return ledger
+        except RayDied:
+            fruitless = fruitless + 1 if store.state() == before else 0
+            if fruitless == RESTARTS:
+                raise BadInput(
+                    f"Ray died {RESTARTS} times on this machine before anything was finished: is its memory, or room in /tmp, used up?"
+                ) from None
+            view.stage("a process of Ray died: starting it again")
+
+
+def _fill(
+    ledger: Ledger, plan: RunPlan, store: Store, resources: Resources, view: View, keep_large: bool, interrupts: Interrupts | None
+) -> None:
+    """One Ray and one Tune experiment, to the end of the ledger."""
     view.stage("starting Ray")
-    with _ray(resources) as (workers, threads, per_trial):
+    with _ray(resources, interrupts) as (workers, threads, per_trial):
         view.show_workers(workers)
         for cell in ledger.cells:
             store.add_cell(cell.planned.cell)
@@ -79,11 +106,10 @@ def run(plan: RunPlan, store: Store, resources: Resources, view: View, keep_larg
             )
             view.stage("starting workers")
             tuner.fit()
-    return ledger
 
 
 @contextlib.contextmanager
-def _ray(resources: Resources) -> Iterator[tuple[int, int, dict[str, float]]]:
+def _ray(resources: Resources, interrupts: Interrupts | None) -> Iterator[tuple[int, int, dict[str, float]]]:
     """A Ray to run on: (jobs at once, threads a worker, resources a trial). Quiet: its logs and warnings stay out of the view."""
     os.environ.update(
         TUNE_DISABLE_SIGINT_HANDLER="1",  # Ctrl-C is ours: Tune's own handler waits for trials to end
@@ -114,11 +140,14 @@ def _ray(resources: Resources) -> Iterator[tuple[int, int, dict[str, float]]]:
                     per_gpu = resources.gpus_per_trial or 0.0
             else:
                 ray.init("local", num_cpus=workers, num_gpus=gpus, include_dashboard=False, **quiet)
+            if interrupts is not None:
+                interrupts.take()
             per_trial = {"cpu": 1.0, "gpu": per_gpu} if per_gpu else {"cpu": 1.0}
             at_once = min(int(ray.cluster_resources().get(name.upper(), 0) / share) for name, share in per_trial.items())
             if at_once < 1:
                 raise BadInput(f"no node has room for a trial of {per_trial}: it has {_described(ray.cluster_resources())}.")
-            yield at_once, max(1, cores // workers), per_trial
+            with watching(_dead_processes):
+                yield at_once, max(1, cores // workers), per_trial
     except ConnectionError as error:
         raise BadInput(f"no Ray cluster at {resources.address}: {error}.") from error
     finally:
@@ -128,6 +157,15 @@ def _ray(resources: Resources) -> Iterator[tuple[int, int, dict[str, float]]]:
             ending.join(2.0)
         else:
             ray.shutdown()
+
+
+def _dead_processes() -> bool:
+    """Whether one of the processes is gone that make up the Ray that this process started; another's Ray is its own affair."""
+    from ray._private import worker
+
+    node: Any = worker._global_node  # not public, but all else that Ray says of its end is to end this process
+    dead = node.dead_processes() if node is not None else []
+    return any(name in ("raylet", "gcs_server") for name, _ in dead)
 
 
 def _described(resources: Mapping[str, float]) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
+from harness.orchestrate.interrupts import held
 from harness.orchestrate.jobs import Outcome, dump
 from harness.orchestrate.ledger import Ledger
 from harness.orchestrate.view import View
@@ -36,6 +37,11 @@ class LedgerSearcher(Searcher):
         """Readings in mid-trial are the Stopper's, which Tune asks first."""
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
+        with held():  # what is finished reaches the store
+            self._complete(trial_id, result)
+        self.view.update()
+
+    def _complete(self, trial_id: str, result: dict | None) -> None:
         last = self.stopper.last.pop(trial_id, None)
         if result is not None and "outcomes" in result:
             self.ledger.finish(trial_id, outcomes_of(result))
@@ -47,7 +53,6 @@ class LedgerSearcher(Searcher):
         elif trial_id in self.ledger.in_flight:
             self.ledger.lose(trial_id, "the worker process died (killed, or out of memory)")
         self.stopper.curves.pop(trial_id, None)
-        self.view.update()
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the store holds the state, and Tune's own restore isn't used."""

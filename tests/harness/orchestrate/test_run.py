@@ -3,38 +3,15 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from driving import rows, start, wait_for
 
 from harness.store import Store
 
 pytestmark = pytest.mark.timeout(300)
-
-
-def start(tiny, *more: str, **arguments: str) -> subprocess.Popen[str]:
-    """`harness run` in the background, as leader of its own process group."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
-    command = [sys.executable, "-m", "harness.cli", *tiny.arguments(*more, **arguments)]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
-
-
-def wait_for(condition, seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
-
-
-def rows(store: Path) -> dict[tuple[str, str, int], float]:
-    found = Store(store)
-    cells = found.cells()
-    places = [(cells[r.cell].labels["variant"], cells[r.cell].identity["task"]["name"], r.seed, r.score) for r in found.results()]
-    assert len({place[:3] for place in places}) == len(places)
-    return {place[:3]: place[3] for place in places}
 
 
 def test_a_run_fills_every_cell_and_the_same_command_again_does_nothing(tiny, harness, tmp_path: Path):
@@ -112,10 +89,28 @@ def test_ctrl_c_ends_at_once_and_says_how_to_go_on(tiny):
     os.killpg(process.pid, signal.SIGINT)
     started = time.monotonic()
     out, _ = process.communicate(timeout=60)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 10
     assert process.returncode == 130
     assert "goes on from there" in out
     assert "Traceback" not in out
+
+
+def test_sigterm_ends_in_ten_seconds_with_143_and_the_store_whole(tiny, harness):
+    process = start(tiny, "--trials", "50", methods="vpt-deep")
+    wait_for(lambda: len(Store(tiny.store).trials()) >= 2)
+    process.terminate()
+    started = time.monotonic()
+    out, _ = process.communicate(timeout=60)
+    assert time.monotonic() - started < 10
+    assert process.returncode == 143
+    assert "goes on from there" in out
+    assert "Traceback" not in out
+    trials = Store(tiny.store).trials()
+    assert f"0 results and {len(trials)} trials are saved in {tiny.store}." in out
+    assert all(trial.state != "failed" for trial in trials)
+    done = harness(*tiny.arguments("--trials", str(len(trials) + 1), methods="vpt-deep"))
+    assert done.returncode == 0, done.stderr
+    assert set(rows(tiny.store)) == {("vpt-deep", "toy", 0), ("vpt-deep", "toy", 1)}
 
 
 def test_a_method_that_raises_is_a_gap_and_the_others_go_on(tiny, harness):

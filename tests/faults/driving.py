@@ -1,0 +1,83 @@
+"""`harness run` as a process of its own that tests kill, wait for and look into: itself, its Ray, its workers, its store."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from harness.store import Store
+
+
+def start(tiny, *more: str, **arguments: str) -> subprocess.Popen[str]:
+    """`harness run` in the background, as leader of its own process group."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
+    command = [sys.executable, "-m", "harness.cli", *tiny.arguments(*more, **arguments)]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def rows(store: Path) -> dict[tuple[str, str, int], float]:
+    """Score by (variant, task, seed); none of them twice."""
+    found = Store(store)
+    cells = found.cells()
+    places = [(cells[r.cell].labels["variant"], cells[r.cell].identity["task"]["name"], r.seed, r.score) for r in found.results()]
+    assert len({place[:3] for place in places}) == len(places)
+    return {place[:3]: place[3] for place in places}
+
+
+def ended_points(store: Path) -> Counter:
+    """How often each point of each cell's search has ended well: what a grid tries once."""
+    ended = [trial for trial in Store(store).trials() if trial.state != "failed"]
+    return Counter((trial.cell, *sorted(trial.params.items())) for trial in ended)
+
+
+def below(process: subprocess.Popen) -> dict[int, str]:
+    """All processes below `process`, those that live: their command lines by id."""
+    parents, lines = {}, {}
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError, ValueError):
+            state, parent = (entry / "stat").read_text().rsplit(")", 1)[1].split()[:2]
+            if state != "Z":
+                parents[int(entry.name)] = int(parent)
+                lines[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    found, old = {process.pid}, -1
+    while len(found) != old:
+        old = len(found)
+        found |= {pid for pid, parent in parents.items() if parent in found}
+    return {pid: lines[pid] for pid in sorted(found - {process.pid})}
+
+
+def workers(process: subprocess.Popen) -> list[int]:
+    """Those that train: Tune's actors."""
+    return [pid for pid, line in below(process).items() if line.startswith(("ray::Worker", "ray::ResourceTrainable"))]
+
+
+def part_of_ray(process: subprocess.Popen, name: str) -> int:
+    """`raylet` or `gcs_server`."""
+    (found,) = (pid for pid, line in below(process).items() if line.split(" ", 1)[0].endswith(f"/{name}"))
+    return found
+
+
+def kill(*pids: int) -> None:
+    """kill -9, those that are still there."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def finish(process: subprocess.Popen[str], seconds: float = 240) -> str:
+    """What it printed, once it has ended well."""
+    out, _ = process.communicate(timeout=seconds)
+    assert process.returncode == 0, out
+    return out
