@@ -35,6 +35,17 @@ class Recipe:
     epochs: int
     warmup_epochs: int
     momentum: float = 0.9
+    micro_batch: int | None = None
+    """Images that go through the model at once, where memory is short; a step is still one of `batch_size`. None: the whole batch.
+
+    The mean of a batch is its parts' means weighted by their sizes, so the step is the same up to rounding. Not so for what looks at a
+    batch as a whole (batch norm sees a part), and dropout draws other masks.
+    """
+
+    @property
+    def eval_batch(self) -> int:
+        """Images scored at once: fewer, by the same factor as in training, where memory is short."""
+        return max(1, EVAL_BATCH * (self.micro_batch or self.batch_size) // self.batch_size)
 
     def lr(self, epoch: int) -> float:
         """Linear warm-up from base/warmup_epochs, then a cosine to zero; one value an epoch. `epoch` counts from 0.
@@ -62,7 +73,7 @@ class Score:
 
 
 class Diverged(RuntimeError):
-    """The loss is no longer a finite number."""
+    """The loss, or what the model puts out, is no longer a finite number."""
 
 
 def fit(
@@ -89,18 +100,21 @@ def fit(
             group["lr"] = recipe.lr(epoch)
         total = torch.zeros((), device=device)
         for index in torch.randperm(len(train), generator=order).split(recipe.batch_size):
-            images, labels = train.batch(index, device)
-            with precision(device):
-                loss = nn.functional.cross_entropy(model(images), labels)
             optimizer.zero_grad()
-            loss.backward()
+            for part in index.split(recipe.micro_batch or recipe.batch_size):
+                images, labels = train.batch(part, device)
+                with precision(device):
+                    loss = nn.functional.cross_entropy(model(images), labels) * (len(part) / len(index))
+                loss.backward()
+                total += loss.detach()
             optimizer.step()
-            total += loss.detach()
         units += 2 * len(train)
         if not torch.isfinite(total):
             raise Diverged(f"the loss is {total.item()} in epoch {epoch + 1}")
         if epoch + 1 in score_at or epoch + 1 == recipe.epochs:
-            logits = predict(model, held_out, device)
+            logits = predict(model, held_out, device, recipe.eval_batch)
+            if not torch.isfinite(logits).all():
+                raise Diverged(f"the model's outputs are no finite numbers after epoch {epoch + 1}")
             units += len(held_out)
             yield Score(epoch + 1, top1(logits, held_out.labels), sha256_of(logits), units)
 
@@ -131,16 +145,16 @@ def precision(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
 
 
-def predict(model: nn.Module, split: Batches, device: torch.device) -> Tensor:
+def predict(model: nn.Module, split: Batches, device: torch.device, at_once: int = EVAL_BATCH) -> Tensor:
     """Logits of a whole split in record order, on the CPU in float32: (image, class)."""
-    return outputs(model.eval(), split, device)
+    return outputs(model.eval(), split, device, at_once)
 
 
 @torch.inference_mode()
-def outputs(forward: Callable[[Tensor], Tensor], split: Batches, device: torch.device) -> Tensor:
-    """What `forward` makes of every batch of a split, in record order, on the CPU in float32."""
+def outputs(forward: Callable[[Tensor], Tensor], split: Batches, device: torch.device, at_once: int = EVAL_BATCH) -> Tensor:
+    """What `forward` makes of every batch of a split, `at_once` images each, in record order, on the CPU in float32."""
     found = []
-    for index in torch.arange(len(split)).split(EVAL_BATCH):
+    for index in torch.arange(len(split)).split(at_once):
         images, _ = split.batch(index, device)
         with precision(device):
             found.append(forward(images).float().cpu())

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from harness.train import Diverged, Recipe, Score, fit, new_optimizer
+from harness.train import Diverged, Recipe, Score, fit, new_optimizer, sha256_of
 
 CPU = torch.device("cpu")
 RECIPE = Recipe("sgd", base_lr=2.0, weight_decay=0.01, batch_size=8, epochs=4, warmup_epochs=2)
@@ -103,3 +103,54 @@ def test_only_the_heads_bias_is_spared_weight_decay():
     assert [id(p) for p in spared["params"]] == [id(model.head.bias)]
     assert decayed["weight_decay"] == 0.01
     assert len(decayed["params"]) == 3
+
+
+def test_without_a_micro_batch_nothing_changes_bit_for_bit():
+    plain = train(score_at=(1, 2, 3))
+    assert train(replace(RECIPE, micro_batch=8), score_at=(1, 2, 3)) == plain
+    torch.manual_seed(0)
+    net, data, order = Net(), points(20), torch.Generator().manual_seed(0)
+    optimizer = new_optimizer(net, RECIPE)
+    for epoch in range(RECIPE.epochs):  # the loop as it was without micro-batches
+        for group in optimizer.param_groups:
+            group["lr"] = RECIPE.lr(epoch)
+        for index in torch.randperm(20, generator=order).split(8):
+            loss = nn.functional.cross_entropy(net(data.inputs[index]), data.labels[index])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    with torch.inference_mode():
+        assert sha256_of(net(points(9, seed=1).inputs)) == plain[-1].logits_sha256
+
+
+@pytest.mark.parametrize("micro_batch", [1, 3, 5])
+def test_a_micro_batch_takes_the_same_steps_up_to_rounding(micro_batch: int):
+    """20 images in batches of 8: the last batch is of 4, and parts are uneven."""
+
+    def weights(recipe: Recipe) -> tuple[Tensor, list[int]]:
+        kept, sizes = [], []
+
+        def build() -> nn.Module:
+            net = Net().double()
+            net.register_forward_pre_hook(lambda _, images: sizes.append(len(images[0])))
+            kept.append(net)
+            return net
+
+        data = points(20)
+        data.inputs = data.inputs.double()
+        *_, _ = fit(build, data, data, recipe, 0, CPU, ())
+        return kept[0].head.weight.detach(), sizes
+
+    whole, _ = weights(RECIPE)
+    parts, sizes = weights(replace(RECIPE, micro_batch=micro_batch))
+    torch.testing.assert_close(parts, whole, rtol=1e-12, atol=1e-12)
+    assert max(sizes[:-1]) == micro_batch
+
+
+def test_outputs_that_are_no_numbers_after_the_last_step_are_no_score():
+    class Late(Net):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(x) * (1.0 if self.training else float("nan"))
+
+    with pytest.raises(Diverged, match="after epoch 4"):
+        list(fit(Late, points(20), points(9), RECIPE, 0, CPU, ()))
