@@ -1,9 +1,10 @@
-# `make run` runs the main job, `make test` checks everything. Both need only Python >= 3.11, and install what they lack into .venv.
+# `make run` runs the main job, `make test` checks everything, `make test-faults` what takes minutes: killed processes and other faults.
+# All need only Python >= 3.11, and install what they lack into .venv.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test format clean
+.PHONY: run test test-faults format clean
 run: $(VENV)/.installed
 	$(BIN)/harness run
 
@@ -11,7 +12,10 @@ test: $(VENV)/.tested
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not slow"
+
+test-faults: $(VENV)/.tested
+	$(BIN)/pytest tests/faults
 
 format: $(VENV)/.tested
 	$(BIN)/ruff format .

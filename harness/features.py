@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from harness.train import Batches, outputs
+from harness.train import EVAL_BATCH, Batches, outputs
 from methods.base import Method
 from methods.vit import Read
 
@@ -26,7 +26,7 @@ class FeatureSplit:
         return self.tokens[index].to(device, non_blocking=True), self.labels[index].to(device, non_blocking=True)
 
 
-def features(method: Method, read: Read, split: Batches, device: torch.device) -> FeatureSplit:
+def features(method: Method, read: Read, split: Batches, device: torch.device, at_once: int = EVAL_BATCH) -> FeatureSplit:
     """The tokens of `read`'s one block for every image of `split`, in record order. Only for pixels that don't change between epochs."""
     method.eval().to(device)
 
@@ -34,4 +34,4 @@ def features(method: Method, read: Read, split: Batches, device: torch.device) -
         (rows,) = method(images, read)
         return rows
 
-    return FeatureSplit(outputs(tokens, split, device), split.labels)
+    return FeatureSplit(outputs(tokens, split, device, at_once), split.labels)

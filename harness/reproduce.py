@@ -55,7 +55,7 @@ def reproduce(
 
     planned, plan = replan(result, cell, data_root, cards, backbone)
     bench = Bench(plan, result.provenance.get("threads"), keep)
-    *_, outcomes = bench.carry_out(FinalJob(planned.key, (result.seed,), result.params))
+    *_, outcomes = bench.carry_out(FinalJob(planned.key, (result.seed,), result.params, result.provenance.get("micro_batch")))
     assert isinstance(outcomes, list)
     (outcome,) = outcomes
     assert isinstance(outcome, Outcome)

@@ -42,11 +42,6 @@ class Recipe:
     batch as a whole (batch norm sees a part), and dropout draws other masks.
     """
 
-    @property
-    def eval_batch(self) -> int:
-        """Images scored at once: fewer, by the same factor as in training, where memory is short."""
-        return max(1, EVAL_BATCH * (self.micro_batch or self.batch_size) // self.batch_size)
-
     def lr(self, epoch: int) -> float:
         """Linear warm-up from base/warmup_epochs, then a cosine to zero; one value an epoch. `epoch` counts from 0.
 
@@ -112,7 +107,7 @@ def fit(
         if not torch.isfinite(total):
             raise Diverged(f"the loss is {total.item()} in epoch {epoch + 1}")
         if epoch + 1 in score_at or epoch + 1 == recipe.epochs:
-            logits = predict(model, held_out, device, recipe.eval_batch)
+            logits = predict(model, held_out, device, eval_batch(recipe.micro_batch, recipe.batch_size))
             if not torch.isfinite(logits).all():
                 raise Diverged(f"the model's outputs are no finite numbers after epoch {epoch + 1}")
             units += len(held_out)
@@ -143,6 +138,11 @@ def is_head_bias(name: str) -> bool:
 def precision(device: torch.device) -> torch.autocast:
     """What arithmetic runs in: bf16 autocast on CUDA, float32 on the CPU."""
     return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+
+
+def eval_batch(micro_batch: int | None, batch_size: int) -> int:
+    """Images scored at once: fewer, by the same factor as in training, where memory is short."""
+    return max(1, EVAL_BATCH * (micro_batch or batch_size) // batch_size)
 
 
 def predict(model: nn.Module, split: Batches, device: torch.device, at_once: int = EVAL_BATCH) -> Tensor:

@@ -4,6 +4,9 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+OUT_OF_MEMORY = "out of memory"
+"""What a reason begins with where a run may fit with a smaller micro-batch."""
+
 
 @dataclass(frozen=True)
 class TuneJob:
@@ -11,6 +14,8 @@ class TuneJob:
 
     cell: str
     points: tuple[tuple[int, dict[str, Any]], ...]
+    micro_batch: int | None = None
+    """As a `Recipe`'s: what the last try ran out of memory with, halved."""
 
     @property
     def runs(self) -> int:
@@ -27,6 +32,8 @@ class FinalJob:
     cell: str
     seeds: tuple[int, ...]
     params: dict[str, Any]
+    micro_batch: int | None = None
+    """As a `TuneJob`'s."""
 
     @property
     def runs(self) -> int:
@@ -44,8 +51,8 @@ def dump(job: Job) -> str:
 def parse(text: str) -> Job:
     fields = json.loads(text)
     if fields.pop("kind") == "final":
-        return FinalJob(fields["cell"], tuple(fields["seeds"]), fields["params"])
-    return TuneJob(fields["cell"], tuple((number, params) for number, params in fields["points"]))
+        return FinalJob(**{**fields, "seeds": tuple(fields["seeds"])})
+    return TuneJob(**{**fields, "points": tuple((number, params) for number, params in fields["points"])})
 
 
 @dataclass(frozen=True)
@@ -63,3 +70,9 @@ class Outcome:
     memory: int = 0
     """Peak bytes: of the device's memory on CUDA, else of the worker process since it started."""
     provenance: dict[str, Any] | None = None
+
+
+def smaller(micro_batch: int | None, batch_size: int) -> int | None:
+    """Half of what ran out of memory; None where it was a single image."""
+    before = micro_batch or batch_size
+    return before // 2 if before > 1 else None

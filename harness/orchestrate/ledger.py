@@ -15,7 +15,7 @@ import optuna
 from optuna.trial import TrialState
 
 from harness import protocols
-from harness.orchestrate.jobs import FinalJob, Job, Outcome, TuneJob
+from harness.orchestrate.jobs import OUT_OF_MEMORY, FinalJob, Job, Outcome, TuneJob, smaller
 from harness.plan import PlannedCell, RunPlan
 from harness.store import Failure, Result, Store, Trial, result_id
 
@@ -64,7 +64,7 @@ class Ledger:
             cell.finish_trials(job, outcomes, pruned)
         else:
             for seed, outcome in zip(job.seeds, outcomes, strict=True):
-                cell.finish_final(seed, job.params, outcome)
+                cell.finish_final(seed, job, outcome)
 
     def lose(self, job_id: str, reason: str) -> None:
         """A job that ended without results: its worker died."""
@@ -84,7 +84,12 @@ class CellLedger:
         """Reason by seed, of this run: what failed before is tried again when the user runs the command again."""
         self.tries: dict[int, int] = {}
         self.failed_points: dict[str, int] = {}
-        self.retry: list[dict[str, Any]] = []
+        self.retry: list[tuple[dict[str, Any], int | None]] = []
+        """Points to try again, each with its micro-batch."""
+        self.grid: list[dict[str, Any]] = []
+        """Points of a grid that wait for their first try."""
+        self.micro_batch: dict[int, int] = {}
+        """Of final runs that ran out of memory, by seed."""
         self.open: dict[int, optuna.trial.Trial] = {}
         self.running: set[int] = set()
         self.next_number = max((trial.number for trial in self.trials), default=-1) + 1
@@ -105,10 +110,13 @@ class CellLedger:
         """The chosen point: the best last-epoch score on val, ties to the smaller learning rate, then to the earlier trial."""
         if self.planned.trials == 0:
             return {}
+        trial = self.best_trial
+        return trial.params if trial else None
+
+    @property
+    def best_trial(self) -> Trial | None:
         complete = [trial for trial in self.trials if trial.state == "complete" and trial.value is not None]
-        if not complete:
-            return None
-        return min(complete, key=lambda t: (-(t.value or 0.0), t.params.get("base_lr", 0.0), t.number)).params
+        return min(complete, key=lambda t: (-(t.value or 0.0), t.params.get("base_lr", 0.0), t.number)) if complete else None
 
     @property
     def missing_seeds(self) -> list[int]:
@@ -129,12 +137,20 @@ class CellLedger:
             waiting = [seed for seed in self.missing_seeds if seed not in self.running]
             if not waiting:
                 return None
-            seeds = waiting if self.planned.constant_features else waiting[:1]
+            trial = self.best_trial  # what memory it fitted in, its final runs fit in
+            at_first = trial.provenance.get("micro_batch") if trial else None
+            micro = self.micro_batch.get(waiting[0], at_first)
+            alike = [seed for seed in waiting if self.micro_batch.get(seed, at_first) == micro]
+            seeds = alike if self.planned.constant_features else waiting[:1]
             self.running.update(seeds)
-            return FinalJob(self.planned.key, tuple(seeds), best)
+            return FinalJob(self.planned.key, tuple(seeds), best, micro)
         left = self.planned.trials - self.done_trials - len(self.open)
         if left <= 0:
             return None
+        if self.retry:
+            micro = self.retry[0][1]
+            alike = sum(other == micro for _, other in self.retry) if self.planned.constant_features else 1
+            return TuneJob(self.planned.key, tuple(self._ask(micro) for _ in range(alike)), micro)
         if self.planned.constant_features:
             return TuneJob(self.planned.key, tuple(self._ask() for _ in range(left)))
         if not eager and len(self.open) >= max(1, self.planned.trials // 5):
@@ -174,16 +190,24 @@ class CellLedger:
             if row.state == "failed":
                 self.study.tell(trial, state=TrialState.FAIL)
                 point = json.dumps(row.params, sort_keys=True)
-                self.failed_points[point] = self.failed_points.get(point, 0) + 1
-                if self.failed_points[point] <= RETRIES:
-                    self.retry.append(row.params)
+                half = self._half(job, row.reason)
+                if not half:
+                    self.failed_points[point] = self.failed_points.get(point, 0) + (1 if half is None else 1 + RETRIES)
+                if half or self.failed_points[point] <= RETRIES:
+                    self.retry.append((row.params, half or job.micro_batch))
             else:
                 self.study.tell(trial, row.value, state=_STATES[row.state])
 
-    def finish_final(self, seed: int, params: dict[str, Any], outcome: Outcome) -> None:
+    def finish_final(self, seed: int, job: FinalJob, outcome: Outcome) -> None:
         self.running.discard(seed)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         if outcome.score is None:
+            half = self._half(job, outcome.reason)
+            if half:
+                self.micro_batch[seed] = half
+                return
+            if half == 0:
+                self.tries[seed] = RETRIES
             self.tries[seed] = self.tries.get(seed, 0) + 1
             if self.tries[seed] > RETRIES:
                 self._fail(seed, outcome.reason or "unknown")
@@ -192,7 +216,7 @@ class CellLedger:
             id=result_id(self.planned.key, seed),
             cell=self.planned.key,
             seed=seed,
-            params=params,
+            params=job.params,
             score=outcome.score,
             trainable=outcome.trainable,
             head_params=outcome.head_params,
@@ -207,6 +231,12 @@ class CellLedger:
         self.store.add_result(result)
         self.store.clear_failure(self.planned.key, seed)
         self.results[seed] = result
+
+    def _half(self, job: Job, reason: str | None) -> int | None:
+        """For a job that ran out of memory: the micro-batch to try next, 0 where it can't be smaller. None for other reasons."""
+        if reason is None or not reason.startswith(OUT_OF_MEMORY):
+            return None
+        return smaller(job.micro_batch, self.planned.protocol.batch_size) or 0
 
     def _give_up(self) -> None:
         """No trial of the search came through: every seed is a gap with the last reason."""
@@ -235,17 +265,22 @@ class CellLedger:
                 )
             )
         if space and protocol.sampler == "grid":
-            for point in protocols.grid(space)[: self.planned.trials]:
-                if all(trial.params != point for trial in ended):
-                    study.enqueue_trial(point)
+            self.grid = [point for point in protocols.grid(space)[: self.planned.trials] if all(trial.params != point for trial in ended)]
         return study
 
-    def _ask(self) -> tuple[int, dict[str, Any]]:
-        """A point to try. Its randomness follows from the cell and the trial's number, not from how often the run was interrupted."""
+    def _ask(self, micro_batch: int | None = None) -> tuple[int, dict[str, Any]]:
+        """A point to try: one to be tried again with this micro-batch, else the grid's next, else a new one.
+
+        Its randomness follows from the cell and the trial's number, not from how often the run was interrupted.
+        """
         number = self.next_number
         self.next_number += 1
-        if self.retry:
-            self.study.enqueue_trial(self.retry.pop(0))
+        again = next((entry for entry in self.retry if entry[1] == micro_batch), None)
+        if again is not None:
+            self.retry.remove(again)
+            self.study.enqueue_trial(again[0])
+        elif self.grid:
+            self.study.enqueue_trial(self.grid.pop(0))  # one at a time: what is enqueued first is asked first
         seed = int.from_bytes(hashlib.sha256(f"{self.planned.key}/{number}".encode()).digest()[:4])
         startup = min(10, max(2, self.planned.trials // 3))
         if self.planned.protocol.sampler == "tpe":

@@ -23,9 +23,10 @@ from harness.checkpoint import Keep
 from harness.data.loader import FinalData, TuningData, open_final, open_tuning
 from harness.features import FeatureSplit, features
 from harness.heads import HeadOnTokens, LinearHead, Model
+from harness.orchestrate.faults import free_memory, reason_of
 from harness.orchestrate.jobs import FinalJob, Job, Outcome, parse
 from harness.plan import PlannedCell, RunPlan
-from harness.train import Batches, Score, fit
+from harness.train import Batches, Score, eval_batch, fit
 
 WARM_TASKS = 3
 """Tasks whose data an actor keeps open, each for tuning and for final runs, as images and as features."""
@@ -54,11 +55,11 @@ class Bench:
         data, extracted = self._data(planned, job)
         if isinstance(job, FinalJob):
             assert isinstance(data, FinalData)
-            runs = [self._run(planned, job.params, seed, data.train, data.test, ()) for seed in job.seeds]
+            runs = [self._run(planned, job.params, seed, data.train, data.test, (), job.micro_batch) for seed in job.seeds]
         else:
             assert isinstance(data, TuningData)
             at = () if job.runs > 1 else planned.protocol.score_at()
-            runs = [self._run(planned, params, TUNING_SEED, data.train, data.val, at) for _, params in job.points]
+            runs = [self._run(planned, params, TUNING_SEED, data.train, data.val, at, job.micro_batch) for _, params in job.points]
         outcomes: list[Outcome] = []
         for run in runs:
             for step in run:
@@ -72,9 +73,18 @@ class Bench:
         yield outcomes
 
     def _run(
-        self, planned: PlannedCell, params: dict[str, Any], seed: int, train: Batches, held_out: Batches, score_at: tuple[int, ...]
+        self,
+        planned: PlannedCell,
+        params: dict[str, Any],
+        seed: int,
+        train: Batches,
+        held_out: Batches,
+        score_at: tuple[int, ...],
+        micro_batch: int | None = None,
     ) -> Iterator[Score | Outcome]:
         backbone, cell = self.plan.backbones[planned.backbone], planned.cell
+        recipe = replace(planned.recipe(params), micro_batch=micro_batch)
+        made_with = provenance(self.device) | ({"micro_batch": micro_batch} if micro_batch else {})
         started, curve = time.monotonic(), {}
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
@@ -89,16 +99,17 @@ class Bench:
             self.model = HeadOnTokens(head) if isinstance(train, FeatureSplit) else Model(method, head)
             return self.model
 
-        score = None
+        score, reason = None, None
         try:
-            for score in fit(build, train, held_out, planned.recipe(params), seed, self.device, score_at):
+            for score in fit(build, train, held_out, recipe, seed, self.device, score_at):
                 curve[score.epoch] = score.value
                 if score.epoch < planned.protocol.epochs:
                     yield score
         except Exception as error:  # whatever a method raises is this run's failure, not the engine's
-            yield Outcome(
-                None, curve, time.monotonic() - started, 0.0, f"{type(error).__name__}: {error}", provenance=provenance(self.device)
-            )
+            reason = reason_of(error, micro_batch or recipe.batch_size)
+        if reason is not None:  # out here, where the error no longer holds what the run had in memory
+            free_memory()
+            yield Outcome(None, curve, time.monotonic() - started, 0.0, reason, provenance=made_with)
             return
         assert score is not None
         yield Outcome(
@@ -108,7 +119,7 @@ class Bench:
             score.units if not isinstance(train, FeatureSplit) else 0.0,
             logits_sha256=score.logits_sha256,
             memory=peak_memory(self.device),
-            provenance=provenance(self.device),
+            provenance=made_with,
             **counts,
         )
 
@@ -126,13 +137,14 @@ class Bench:
         """
         backbone = self.plan.backbones[planned.backbone]
         constant = planned.constant_features
-        key = (type(job), planned.card.name, planned.fingerprint, backbone.sha256, planned.variant.label if constant else None)
+        of = (planned.variant.label, job.micro_batch) if constant else None
+        key = (type(job), planned.card.name, planned.fingerprint, backbone.sha256, of)
         extracted = 0
         if key not in self.warm:
             opened = open_final if isinstance(job, FinalJob) else open_tuning
             data = opened(planned.card, planned.root, backbone.size, planned.fingerprint)
             if constant:
-                data = self._as_features(planned, backbone, data)
+                data = self._as_features(planned, backbone, data, job.micro_batch)
                 extracted = len(data.train) + len(data.test if isinstance(data, FinalData) else data.val)
             self.warm[key] = data
             while len(self.warm) > 4 * WARM_TASKS:
@@ -140,13 +152,16 @@ class Bench:
         self.warm.move_to_end(key)
         return self.warm[key], extracted
 
-    def _as_features(self, planned: PlannedCell, backbone: Backbone, data: TuningData | FinalData) -> TuningData | FinalData:
+    def _as_features(
+        self, planned: PlannedCell, backbone: Backbone, data: TuningData | FinalData, micro_batch: int | None
+    ) -> TuningData | FinalData:
         vit = backbone.vit.to(self.device)
         method = planned.variant.method(vit, **planned.method_arguments({}))
-        train = features(method, vit.read(), data.train, self.device)
+        at_once = eval_batch(micro_batch, planned.protocol.batch_size)
+        train = features(method, vit.read(), data.train, self.device, at_once)
         if isinstance(data, FinalData):
-            return FinalData(train, features(method, vit.read(), data.test, self.device))
-        return TuningData(train, features(method, vit.read(), data.val, self.device))
+            return FinalData(train, features(method, vit.read(), data.test, self.device, at_once))
+        return TuningData(train, features(method, vit.read(), data.val, self.device, at_once))
 
 
 class Worker(tune.Trainable):
@@ -162,13 +177,15 @@ class Worker(tune.Trainable):
 
     def _start(self, config: dict) -> None:
         self.started = time.monotonic()
-        self.steps = self.bench.carry_out(parse(config["job"]))
+        job = parse(config["job"])
+        self.at_once = eval_batch(job.micro_batch, self.bench.plan.cell(job.cell).protocol.batch_size)
+        self.steps = self.bench.carry_out(job)
 
     def step(self) -> dict:
         try:
             step = next(self.steps)
         except Exception as error:  # the job's data or the engine failed: said as a result, since Tune doesn't carry an error's text
-            return {"done": True, "error": f"{type(error).__name__}: {error}"}
+            return {"done": True, "error": reason_of(error, self.at_once)}
         if isinstance(step, Score):
             return {
                 "done": False,

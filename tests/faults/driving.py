@@ -13,11 +13,27 @@ from pathlib import Path
 from harness.store import Store
 
 
-def start(tiny, *more: str, **arguments: str) -> subprocess.Popen[str]:
-    """`harness run` in the background, as leader of its own process group."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
-    command = [sys.executable, "-m", "harness.cli", *tiny.arguments(*more, **arguments)]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+class Driver(subprocess.Popen):
+    """`harness run` in the background, as leader of its own process group.
+
+    It prints to a file: Ray's agents outlive a killed driver by a minute, and would hold a pipe open.
+    """
+
+    def __init__(self, tiny, *more: str, **arguments: str):
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
+        command = [sys.executable, "-m", "harness.cli", *tiny.arguments(*more, **arguments)]
+        self.output = tiny.folder / f"output-{time.monotonic_ns()}.txt"
+        with self.output.open("w") as file:
+            super().__init__(command, env=environment, stdout=file, stderr=subprocess.STDOUT, start_new_session=True)
+
+    def said(self, seconds: float = 240) -> str:
+        """What it printed, once it has ended."""
+        self.wait(seconds)
+        return self.output.read_text()
+
+
+def start(tiny, *more: str, **arguments: str) -> Driver:
+    return Driver(tiny, *more, **arguments)
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
@@ -76,8 +92,8 @@ def kill(*pids: int) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def finish(process: subprocess.Popen[str], seconds: float = 240) -> str:
+def finish(driver: Driver, seconds: float = 400) -> str:
     """What it printed, once it has ended well."""
-    out, _ = process.communicate(timeout=seconds)
-    assert process.returncode == 0, out
+    out = driver.said(seconds)
+    assert driver.returncode == 0, out
     return out

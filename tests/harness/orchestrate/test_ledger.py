@@ -1,13 +1,14 @@
 """The ledger alone, no Ray and no training: what it hands out, what it keeps, what it does after an interruption."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from harness.cards import TaskCard
-from harness.orchestrate.jobs import FinalJob, Outcome, TuneJob, dump, parse
+from harness.orchestrate.jobs import OUT_OF_MEMORY, FinalJob, Outcome, TuneJob, dump, parse
 from harness.orchestrate.ledger import Ledger
 from harness.plan import PlannedCell, RunPlan
 from harness.protocols import Protocol
@@ -216,6 +217,54 @@ def test_a_failed_trial_is_tried_once_more_as_a_new_one_and_then_counts_as_spent
     assert len(store.results()) == 2
 
 
+def test_out_of_memory_is_tried_again_with_half_the_micro_batch_down_to_one_image(store: Store):
+    """Batches of 4: what fits is one image at once in the search, and none in the final run of seed 1."""
+    ledger = begin(plan(planned(protocol=GRID, space=GRID_SPACE)), store)
+    jobs, number = [], 0
+    while not ledger.finished:
+        number += 1
+        job = ledger.next(f"{number}")
+        assert job is not None
+        jobs.append(job)
+        fits = job.micro_batch == 1 and not (isinstance(job, FinalJob) and job.seeds == (1,))
+        with_it = {"micro_batch": job.micro_batch} if job.micro_batch else {}
+        full = bad(f"{OUT_OF_MEMORY} with {job.micro_batch or 4} images at once")
+        ledger.finish(f"{number}", [replace(good() if fits else full, provenance=with_it)])
+    tried = {}
+    for job in jobs:
+        place = str(job.points[0][1]) if isinstance(job, TuneJob) else str(job.seeds)
+        tried.setdefault(place, []).append(job.micro_batch)
+    assert list(tried.values()) == [[None, 2, 1]] * 4 + [[1], [1]]
+    assert {trial.provenance["micro_batch"] for trial in store.trials() if trial.state == "complete"} == {1}
+    assert [(result.seed, result.provenance["micro_batch"]) for result in store.results()] == [(0, 1)]
+    assert [failure.seed for failure in store.failures()] == [1]
+
+
+def test_a_search_that_fits_no_memory_is_a_gap(store: Store):
+    ledger = begin(plan(planned(method=Linear)), store)
+    for name, micro_batch in (("a", None), ("b", 2), ("c", 1)):
+        job = ledger.next(name)
+        assert isinstance(job, TuneJob)
+        assert (len(job.points), job.micro_batch) == (6, micro_batch)
+        ledger.lose(name, f"{OUT_OF_MEMORY} while features were computed")
+    assert ledger.next("d") is None
+    assert ledger.finished
+    assert {failure.seed for failure in store.failures()} == {0, 1}
+
+
+def test_a_failed_point_of_a_grid_is_tried_again_before_the_next(store: Store):
+    ledger = begin(plan(planned(protocol=GRID, space=GRID_SPACE)), store)
+    first = ledger.next("a")
+    ledger.finish("a", [bad()])
+    second = ledger.next("b")
+    assert isinstance(first, TuneJob)
+    assert isinstance(second, TuneJob)
+    assert second.points[0][1] == first.points[0][1]
+    ledger.finish("b", [good()])
+    drive(ledger)
+    assert len([trial for trial in store.trials() if trial.state == "complete"]) == 4
+
+
 def test_a_final_run_that_fails_twice_is_a_gap_and_others_go_on(store: Store):
     ledger = begin(plan(planned("one"), planned("two")), store)
     number = 0
@@ -252,6 +301,6 @@ def test_a_dead_worker_is_a_failure_with_its_reason(store: Store):
     assert [(t.state, t.reason) for t in store.trials()] == [("failed", "the worker process died")]
 
 
-@pytest.mark.parametrize("job", [TuneJob("c", ((0, {"base_lr": 0.1}), (1, {"base_lr": 1}))), FinalJob("c", (3,), {"prompts": 5})])
+@pytest.mark.parametrize("job", [TuneJob("c", ((0, {"base_lr": 0.1}), (1, {"base_lr": 1}))), FinalJob("c", (3,), {"prompts": 5}, 8)])
 def test_jobs_survive_the_trip_through_json(job):
     assert parse(dump(job)) == job

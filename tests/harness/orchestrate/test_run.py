@@ -70,7 +70,7 @@ def test_kill_9_of_the_driver_costs_the_trials_in_flight_and_nothing_else(tiny, 
     process = start(tiny, *slow, methods="vpt-deep,ivpt")
     wait_for(lambda: len(Store(tiny.store).trials()) >= 3)
     process.kill()
-    process.communicate()
+    process.wait()
     kept = Store(tiny.store).trials()
     done = harness(*tiny.arguments(*slow, methods="vpt-deep,ivpt"))
     assert done.returncode == 0, done.stderr
@@ -88,7 +88,7 @@ def test_ctrl_c_ends_at_once_and_says_how_to_go_on(tiny):
     wait_for(lambda: len(Store(tiny.store).trials()) >= 2)
     os.killpg(process.pid, signal.SIGINT)
     started = time.monotonic()
-    out, _ = process.communicate(timeout=60)
+    out = process.said(60)
     assert time.monotonic() - started < 10
     assert process.returncode == 130
     assert "goes on from there" in out
@@ -100,7 +100,7 @@ def test_sigterm_ends_in_ten_seconds_with_143_and_the_store_whole(tiny, harness)
     wait_for(lambda: len(Store(tiny.store).trials()) >= 2)
     process.terminate()
     started = time.monotonic()
-    out, _ = process.communicate(timeout=60)
+    out = process.said(60)
     assert time.monotonic() - started < 10
     assert process.returncode == 143
     assert "goes on from there" in out
