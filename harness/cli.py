@@ -168,7 +168,7 @@ def _fill(
 
     resources, store = Resources(workers, gpus_per_trial, address), None
     try:
-        with Interrupts() as interrupts:
+        with Interrupts(f"Interrupted. All that finished is saved in {store.name}. The same command goes on from there.") as interrupts:
             view.stage("checking data and backbone")
             plan = make_plan(request)
             store = ResultStore(store_url)

@@ -6,14 +6,15 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
+from typing import NoReturn
 
 GRACE = 7.0
 """Seconds from a signal to the end of the process, whatever it is stuck in: some schedulers send SIGKILL 10 s after SIGTERM."""
 
 _ASKED = (signal.SIGINT, signal.SIGTERM)
-_RAY = signal.SIGUSR1
+_RAY = signal.SIGUSR2  # USR1 is what Tune takes
 _POLL = 0.5
 
 
@@ -52,8 +53,11 @@ def held() -> Iterator[None]:
 class Interrupts:
     """While it is entered, a signal raises `Interrupted` in the main thread; and ends the process where that takes longer than `GRACE`.
 
-    The second Ctrl-C ends the process at once.
+    The second Ctrl-C ends the process at once. `last_words` are printed where the process ends so.
     """
+
+    def __init__(self, last_words: str = ""):
+        self.last_words = last_words
 
     def __enter__(self) -> "Interrupts":
         self._ours = threading.current_thread() is threading.main_thread()
@@ -89,13 +93,18 @@ class Interrupts:
         first, end = 0, 0.0
         while not self._over.is_set():
             if first and time.monotonic() > end:
-                os._exit(128 + first)
+                self._end(first)
             ready, _, _ = select.select([self._read], [], [], 0.2)
             for signum in os.read(self._read, 64) if ready else b"":
                 if signum == signal.SIGINT and first:
-                    os._exit(128 + signum)
+                    self._end(signum)
                 if signum in _ASKED and not first:
                     first, end = signum, time.monotonic() + GRACE
+
+    def _end(self, signum: int) -> NoReturn:
+        with suppress(OSError):
+            os.write(1, f"\n{self.last_words}\n".encode() if self.last_words else b"")
+        os._exit(128 + signum)
 
 
 @contextmanager

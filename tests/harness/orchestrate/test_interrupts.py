@@ -15,7 +15,7 @@ import sqlite3, sys
 from harness.orchestrate import interrupts
 interrupts.GRACE = float(sys.argv[1])
 database = sqlite3.connect(":memory:")
-with interrupts.Interrupts():
+with interrupts.Interrupts("all is well"):
     print("ready", flush=True)
     database.execute("with recursive c(x) as (select 1 union all select x + 1 from c) select max(x) from c").fetchone()
 """
@@ -25,8 +25,7 @@ with interrupts.Interrupts():
 def stuck(grace: float) -> subprocess.Popen[str]:
     process = subprocess.Popen([sys.executable, "-c", STUCK, str(grace)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    with process.stdout:
-        assert process.stdout.readline() == "ready\n"
+    assert process.stdout.readline() == "ready\n"
     time.sleep(0.5)
     return process
 
@@ -66,7 +65,8 @@ def test_a_dead_ray_is_raised_where_the_run_is():
 def test_a_process_that_is_stuck_ends_all_the_same():
     process = stuck(grace=0.5)
     process.terminate()
-    assert process.wait(30) == 143
+    assert process.communicate(timeout=30)[0] == "\nall is well\n"
+    assert process.returncode == 143
 
 
 def test_the_second_ctrl_c_doesnt_wait():
@@ -75,7 +75,8 @@ def test_the_second_ctrl_c_doesnt_wait():
     time.sleep(0.5)
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 130
+    assert process.communicate(timeout=30)[0] == "\nall is well\n"
+    assert process.returncode == 130
 
 
 def test_what_ray_made_a_plain_interrupt_of_is_known_again():

@@ -1,0 +1,117 @@
+"""Whatever process dies, at most the trials in flight are lost, and nothing is done twice: real processes, real signals.
+
+Two tests are part of `make test`; all of them of `make test-faults`.
+"""
+
+import os
+import signal
+import time
+
+import pytest
+from driving import below, ended_points, finish, kill, part_of_ray, rows, start, wait_for, workers
+
+from harness.store import Store
+
+pytestmark = pytest.mark.timeout(600)
+METHODS = "vpt-deep,ivpt"
+WANTED = {(method, "toy", seed) for method in ("vpt-deep", "ivpt") for seed in (0, 1)}
+WORKERS = 2
+
+
+def well_under_way(tiny) -> bool:
+    return len(Store(tiny.store).trials()) >= 4
+
+
+def whole(tiny) -> None:
+    """Every final run is there once, every point of both grids was tried once."""
+    assert set(rows(tiny.store)) == WANTED
+    assert Store(tiny.store).failures() == []
+    tried = ended_points(tiny.store)
+    assert len(tried) == 2 * 12
+    assert set(tried.values()) == {1}
+
+
+def begin(tiny):
+    process = start(tiny, "--workers", str(WORKERS), methods=METHODS)
+    wait_for(lambda: well_under_way(tiny))
+    return process
+
+
+def kept_and_gone_on(tiny, harness, before: list) -> None:
+    """The same command again: what was stored is as it was, and the rest is filled in."""
+    done = harness(*tiny.arguments("--workers", str(WORKERS), methods=METHODS))
+    assert done.returncode == 0, done.stderr
+    after = Store(tiny.store).trials()
+    assert [trial for trial in after if trial in before] == before
+    whole(tiny)
+
+
+def test_kill_9_of_a_worker_costs_its_trial_which_is_tried_again(grid):
+    process = begin(grid)
+    wait_for(lambda: workers(process))
+    kill(workers(process)[0])
+    finish(process)
+    whole(grid)
+    failed = [trial for trial in Store(grid.store).trials() if trial.state == "failed"]
+    assert len(failed) <= 1  # none where it was between two trials
+    assert all("died" in (trial.reason or "") for trial in failed)
+
+
+def test_kill_9_of_the_driver_costs_the_trials_in_flight(grid, harness):
+    process = begin(grid)
+    training = workers(process)
+    process.kill()
+    process.wait()
+    wait_for(lambda: not [pid for pid in training if alive(pid)], seconds=60)
+    before = Store(grid.store).trials()
+    assert all(trial.state != "failed" for trial in before)
+    kept_and_gone_on(grid, harness, before)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["raylet", "gcs_server"])
+def test_kill_9_of_ray_costs_the_trials_in_flight_and_the_run_goes_on(grid, part: str):
+    process = begin(grid)
+    kill(part_of_ray(process, part))
+    out = finish(process)
+    assert "a process of Ray died: starting it again" in out
+    whole(grid)
+    assert sum(trial.state == "failed" for trial in Store(grid.store).trials()) <= WORKERS
+
+
+@pytest.mark.slow
+def test_kill_9_of_everything_at_once_costs_the_trials_in_flight(grid, harness):
+    process = begin(grid)
+    kill(process.pid, *below(process))
+    process.wait()
+    before = Store(grid.store).trials()
+    kept_and_gone_on(grid, harness, before)
+
+
+@pytest.mark.slow
+def test_sigterm_to_the_whole_group_as_slurm_sends_it(grid, harness):
+    process = begin(grid)
+    os.killpg(process.pid, signal.SIGTERM)
+    out = process.said(60)
+    assert process.returncode == 143, out
+    assert "goes on from there" in out
+    kept_and_gone_on(grid, harness, Store(grid.store).trials())
+
+
+@pytest.mark.slow
+def test_ctrl_c_twice_ends_at_once(grid, harness):
+    process = begin(grid)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    process.wait(60)
+    assert process.returncode == 130
+    kept_and_gone_on(grid, harness, Store(grid.store).trials())
+
+
+def alive(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
