@@ -43,6 +43,9 @@ Seeds = Annotated[str | None, typer.Option("--seeds", help="Seeds of the final r
 Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Jobs at once. Default: one a core, or as many as fit the GPUs.")]
 GpusPerTrial = Annotated[float | None, typer.Option("--gpus-per-trial", min=0.0, help="Share of a GPU a job takes, e.g. 0.25.")]
 Address = Annotated[str | None, typer.Option("--address", help="A running Ray cluster: 'auto' or HOST:PORT.")]
+TrialTimeout = Annotated[
+    float, typer.Option("--trial-timeout", min=0.0, help="Seconds without a batch after which a trial counts as hung; 0: never.")
+]
 KeepLarge = Annotated[bool, typer.Option("--keep-large", help="Keep checkpoints above 20 MB too, as of full fine-tuning.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost, and stop.")]
 
@@ -66,6 +69,7 @@ def run(
     gpus_per_trial: GpusPerTrial = None,
     address: Address = None,
     keep_large: KeepLarge = False,
+    trial_timeout: TrialTimeout = 3600.0,
     dry_run: DryRun = False,
 ) -> None:
     """Tune, train and score every method on every task; then show the leaderboard. Run it again to go on where it stopped."""
@@ -80,7 +84,9 @@ def run(
         from harness.preview import preview
 
         request = Request(methods, suite, tasks, backbone, protocol, data_root, cards, pixels, trials, asked.seeds(seeds))
-        shown = preview(request, view) if dry_run else _run(request, store, workers, gpus_per_trial, address, keep_large, view)
+        shown = (
+            preview(request, view) if dry_run else _run(request, store, (workers, gpus_per_trial, address, trial_timeout), keep_large, view)
+        )
     console.print(shown)
 
 
@@ -101,6 +107,7 @@ def ablate(
     gpus_per_trial: GpusPerTrial = None,
     address: Address = None,
     keep_large: KeepLarge = False,
+    trial_timeout: TrialTimeout = 3600.0,
     dry_run: DryRun = False,
 ) -> None:
     """Switch a method's toggles, every valid combination, and show what each is worth. Shares its cells with `harness run`."""
@@ -120,21 +127,19 @@ def ablate(
         if dry_run:
             shown = preview(request, view)
         else:
-            plan, results, _ = _fill(request, store, workers, gpus_per_trial, address, keep_large, view)
+            plan, results, _ = _fill(request, store, (workers, gpus_per_trial, address, trial_timeout), keep_large, view)
             shown = table(results, plan, grid)
     console.print(shown)
 
 
-def _run(
-    request: Any, store_url: str, workers: int | None, gpus_per_trial: float | None, address: str | None, keep_large: bool, view: Any
-) -> Any:
+def _run(request: Any, store_url: str, resources: tuple, keep_large: bool, view: Any) -> Any:
     """Fills the plan and gives back its leaderboard."""
     from rich.console import Group
     from rich.text import Text
 
     from harness.report.render import Report
 
-    plan, store, ledger = _fill(request, store_url, workers, gpus_per_trial, address, keep_large, view)
+    plan, store, ledger = _fill(request, store_url, resources, keep_large, view)
     board = Report(store, plan.tasks, None, plan.suite, [cell.key for cell in plan.cells]).render("table")
     ids = [result.id for cell in ledger.cells for result in cell.results.values()]
     hints = [f"Stored in {store.name}."]
@@ -156,23 +161,20 @@ def _page(store: Any) -> str:
     return f"Everything in it as a page: {store.page}"
 
 
-def _fill(
-    request: Any, store_url: str, workers: int | None, gpus_per_trial: float | None, address: str | None, keep_large: bool, view: Any
-) -> tuple:
-    """Carries out a request: (plan, store, ledger)."""
+def _fill(request: Any, store_url: str, resources: tuple, keep_large: bool, view: Any) -> tuple:
+    """Carries out a request: (plan, store, ledger). `resources`: the fields of `Resources`, in order."""
     from harness.orchestrate.interrupts import Interrupted, Interrupts
     from harness.orchestrate.run import Resources
     from harness.orchestrate.run import run as carry_out
     from harness.plan import plan as make_plan
     from harness.store import Store as ResultStore
 
-    resources, store = Resources(workers, gpus_per_trial, address), None
+    on, store = Resources(*resources), ResultStore(store_url)
     try:
         with Interrupts(f"Interrupted. All that finished is saved in {store.name}. The same command goes on from there.") as interrupts:
             view.stage("checking data and backbone")
             plan = make_plan(request)
-            store = ResultStore(store_url)
-            return plan, store, carry_out(plan, store, resources, view, keep_large, interrupts)
+            return plan, store, carry_out(plan, store, on, view, keep_large, interrupts)
     except Interrupted as signal:
         view.__exit__(None, None, None)
         _interrupted(store, signal.exit_code)
@@ -180,8 +182,7 @@ def _fill(
 
 def _interrupted(store: Any, exit_code: int) -> NoReturn:
     """What is saved, how to go on, and out: at once, since Ray may take its time to end."""
-    saved = "Nothing was begun." if store is None else _saved(store)
-    print(f"\nInterrupted. {saved} The same command goes on from there.", flush=True)
+    print(f"\nInterrupted. {_saved(store)} The same command goes on from there.", flush=True)
     os._exit(exit_code)
 
 

@@ -32,6 +32,8 @@ class Resources:
     """None: 1 where there is a GPU, else 0."""
     address: str | None = None
     """Of a running Ray cluster that this process is on a node of; None: a private one on this machine, ended with the run."""
+    trial_timeout: float = 3600.0
+    """Seconds without a batch after which a job counts as hung; 0: never. Decoding a task's images for the first time has no batches."""
 
     def __post_init__(self) -> None:
         if self.address and self.address.startswith("ray://"):
@@ -89,7 +91,9 @@ def _fill(
         stopper = LedgerStopper(ledger)
         with tempfile.TemporaryDirectory(prefix="vpt-harness-") as scratch:
             tuner = tune.Tuner(
-                tune.with_resources(tune.with_parameters(Worker, plan=plan, threads=threads, keep=keep), per_trial),
+                tune.with_resources(
+                    tune.with_parameters(Worker, plan=plan, threads=threads, keep=keep, timeout=resources.trial_timeout), per_trial
+                ),
                 tune_config=tune.TuneConfig(
                     search_alg=LedgerSearcher(ledger, stopper, view),
                     num_samples=-1,

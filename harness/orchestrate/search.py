@@ -9,6 +9,7 @@ from harness.orchestrate.interrupts import held
 from harness.orchestrate.jobs import Outcome, dump
 from harness.orchestrate.ledger import Ledger
 from harness.orchestrate.view import View
+from harness.orchestrate.watchdog import word_of
 from harness.orchestrate.worker import outcomes_of
 
 
@@ -51,7 +52,7 @@ class LedgerSearcher(Searcher):
             curve = self.stopper.curves.pop(trial_id, {})
             self.ledger.finish(trial_id, [Outcome(last["value"], curve, last["seconds"], last["units"])], pruned=True)
         elif trial_id in self.ledger.in_flight:
-            self.ledger.lose(trial_id, "the worker process died (killed, or out of memory)")
+            self.ledger.lose(trial_id, word_of(trial_id) or "the worker process died (killed, or the machine out of memory)")
         self.stopper.curves.pop(trial_id, None)
 
     def save(self, checkpoint_path: str) -> None:

@@ -9,7 +9,7 @@ import platform
 import resource
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from typing import Any
@@ -25,6 +25,7 @@ from harness.features import FeatureSplit, features
 from harness.heads import HeadOnTokens, LinearHead, Model
 from harness.orchestrate.faults import free_memory, reason_of
 from harness.orchestrate.jobs import FinalJob, Job, Outcome, parse
+from harness.orchestrate.watchdog import Watchdog, leave_word
 from harness.plan import PlannedCell, RunPlan
 from harness.train import Batches, Score, eval_batch, fit
 
@@ -38,10 +39,11 @@ TUNING_SEED = 0
 class Bench:
     """A backbone on a device with warm data: carries out jobs. Plain Python, so that `harness reproduce` and tests use it without Ray."""
 
-    def __init__(self, plan: RunPlan, threads: int | None = None, keep: Keep | None = None):
-        """`keep`: where final runs leave what they tuned; None: nowhere."""
+    def __init__(self, plan: RunPlan, threads: int | None = None, keep: Keep | None = None, alive: Callable[[], None] | None = None):
+        """`keep`: where final runs leave what they tuned; None: nowhere. `alive` is called at every batch."""
         self.plan = plan
         self.keep = keep
+        self.alive = alive or (lambda: None)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if threads:
             torch.set_num_threads(threads)
@@ -97,6 +99,7 @@ class Bench:
             counts["trainable"] = sum(p.numel() for p in method.parameters() if p.requires_grad)
             counts["head_params"] = sum(p.numel() for p in head.parameters())
             self.model = HeadOnTokens(head) if isinstance(train, FeatureSplit) else Model(method, head)
+            self.model.register_forward_pre_hook(lambda *_: self.alive())
             return self.model
 
         score, reason = None, None
@@ -157,6 +160,7 @@ class Bench:
     ) -> TuningData | FinalData:
         vit = backbone.vit.to(self.device)
         method = planned.variant.method(vit, **planned.method_arguments({}))
+        method.register_forward_pre_hook(lambda *_: self.alive())
         at_once = eval_batch(micro_batch, planned.protocol.batch_size)
         train = features(method, vit.read(), data.train, self.device, at_once)
         if isinstance(data, FinalData):
@@ -167,8 +171,9 @@ class Bench:
 class Worker(tune.Trainable):
     """The Ray Tune actor around a `Bench`. A trial's configuration is a job; a step runs to the next score."""
 
-    def setup(self, config: dict, plan: RunPlan, threads: int, keep: Keep | None) -> None:
-        self.bench = Bench(plan, threads, keep)
+    def setup(self, config: dict, plan: RunPlan, threads: int, keep: Keep | None, timeout: float = 0.0) -> None:
+        self.watchdog = Watchdog(timeout, lambda reason: leave_word(self.trial_id, reason))
+        self.bench = Bench(plan, threads, keep, self.watchdog.alive)
         self._start(config)
 
     def reset_config(self, new_config: dict) -> bool:
@@ -183,7 +188,8 @@ class Worker(tune.Trainable):
 
     def step(self) -> dict:
         try:
-            step = next(self.steps)
+            with self.watchdog.watching():
+                step = next(self.steps)
         except Exception as error:  # the job's data or the engine failed: said as a result, since Tune doesn't carry an error's text
             return {"done": True, "error": reason_of(error, self.at_once)}
         if isinstance(step, Score):
