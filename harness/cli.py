@@ -138,10 +138,11 @@ def _run(request: Any, store_url: str, resources: tuple, keep_large: bool, view:
     from rich.text import Text
 
     from harness.report.render import Report
+    from harness.store import result_id
 
     plan, store, ledger = _fill(request, store_url, resources, keep_large, view)
     board = Report(store, plan.tasks, None, plan.suite, [cell.key for cell in plan.cells]).render("table")
-    ids = [result.id for cell in ledger.cells for result in cell.results.values()]
+    ids = [result_id(cell.planned.key, seed) for cell in ledger.cells for seed in cell.scores]
     hints = [f"Stored in {store.name}."]
     if ids:
         view.stage("writing the page")

@@ -1,292 +1,201 @@
 """The ledger: which cells are filled, what is left, and which piece of work comes next. Plain Python over the store; knows nothing of Ray.
 
-A cell goes through two stages. *Tune*: an Optuna study that lives in memory and is rebuilt from the store's trials; *final*: a run a seed
-with the best point. Whatever is finished is in the store at once, so resuming is nothing but building a ledger again.
+Whatever is finished is in the store at once, so resuming is nothing but building a ledger again.
+
+The order of work: tasks by their longest chain (a trial, then a final run), the longest first, so that what takes long doesn't come last;
+and final runs before trials. A search takes few trials at once, since TPE learns from those that ended, and more where its chain would
+outlast the work that is left for the devices, or where one would idle.
+
+Several drivers may share a store: a cell that a ledger works on is leased to it (`harness.store.leases`), and the others leave it alone.
 """
 
-import hashlib
-import json
-import warnings
-from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import Any
+import time
+from collections import Counter
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 
-import optuna
-from optuna.trial import TrialState
+from harness.errors import BadInput
+from harness.orchestrate.cell import CellLedger
+from harness.orchestrate.jobs import Job, Outcome, TuneJob
+from harness.orchestrate.order import Order
+from harness.plan import RunPlan
+from harness.store import Duplicate, LeaseLost, Store, gone, new_owner
 
-from harness import protocols
-from harness.orchestrate.jobs import OUT_OF_MEMORY, FinalJob, Job, Outcome, TuneJob, smaller
-from harness.plan import PlannedCell, RunPlan
-from harness.store import Failure, Result, Store, Trial, result_id
+LEASE = 60.0
+"""Seconds after which the cells of a driver that gives no sign of life are free for others."""
 
-RETRIES = 1
-"""A piece of work that fails is tried once more, as a new trial or run."""
-
-_STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
+_LOOK = 2.0
+"""Seconds between looks at what other drivers have done."""
 
 
 class Ledger:
-    """What is left of a plan. `next` hands out jobs; `report`, `finish` and `lose` take their results."""
+    """What is left of a plan. `next` hands out jobs; `report`, `finish` and `lose` take their results.
 
-    def __init__(self, plan: RunPlan, store: Store):
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-        self.cells = [CellLedger(planned, store) for planned in plan.cells]
+    Making one reads how many trials each of the plan's cells has, and the scores of its final runs. The trials themselves are read a cell
+    at a time, when the first one is asked of it. `renew` must be called every twenty seconds, from any thread; the rest is one thread's.
+    """
+
+    def __init__(self, plan: RunPlan, store: Store, order: type[Order] = Order):
+        self.store = store
+        self.owner = new_owner()
+        self.cells = [CellLedger(planned, store, self.owner) for planned in plan.cells]
         self.in_flight: dict[str, tuple[CellLedger, Job]] = {}
+        self.mine: set[str] = set()
+        """Keys of the cells that are leased to us."""
+        self.elsewhere: dict[str, CellLedger] = {}
+        """Those that another driver was found to work on."""
+        self.failed_before = {(failure.cell, failure.seed): failure for failure in store.failures()}
+        self._taken: set[str] = set()  # cells that another driver took from us, as `renew` found
+        self._dropped: set[str] = set()  # jobs of such cells: nobody wants their results
+        self._looked = 0.0
+        self._catch_up(self.cells)
+        self.unfinished = {cell.planned.key for cell in self.cells if not cell.finished}
+        self.order = order(self.cells)
+        self.ended: Counter[str] = Counter()
+        """Trials by state, and `results`: those of the plan's cells in the store."""
+        self._tallies: dict[str, Counter[str]] = {}
+        for cell in self.cells:
+            self._count(cell)
+        self.wanted = sum(len(set(cell.planned.seeds) | cell.scores.keys()) for cell in self.cells)
 
     @property
     def finished(self) -> bool:
-        return not self.in_flight and all(cell.finished for cell in self.cells)
+        return not self.in_flight and not self.unfinished
 
     def next(self, job_id: str) -> Job | None:
-        """The next job, now in flight under `job_id`; None where all that is left waits for jobs in flight.
+        """The next job, now in flight under `job_id`; None where all that is left waits for jobs in flight, or is another driver's.
 
-        Cells are served in the plan's order, so few tasks are open at a time. A search takes few trials at once, since TPE learns from
-        those that ended; only where a device would idle otherwise does it take more.
+        The plan's cells must be in the store.
         """
-        for eager in (False, True):
-            for cell in self.cells:
-                job = cell.next(eager)
-                if job is not None:
-                    self.in_flight[job_id] = (cell, job)
-                    return job
-        return None
+        self._give_up_taken()
+        while True:
+            cell = self.order.first()
+            if cell is None:
+                if self._look_elsewhere():
+                    continue
+                return None
+            if cell.planned.key not in self.mine:
+                self._take(cell)
+                continue
+            job = cell.next()
+            if job is not None:
+                self.in_flight[job_id] = (cell, job)
+            self._settle(cell)
+            if job is not None:
+                return job
 
     def report(self, job_id: str, epoch: int, value: float) -> bool:
         """A reading of val in mid-trial; True where the trial is hopeless and should end."""
+        self._give_up_taken()
         cell, job = self.in_flight[job_id]
+        if job_id in self._dropped:
+            return True
         return isinstance(job, TuneJob) and cell.report(job, epoch, value)
 
     def finish(self, job_id: str, outcomes: Sequence[Outcome], pruned: bool = False) -> None:
-        """Results of a job, one a point: committed to the store before this returns."""
+        """Results of a job, one a point: committed to the store before this returns. Those of a cell that went to another are dropped."""
+        self._give_up_taken()
         cell, job = self.in_flight.pop(job_id)
-        if isinstance(job, TuneJob):
-            cell.finish_trials(job, outcomes, pruned)
+        if job_id in self._dropped:
+            self._dropped.discard(job_id)
+            return
+        try:
+            if isinstance(job, TuneJob):
+                cell.finish_trials(job, outcomes, pruned)
+            else:
+                for seed, outcome in zip(job.seeds, outcomes, strict=True):
+                    cell.finish_final(seed, job, outcome)
+        except (LeaseLost, Duplicate):
+            self._lose(cell)
         else:
-            for seed, outcome in zip(job.seeds, outcomes, strict=True):
-                cell.finish_final(seed, job, outcome)
+            self._settle(cell)
 
     def lose(self, job_id: str, reason: str) -> None:
         """A job that ended without results: its worker died."""
         _, job = self.in_flight[job_id]
         self.finish(job_id, [Outcome(None, {}, 0.0, 0.0, reason)] * job.runs)
 
+    def renew(self) -> None:
+        """Keeps our cells ours. From any thread."""
+        mine = set(self.mine)
+        if mine:
+            self._taken |= mine - self.store.renew(self.owner, LEASE)
 
-class CellLedger:
-    """One cell: its study, its final runs, and the jobs of it that are in flight."""
+    def close(self) -> None:
+        """Gives back what is leased: other drivers need not wait until it expires."""
+        if self.mine:
+            with suppress(BadInput):  # a database that is away; it expires there
+                self.store.release(self.owner)
+            self.mine.clear()
 
-    def __init__(self, planned: PlannedCell, store: Store):
-        self.planned = planned
-        self.store = store
-        self.trials = [trial for trial in store.trials(planned.key)]
-        self.results = {result.seed: result for result in store.results(planned.key)}
-        self.failures = {}
-        """Reason by seed, of this run: what failed before is tried again when the user runs the command again."""
-        self.tries: dict[int, int] = {}
-        self.failed_points: dict[str, int] = {}
-        self.retry: list[tuple[dict[str, Any], int | None]] = []
-        """Points to try again, each with its micro-batch."""
-        self.grid: list[dict[str, Any]] = []
-        """Points of a grid that wait for their first try."""
-        self.micro_batch: dict[int, int] = {}
-        """Of final runs that ran out of memory, by seed."""
-        self.open: dict[int, optuna.trial.Trial] = {}
-        self.running: set[int] = set()
-        self.next_number = max((trial.number for trial in self.trials), default=-1) + 1
-        self.study = self._rebuild()
-
-    @property
-    def done_trials(self) -> int:
-        """Points of the budget that are spent: completed, pruned, or failed twice in this run."""
-        ended = sum(trial.state in _STATES for trial in self.trials)
-        return ended + sum(failures > RETRIES for failures in list(self.failed_points.values()))
-
-    @property
-    def tuned(self) -> bool:
-        return self.done_trials >= self.planned.trials and not self.open
-
-    @property
-    def best(self) -> dict[str, Any] | None:
-        """The chosen point: the best last-epoch score on val, ties to the smaller learning rate, then to the earlier trial."""
-        if self.planned.trials == 0:
-            return {}
-        trial = self.best_trial
-        return trial.params if trial else None
-
-    @property
-    def best_trial(self) -> Trial | None:
-        complete = [trial for trial in self.trials if trial.state == "complete" and trial.value is not None]
-        return min(complete, key=lambda t: (-(t.value or 0.0), t.params.get("base_lr", 0.0), t.number)) if complete else None
-
-    @property
-    def missing_seeds(self) -> list[int]:
-        return [seed for seed in self.planned.seeds if seed not in self.results and seed not in self.failures]
-
-    @property
-    def finished(self) -> bool:
-        return not self.running and self.tuned and not self.missing_seeds
-
-    def next(self, eager: bool) -> Job | None:
-        if not self.missing_seeds:
-            return None
-        if self.tuned:
-            best = self.best
-            if best is None:
-                self._give_up()
-                return None
-            waiting = [seed for seed in self.missing_seeds if seed not in self.running]
-            if not waiting:
-                return None
-            trial = self.best_trial  # what memory it fitted in, its final runs fit in
-            at_first = trial.provenance.get("micro_batch") if trial else None
-            micro = self.micro_batch.get(waiting[0], at_first)
-            alike = [seed for seed in waiting if self.micro_batch.get(seed, at_first) == micro]
-            seeds = alike if self.planned.constant_features else waiting[:1]
-            self.running.update(seeds)
-            return FinalJob(self.planned.key, tuple(seeds), best, micro)
-        left = self.planned.trials - self.done_trials - len(self.open)
-        if left <= 0:
-            return None
-        if self.retry:
-            micro = self.retry[0][1]
-            alike = sum(other == micro for _, other in self.retry) if self.planned.constant_features else 1
-            return TuneJob(self.planned.key, tuple(self._ask(micro) for _ in range(alike)), micro)
-        if self.planned.constant_features:
-            return TuneJob(self.planned.key, tuple(self._ask() for _ in range(left)))
-        if not eager and len(self.open) >= max(1, self.planned.trials // 5):
-            return None
-        return TuneJob(self.planned.key, (self._ask(),))
-
-    def report(self, job: TuneJob, epoch: int, value: float) -> bool:
-        if len(job.points) > 1:
-            return False
-        number, _ = next(iter(job.points))
-        trial = self.open[number]
-        trial.report(value, epoch)
-        return epoch < self.planned.protocol.epochs and trial.should_prune()
-
-    def finish_trials(self, job: TuneJob, outcomes: Sequence[Outcome], pruned: bool) -> None:
-        rows = []
-        for (number, params), outcome in zip(job.points, outcomes, strict=True):
-            state = "failed" if outcome.reason else "pruned" if pruned else "complete"
-            rows.append(
-                Trial(
-                    self.planned.key,
-                    number,
-                    params,
-                    state,
-                    outcome.score if state == "complete" else None,
-                    outcome.curve,
-                    outcome.reason,
-                    outcome.seconds,
-                    outcome.units,
-                    outcome.provenance or {},
-                )
-            )
-        self.store.add_trials(rows)
-        self.trials += rows
-        for row in rows:
-            trial = self.open.pop(row.number)
-            if row.state == "failed":
-                self.study.tell(trial, state=TrialState.FAIL)
-                point = json.dumps(row.params, sort_keys=True)
-                half = self._half(job, row.reason)
-                if not half:
-                    self.failed_points[point] = self.failed_points.get(point, 0) + (1 if half is None else 1 + RETRIES)
-                if half or self.failed_points[point] <= RETRIES:
-                    self.retry.append((row.params, half or job.micro_batch))
-            else:
-                self.study.tell(trial, row.value, state=_STATES[row.state])
-
-    def finish_final(self, seed: int, job: FinalJob, outcome: Outcome) -> None:
-        self.running.discard(seed)
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        if outcome.score is None:
-            half = self._half(job, outcome.reason)
-            if half:
-                self.micro_batch[seed] = half
-                return
-            if half == 0:
-                self.tries[seed] = RETRIES
-            self.tries[seed] = self.tries.get(seed, 0) + 1
-            if self.tries[seed] > RETRIES:
-                self._fail(seed, outcome.reason or "unknown")
-            return
-        result = Result(
-            id=result_id(self.planned.key, seed),
-            cell=self.planned.key,
-            seed=seed,
-            params=job.params,
-            score=outcome.score,
-            trainable=outcome.trainable,
-            head_params=outcome.head_params,
-            logits_sha256=outcome.logits_sha256,
-            seconds=outcome.seconds,
-            memory=outcome.memory,
-            units=outcome.units,
-            curve=outcome.curve,
-            provenance={**(outcome.provenance or {}), "inputs": dict(self.planned.inputs)},
-            created=now,
-        )
-        self.store.add_result(result)
-        self.store.clear_failure(self.planned.key, seed)
-        self.results[seed] = result
-
-    def _half(self, job: Job, reason: str | None) -> int | None:
-        """For a job that ran out of memory: the micro-batch to try next, 0 where it can't be smaller. None for other reasons."""
-        if reason is None or not reason.startswith(OUT_OF_MEMORY):
-            return None
-        return smaller(job.micro_batch, self.planned.protocol.batch_size) or 0
-
-    def _give_up(self) -> None:
-        """No trial of the search came through: every seed is a gap with the last reason."""
-        reasons = [trial.reason for trial in self.trials if trial.reason]
-        for seed in self.missing_seeds:
-            self._fail(seed, f"no trial of the search came through: {reasons[-1] if reasons else 'all were pruned'}")
-
-    def _fail(self, seed: int, reason: str) -> None:
-        self.failures[seed] = reason
-        self.store.add_failure(Failure(self.planned.key, seed, reason, datetime.now(UTC).isoformat(timespec="seconds")))
-
-    def _rebuild(self) -> optuna.Study:
-        """The study as the store's trials left it. Failed ones teach it nothing and are left out."""
-        protocol, space = self.planned.protocol, dict(self.planned.space)
-        median = optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=protocol.prune_from)
-        study = optuna.create_study(direction="maximize", pruner=median if protocol.pruner == "median" else optuna.pruners.NopPruner())
-        ended = [trial for trial in self.trials if trial.state in _STATES]
-        for trial in ended:
-            study.add_trial(
-                optuna.create_trial(
-                    state=_STATES[trial.state],
-                    value=trial.value,
-                    params=trial.params,
-                    distributions=space,
-                    intermediate_values={int(epoch): value for epoch, value in trial.curve.items()},
-                )
-            )
-        if space and protocol.sampler == "grid":
-            self.grid = [point for point in protocols.grid(space)[: self.planned.trials] if all(trial.params != point for trial in ended)]
-        return study
-
-    def _ask(self, micro_batch: int | None = None) -> tuple[int, dict[str, Any]]:
-        """A point to try: one to be tried again with this micro-batch, else the grid's next, else a new one.
-
-        Its randomness follows from the cell and the trial's number, not from how often the run was interrupted.
-        """
-        number = self.next_number
-        self.next_number += 1
-        again = next((entry for entry in self.retry if entry[1] == micro_batch), None)
-        if again is not None:
-            self.retry.remove(again)
-            self.study.enqueue_trial(again[0])
-        elif self.grid:
-            self.study.enqueue_trial(self.grid.pop(0))  # one at a time: what is enqueued first is asked first
-        seed = int.from_bytes(hashlib.sha256(f"{self.planned.key}/{number}".encode()).digest()[:4])
-        startup = min(10, max(2, self.planned.trials // 3))
-        if self.planned.protocol.sampler == "tpe":
-            self.study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup)
+    def _take(self, cell: CellLedger) -> None:
+        """Leases a cell and catches up with what others did for it; or finds that another driver has it."""
+        key = cell.planned.key
+        if self.store.lease([key], self.owner, LEASE):
+            self.mine.add(key)
+            self._catch_up([cell])
         else:
-            self.study.sampler = optuna.samplers.RandomSampler(seed=seed)
-        trial = self.study.ask(fixed_distributions=dict(self.planned.space))
-        self.open[number] = trial
-        return number, dict(trial.params)
+            cell.elsewhere, self.elsewhere[key] = True, cell
+        self._settle(cell)
+
+    def _look_elsewhere(self) -> bool:
+        """Catches up with the cells that others have. Whether one of them is finished, or free."""
+        if not self.elsewhere or time.monotonic() - self._looked < _LOOK:
+            return False
+        self._looked = time.monotonic()
+        held = {}
+        for lease in self.store.leases():
+            if gone(lease.owner):
+                self.store.release(lease.owner)
+            elif lease.seconds > 0:
+                held[lease.cell] = lease.owner
+        self._catch_up(self.elsewhere.values())
+        changed = [cell for key, cell in self.elsewhere.items() if key not in held or cell.finished]
+        for cell in changed:
+            cell.elsewhere = False
+            del self.elsewhere[cell.planned.key]
+        for cell in (*changed, *self.elsewhere.values()):
+            self._settle(cell)
+        return bool(changed)
+
+    def _catch_up(self, cells: Collection[CellLedger]) -> None:
+        keys = [cell.planned.key for cell in cells]
+        counts, scores = self.store.trial_counts(keys), self.store.scores(keys)
+        failures: dict[str, dict[int, str]] = {}
+        for failure in self.store.failures():
+            if self.failed_before.get((failure.cell, failure.seed)) != failure:
+                failures.setdefault(failure.cell, {})[failure.seed] = failure.reason
+        for cell, key in zip(cells, keys, strict=True):
+            cell.catch_up(counts.get(key, {}), scores.get(key, {}), failures.get(key, {}))
+
+    def _give_up_taken(self) -> None:
+        while self._taken:
+            key = self._taken.pop()
+            if key in self.mine:
+                self._lose(next(cell for cell in self.cells if cell.planned.key == key))
+
+    def _lose(self, cell: CellLedger) -> None:
+        """Another driver has taken this cell from us: its search is rebuilt where it comes back, and what is in flight is for nothing."""
+        key = cell.planned.key
+        self.mine.discard(key)
+        self._dropped |= {job_id for job_id, (other, _) in self.in_flight.items() if other is cell}
+        self._catch_up([cell])
+        cell.elsewhere, self.elsewhere[key] = True, cell
+        self._settle(cell)
+
+    def _settle(self, cell: CellLedger) -> None:
+        """A cell has changed."""
+        key = cell.planned.key
+        if cell.finished:
+            self.unfinished.discard(key)
+            if key in self.mine:
+                self.store.release(self.owner, [key])
+                self.mine.discard(key)
+        self._count(cell)
+        self.order.update(cell)
+
+    def _count(self, cell: CellLedger) -> None:
+        now = Counter({**cell.counts, "results": len(cell.scores)})
+        self.ended.update(now)
+        self.ended.subtract(self._tallies.get(cell.planned.key, {}))
+        self._tallies[cell.planned.key] = now

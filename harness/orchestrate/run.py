@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.errors import BadInput
 from harness.orchestrate.interrupts import Interrupts, RayDied, watching
-from harness.orchestrate.ledger import Ledger
+from harness.orchestrate.ledger import LEASE, Ledger
 from harness.orchestrate.view import View
 from harness.plan import RunPlan
 from harness.store import Store
@@ -67,6 +67,8 @@ def run(
                     f"Ray died {RESTARTS} times on this machine before anything was finished: is its memory, or room in /tmp, used up?"
                 ) from None
             view.stage("a process of Ray died: starting it again")
+        finally:
+            ledger.close()
 
 
 def _fill(
@@ -76,8 +78,8 @@ def _fill(
     view.stage("starting Ray")
     with _ray(resources, interrupts) as (workers, threads, per_trial):
         view.show_workers(workers)
-        for cell in ledger.cells:
-            store.add_cell(cell.planned.cell)
+        ledger.order.devices = workers
+        store.add_cells(cell.planned.cell for cell in ledger.cells)
         from ray import cloudpickle, tune
 
         from harness import checkpoint
@@ -109,7 +111,26 @@ def _fill(
                 ),
             )
             view.stage("starting workers")
-            tuner.fit()
+            with _renewing(ledger):
+                tuner.fit()
+
+
+@contextlib.contextmanager
+def _renewing(ledger: Ledger) -> Iterator[None]:
+    """A thread that keeps the leases, however long the main one waits for results."""
+    over = threading.Event()
+
+    def renew() -> None:
+        while not over.wait(LEASE / 3):
+            with contextlib.suppress(BadInput):  # the database is away: nobody else can take them either
+                ledger.renew()
+
+    thread = threading.Thread(target=renew, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
 
 
 @contextlib.contextmanager

@@ -38,9 +38,10 @@ class LedgerSearcher(Searcher):
         """Readings in mid-trial are the Stopper's, which Tune asks first."""
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
+        cell, _ = self.ledger.in_flight[trial_id]
         with held():  # what is finished reaches the store
             self._complete(trial_id, result)
-        self.view.update()
+        self.view.update(cell)
 
     def _complete(self, trial_id: str, result: dict | None) -> None:
         last = self.stopper.last.pop(trial_id, None)

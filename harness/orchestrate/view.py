@@ -13,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from harness.orchestrate.ledger import CellLedger, Ledger
+    from harness.orchestrate.cell import CellLedger
+    from harness.orchestrate.ledger import Ledger
     from harness.plan import RunPlan
 
 SILENCE = 4.0
@@ -31,7 +32,7 @@ class View:
         self.text = "reading the plan"
         self.started = time.monotonic()
         self.running_since: float | None = None
-        self.pieces_at_start = 0
+        self.left_at_start = 0.0
         self.said_at = 0.0
         self.announced: set[tuple[str, int]] = set()
         self._end = threading.Event()
@@ -64,21 +65,20 @@ class View:
     def show(self, ledger: "Ledger", plan: "RunPlan") -> None:
         self.ledger, self.plan = ledger, plan
         self.running_since = time.monotonic()
-        self.pieces_at_start = self._pieces()[0]
+        self.left_at_start = ledger.order.left
         for cell in ledger.cells:
-            self.announced |= {(cell.planned.key, seed) for seed in cell.results}
+            self.announced |= {(cell.planned.key, seed) for seed in cell.scores}
 
-    def update(self) -> None:
-        """Something finished: a plain line for every new final score."""
+    def update(self, cell: "CellLedger") -> None:
+        """Something of a cell finished: a plain line for every new final score."""
         self.text = "running"
         if self._live or self.ledger is None:
             return
-        for cell in self.ledger.cells:
-            for seed, result in list(cell.results.items()):
-                if (cell.planned.key, seed) not in self.announced:
-                    self.announced.add((cell.planned.key, seed))
-                    label, task = cell.planned.variant.label, cell.planned.card.name
-                    self._say(f"{label} on {task}, seed {seed}: {result.score:.1f}  ({self._progress()})")
+        for seed, score in list(cell.scores.items()):
+            if (cell.planned.key, seed) not in self.announced:
+                self.announced.add((cell.planned.key, seed))
+                label, task = cell.planned.variant.label, cell.planned.card.name
+                self._say(f"{label} on {task}, seed {seed}: {score:.1f}  ({self._progress()})")
 
     def _heartbeat(self) -> None:
         while not self._end.wait(0.5):
@@ -92,31 +92,23 @@ class View:
         if not self._live:
             self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    def _pieces(self) -> tuple[float, float]:
-        """Done and all, in passes over a training set: a trial counts 1, a final run 1.25, a method on cached features little."""
-        done = total = 0.0
-        for cell in self.ledger.cells if self.ledger else ():
-            weight = 0.05 if cell.planned.variant.method.constant_features else 1.0
-            trials, seeds = cell.planned.trials, len(cell.planned.seeds)
-            done += weight * (min(cell.done_trials, trials) + 1.25 * (len(cell.results) + len(cell.failures)))
-            total += weight * (trials + 1.25 * seeds)
-        return done, total
-
     def _progress(self) -> str:
         assert self.ledger is not None
-        trials = [trial for cell in self.ledger.cells for trial in cell.trials]
-        states = {state: sum(trial.state == state for trial in trials) for state in ("complete", "pruned", "failed")}
-        results = sum(len(cell.results) for cell in self.ledger.cells)
-        wanted = sum(len(cell.planned.seeds) for cell in self.ledger.cells)
-        counts = ", ".join(f"{count} {state}" for state, count in states.items() if count or state != "failed")
-        busy = f"{min(len(self.ledger.in_flight), self.workers)}/{self.workers} workers busy" if self.workers else "no worker yet"
-        return f"{results}/{wanted} results, trials {counts}, {busy}{self._left()}"
+        ended, workers = self.ledger.ended, self.workers
+        counts = ", ".join(f"{ended[state]} {state}" for state in ("complete", "pruned", "failed") if ended[state] or state != "failed")
+        busy = f"{min(len(self.ledger.in_flight), workers)}/{workers} workers busy" if workers else "no worker yet"
+        if elsewhere := len(self.ledger.elsewhere):
+            busy += f", {elsewhere} cell{'s' * (elsewhere > 1)} with other drivers"
+        return f"{ended['results']}/{self.ledger.wanted} results, trials {counts}, {busy}{self._left()}"
 
     def _left(self) -> str:
-        done, total = self._pieces()
-        if self.running_since is None or done - self.pieces_at_start < 2:
+        """By the work expected at the start: no word before a fiftieth of it is done."""
+        assert self.ledger is not None
+        left = self.ledger.order.left
+        done = self.left_at_start - left
+        if self.running_since is None or done <= self.left_at_start / 50:
             return ""
-        seconds = (time.monotonic() - self.running_since) / (done - self.pieces_at_start) * (total - done)
+        seconds = (time.monotonic() - self.running_since) / done * left
         return f", about {seconds / 60:.0f} min left" if seconds > 90 else f", about {seconds:.0f} s left"
 
     def _render(self):
@@ -141,9 +133,9 @@ def _cell_text(cell: "CellLedger") -> Text:
     """One cell of the grid: nothing yet, trials done, or the mean of the seeds that are in."""
     if cell.failures:
         return Text("failed", style="red")
-    results = list(cell.results.values())  # a copy: the view's thread reads while the run goes on
-    if results:
-        mean = sum(result.score for result in results) / len(results)
+    scores = list(cell.scores.values())  # a copy: the view's thread reads while the run goes on
+    if scores:
+        mean = sum(scores) / len(scores)
         rest = len(cell.missing_seeds)
         return Text(f"{mean:.1f}", style="bold green") + (Text(f" +{rest}", style="dim") if rest else Text(""))
     if cell.running:

@@ -6,7 +6,7 @@ schema to schema (`versions`, `migrations`), who works on what (`leases`), and w
 
 from harness.store.database import Duplicate, DuplicateResult, DuplicateTrial, Store
 from harness.store.engine import LONGEST
-from harness.store.leases import Lease, LeaseLost, new_owner
+from harness.store.leases import Lease, LeaseLost, gone, new_owner
 from harness.store.rows import Cell, Failure, Result, Trial, cell_key, result_id
 from harness.store.versions import SCHEMA
 
@@ -24,6 +24,7 @@ __all__ = [
     "Store",
     "Trial",
     "cell_key",
+    "gone",
     "new_owner",
     "result_id",
 ]

@@ -123,11 +123,17 @@ class Store:
         """Trials of a cell, or all, by number."""
         return self._select(Trial, _trials, _trials.c.cell, _trials.c.number, cell=cell_key)
 
-    def trial_counts(self) -> dict[str, dict[str, int]]:
-        """How many trials each cell has, by state: {cell key: {"complete": 8, "pruned": 2}}."""
+    def best_trials(self, cell_key: str) -> list[Trial]:
+        """Of a cell's trials that completed, the one with the highest value; all that tie, by number."""
+        complete = sa.and_(_trials.c.cell == cell_key, _trials.c.state == "complete")
+        best = sa.select(sa.func.max(_trials.c.value)).where(complete).scalar_subquery()
+        return self._select(Trial, _trials, _trials.c.number, where=sa.and_(complete, _trials.c.value == best))
+
+    def trial_counts(self, cells: Collection[str] | None = None) -> dict[str, dict[str, int]]:
+        """How many trials these cells, or all, have by state: {cell key: {"complete": 8, "pruned": 2}}. Reads an index, not the trials."""
         query = sa.select(_trials.c.cell, _trials.c.state, sa.func.count()).group_by(_trials.c.cell, _trials.c.state)
         counts: dict[str, dict[str, int]] = {}
-        for cell, state, count in self._rows(query):
+        for cell, state, count in self._of(query, _trials, cells):
             counts.setdefault(cell, {})[state] = count
         return counts
 
@@ -145,8 +151,8 @@ class Store:
         try:
             self._add(_results, results, held_by)
         except IntegrityError as error:
-            stored = self.results()
-            ids, seeds = {other.id for other in stored}, {(other.cell, other.seed) for other in stored}
+            stored = self.runs(("id", "cell", "seed"))
+            ids, seeds = {other["id"] for other in stored}, {(other["cell"], other["seed"]) for other in stored}
             for result in results:
                 if result.id in ids or (result.cell, result.seed) in seeds:
                     raise DuplicateResult(f"result {result.id} (cell {result.cell}, seed {result.seed}) is stored already") from error
@@ -164,6 +170,13 @@ class Store:
             raise ValueError(f"{', '.join(sorted(unknown))}: not among {', '.join(RUN_COLUMNS)}")
         query = sa.select(*(_results.c[name] for name in columns)).order_by(_results.c.row)
         return [dict(row._mapping) for row in self._rows(query)]
+
+    def scores(self, cells: Collection[str] | None = None) -> dict[str, dict[int, float]]:
+        """Scores of the final runs of these cells, or of all, by seed: {cell key: {42: 81.5}}."""
+        scores: dict[str, dict[int, float]] = {}
+        for cell, seed, score in self._of(sa.select(_results.c.cell, _results.c.seed, _results.c.score), _results, cells):
+            scores.setdefault(cell, {})[seed] = score
+        return scores
 
     def result(self, id_or_prefix: str) -> tuple[Result, Cell]:
         """The final run with this id, or the only one whose id begins so. Raises `BadInput`."""
@@ -304,15 +317,25 @@ class Store:
         if rows:
             self.engine.write(work)
 
-    def _select(self, kind: type[Row], table: sa.Table, *order: sa.Column, cell: str | None = None) -> list[Row]:
+    def _select(
+        self, kind: type[Row], table: sa.Table, *order: sa.Column, cell: str | None = None, where: sa.ColumnElement[bool] | None = None
+    ) -> list[Row]:
+        if cell is not None:
+            where = table.c.cell == cell
+
         def work(connection: sa.Connection, schema: int) -> list[Row]:
             columns = [table.c[field.name] for field in fields(kind) if table.c[field.name].info.get("since", 1) <= schema]
             query = sa.select(*columns).order_by(*order)
-            if cell is not None:
-                query = query.where(table.c.cell == cell)
+            if where is not None:
+                query = query.where(where)
             return [unpack(kind, row) for row in connection.execute(query).mappings()]
 
         return self.engine.read(work, [])
+
+    def _of(self, query: sa.Select, table: sa.Table, cells: Collection[str] | None) -> list[Any]:
+        """Rows of a query of some cells, or of all, in one view of the data."""
+        parts = [query] if cells is None else [query.where(table.c.cell.in_(some)) for some in batches(list(cells))]
+        return self.engine.read(lambda connection, _: [row for part in parts for row in connection.execute(part)], [])
 
     def _rows(self, query: sa.Select) -> Sequence[Any]:
         return self.engine.read(lambda connection, _: connection.execute(query).all(), [])

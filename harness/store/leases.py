@@ -6,18 +6,22 @@ A driver names itself with `new_owner()`, adds its cells to the store, then
    among them has gone to another driver (this one was asleep, or cut off): its study must be dropped, and rebuilt where it comes back;
 3. stores trials with `held_by=owner`, so that a driver that was cut off adds none to a search that is another's now (`LeaseLost`);
 4. gives back a cell that is done, or all: `store.release(owner, keys)`, `store.release(owner)`.
-Where nothing is won, others have it all: wait, and ask again. A dead driver's cells are free when its leases expire.
+Where nothing is won, others have it all: wait, and ask again. A dead driver's cells are free when its leases expire; of one that is known
+to be `gone`, others may release them.
 
 All times are the database's own, so the drivers' clocks don't matter. Should the database's clock jump ahead, leases expire early; then two
 drivers may work on a cell, but what each stores is still there once: results are unique by (cell, seed), trials by (cell, number).
 """
 
+import hashlib
 import math
 import os
 import socket
 import uuid
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -45,8 +49,30 @@ class LeaseLost(RuntimeError):
 
 
 def new_owner() -> str:
-    """A name for this driver that no other has: HOST/PROCESS/8 hex digits."""
-    return f"{socket.gethostname()[:150]}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
+    """A name for this driver that no other has: HOST/MACHINE/PROCESS/8 hex digits."""
+    return f"{socket.gethostname()[:150]}/{_machine()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
+
+
+def gone(owner: str) -> bool:
+    """Whether this driver ran on this machine, since it was started, and runs no more: nobody need wait until its leases expire."""
+    parts = owner.split("/")
+    if len(parts) != 4 or parts[:2] != new_owner().split("/")[:2]:
+        return False
+    try:
+        os.kill(int(parts[2]), 0)
+    except (ProcessLookupError, ValueError, OverflowError):
+        return True
+    except PermissionError:
+        pass
+    return False
+
+
+def _machine() -> str:
+    """8 hex digits that differ between machines, starts of one, and containers that number their processes apart."""
+    told = [str(uuid.getnode())]
+    with suppress(OSError):
+        told += [Path("/proc/sys/kernel/random/boot_id").read_text(), os.readlink("/proc/self/ns/pid")]
+    return hashlib.sha256("".join(told).encode()).hexdigest()[:8]
 
 
 def take(connection: sa.Connection, cells: Iterable[str], owner: str, seconds: float, at_most: int | None = None) -> set[str]:

@@ -33,6 +33,7 @@ trials = sa.Table(
     sa.Column("seconds", sa.Double, nullable=False),
     sa.Column("units", sa.Double, nullable=False),
     sa.Column("provenance", _Json, nullable=False),
+    sa.Index("trials_by_state", "cell", "state", "value"),  # since 3: what a run counts when it starts, without reading the trials
 )
 results = sa.Table(
     "results",

@@ -14,7 +14,7 @@ from harness.errors import BadInput
 from harness.plain import plain
 from harness.store import tables
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of the tables. An older store is read as it is, and migrated by the first call that writes; a later one is refused."""
 
 _LOCK = 0x7670745F68726E73

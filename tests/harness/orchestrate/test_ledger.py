@@ -1,18 +1,21 @@
 """The ledger alone, no Ray and no training: what it hands out, what it keeps, what it does after an interruption."""
 
 import hashlib
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
+import harness.orchestrate.ledger
 from harness.cards import TaskCard
 from harness.orchestrate.jobs import OUT_OF_MEMORY, FinalJob, Outcome, TuneJob, dump, parse
 from harness.orchestrate.ledger import Ledger
 from harness.plan import PlannedCell, RunPlan
 from harness.protocols import Protocol
-from harness.store import Cell, Store
+from harness.store import Cell, Store, gone, new_owner
 from harness.variants import Variant
 from methods.linear import Linear
 from methods.vpt import VPTDeep
@@ -95,6 +98,7 @@ def drive(ledger: Ledger, stop_after: int = 10_000) -> list:
         points = [params for _, params in job.points] if isinstance(job, TuneJob) else [job.params]
         ledger.finish(f"job{len(jobs)}", [good(quality(params)) for params in points])
         jobs.append(job)
+    ledger.close()  # so that the next one need not wait until its leases expire
     return jobs
 
 
@@ -119,6 +123,7 @@ def test_an_interrupted_run_ends_like_an_unbroken_one(tmp_path: Path, stop_after
     drive(begin(plan(), broken), stop_after)
     second = begin(plan(), broken)
     second.next("killed")  # in flight when the process dies: nothing of it is stored
+    second.close()
     drive(begin(plan(), broken))
     assert [(t.number, t.params) for t in broken.trials()] == [(t.number, t.params) for t in whole.trials()]
     assert [(r.seed, r.score) for r in broken.results()] == [(r.seed, r.score) for r in whole.results()]
@@ -299,6 +304,126 @@ def test_a_dead_worker_is_a_failure_with_its_reason(store: Store):
     ledger.next("a")
     ledger.lose("a", "the worker process died")
     assert [(t.state, t.reason) for t in store.trials()] == [("failed", "the worker process died")]
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ledgers look at what others did whenever they have nothing to do."""
+    monkeypatch.setattr(harness.orchestrate.ledger, "_LOOK", 0.0)
+
+
+@pytest.mark.usefixtures("at_once")
+def test_two_drivers_share_the_cells_and_do_none_twice(store: Store):
+    run = plan(planned("one"), planned("two"), planned("three"))
+    drivers = begin(run, store), Ledger(run, store)
+    jobs: dict[str, set[int]] = {}
+    for number in range(1000):
+        who = number % 2
+        job = drivers[who].next(f"{number}")
+        if job is not None:
+            jobs.setdefault(job.cell, set()).add(who)
+            points = [params for _, params in job.points] if isinstance(job, TuneJob) else [job.params]
+            drivers[who].finish(f"{number}", [good(quality(params)) for params in points])
+    assert all(driver.finished for driver in drivers)
+    assert sorted(map(len, jobs.values())) == [1, 1, 1], "a cell is one driver's"
+    assert set.union(*jobs.values()) == {0, 1}
+    assert [len(store.trials(cell.key)) for cell in run.cells] == [6, 6, 6]
+    assert len(store.results()) == 6
+    assert store.leases() == []
+    assert drivers[0].ended == drivers[1].ended == {"complete": 18, "results": 6}
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_driver_waits_for_cells_that_another_has_and_ends_when_they_are_done(store: Store):
+    one, other = begin(plan(), store), Ledger(plan(), store)
+    job = one.next("a")
+    assert isinstance(job, TuneJob)
+    assert other.next("b") is None
+    assert not other.finished
+    assert list(other.elsewhere) == [job.cell]
+    one.finish("a", [good()])
+    drive(one)
+    assert other.next("b") is None
+    assert other.finished
+
+
+@pytest.mark.usefixtures("at_once")
+def test_what_fails_at_one_driver_is_not_tried_again_by_another_that_runs(store: Store):
+    run = plan(planned(space={}))
+    one, other = begin(run, store), Ledger(run, store)
+    for name in "abcd":
+        assert one.next(name) is not None
+        assert other.next("z") is None
+        one.finish(name, [bad()])
+    assert one.finished
+    assert other.next("z") is None
+    assert other.finished
+    assert len(store.failures()) == 2
+    assert len(drive(begin(run, store))) == 2, "but by the same command, later"
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_dead_driver_of_this_machine_is_not_waited_for(store: Store):
+    dead = begin(plan(), store)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    host, machine, _, digits = new_owner().split("/")
+    dead.owner = f"{host}/{machine}/{ended.pid}/{digits}"
+    assert gone(dead.owner)
+    dead.next("in flight")
+    other = Ledger(plan(), store)
+    assert len(drive(other)) == 8
+    assert other.finished
+
+
+@pytest.mark.usefixtures("at_once")
+def test_of_another_machine_it_is_waited_for_until_its_leases_expire(store: Store, raw_sql):
+    dead = begin(plan(), store)
+    dead.owner = "elsewhere/0/1/2"
+    assert not gone(dead.owner)
+    dead.next("in flight")
+    other = Ledger(plan(), store)
+    assert other.next("a") is None
+    raw_sql("update leases set expires = expires - 1000")
+    assert len(drive(other)) == 8
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("heard", [True, False], ids=["it hears of it", "it finds out by what it stores"])
+def test_a_driver_that_slept_too_long_drops_what_it_had_and_takes_up_where_others_are(store: Store, raw_sql, heard: bool):
+    slept = begin(plan(), store)
+    for name in "ab":
+        slept.next(name)
+    raw_sql("update leases set expires = expires - 1000")
+    other = Ledger(plan(), store)
+    job = other.next("c")
+    assert isinstance(job, TuneJob)
+    if heard:
+        slept.renew()
+        assert slept.report("a", 2, 50.0), "it may as well end"
+    slept.finish("a", [good()])
+    assert store.trials() == []
+    other.finish("c", [good(40.0)])
+    other.close()
+    after = slept.next("d")
+    assert isinstance(after, TuneJob)
+    assert after.points[0][0] == 1, "the search goes on after what the other did"
+    slept.finish("b", [good(99.0)])
+    slept.finish("d", [good(41.0)])
+    assert [trial.value for trial in store.trials()] == [40.0, 41.0]
+
+
+@pytest.fixture
+def raw_sql(store: Store):
+    """SQL past the store."""
+    import sqlite3
+
+    def execute(statement: str) -> None:
+        with sqlite3.connect(str(store.file)) as connection:
+            connection.execute(statement)
+        connection.close()
+
+    return execute
 
 
 @pytest.mark.parametrize("job", [TuneJob("c", ((0, {"base_lr": 0.1}), (1, {"base_lr": 1}))), FinalJob("c", (3,), {"prompts": 5}, 8)])

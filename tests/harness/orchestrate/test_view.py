@@ -2,6 +2,7 @@
 
 import io
 import time
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
@@ -28,7 +29,7 @@ def test_a_grid_that_is_too_wide_is_turned(width: int, first: str):
     tasks = tuple(f"quite-a-long-name-{number}" for number in range(5))
 
     class Cell:
-        failures, results, running, open, done_trials, trials = {}, {}, (), (), 1, ()
+        failures, scores, running, open, done_trials = {}, {}, (), 0, 1
         missing_seeds = (0,)
 
         def __init__(self, task: str):
@@ -37,7 +38,9 @@ def test_a_grid_that_is_too_wide_is_turned(width: int, first: str):
             self.planned = SimpleNamespace(variant=variant, card=SimpleNamespace(name=task), trials=4, seeds=(0,))
 
     view = View(Console(file=io.StringIO(), width=width))
-    view.ledger = SimpleNamespace(cells=[Cell(task) for task in tasks], in_flight={})  # type: ignore[assignment]
+    view.ledger = SimpleNamespace(
+        cells=[Cell(task) for task in tasks], in_flight={}, ended=Counter(), wanted=5, order=SimpleNamespace(left=1.0), elsewhere={}
+    )  # type: ignore[assignment]
     view.plan = SimpleNamespace(tasks=tasks, variants=("vpt",))  # type: ignore[assignment]
     shown = Console(file=io.StringIO(), width=width, record=True)
     shown.print(view._render())

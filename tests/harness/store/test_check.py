@@ -193,8 +193,8 @@ def test_migrate_says_what_it_did(tmp_path: Path, harness) -> None:
     shutil.copy(Path(__file__).parent / "schema-1.db", tmp_path / "old.db")
     said = [harness("store", "migrate", "--store", "old.db", cwd=tmp_path) for _ in range(2)]
     assert [done.returncode for done in said] == [0, 0]
-    assert said[0].stdout == "the store old.db was brought from schema 1 to 2; as it was before: old.db.before-2.\n"
-    assert said[1].stdout == "old.db is up to date: schema 2.\n"
+    assert said[0].stdout == f"the store old.db was brought from schema 1 to {SCHEMA}; as it was before: old.db.before-{SCHEMA}.\n"
+    assert said[1].stdout == f"old.db is up to date: schema {SCHEMA}.\n"
     done = harness("store", "migrate", "--store", "absent.db", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (2, "harness: there is no store absent.db.\n")
     assert not (tmp_path / "absent.db").exists()

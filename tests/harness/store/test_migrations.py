@@ -132,7 +132,7 @@ def test_the_first_write_brings_it_up_to_date(old: str) -> None:
     store.add_result(result(VPT, 40))
     assert store.lease([VPT.key], "a", 60) == {VPT.key}
     assert len(said) == 1
-    assert "from schema 1 to 2" in said[0]
+    assert f"from schema 1 to {SCHEMA}" in said[0]
     again = Store(old, say=pytest.fail)
     assert again.results()[-1] == result(VPT, 40)
     assert len(again.results()) == 7
@@ -254,7 +254,7 @@ def test_many_open_it_at_once_and_one_migrates(old: str) -> None:
     assert sorted(row.seed for row in store.results(VPT.key)) == list(range(8))
     assert check(store).faults == []
     if store.file is not None:
-        assert sorted(path.name for path in store.file.parent.iterdir()) == ["old.db", "old.db.before-2"]
+        assert sorted(path.name for path in store.file.parent.iterdir()) == ["old.db", f"old.db.before-{SCHEMA}"]
 
 
 def test_many_processes_open_it_at_once_and_one_migrates(old: str) -> None:
@@ -263,7 +263,7 @@ def test_many_processes_open_it_at_once_and_one_migrates(old: str) -> None:
     processes = [subprocess.Popen([sys.executable, "-c", script, old], stderr=subprocess.PIPE, text=True, env=path) for _ in range(6)]
     said = [process.communicate(timeout=120)[1] for process in processes]
     assert [process.returncode for process in processes] == [0] * 6, said
-    assert "".join(said).count("was brought from schema 1 to 2") == 1
+    assert "".join(said).count(f"was brought from schema 1 to {SCHEMA}") == 1
     assert check(Store(old)).faults == []
 
 
