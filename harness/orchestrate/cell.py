@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +11,7 @@ from harness.orchestrate.jobs import OUT_OF_MEMORY, FinalJob, Job, Outcome, Tune
 from harness.orchestrate.order import EAGER, FINAL, TRIAL
 from harness.orchestrate.study import STATES, Search
 from harness.plan import PlannedCell
-from harness.store import Failure, Result, Store, Trial, result_id
+from harness.store import Failure, Progress, Result, Store, Trial, result_id
 
 RETRIES = 1
 """A piece of work that fails is tried once more, as a new trial or run."""
@@ -20,8 +20,8 @@ RETRIES = 1
 class CellLedger:
     """What is done of a cell, what is left, and the jobs of it that are in flight."""
 
-    def __init__(self, planned: PlannedCell, store: Store, owner: str):
-        """`owner`: the driver that what it stores is stored by."""
+    def __init__(self, planned: PlannedCell, store: Store, owner: str, there: Progress):
+        """`owner`: the driver that what it stores is stored by. `there`: what the store has of it."""
         self.planned = planned
         self.store = store
         self.owner = owner
@@ -30,16 +30,14 @@ class CellLedger:
         self.seconds = self.units = 0.0
         """What its jobs that came through took, as far as it was seen here."""
         self.trial_units, self.final_units = _expected(planned)
-        self.catch_up({}, {}, {})
+        self.failed_before = set(there.failures.values())
+        self.catch_up(there)
 
-    def catch_up(self, counts: Mapping[str, int], scores: Mapping[int, float], failures: Mapping[int, str]) -> None:
-        """Takes over what the store has: trials by state, scores of final runs by seed, and reasons of those that failed in this run.
-
-        What was in flight is forgotten.
-        """
-        self.counts = Counter(counts)
-        self.scores = dict(scores)
-        self.failures = dict(failures)
+    def catch_up(self, there: Progress) -> None:
+        """Takes over what the store has. What was in flight is forgotten."""
+        self.counts = Counter(there.trials)
+        self.scores = dict(there.scores)
+        self.failures = {seed: failure.reason for seed, failure in there.failures.items() if failure not in self.failed_before}
         """Reason by seed, of this run: what failed before is tried again when the user runs the command again."""
         self.tries: Counter[int] = Counter()
         self.failed_points: Counter[str] = Counter()

@@ -2,11 +2,8 @@
 
 Whatever is finished is in the store at once, so resuming is nothing but building a ledger again.
 
-The order of work: tasks by their longest chain (a trial, then a final run), the longest first, so that what takes long doesn't come last;
-and final runs before trials. A search takes few trials at once, since TPE learns from those that ended, and more where its chain would
-outlast the work that is left for the devices, or where one would idle.
-
-Several drivers may share a store: a cell that a ledger works on is leased to it (`harness.store.leases`), and the others leave it alone.
+Which cell comes next is `order`'s affair. Several drivers may share a store: a cell that a ledger works on is leased to it
+(`harness.store.leases`), and the others leave it alone.
 """
 
 import time
@@ -38,17 +35,16 @@ class Ledger:
     def __init__(self, plan: RunPlan, store: Store, order: type[Order] = Order):
         self.store = store
         self.owner = new_owner()
-        self.cells = [CellLedger(planned, store, self.owner) for planned in plan.cells]
+        there = store.progress(cell.key for cell in plan.cells)
+        self.cells = [CellLedger(planned, store, self.owner, there[planned.key]) for planned in plan.cells]
         self.in_flight: dict[str, tuple[CellLedger, Job]] = {}
         self.mine: set[str] = set()
         """Keys of the cells that are leased to us."""
         self.elsewhere: dict[str, CellLedger] = {}
         """Those that another driver was found to work on."""
-        self.failed_before = {(failure.cell, failure.seed): failure for failure in store.failures()}
         self._taken: set[str] = set()  # cells that another driver took from us, as `renew` found
         self._dropped: set[str] = set()  # jobs of such cells: nobody wants their results
         self._looked = 0.0
-        self._catch_up(self.cells)
         self.unfinished = {cell.planned.key for cell in self.cells if not cell.finished}
         self.order = order(self.cells)
         self.ended: Counter[str] = Counter()
@@ -159,14 +155,9 @@ class Ledger:
         return bool(changed)
 
     def _catch_up(self, cells: Collection[CellLedger]) -> None:
-        keys = [cell.planned.key for cell in cells]
-        counts, scores = self.store.trial_counts(keys), self.store.scores(keys)
-        failures: dict[str, dict[int, str]] = {}
-        for failure in self.store.failures():
-            if self.failed_before.get((failure.cell, failure.seed)) != failure:
-                failures.setdefault(failure.cell, {})[failure.seed] = failure.reason
-        for cell, key in zip(cells, keys, strict=True):
-            cell.catch_up(counts.get(key, {}), scores.get(key, {}), failures.get(key, {}))
+        there = self.store.progress(cell.planned.key for cell in cells)
+        for cell in cells:
+            cell.catch_up(there[cell.planned.key])
 
     def _give_up_taken(self) -> None:
         while self._taken:

@@ -111,7 +111,7 @@ def _fill(
                 ),
             )
             view.stage("starting workers")
-            with _renewing(ledger):
+            with store.held_open(), _renewing(ledger):
                 tuner.fit()
 
 

@@ -7,7 +7,7 @@ schema to schema (`versions`, `migrations`), who works on what (`leases`), and w
 from harness.store.database import Duplicate, DuplicateResult, DuplicateTrial, Store
 from harness.store.engine import LONGEST
 from harness.store.leases import Lease, LeaseLost, gone, new_owner
-from harness.store.rows import Cell, Failure, Result, Trial, cell_key, result_id
+from harness.store.rows import Cell, Failure, Progress, Result, Trial, cell_key, result_id
 from harness.store.versions import SCHEMA
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Failure",
     "Lease",
     "LeaseLost",
+    "Progress",
     "Result",
     "Store",
     "Trial",

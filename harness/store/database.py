@@ -6,6 +6,7 @@ SQLAlchemy understands. A call waits where the database is busy or gone, and doe
 
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from harness.errors import BadInput
 from harness.store import leases
 from harness.store.engine import Engine
 from harness.store.leases import Lease
-from harness.store.rows import Cell, Failure, Result, Row, Trial, pack, unpack
+from harness.store.rows import Cell, Failure, Progress, Result, Row, Trial, pack, unpack
 from harness.store.tables import batches
 from harness.store.tables import cells as _cells
 from harness.store.tables import failures as _failures
@@ -129,13 +130,28 @@ class Store:
         best = sa.select(sa.func.max(_trials.c.value)).where(complete).scalar_subquery()
         return self._select(Trial, _trials, _trials.c.number, where=sa.and_(complete, _trials.c.value == best))
 
-    def trial_counts(self, cells: Collection[str] | None = None) -> dict[str, dict[str, int]]:
-        """How many trials these cells, or all, have by state: {cell key: {"complete": 8, "pruned": 2}}. Reads an index, not the trials."""
-        query = sa.select(_trials.c.cell, _trials.c.state, sa.func.count()).group_by(_trials.c.cell, _trials.c.state)
+    def trial_counts(self) -> dict[str, dict[str, int]]:
+        """How many trials each cell has, by state: {cell key: {"complete": 8, "pruned": 2}}. Reads an index, not the trials."""
         counts: dict[str, dict[str, int]] = {}
-        for cell, state, count in self._of(query, _trials, cells):
+        for cell, state, count in self._rows(_COUNTED):
             counts.setdefault(cell, {})[state] = count
         return counts
+
+    def progress(self, cells: Iterable[str]) -> dict[str, Progress]:
+        """What is there of each of these cells (keys), in one view of the data. Reads indices, not the trials."""
+        found = {key: Progress({}, {}, {}) for key in cells}
+
+        def work(connection: sa.Connection, _: int) -> dict[str, Progress]:
+            for some in batches(list(found)):
+                for cell, state, count in connection.execute(_COUNTED.where(_trials.c.cell.in_(some))):
+                    found[cell].trials[state] = count
+                for cell, seed, score in connection.execute(_SCORED.where(_results.c.cell.in_(some))):
+                    found[cell].scores[seed] = score
+                for row in connection.execute(sa.select(_failures).where(_failures.c.cell.in_(some))).mappings():
+                    found[row["cell"]].failures[row["seed"]] = unpack(Failure, row)
+            return found
+
+        return self.engine.read(work, found)
 
     def trial_units(self) -> dict[str, float]:
         """Forward-image units that each cell's search took, by cell key."""
@@ -170,13 +186,6 @@ class Store:
             raise ValueError(f"{', '.join(sorted(unknown))}: not among {', '.join(RUN_COLUMNS)}")
         query = sa.select(*(_results.c[name] for name in columns)).order_by(_results.c.row)
         return [dict(row._mapping) for row in self._rows(query)]
-
-    def scores(self, cells: Collection[str] | None = None) -> dict[str, dict[int, float]]:
-        """Scores of the final runs of these cells, or of all, by seed: {cell key: {42: 81.5}}."""
-        scores: dict[str, dict[int, float]] = {}
-        for cell, seed, score in self._of(sa.select(_results.c.cell, _results.c.seed, _results.c.score), _results, cells):
-            scores.setdefault(cell, {})[seed] = score
-        return scores
 
     def result(self, id_or_prefix: str) -> tuple[Result, Cell]:
         """The final run with this id, or the only one whose id begins so. Raises `BadInput`."""
@@ -301,6 +310,10 @@ class Store:
         """Brings an older store up to date, as the first call that writes would; gives back its schema of before, None without a store."""
         return self.engine.migrate()
 
+    def held_open(self) -> AbstractContextManager[None]:
+        """While it is entered, a SQLite file keeps its log from call to call, which halves what a write costs."""
+        return self.engine.held_open()
+
     def close(self) -> None:
         """Ends the connections; the store opens again when it is used again."""
         self.engine.close()
@@ -332,15 +345,12 @@ class Store:
 
         return self.engine.read(work, [])
 
-    def _of(self, query: sa.Select, table: sa.Table, cells: Collection[str] | None) -> list[Any]:
-        """Rows of a query of some cells, or of all, in one view of the data."""
-        parts = [query] if cells is None else [query.where(table.c.cell.in_(some)) for some in batches(list(cells))]
-        return self.engine.read(lambda connection, _: [row for part in parts for row in connection.execute(part)], [])
-
     def _rows(self, query: sa.Select) -> Sequence[Any]:
         return self.engine.read(lambda connection, _: connection.execute(query).all(), [])
 
 
+_COUNTED = sa.select(_trials.c.cell, _trials.c.state, sa.func.count()).group_by(_trials.c.cell, _trials.c.state)
+_SCORED = sa.select(_results.c.cell, _results.c.seed, _results.c.score)
 _NAMED_BY = {_cells: _cells.c.key, _trials: _trials.c.cell, _results: _results.c.cell, _failures: _failures.c.cell}
 
 

@@ -3,8 +3,8 @@
 import os
 import sqlite3
 import weakref
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -103,6 +103,14 @@ class Engine:
         found = []
         self._carried_out(lambda _: found.append(self._make_ready()))
         return found[-1] or versions.SCHEMA
+
+    @contextmanager
+    def held_open(self) -> Iterator[None]:
+        """A connection that does nothing: the last one that closes makes SQLite move its log into the file."""
+        with ExitStack() as held:
+            if self.address.file is not None and self.address.file.exists():
+                held.enter_context(closing(self._engine.raw_connection()))
+            yield
 
     def close(self) -> None:
         self._engine.dispose()

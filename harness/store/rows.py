@@ -80,6 +80,18 @@ class Failure:
 Row = TypeVar("Row", Cell, Trial, Result, Failure)
 
 
+@dataclass(frozen=True)
+class Progress:
+    """What a store has of a cell."""
+
+    trials: dict[str, int]
+    """How many, by state."""
+    scores: dict[int, float]
+    """Of final runs, by seed."""
+    failures: dict[int, Failure]
+    """By seed."""
+
+
 def cell_key(identity: Mapping[str, Any]) -> str:
     """64 hex digits that name a cell: the sha256 of its identity as JSON with sorted names."""
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
