@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,7 +79,17 @@ class Tiny:
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> Tiny:
-    found = Tiny(tmp_path)
+    return tiny_in(tmp_path)
+
+
+@pytest.fixture
+def make_tiny() -> Callable[[Path], Tiny]:
+    return tiny_in
+
+
+def tiny_in(folder: Path) -> Tiny:
+    """Makes what is in a `Tiny`."""
+    found = Tiny(folder)
     found.cards.mkdir()
     found.protocol.write_text(PROTOCOL)
     for seed, name in enumerate(("toy", "toy2")):

@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from harness.cost import cell_cost
-from harness.orchestrate.jobs import OUT_OF_MEMORY, FinalJob, Job, Outcome, TuneJob, smaller
+from harness.orchestrate.jobs import DIED, OUT_OF_MEMORY, FinalJob, Job, Outcome, TuneJob, smaller
 from harness.orchestrate.order import EAGER, FINAL, TRIAL
 from harness.orchestrate.study import STATES, Search
 from harness.plan import PlannedCell
 from harness.store import Failure, Progress, Result, Store, Trial, result_id
 
-RETRIES = 1
-"""A piece of work that fails is tried once more, as a new trial or run."""
+LIVES = 4
+"""Of a piece of work. A failure costs two, so that it is tried once more, as a new trial or run; a worker that died costs one."""
 
 
 class CellLedger:
@@ -39,8 +39,8 @@ class CellLedger:
         self.scores = dict(there.scores)
         self.failures = {seed: failure.reason for seed, failure in there.failures.items() if failure not in self.failed_before}
         """Reason by seed, of this run: what failed before is tried again when the user runs the command again."""
-        self.tries: Counter[int] = Counter()
-        self.failed_points: Counter[str] = Counter()
+        self.spent: Counter[int | str] = Counter()
+        """Lives, by seed of a final run or point of the search."""
         self.retry: list[tuple[dict[str, Any], int | None]] = []
         """Points to try again, each with its micro-batch."""
         self.micro_batch: dict[int, int] = {}
@@ -53,8 +53,9 @@ class CellLedger:
 
     @property
     def done_trials(self) -> int:
-        """Points of the budget that are spent: completed, pruned, or failed twice in this run."""
-        return sum(self.counts[state] for state in STATES) + sum(failures > RETRIES for failures in list(self.failed_points.values()))
+        """Points of the budget that are spent: completed, pruned, or failed too often in this run."""
+        given_up = sum(isinstance(of, str) and spent >= LIVES for of, spent in list(self.spent.items()))
+        return sum(self.counts[state] for state in STATES) + given_up
 
     @property
     def open(self) -> int:
@@ -161,9 +162,8 @@ class CellLedger:
             if row.state == "failed":
                 point = json.dumps(row.params, sort_keys=True)
                 half = self._half(job, row.reason)
-                if not half:
-                    self.failed_points[point] += 1 if half is None else 1 + RETRIES
-                if half or self.failed_points[point] <= RETRIES:
+                self.spent[point] += _cost(row.reason, half)
+                if self.spent[point] < LIVES:
                     self.retry.append((row.params, half or job.micro_batch))
             else:
                 self.seconds, self.units = self.seconds + row.seconds, self.units + row.units
@@ -178,9 +178,8 @@ class CellLedger:
             half = self._half(job, outcome.reason)
             if half:
                 self.micro_batch[seed] = half
-                return
-            self.tries[seed] += 1 if half is None else 1 + RETRIES
-            if self.tries[seed] > RETRIES:
+            self.spent[seed] += _cost(outcome.reason, half)
+            if self.spent[seed] >= LIVES:
                 self._fail(seed, outcome.reason or "unknown")
             return
         result = Result(
@@ -227,6 +226,13 @@ class CellLedger:
     def _fail(self, seed: int, reason: str) -> None:
         self.failures[seed] = reason
         self.store.add_failure(Failure(self.planned.key, seed, reason, datetime.now(UTC).isoformat(timespec="seconds")))
+
+
+def _cost(reason: str | None, half: int | None) -> int:
+    """Lives that a failure takes; none where it is tried with a smaller micro-batch (`half`), all where that can't be (0)."""
+    if half is not None:
+        return 0 if half else LIVES
+    return 1 if reason and reason.startswith(DIED) else LIVES // 2
 
 
 def _expected(planned: PlannedCell) -> tuple[float, float]:

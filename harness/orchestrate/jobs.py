@@ -8,6 +8,10 @@ OUT_OF_MEMORY = "out of memory"
 """What a reason begins with where a run may fit with a smaller micro-batch."""
 
 
+DIED = "the worker process died"
+"""What a reason begins with where the run itself may not be to blame: somebody, or the machine, killed its process."""
+
+
 @dataclass(frozen=True)
 class TuneJob:
     """Train each of `points` on train, score it on val. Points are (trial number, hyper-parameters); more than one on cached features."""

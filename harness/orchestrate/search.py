@@ -6,7 +6,7 @@ from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
 from harness.orchestrate.interrupts import held
-from harness.orchestrate.jobs import Outcome, dump
+from harness.orchestrate.jobs import DIED, Outcome, dump
 from harness.orchestrate.ledger import Ledger
 from harness.orchestrate.view import View
 from harness.orchestrate.watchdog import word_of
@@ -53,7 +53,7 @@ class LedgerSearcher(Searcher):
             curve = self.stopper.curves.pop(trial_id, {})
             self.ledger.finish(trial_id, [Outcome(last["value"], curve, last["seconds"], last["units"])], pruned=True)
         elif trial_id in self.ledger.in_flight:
-            self.ledger.lose(trial_id, word_of(trial_id) or "the worker process died (killed, or the machine out of memory)")
+            self.ledger.lose(trial_id, word_of(trial_id) or f"{DIED} (killed, or the machine out of memory)")
         self.stopper.curves.pop(trial_id, None)
 
     def save(self, checkpoint_path: str) -> None:

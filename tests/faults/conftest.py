@@ -1,5 +1,10 @@
 """What the tests of faults share: a protocol with a grid, whose rows an unbroken run must equal number by number."""
 
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 GRID = """
@@ -21,3 +26,15 @@ method_space = { prompts = { choices = [2, 4] } }
 def grid(tiny):
     tiny.protocol.write_text(GRID)
     return tiny
+
+
+@pytest.fixture
+def make_grid(make_tiny, tmp_path: Path) -> Callable[[], Any]:
+    """More and more of them."""
+
+    def make():
+        made = make_tiny(Path(tempfile.mkdtemp(dir=tmp_path)))
+        made.protocol.write_text(GRID)
+        return made
+
+    return make

@@ -79,6 +79,10 @@ def workers(process: subprocess.Popen) -> list[int]:
     return [pid for pid, line in below(process).items() if line.startswith(("ray::Worker", "ray::ResourceTrainable"))]
 
 
+def raylets(process: subprocess.Popen) -> list[int]:
+    return [pid for pid, line in below(process).items() if line.split(" ", 1)[0].endswith("/raylet")]
+
+
 def part_of_ray(process: subprocess.Popen, name: str) -> int:
     """`raylet` or `gcs_server`."""
     (found,) = (pid for pid, line in below(process).items() if line.split(" ", 1)[0].endswith(f"/{name}"))

@@ -11,7 +11,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 import harness.orchestrate.ledger
 from harness.cards import TaskCard
-from harness.orchestrate.jobs import OUT_OF_MEMORY, FinalJob, Outcome, TuneJob, dump, parse
+from harness.orchestrate.jobs import DIED, OUT_OF_MEMORY, FinalJob, Outcome, TuneJob, dump, parse
 from harness.orchestrate.ledger import Ledger
 from harness.plan import PlannedCell, RunPlan
 from harness.protocols import Protocol
@@ -173,7 +173,7 @@ def test_constant_features_get_all_their_points_at_once(store: Store):
     retried = ledger.next("c")
     assert isinstance(retried, FinalJob)
     assert retried.seeds == (1,)
-    ledger.lose("c", "killed")
+    ledger.lose("c", "hung")
     assert ledger.finished
     assert [failure.seed for failure in store.failures()] == [1]
 
@@ -299,11 +299,17 @@ def test_a_search_without_a_single_score_is_a_gap_for_every_seed(store: Store):
     assert "ValueError: no" in store.failures()[0].reason
 
 
-def test_a_dead_worker_is_a_failure_with_its_reason(store: Store):
-    ledger = begin(plan(), store)
-    ledger.next("a")
-    ledger.lose("a", "the worker process died")
-    assert [(t.state, t.reason) for t in store.trials()] == [("failed", "the worker process died")]
+def test_a_dead_worker_is_a_failure_with_its_reason_and_its_point_is_tried_three_times_more(store: Store):
+    ledger = begin(plan(planned(seeds=(0,))), store)
+    for number in range(4):
+        job = ledger.next(f"{number}")
+        assert isinstance(job, TuneJob)
+        ledger.lose(f"{number}", f"{DIED} (killed)")
+    drive(ledger)
+    states = [trial.state for trial in store.trials()]
+    assert states == ["failed"] * 4 + ["complete"] * 5
+    assert len({str(trial.params) for trial in store.trials()[:4]}) == 1
+    assert store.trials()[0].reason == "the worker process died (killed)"
 
 
 @pytest.fixture
