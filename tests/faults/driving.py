@@ -43,7 +43,7 @@ def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
         time.sleep(0.05)
 
 
-def rows(store: Path) -> dict[tuple[str, str, int], float]:
+def rows(store: Path | str) -> dict[tuple[str, str, int], float]:
     """Score by (variant, task, seed); none of them twice."""
     found = Store(store)
     cells = found.cells()
@@ -52,7 +52,7 @@ def rows(store: Path) -> dict[tuple[str, str, int], float]:
     return {place[:3]: place[3] for place in places}
 
 
-def ended_points(store: Path) -> Counter:
+def ended_points(store: Path | str) -> Counter:
     """How often each point of each cell's search has ended well: what a grid tries once."""
     ended = [trial for trial in Store(store).trials() if trial.state != "failed"]
     return Counter((trial.cell, *sorted(trial.params.items())) for trial in ended)

@@ -1,9 +1,9 @@
 """A run under fire: random faults from a seeded schedule, until so many were dealt; every store ends as an unbroken run's.
 
-Rounds of one small run (a grid of 12 points, 3 methods, 2 seeds). In each a driver is started and hit again and again, with a second or more
-between: a worker, the driver, Ray's raylet or everything killed, SIGTERM, Ctrl-C. Whoever ended it starts the same command again. After a
-round the store is held against an unbroken run's: one row a cell and seed, equal number by number (score, point, logits), every point of the
-grid tried to its end once, and no fault found by `harness store check`.
+Rounds of one small run (a grid of 12 points, 3 methods, 2 seeds). In each a driver is started and hit again and again, with a second or
+more between: a worker, the driver, Ray's raylet or everything killed, SIGTERM, Ctrl-C. Whoever ended it starts the same command again.
+After a round the store is held against an unbroken run's: one row a cell and seed, equal number by number (score, point, logits), every
+point of the grid tried to its end once, and no fault found by `harness store check`.
 """
 
 import json
