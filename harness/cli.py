@@ -258,6 +258,21 @@ def _serve(report: Any, port: int) -> None:
 
 
 @app.command()
+def status(
+    store: Store = DEFAULT_STORE,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again every two seconds, until Ctrl-C.")] = False,
+    format: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
+) -> None:
+    """Say where the work on a store stands: who is at it, what is done, what failed, how long it takes yet. From any terminal."""
+    from rich.console import Console
+
+    from harness.store import Store as ResultStore
+    from harness.watch import screen
+
+    (screen.watch if watch else screen.show)(ResultStore(store), format, Console())
+
+
+@app.command()
 def compare(
     one: Annotated[str, typer.Argument(help="A method, or a variant as 'ivpt(da=false)'.")],
     other: Annotated[str, typer.Argument(help="What to compare it with.")],

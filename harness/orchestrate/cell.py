@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +12,8 @@ from harness.orchestrate.jobs import DIED, OUT_OF_MEMORY, FinalJob, Job, Outcome
 from harness.orchestrate.order import EAGER, FINAL, TRIAL
 from harness.orchestrate.study import STATES, Search
 from harness.plan import PlannedCell
-from harness.store import Failure, Progress, Result, Store, Trial, result_id
+from harness.store import Cell, Failure, Progress, Result, Store, Trial, result_id
+from harness.watch.status import asked
 
 LIVES = 4
 """Of a piece of work. A failure costs two, so that it is tried once more, as a new trial or run; a worker that died costs one."""
@@ -50,6 +52,12 @@ class CellLedger:
         self.running: set[int] = set()
         self.best: tuple[dict[str, Any], int | None] | None = ({}, None) if self.planned.trials == 0 else None
         """The chosen point and the micro-batch that it fitted in, once a final run needed it."""
+
+    @property
+    def cell(self) -> Cell:
+        """The cell's row, with what is asked for of it: `harness status` reads nothing but the store."""
+        plan = asked(self.planned.trials, self.planned.seeds, self.trial_units, self.final_units)
+        return replace(self.planned.cell, labels={**self.planned.cell.labels, "asked": plan})
 
     @property
     def done_trials(self) -> int:

@@ -79,7 +79,7 @@ def _fill(
     with _ray(resources, interrupts) as (workers, threads, per_trial):
         view.show_workers(workers)
         ledger.order.devices = workers
-        store.add_cells(cell.planned.cell for cell in ledger.cells)
+        store.add_cells(cell.cell for cell in ledger.cells)
         from ray import cloudpickle, tune
 
         from harness import checkpoint

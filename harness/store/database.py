@@ -153,6 +153,16 @@ class Store:
 
         return self.engine.read(work, found)
 
+    def failed_trials(self, cells: Collection[str], at_most: int) -> list[str | None]:
+        """Reasons of the failed trials of these cells, the first `at_most` that are found by the index."""
+        reasons: list[str | None] = []
+        for some in batches(list(cells)):
+            failed = sa.select(_trials.c.reason).where(_trials.c.cell.in_(some), _trials.c.state == "failed")
+            reasons += [row.reason for row in self._rows(failed.limit(at_most - len(reasons)))]
+            if len(reasons) >= at_most:
+                break
+        return reasons
+
     def trial_units(self) -> dict[str, float]:
         """Forward-image units that each cell's search took, by cell key."""
         query = sa.select(_trials.c.cell, sa.func.sum(_trials.c.units)).group_by(_trials.c.cell)

@@ -43,6 +43,8 @@ def test_what_goes_in_comes_out(store: Store, url: str) -> None:
     assert again.trials(CELL.key) == again.trials() == [TRIAL, failed, pruned]
     assert type(again.trials()[0].params["prompts"]) is int
     assert again.trial_counts() == {CELL.key: {"complete": 1, "pruned": 1, "failed": 1}}
+    assert again.failed_trials([CELL.key, "other"], 5) == ["NaN"]
+    assert again.failed_trials([CELL.key], 0) == again.failed_trials([], 5) == []
     assert again.results() == again.results(CELL.key) == [RESULT]
     assert again.failures(CELL.key) == again.failures() == [FAILURE]
     assert again.trials("other") == again.results("other") == again.failures("other") == []
