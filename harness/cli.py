@@ -10,6 +10,7 @@ import typer
 from harness import asked, cli_data, cli_results, cli_store
 from harness.errors import BadInput, unknown
 from harness.hidden import hide_passwords
+from harness.watch.events import Traces
 
 DEFAULT_STORE = "sqlite:///results/harness.db"
 
@@ -47,6 +48,8 @@ TrialTimeout = Annotated[
     float, typer.Option("--trial-timeout", min=0.0, help="Seconds without a batch after which a trial counts as hung; 0: never.")
 ]
 KeepLarge = Annotated[bool, typer.Option("--keep-large", help="Keep checkpoints above 20 MB too, as of full fine-tuning.")]
+LogJson = Annotated[Path | None, typer.Option("--log-json", help="A file that is told what happens: one JSON object a line.")]
+Tensorboard = Annotated[Path | None, typer.Option("--tensorboard", help="A folder for TensorBoard's curves, a run a trial.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost, and stop.")]
 
 
@@ -70,6 +73,8 @@ def run(
     address: Address = None,
     keep_large: KeepLarge = False,
     trial_timeout: TrialTimeout = 3600.0,
+    log_json: LogJson = None,
+    tensorboard: Tensorboard = None,
     dry_run: DryRun = False,
 ) -> None:
     """Tune, train and score every method on every task; then show the leaderboard. Run it again to go on where it stopped."""
@@ -85,7 +90,9 @@ def run(
 
         request = Request(methods, suite, tasks, backbone, protocol, data_root, cards, pixels, trials, asked.seeds(seeds))
         shown = (
-            preview(request, view) if dry_run else _run(request, store, (workers, gpus_per_trial, address, trial_timeout), keep_large, view)
+            preview(request, view)
+            if dry_run
+            else _run(request, store, (workers, gpus_per_trial, address, trial_timeout), Traces(keep_large, log_json, tensorboard), view)
         )
     console.print(shown)
 
@@ -108,6 +115,8 @@ def ablate(
     address: Address = None,
     keep_large: KeepLarge = False,
     trial_timeout: TrialTimeout = 3600.0,
+    log_json: LogJson = None,
+    tensorboard: Tensorboard = None,
     dry_run: DryRun = False,
 ) -> None:
     """Switch a method's toggles, every valid combination, and show what each is worth. Shares its cells with `harness run`."""
@@ -127,12 +136,13 @@ def ablate(
         if dry_run:
             shown = preview(request, view)
         else:
-            plan, results, _ = _fill(request, store, (workers, gpus_per_trial, address, trial_timeout), keep_large, view)
+            traces = Traces(keep_large, log_json, tensorboard)
+            plan, results, _ = _fill(request, store, (workers, gpus_per_trial, address, trial_timeout), traces, view)
             shown = table(results, plan, grid)
     console.print(shown)
 
 
-def _run(request: Any, store_url: str, resources: tuple, keep_large: bool, view: Any) -> Any:
+def _run(request: Any, store_url: str, resources: tuple, traces: Traces, view: Any) -> Any:
     """Fills the plan and gives back its leaderboard."""
     from rich.console import Group
     from rich.text import Text
@@ -140,7 +150,7 @@ def _run(request: Any, store_url: str, resources: tuple, keep_large: bool, view:
     from harness.report.render import Report
     from harness.store import result_id
 
-    plan, store, ledger = _fill(request, store_url, resources, keep_large, view)
+    plan, store, ledger = _fill(request, store_url, resources, traces, view)
     board = Report(store, plan.tasks, None, plan.suite, [cell.key for cell in plan.cells]).render("table")
     ids = [result_id(cell.planned.key, seed) for cell in ledger.cells for seed in cell.scores]
     hints = [f"Stored in {store.name}."]
@@ -162,7 +172,7 @@ def _page(store: Any) -> str:
     return f"Everything in it as a page: {store.page}"
 
 
-def _fill(request: Any, store_url: str, resources: tuple, keep_large: bool, view: Any) -> tuple:
+def _fill(request: Any, store_url: str, resources: tuple, traces: Traces, view: Any) -> tuple:
     """Carries out a request: (plan, store, ledger). `resources`: the fields of `Resources`, in order."""
     from harness.orchestrate.interrupts import Interrupted, Interrupts
     from harness.orchestrate.run import Resources
@@ -175,7 +185,7 @@ def _fill(request: Any, store_url: str, resources: tuple, keep_large: bool, view
         with Interrupts(f"Interrupted. All that finished is saved in {store.name}. The same command goes on from there.") as interrupts:
             view.stage("checking data and backbone")
             plan = make_plan(request)
-            return plan, store, carry_out(plan, store, on, view, keep_large, interrupts)
+            return plan, store, carry_out(plan, store, on, view, traces, interrupts)
     except Interrupted as signal:
         view.__exit__(None, None, None)
         _interrupted(store, signal.exit_code)

@@ -15,8 +15,10 @@ from harness.errors import BadInput
 from harness.orchestrate.cell import CellLedger
 from harness.orchestrate.jobs import Job, Outcome, TuneJob
 from harness.orchestrate.order import Order
+from harness.orchestrate.telling import Teller
 from harness.plan import RunPlan
 from harness.store import Duplicate, LeaseLost, Store, gone, new_owner
+from harness.watch.events import Events
 
 LEASE = 60.0
 """Seconds after which the cells of a driver that gives no sign of life are free for others."""
@@ -30,10 +32,12 @@ class Ledger:
 
     Making one reads how many trials each of the plan's cells has, and the scores of its final runs. The trials themselves are read a cell
     at a time, when the first one is asked of it. `renew` must be called every twenty seconds, from any thread; the rest is one thread's.
+    `events` are told what happens.
     """
 
-    def __init__(self, plan: RunPlan, store: Store, order: type[Order] = Order):
+    def __init__(self, plan: RunPlan, store: Store, order: type[Order] = Order, events: Events | None = None):
         self.store = store
+        self.tell = Teller(events or Events())
         self.owner = new_owner()
         there = store.progress(cell.key for cell in plan.cells)
         self.cells = [CellLedger(planned, store, self.owner, there[planned.key]) for planned in plan.cells]
@@ -76,6 +80,7 @@ class Ledger:
             job = cell.next()
             if job is not None:
                 self.in_flight[job_id] = (cell, job)
+                self.tell.issued(job_id, cell, job)
             self._settle(cell)
             if job is not None:
                 return job
@@ -86,6 +91,7 @@ class Ledger:
         cell, job = self.in_flight[job_id]
         if job_id in self._dropped:
             return True
+        self.tell.reading(job_id, cell, job, epoch, value)
         return isinstance(job, TuneJob) and cell.report(job, epoch, value)
 
     def finish(self, job_id: str, outcomes: Sequence[Outcome], pruned: bool = False) -> None:
@@ -94,6 +100,7 @@ class Ledger:
         cell, job = self.in_flight.pop(job_id)
         if job_id in self._dropped:
             self._dropped.discard(job_id)
+            self.tell.dropped(job_id, cell)
             return
         try:
             if isinstance(job, TuneJob):
@@ -102,8 +109,10 @@ class Ledger:
                 for seed, outcome in zip(job.seeds, outcomes, strict=True):
                     cell.finish_final(seed, job, outcome)
         except (LeaseLost, Duplicate):
+            self.tell.dropped(job_id, cell)
             self._lose(cell)
         else:
+            self.tell.ended(job_id, cell, job, outcomes, pruned)
             self._settle(cell)
 
     def lose(self, job_id: str, reason: str) -> None:
@@ -130,8 +139,10 @@ class Ledger:
         if self.store.lease([key], self.owner, LEASE):
             self.mine.add(key)
             self._catch_up([cell])
+            self.tell.leased(cell)
         else:
             cell.elsewhere, self.elsewhere[key] = True, cell
+            self.tell.elsewhere(cell)
         self._settle(cell)
 
     def _look_elsewhere(self) -> bool:
@@ -150,6 +161,7 @@ class Ledger:
         for cell in changed:
             cell.elsewhere = False
             del self.elsewhere[cell.planned.key]
+            self.tell.back(cell)
         for cell in (*changed, *self.elsewhere.values()):
             self._settle(cell)
         return bool(changed)
@@ -172,6 +184,7 @@ class Ledger:
         self._dropped |= {job_id for job_id, (other, _) in self.in_flight.items() if other is cell}
         self._catch_up([cell])
         cell.elsewhere, self.elsewhere[key] = True, cell
+        self.tell.taken(cell)
         self._settle(cell)
 
     def _settle(self, cell: CellLedger) -> None:
@@ -184,6 +197,7 @@ class Ledger:
                 self.mine.discard(key)
         self._count(cell)
         self.order.update(cell)
+        self.tell.settled(cell)
 
     def _count(self, cell: CellLedger) -> None:
         now = Counter({**cell.counts, "results": len(cell.scores)})

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import BadInput
-from harness.orchestrate.interrupts import Interrupts, RayDied, watching
+from harness.orchestrate.interrupts import Interrupted, Interrupts, RayDied, watching
 from harness.orchestrate.ledger import LEASE, Ledger
 from harness.orchestrate.view import View
 from harness.plan import RunPlan
 from harness.store import Store
+from harness.watch.events import Events, Traces
 
 RESTARTS = 3
 """Times in a row that Ray may die before anything is finished."""
@@ -43,24 +44,37 @@ class Resources:
 
 
 def run(
-    plan: RunPlan, store: Store, resources: Resources, view: View, keep_large: bool = False, interrupts: Interrupts | None = None
+    plan: RunPlan, store: Store, resources: Resources, view: View, traces: Traces | None = None, interrupts: Interrupts | None = None
 ) -> Ledger:
     """Fills every cell of `plan`. All that finishes is in `store` at once; interrupt it anywhere and call it again. Raises `BadInput`.
 
-    Final runs leave their checkpoints beside the store, those above 20 MB only with `keep_large`. `interrupts`: those that the caller has
-    entered; a Ray of ours that dies is then started again.
+    Final runs leave their checkpoints beside the store; `traces` says what else is left. `interrupts`: those that the caller has entered; a
+    Ray of ours that dies is then started again.
     """
+    traces = traces or Traces()
+    events = traces.events()
+    with _told(events):
+        return _to_the_end(plan, store, resources, view, traces.keep_large, interrupts, events)
+
+
+def _to_the_end(
+    plan: RunPlan, store: Store, resources: Resources, view: View, keep_large: bool, interrupts: Interrupts | None, events: Events
+) -> Ledger:
+    """A Ray after the other, should they die, until nothing is left."""
     fruitless = 0
     while True:
-        ledger = Ledger(plan, store)
+        ledger = Ledger(plan, store, events=events)
         view.show(ledger, plan)
         if ledger.finished:
+            ledger.tell.done(ledger)
             return ledger
         before = store.state()
         try:
             _fill(ledger, plan, store, resources, view, keep_large, interrupts)
+            ledger.tell.done(ledger)
             return ledger
         except RayDied:
+            events.tell("restarted", reason="a process of Ray died")
             fruitless = fruitless + 1 if store.state() == before else 0
             if fruitless == RESTARTS:
                 raise BadInput(
@@ -71,6 +85,19 @@ def run(
             ledger.close()
 
 
+@contextlib.contextmanager
+def _told(events: Events) -> Iterator[None]:
+    """What ends a run before its work is done is an event too."""
+    try:
+        yield
+    except Interrupted as signal:
+        events.tell("interrupted", signal=str(signal))
+        raise
+    except BadInput as error:
+        events.tell("stopped", reason=str(error))
+        raise
+
+
 def _fill(
     ledger: Ledger, plan: RunPlan, store: Store, resources: Resources, view: View, keep_large: bool, interrupts: Interrupts | None
 ) -> None:
@@ -79,6 +106,7 @@ def _fill(
     with _ray(resources, interrupts) as (workers, threads, per_trial):
         view.show_workers(workers)
         ledger.order.devices = workers
+        ledger.tell.started(ledger, workers)
         store.add_cells(cell.cell for cell in ledger.cells)
         from ray import cloudpickle, tune
 
