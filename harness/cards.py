@@ -3,13 +3,15 @@
 import hashlib
 import json
 import tomllib
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from harness.errors import BadInput, nearest
+from harness.plain import plain
 from harness.resources import datasets_dir
 
 SplitName = Literal["train", "val", "test"]
@@ -25,6 +27,14 @@ class Reader(BaseModel):
     pixels: Literal["tf", "pil", "vpt"] | None = None
     """Replaces the card's where this reader is used."""
 
+    @model_validator(mode="after")
+    def _stays_inside(self) -> "Reader":
+        """Whatever may be part of a path: folders, files, names of classes."""
+        for text in _texts(self.arguments):
+            if PurePosixPath(text).is_absolute() or ".." in PurePosixPath(text).parts or "\0" in text:
+                raise ValueError(f"{text[:60]!r} leads out of the data's folder")
+        return self
+
     @property
     def arguments(self) -> dict[str, Any]:
         return dict(self.model_extra or {})
@@ -39,17 +49,26 @@ class Reader(BaseModel):
         return value
 
 
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in a value of TOML, names included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for part in (*value, *value.values()) if isinstance(value, dict) else value:
+            yield from _texts(part)
+
+
 class Archive(BaseModel):
     """A file that a task's owner publishes, and what it should be, as far as that is known."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     url: str = Field(pattern=r"^https?://")
-    name: str = Field(default="", pattern=r"^[^/\\]*$")
+    name: str = Field(default="", pattern=r"^[^./\\\x00-\x1f][^/\\\x00-\x1f]*$")
     """The file's own name; by default the address's last part."""
     bytes: int | None = Field(default=None, gt=0)
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     md5: str | None = Field(default=None, pattern=r"^[0-9a-f]{32}$")
-    folder: str = Field(default="", pattern=r"^[\w.-]*$")
+    folder: str = Field(default="", pattern=r"^(\.|[\w-][\w.-]*)?$")
     """Where it is extracted, below the data root; by default the task's name. Tasks that share files name the same."""
 
     @model_validator(mode="before")
@@ -156,8 +175,8 @@ def load_suites() -> dict[str, Suite]:
 def _toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise BadInput(f"card {path}: can't be read: {' '.join(str(error).split())}.") from error
+    except (ValueError, RecursionError, OSError) as error:  # TOML's and Unicode's are ValueErrors
+        raise BadInput(f"card {path}: can't be read: {plain(str(error))[:200]}.") from error
 
 
 def _validated(model: Any, path: Path, fields: dict[str, Any]) -> Any:
@@ -168,4 +187,4 @@ def _validated(model: Any, path: Path, fields: dict[str, Any]) -> Any:
         key = ".".join(str(part) for part in first["loc"] if part != "[key]") or "card"
         if first["type"] == "extra_forbidden":
             raise BadInput(f"card {path}: unknown key {key!r}.{nearest(key, model.model_fields)}") from error
-        raise BadInput(f"card {path}: {key}: {first['msg'].removeprefix('Value error, ')}.") from error
+        raise BadInput(f"card {path}: {key}: {plain(first['msg'].removeprefix('Value error, '))[:300]}.") from error

@@ -41,5 +41,5 @@ def fetch(card: TaskCard, root: Path, progress: Progress) -> list[str]:
 def _is_noted(mark: Path, archive: Archive) -> bool:
     try:
         return Archive(**json.loads(mark.read_bytes())).url == archive.url
-    except (OSError, ValueError, TypeError, ValidationError):
+    except (OSError, ValueError, TypeError, RecursionError, ValidationError):
         return False

@@ -89,7 +89,7 @@ def _whole(path: Path, lines: Path, rows: Sequence[Record]) -> list[Row]:
                 ).hexdigest() != row.pixels_sha256:
                     break
                 kept.append(row)
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, csv.Error):
         pass
     return kept
 

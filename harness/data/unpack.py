@@ -1,6 +1,7 @@
 """Archives into folders: every path stays inside, every file is whole or not there."""
 
 import gzip
+import io
 import lzma
 import os
 import shutil
@@ -9,11 +10,17 @@ import tarfile
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
+from typing import IO
 
+from harness.data.room import Room, TooLarge
 from harness.errors import BadInput
+from harness.plain import plain
 
 DAMAGED = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError)
 """What Python's modules raise for an archive that isn't one."""
+
+LONGEST_HEADER = 1 << 20
+"""Bytes that a tar may spend on a name and the like: `tarfile` reads them at once, however many they say they are."""
 
 
 def is_packed(path: Path) -> bool:
@@ -24,7 +31,8 @@ def is_packed(path: Path) -> bool:
 def unpack(path: Path, folder: Path) -> None:
     """Extracts a zip or tar, or a single `.gz`, into `folder`.
 
-    Raises `BadInput` for an archive that is damaged, or that has an entry outside of its folder; then nothing of it is in `folder`.
+    Raises `BadInput` for an archive that is damaged, has an entry outside of its folder, a link, or would become far too large; then
+    nothing of it is in `folder`.
     """
     new = folder / f"{path.name}.unpacking"
     shutil.rmtree(new, ignore_errors=True)
@@ -33,11 +41,14 @@ def unpack(path: Path, folder: Path) -> None:
         _extract(path, new)
         _move(new, folder)
     except (tarfile.FilterError, _Outside) as error:
+        entry = plain(str(error))[:100]
         raise BadInput(
-            f"{path} has an entry that leaves its folder ({error}): nothing was extracted. Delete it; don't trust its source."
+            f"{path} has an entry that leaves its folder ({entry}): nothing was extracted. Delete it; don't trust its source."
         ) from error
+    except TooLarge as error:
+        raise BadInput(f"{path} was not extracted: {error}. Make room; or delete it, and don't trust its source.") from error
     except DAMAGED as error:
-        raise BadInput(f"{path} is damaged or cut short ({error}). Delete it, and get it again.") from error
+        raise BadInput(f"{path} is damaged or cut short ({' '.join(str(error).split())[:160]}). Delete it, and get it again.") from error
     except OSError as error:
         raise BadInput(f"can't extract {path} into {folder} ({error.strerror or error}).") from error
     finally:
@@ -49,24 +60,53 @@ class _Outside(Exception):
 
 
 def _extract(path: Path, new: Path) -> None:
+    room = Room(path, new)
     if path.suffix == ".zip":
         with zipfile.ZipFile(path) as archive:
             for entry in archive.infolist():
                 _refuse_outside(entry)
+                room.take(entry.file_size)  # no more is read of it, whatever there is
             archive.extractall(new)
     elif path.name.endswith((".tar", ".tgz", ".tar.gz")):
-        with tarfile.open(path) as archive:
-            archive.extractall(new, filter="data")
+        with _Sips(path.open("rb") if path.suffix == ".tar" else gzip.open(path)) as file, tarfile.open(fileobj=file, mode="r:") as archive:  # type: ignore[arg-type]
+            archive.extractall(new, filter=lambda entry, place: _kept(entry, place, room))
     else:
         with gzip.open(path) as packed, (new / path.stem).open("wb") as file:
-            shutil.copyfileobj(packed, file, 1 << 20)
+            while chunk := packed.read(1 << 20):
+                room.take(len(chunk))
+                file.write(chunk)
 
 
 def _refuse_outside(entry: zipfile.ZipInfo) -> None:
     """`zipfile` would mend such names silently, and write a link as a file: both say that something is wrong."""
     name = PurePosixPath(entry.filename.replace("\\", "/"))
-    if name.is_absolute() or ".." in name.parts or ":" in entry.filename or stat.S_ISLNK(entry.external_attr >> 16):
+    if not name.parts or name.is_absolute() or ".." in name.parts or ":" in entry.filename or stat.S_ISLNK(entry.external_attr >> 16):
         raise _Outside(entry.filename)
+
+
+def _kept(entry: tarfile.TarInfo, place: str, room: Room) -> tarfile.TarInfo | None:
+    """Files and folders alone: no task's archive has links, and a chain of them is how archives got out of `data_filter`."""
+    if not (entry.isfile() or entry.isdir()):
+        raise _Outside(entry.name)
+    room.take(max(entry.size, tarfile.BLOCKSIZE) if entry.size >= 0 else entry.size)
+    return tarfile.data_filter(entry, place)
+
+
+class _Sips(io.RawIOBase):
+    """A file that is read by the mouthful: `tarfile` trusts the sizes of headers, negative ones and those of gigabytes too."""
+
+    def __init__(self, file: IO[bytes]):
+        self.file = file
+        self.seek, self.tell = file.seek, file.tell  # type: ignore[method-assign]
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= LONGEST_HEADER:
+            raise tarfile.ReadError("a header is larger than any")
+        return self.file.read(size)
+
+    def close(self) -> None:
+        self.file.close()
+        super().close()
 
 
 def _move(new: Path, folder: Path) -> None:

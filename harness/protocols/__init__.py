@@ -9,6 +9,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.errors import BadInput, unknown
+from harness.plain import plain
 
 
 class Choices(BaseModel):
@@ -76,11 +77,11 @@ def load(name: str, trials: int | None = None) -> Protocol:
     if not path.is_file():
         raise unknown("protocol", name, names())
     try:
-        protocol = Protocol(name=path.stem, **tomllib.loads(path.read_text()))
-    except (tomllib.TOMLDecodeError, ValidationError, TypeError) as error:
+        protocol = Protocol(name=path.stem, **tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError) as error:  # TOML's, Unicode's and pydantic's are ValueErrors
         where = ".".join(map(str, error.errors()[0]["loc"])) if isinstance(error, ValidationError) else "syntax"
         what = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
-        raise BadInput(f"protocol {path}: {where}: {what}.") from error
+        raise BadInput(f"protocol {path}: {plain(where)[:100]}: {plain(str(what))[:200]}.") from error
     return protocol if trials is None else protocol.model_copy(update={"trials": trials})
 
 

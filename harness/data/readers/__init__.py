@@ -9,6 +9,7 @@ from harness.cards import SPLITS, Reader, SplitName, TaskCard
 from harness.data.readers import prepared
 from harness.data.readers.record import Record
 from harness.errors import BadInput, nearest, unknown
+from harness.plain import plain
 
 FORMATS = {
     "prepared": "harness.data.readers.prepared",
@@ -67,7 +68,12 @@ def is_present(card: TaskCard, reader: Reader, root: Path | None) -> bool:
 
 def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Record]:
     """The records of one split, in order; touches no other split. Raises `BadInput` for data that is missing, short or wrong."""
-    found = module_of(card).records(card, root, split)
+    module = module_of(card)
+    try:
+        found = module.records(card, root, split)
+    except (OSError, RecursionError, MemoryError) as error:  # what no reader foresaw: a folder in place of a file, a list within lists ...
+        said = plain(" ".join(str(part) for part in (error.strerror, error.filename) if part) if isinstance(error, OSError) else "")
+        raise BadInput(f"task {card.name}: {split} can't be read ({said[:200] or type(error).__name__}). Get a whole copy.") from error
     if len(found) != card.sizes.get(split, 0):
         raise BadInput(f"task {card.name}: {split} has {len(found)} records, expected {card.sizes.get(split, 0)}. Get a whole copy.")
     for record in found:

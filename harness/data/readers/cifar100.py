@@ -1,7 +1,9 @@
 """CIFAR-100 as it was published: the python version (`cifar-100-python/{train,test}`) or the binary one (`cifar-100-binary/*.bin`)."""
 
 import io
+import operator
 import pickle
+import pickletools
 from collections.abc import Sequence
 from functools import lru_cache, partial
 from pathlib import Path
@@ -60,8 +62,8 @@ def _arrays(task: str, path: Path, changed: str) -> tuple[np.ndarray, np.ndarray
         rows = np.frombuffer(content, np.uint8).reshape(-1, 2 + BYTES)
         return rows[:, 2:], rows[:, 1]
     try:
-        fields = _Arrays(io.BytesIO(content), encoding="latin1").load()
-        pixels, labels = np.asarray(fields["data"]), np.asarray(fields["fine_labels"])
+        fields = unpickled(content)
+        pixels, labels = fields["data"].array(), np.array([operator.index(label) for label in fields["fine_labels"]], np.int64)
     except Exception as error:  # a damaged pickle raises nearly anything
         raise BadInput(f"task {task}: {path} is damaged, or not CIFAR-100's python version. Get it again.") from error
     if pixels.dtype != np.uint8 or pixels.shape != (len(labels), BYTES):
@@ -69,15 +71,61 @@ def _arrays(task: str, path: Path, changed: str) -> tuple[np.ndarray, np.ndarray
     return pixels, labels
 
 
-class _Arrays(pickle.Unpickler):
-    """Makes arrays and plain values, and nothing else: a pickle could otherwise run any program."""
+def unpickled(content: bytes) -> Any:
+    """Plain values, and a `Described` where NumPy put an array. Nothing else is made: a pickle could otherwise run any program.
 
+    Raises nearly anything for a pickle of something else.
+    """
+    for opcode, argument, _ in pickletools.genops(content):
+        if "PUT" in opcode.name and int(argument or 0) > len(content):  # a table of this size would be made
+            raise pickle.UnpicklingError(f"{opcode.name} {argument}")
+    return _Unpickler(io.BytesIO(content), encoding="latin1").load()
+
+
+class Described:
+    """An array as a pickle describes it: NumPy's own functions believe whatever a pickle says."""
+
+    def __init__(self, *_: Any):
+        self.state: tuple = ()
+
+    def __setstate__(self, state: tuple) -> None:
+        self.state = state
+
+    def array(self) -> np.ndarray:
+        """Of uint8, as CIFAR's arrays are. Raises `ValueError` for other ones."""
+        _, shape, kind, by_column, content = self.state
+        if not isinstance(kind, Kind) or kind.name != "u1" or by_column:
+            raise ValueError("no array of bytes")
+        return np.frombuffer(content.encode("latin1") if isinstance(content, str) else content, np.uint8).reshape(shape)
+
+
+class Kind:
+    """A dtype."""
+
+    def __init__(self, name: str, *_: Any):
+        self.name = name
+
+    def __setstate__(self, state: tuple) -> None:
+        """Byte order and the like, which bytes don't have."""
+
+
+class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        if module.split(".")[0] == "numpy" and name in ("_reconstruct", "ndarray", "dtype"):
-            return super().find_class(module, name)
-        if (module, name) == ("_codecs", "encode"):
-            return super().find_class(module, name)
-        raise pickle.UnpicklingError(f"{module}.{name} is no array")
+        found = {
+            ("numpy.core.multiarray", "_reconstruct"): Described,
+            ("numpy._core.multiarray", "_reconstruct"): Described,
+            ("numpy", "ndarray"): Described,
+            ("numpy", "dtype"): Kind,
+            ("_codecs", "encode"): _encode,
+        }.get((module, name))
+        if found is None:
+            raise pickle.UnpicklingError(f"{module}.{name} is no array")
+        return found
+
+
+def _encode(text: str, _: str = "") -> bytes:
+    """What Python 3 makes of a Python 2 pickle's bytes."""
+    return text.encode("latin1")
 
 
 def _raw(row: np.ndarray) -> bytes:

@@ -10,11 +10,11 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import IO
 
-import h5py
 import numpy as np
 from PIL import Image
 
 from harness.cards import SplitName, TaskCard
+from harness.data.readers import hdf5
 from harness.data.readers.files import find, need, stamp
 from harness.data.readers.record import Record
 from harness.data.readers.unpacked import unpacked
@@ -72,12 +72,14 @@ def check(card: TaskCard, root: Path | None) -> None:
 @lru_cache(maxsize=1)
 def _images(task: str, path: Path, changed: str) -> np.ndarray:
     """Mapped, or read row by row from the .hdf5. The .npz is compressed as one piece: it is unpacked once, 3 GB in the cache."""
+    if path.suffix == ".hdf5":
+        return hdf5.array(task, path, "imgs", changed)  # type: ignore[return-value]
     try:
-        if path.suffix == ".hdf5":
-            return h5py.File(path, "r")["imgs"]  # type: ignore[return-value]
         array = unpacked(task, path, ".npy", _packed)
         return np.load(array, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, KeyError) as error:
+    except BadInput:
+        raise
+    except Exception as error:  # NumPy and zipfile raise many kinds for a file that isn't what it should be
         raise BadInput(f"task {task}: {path} is damaged, or has no imgs. Get it again.") from error
 
 

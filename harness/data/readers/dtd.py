@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from harness.cards import SplitName, TaskCard
-from harness.data.readers.files import find, image_records, lines_of, need
+from harness.data.readers.files import find, image_records, inside, lines_of, need
 from harness.data.readers.record import Record
 from harness.data.splits import select
 
@@ -26,7 +26,9 @@ def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Rec
     folder = need(card, root, *_names("train")).parent.parent / "images"
     classes = sorted({line.split("/")[0] for source in LISTS for line in keys(card, root, source)})
     labels = {name: label for label, name in enumerate(classes)}
-    return image_records(card, [(key, labels[key.split("/")[0]], folder / key) for key in select(card, split, partial(keys, card, root))])
+    return image_records(
+        card, [(key, labels[key.split("/")[0]], inside(card, folder, key)) for key in select(card, split, partial(keys, card, root))]
+    )
 
 
 def check(card: TaskCard, root: Path | None) -> None:

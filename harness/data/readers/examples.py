@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from harness.data.atomic import making, replacing
+from harness.data.images import rgb
 from harness.data.readers import tfrecord
 from harness.data.readers.files import stamp
 from harness.data.readers.record import Record
@@ -112,6 +113,5 @@ def _raw(task: str, path: Path, offset: int, length: int) -> bytes:
 
 
 def _image(task: str, path: Path, offset: int, length: int, scale: int) -> Image.Image:
-    with Image.open(io.BytesIO(_raw(task, path, offset, length))) as image:
-        decoded = image.convert("RGB")
+    decoded = rgb(io.BytesIO(_raw(task, path, offset, length)))
     return decoded if scale == 1 else Image.fromarray(np.asarray(decoded) * np.uint8(scale))

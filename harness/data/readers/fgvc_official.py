@@ -7,14 +7,13 @@ sorted keys: the first are train, as many as the card says, the others val.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from scipy.io import loadmat
 
 from harness.cards import SplitName, TaskCard
-from harness.data.readers.files import find, image_records, lines_of, need, stamp
+from harness.data.readers import matlab
+from harness.data.readers.files import find, image_records, inside, lines_of, need, stamp
 from harness.data.readers.record import Record
 from harness.errors import BadInput
 
@@ -66,7 +65,10 @@ def check(card: TaskCard, root: Path | None) -> None:
 def _listed(card: TaskCard, root: Path | None) -> list[Listed]:
     layout, folder = (card.reader.argument(name, card.name, str) for name in ("layout", "folder"))
     first = need(card, root, *(f"{folder}/{name}" for name in FIRST[layout]))
-    return LAYOUTS[layout](card, first)
+    try:
+        return LAYOUTS[layout](card, first)
+    except (TypeError, ValueError, IndexError, KeyError, AttributeError) as error:  # a .mat file may hold anything
+        raise BadInput(f"task {card.name}: the lists in {first.parent} are not what they should be. Get them again.") from error
 
 
 def _cub(card: TaskCard, images_txt: Path) -> list[Listed]:
@@ -81,7 +83,10 @@ def _cub(card: TaskCard, images_txt: Path) -> list[Listed]:
     paths, of_class, trained = columns.values()
     if not paths.keys() == of_class.keys() == trained.keys():
         raise BadInput(f"task {card.name}: the lists in {folder} don't name the same images. Get them again.")
-    return [Listed(path, of_class[id], "train" if trained[id] == "1" else "test", folder / "images" / path) for id, path in paths.items()]
+    return [
+        Listed(path, of_class[id], "train" if trained[id] == "1" else "test", inside(card, folder / "images", path))
+        for id, path in paths.items()
+    ]
 
 
 def _flowers(card: TaskCard, setid: Path) -> list[Listed]:
@@ -101,7 +106,7 @@ def _dogs(card: TaskCard, train_list: Path) -> list[Listed]:
         fields = _fields(card, train_list.with_name(f"{part}_list.mat"), "file_list", "labels")
         for entry, label in zip(fields["file_list"].reshape(-1), fields["labels"].reshape(-1), strict=True):
             name = str(entry.item() if hasattr(entry, "item") else entry)
-            found.append(Listed(name, str(int(label)), part, folder / "Images" / name))
+            found.append(Listed(name, str(int(label)), part, inside(card, folder / "Images", name)))
     return found
 
 
@@ -111,14 +116,14 @@ def _cars(card: TaskCard, annotations: Path) -> list[Listed]:
     if annotations.name == "cars_annos.mat":
         for row in _fields(card, annotations, "annotations")["annotations"].reshape(-1):
             name, part = str(row["relative_im_path"].item()), "test" if int(row["test"].item()) else "train"
-            found.append(Listed(name, str(int(row["class"].item())), part, annotations.parent / name))
+            found.append(Listed(name, str(int(row["class"].item())), part, inside(card, annotations.parent, name)))
         return found
     folder = annotations.parent.parent if annotations.parent.name == "devkit" else annotations.parent
     for part, name in (("train", "cars_train_annos.mat"), ("test", "cars_test_annos_withlabels.mat")):
         place = annotations.with_name(name)
         for row in _fields(card, place if place.is_file() else folder / name, "annotations")["annotations"].reshape(-1):
             path = f"cars_{part}/{row['fname'].item()}"
-            found.append(Listed(path, str(int(row["class"].item())), part, folder / path))
+            found.append(Listed(path, str(int(row["class"].item())), part, inside(card, folder, path)))
     return found
 
 
@@ -135,16 +140,4 @@ LAYOUTS: dict[str, Callable[[TaskCard, Path], list[Listed]]] = {"cub": _cub, "fl
 def _fields(card: TaskCard, path: Path, *names: str) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise BadInput(f"task {card.name}: no file {path}. Get a whole copy.")
-    return _read(card.name, path, names, stamp(path))
-
-
-@lru_cache(maxsize=8)
-def _read(task: str, path: Path, names: tuple[str, ...], changed: str) -> dict[str, np.ndarray]:
-    try:
-        fields = loadmat(path)
-    except Exception as error:  # scipy raises many kinds for a file that isn't what it should be
-        raise BadInput(f"task {task}: {path} is damaged, or no .mat file of version 5. Get it again.") from error
-    for name in names:
-        if name not in fields:
-            raise BadInput(f"task {task}: {path} has no {name}. Get it again.")
-    return fields
+    return matlab.read(card.name, path, names, stamp(path))

@@ -1,12 +1,14 @@
 """Where a reader's files are: in the task's folder of the data root, or in the data root itself; and what is alike in reading them."""
 
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from PIL import Image
+from PIL.Image import Image
 
 from harness.cards import TaskCard
+from harness.data.images import rgb
 from harness.data.readers.record import Record
 from harness.errors import BadInput
 
@@ -45,19 +47,18 @@ def lines_of(card: TaskCard, path: Path) -> list[str]:
         raise BadInput(f"task {card.name}: {path} is missing, or no text. Get it again.") from error
 
 
-def image_records(
-    card: TaskCard, images: Sequence[tuple[str, int, Path]], open_image: Callable[[Path], Image.Image] | None = None
-) -> list[Record]:
+def inside(card: TaskCard, folder: Path, name: str) -> Path:
+    """The file that a list names, below `folder`. Raises `BadInput` for a name that leads elsewhere."""
+    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+        raise BadInput(f"task {card.name}: a list names {name[:60]!r}, which is outside of {folder}. Don't trust its source.")
+    return folder / name
+
+
+def image_records(card: TaskCard, images: Sequence[tuple[str, int, Path]], open_image: Callable[[Path], Image] = rgb) -> list[Record]:
     """Records of image files: (key, label, path), opened by Pillow or `open_image`. Every file must be there. Raises `BadInput`."""
-    open_image, found = open_image or opened, []
+    found = []
     for key, label, path in images:
-        if not path.is_file():
-            raise BadInput(f"task {card.name}: {path} is missing. Get a whole copy.")
+        if not os.path.isfile(path):  # `Path.is_file` raises for a name that is too long
+            raise BadInput(f"task {card.name}: {str(path)[:300]} is missing. Get a whole copy.")
         found.append(Record(key, label, path.read_bytes, partial(open_image, path), partial(stamp, path)))
     return found
-
-
-def opened(path: Path) -> Image.Image:
-    """An image file, decoded to RGB. Raises `OSError` where it is none."""
-    with Image.open(path) as image:
-        return image.convert("RGB")

@@ -1,13 +1,13 @@
 """Oxford Flowers 102: `imagelabels.mat` (labels, from 1), `setid.mat` (trnid, valid, tstid) and `jpg/image_00001.jpg`."""
 
 from collections.abc import Sequence
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from scipy.io import loadmat
 
 from harness.cards import SplitName, TaskCard
+from harness.data.readers import matlab
 from harness.data.readers.files import find, image_records, need, stamp
 from harness.data.readers.record import Record
 from harness.data.splits import select
@@ -30,7 +30,7 @@ def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Rec
     labels = _column(card, root, "imagelabels.mat", "labels")
     folder = need(card, root, *_names("setid.mat")).parent / "jpg"
     chosen = [(key, int(key[6:11])) for key in select(card, split, partial(keys, card, root))]
-    if any(number > len(labels) for _, number in chosen):
+    if any(not 0 < number <= len(labels) for _, number in chosen):
         raise BadInput(f"task {card.name}: imagelabels.mat has {len(labels)} labels, too few for setid.mat. Get both again.")
     return image_records(card, [(key, int(labels[number - 1]) - 1, folder / key) for key, number in chosen])
 
@@ -45,15 +45,7 @@ def _names(name: str) -> tuple[str, str]:
 
 def _column(card: TaskCard, root: Path | None, name: str, field: str) -> np.ndarray:
     path = need(card, root, *_names(name))
-    return _read(card.name, path, field, stamp(path))
-
-
-@lru_cache(maxsize=8)
-def _read(task: str, path: Path, field: str, changed: str) -> np.ndarray:
-    try:
-        fields = loadmat(path)
-    except Exception as error:  # scipy raises many kinds for a file that isn't what it should be
-        raise BadInput(f"task {task}: {path} is damaged, or no .mat file of version 5. Get it again.") from error
-    if field not in fields:
-        raise BadInput(f"task {task}: {path} has no {field}. Get it again.")
-    return fields[field].reshape(-1).astype(np.int64)
+    found = matlab.read(card.name, path, (field,), stamp(path))[field]
+    if found.dtype.kind not in "iuf":
+        raise BadInput(f"task {card.name}: {field} of {path} is {found.dtype}, expected numbers. Get it again.")
+    return found.reshape(-1).astype(np.int64)

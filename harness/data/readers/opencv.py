@@ -5,11 +5,15 @@ then the keys of records begin with `not-tfds-exact:`, which sets the fingerprin
 """
 
 import io
+import os
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
+from harness.data.images import MOST, SIGNATURES, opened
+
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MOST))  # which it reads when it is imported
 try:
     import cv2
 except ImportError:  # the extra [tfds]
@@ -27,10 +31,12 @@ def marked(key: str) -> str:
 
 
 def decode(content: bytes) -> Pixels:
-    """Raises `OSError` for what is no image.
+    """Raises `OSError` and others for what is no image.
 
     TensorFlow read the GIFs (named .jpg) that OpenCV couldn't, red first, and OpenCV encoded them as if blue were: so is it here.
     """
+    if not content.startswith(SIGNATURES):
+        raise OSError("no image")
     if content.startswith(b"GIF8"):
         return _decoded_by_pillow(content)
     if cv2 is not None:
@@ -41,7 +47,7 @@ def decode(content: bytes) -> Pixels:
 
 
 def _decoded_by_pillow(content: bytes) -> Pixels:
-    with Image.open(io.BytesIO(content)) as image:
+    with opened(io.BytesIO(content)) as image:
         return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
 
 
@@ -55,7 +61,9 @@ def encode(image: Pixels, quality: int = 95) -> bytes:
 
 
 def resize(image: Pixels, factor: float) -> Pixels:
-    """Bilinear between half-pixel centres, without antialias."""
+    """Bilinear between half-pixel centres, without antialias. Raises `OSError` where the result would be huge."""
+    if image.shape[0] * image.shape[1] * factor**2 > MOST:
+        raise OSError(f"an image of {image.shape[0]} x {image.shape[1]} pixels that would be enlarged {factor:.0f}-fold")
     if cv2 is not None:
         return cv2.resize(image, None, fx=factor, fy=factor)
     import torch

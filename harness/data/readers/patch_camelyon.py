@@ -5,15 +5,15 @@ Gzipped, as they are published, they are unpacked once, 8 GB in the cache.
 
 import gzip
 from collections.abc import Sequence
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, cast
 
-import h5py
 import numpy as np
 from PIL import Image
 
 from harness.cards import SplitName, TaskCard
+from harness.data.readers import hdf5
 from harness.data.readers.files import find, need, stamp
 from harness.data.readers.record import Record
 from harness.data.readers.unpacked import unpacked
@@ -37,7 +37,7 @@ def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Rec
     source, _, _ = parse(card.slices[split])
     count = card.reader.argument("counts", card.name, dict)[source]
     path, labels_path = (_file(card, root, source, what) for what in ("x", "y"))
-    images, labels = (_dataset(card.name, file, what, stamp(file)) for file, what in ((path, "x"), (labels_path, "y")))
+    images, labels = (hdf5.array(card.name, file, what, stamp(file)) for file, what in ((path, "x"), (labels_path, "y")))
     if images.shape != (count, 96, 96, 3) or images.dtype != np.uint8:
         raise BadInput(
             f"task {card.name}: x of {path} is {images.dtype} {images.shape}, expected uint8 ({count}, 96, 96, 3). Get it again."
@@ -64,14 +64,6 @@ def _file(card: TaskCard, root: Path | None, source: str, what: str) -> Path:
     if packed is not None and find(card, root, *names) is None:
         return unpacked(card.name, packed, "", lambda path: cast(IO[bytes], gzip.open(path)))
     return need(card, root, *names)
-
-
-@lru_cache(maxsize=6)
-def _dataset(task: str, path: Path, name: str, changed: str) -> Any:
-    try:
-        return h5py.File(path, "r")[name]
-    except (OSError, KeyError) as error:
-        raise BadInput(f"task {task}: {path} is damaged, cut short, or has no {name}. Get it again.") from error
 
 
 def _raw(images: Any, row: int) -> bytes:

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from harness.cards import SplitName, TaskCard
-from harness.data.readers.files import find, image_records, lines_of, need
+from harness.data.readers.files import find, image_records, inside, lines_of, need
 from harness.data.readers.record import Record
 from harness.data.splits import parse, select
 from harness.errors import BadInput
@@ -27,7 +27,7 @@ def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Rec
     source, _, _ = parse(card.slices[split])
     labels = _labels(card, root, source)
     images = need(card, root, *_names(source)).parent.parent / "images"
-    return image_records(card, [(key, labels[key], images / key) for key in select(card, split, partial(keys, card, root))])
+    return image_records(card, [(key, labels[key], inside(card, images, key)) for key in select(card, split, partial(keys, card, root))])
 
 
 def check(card: TaskCard, root: Path | None) -> None:

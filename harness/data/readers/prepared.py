@@ -55,7 +55,7 @@ def reader(card: TaskCard, root: Path) -> Reader:
     path = folder_of(card.name, root) / MARK
     try:
         return Reader(format="prepared", pixels=json.loads(path.read_bytes())["pixels"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise BadInput(f"task {card.name}: {path} is damaged. Delete {path.parent} and prepare it again.") from error
 
 
@@ -86,12 +86,15 @@ def mapped(card: TaskCard, root: Path | None, split: SplitName) -> Mapped:
 
 
 def rows_of(path: Path) -> list[Row]:
-    """The lines of a split's csv. Raises `OSError` or `ValueError`."""
+    """The lines of a split's csv. Raises `OSError`, `ValueError`, `TypeError` or `csv.Error`."""
     with path.open(newline="", encoding="utf-8") as file:
         lines = csv.reader(file)
         if tuple(next(lines, ())) != COLUMNS:
             raise ValueError(f"its first line is not {','.join(COLUMNS)}")
-        return [Row(key, int(label), int(height), int(width), *digests) for key, label, height, width, *digests in lines]
+        rows = [Row(key, int(label), int(height), int(width), *digests) for key, label, height, width, *digests in lines]
+    if any(row.height < 1 or row.width < 1 for row in rows):
+        raise ValueError("an image without pixels")
+    return rows
 
 
 def _opened(card: TaskCard, root: Path | None, split: SplitName) -> tuple[list[Row], Mapped]:
@@ -108,7 +111,9 @@ def _opened(card: TaskCard, root: Path | None, split: SplitName) -> tuple[list[R
         raise BadInput(
             f"task {card.name}: {path} has {flat.size} bytes, its .csv says {needed}. Delete {path.parent} and prepare it again."
         )
-    labels = np.array([row.label for row in rows], dtype=np.int64)
+    labels = np.array(
+        [max(-1, min(row.label, card.classes)) for row in rows], dtype=np.int64
+    )  # what is out of range is told with its record
     shapes = np.array([(row.height, row.width) for row in rows], dtype=np.int64).reshape(-1, 2)
     return rows, Mapped(labels, shapes, flat)
 

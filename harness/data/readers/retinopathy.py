@@ -12,11 +12,12 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL.Image import Image
 
 from harness.cards import SplitName, TaskCard
+from harness.data.images import rgb
 from harness.data.readers import opencv
-from harness.data.readers.files import find, image_records, need, stamp
+from harness.data.readers.files import find, image_records, inside, need, stamp
 from harness.data.readers.opencv import Pixels
 from harness.data.readers.record import Record
 from harness.data.splits import parse, select
@@ -42,17 +43,16 @@ def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Rec
     grades = _grades(card, root, source)
     folder = need(card, root, "train" if source == "train" else "test")
     chosen = select(card, split, partial(keys, card, root))
-    return image_records(card, [(opencv.marked(key), grades[key], folder / f"{key}.jpeg") for key in chosen], processed)
+    return image_records(card, [(opencv.marked(key), grades[key], inside(card, folder, f"{key}.jpeg")) for key in chosen], processed)
 
 
 def check(card: TaskCard, root: Path | None) -> None:
     """Nothing beyond what each split shows."""
 
 
-def processed(path: Path) -> Image.Image:
-    """As TensorFlow Datasets made it. Raises `OSError` for a file that is no image."""
-    with Image.open(io.BytesIO(opencv.encode(btgraham(opencv.decode(path.read_bytes())), QUALITY))) as encoded:
-        return encoded.convert("RGB")
+def processed(path: Path) -> Image:
+    """As TensorFlow Datasets made it. Raises `OSError` and others for a file that is no image."""
+    return rgb(io.BytesIO(opencv.encode(btgraham(opencv.decode(path.read_bytes())), QUALITY)))
 
 
 def btgraham(image: Pixels) -> Pixels:

@@ -16,6 +16,7 @@ from PIL import Image
 from harness.cards import SplitName, TaskCard
 from harness.data.readers.files import find, need, stamp
 from harness.data.readers.record import Record
+from harness.data.room import Room, TooLarge
 from harness.data.splits import parse, select
 from harness.errors import BadInput
 
@@ -64,14 +65,25 @@ def _names(source: str, kind: str) -> tuple[str, ...]:
 @lru_cache(maxsize=4)
 def _matrix(task: str, path: Path, changed: str) -> np.ndarray:
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        content = _content(path)
         magic, dimensions = struct.unpack_from("<ii", content)
         if magic not in TYPES:
             raise BadInput(f"task {task}: {path} begins with {magic:#x}, which is no matrix of bytes or integers. Get it again.")
         sizes = struct.unpack_from(f"<{max(3, dimensions)}i", content, 8)[:dimensions]
         return np.frombuffer(content, TYPES[magic], int(np.prod(sizes)), 8 + 4 * max(3, dimensions)).reshape(sizes)
-    except (OSError, EOFError, zlib.error, struct.error, ValueError) as error:
+    except (OSError, EOFError, zlib.error, struct.error, ValueError, MemoryError, TooLarge) as error:
         raise BadInput(f"task {task}: {path} is damaged or cut short. Get it again.") from error
+
+
+def _content(path: Path) -> bytes:
+    if path.suffix != ".gz":
+        return path.read_bytes()
+    room, parts = Room(path), []
+    with gzip.open(path) as packed:
+        while part := packed.read(1 << 24):
+            room.take(len(part))
+            parts.append(part)
+    return b"".join(parts)
 
 
 def _raw(image: np.ndarray) -> bytes:

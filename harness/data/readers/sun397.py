@@ -10,9 +10,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL.Image import Image
 
 from harness.cards import SplitName, TaskCard
+from harness.data.images import rgb
 from harness.data.readers import opencv
 from harness.data.readers.files import find, image_records, lines_of, need
 from harness.data.readers.record import Record
@@ -55,14 +56,13 @@ def check(card: TaskCard, root: Path | None) -> None:
         raise BadInput(f"task {card.name}: the three lists have {found} classes, expected {card.classes}. Get them again.")
 
 
-def processed(path: Path) -> Image.Image:
-    """As TensorFlow Datasets made it. Raises `OSError` for a file that is no image."""
+def processed(path: Path) -> Image:
+    """As TensorFlow Datasets made it. Raises `OSError` and others for a file that is no image."""
     image = opencv.decode(path.read_bytes())
     pixels = image.shape[0] * image.shape[1]
     if pixels > MOST:
         image = opencv.resize(image, float(np.sqrt(MOST / pixels)))
-    with Image.open(io.BytesIO(opencv.encode(image))) as encoded:
-        return encoded.convert("RGB")
+    return rgb(io.BytesIO(opencv.encode(image)))
 
 
 def _images() -> tuple[str, str]:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from scipy.io import loadmat
 
 from harness.cards import SplitName, TaskCard
+from harness.data.readers import matlab
 from harness.data.readers.files import find, need, stamp
 from harness.data.readers.record import Record
 from harness.data.splits import parse, select
@@ -46,15 +46,12 @@ def check(card: TaskCard, root: Path | None) -> None:
 @lru_cache(maxsize=2)
 def _arrays(task: str, path: Path, changed: str) -> tuple[np.ndarray, np.ndarray]:
     """Images (32, 32, 3, n) as stored, and labels (n,) from 0."""
-    try:
-        fields = loadmat(path, variable_names=["X", "y"])
-    except Exception as error:  # scipy raises many kinds for a file that isn't what it should be
-        raise BadInput(f"task {task}: {path} is damaged, or no .mat file of version 5. Get it again.") from error
-    if "X" not in fields or "y" not in fields:
-        raise BadInput(f"task {task}: {path} has no {'X' if 'X' not in fields else 'y'}. Get it again.")
+    fields = matlab.read(task, path, ("X", "y"), changed)
     images, labels = fields["X"], fields["y"].reshape(-1)
     if images.dtype != np.uint8 or images.shape != (32, 32, 3, len(labels)):
         raise BadInput(f"task {task}: X of {path} is {images.dtype} {images.shape}, expected uint8 (32, 32, 3, {len(labels)}).")
+    if labels.dtype.kind not in "iuf":
+        raise BadInput(f"task {task}: y of {path} is {labels.dtype}, expected numbers. Get it again.")
     return images, labels.astype(np.int64) % 10
 
 

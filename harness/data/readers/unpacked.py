@@ -9,6 +9,7 @@ from typing import IO
 
 from harness.data.atomic import making, replacing
 from harness.data.readers.files import stamp
+from harness.data.room import Room, TooLarge
 from harness.errors import BadInput
 from harness.resources import cache_dir
 
@@ -19,15 +20,19 @@ def unpacked(task: str, path: Path, ending: str, opened: Callable[[Path], IO[byt
     with making(target):
         if not target.is_file():
             with replacing(target) as file:
-                for chunk in _chunks(task, path, opened):
+                for chunk in _chunks(task, path, target.parent, opened):
                     file.write(chunk)
     return target
 
 
-def _chunks(task: str, path: Path, opened: Callable[[Path], IO[bytes]]) -> Iterator[bytes]:
+def _chunks(task: str, path: Path, into: Path, opened: Callable[[Path], IO[bytes]]) -> Iterator[bytes]:
+    room = Room(path, into)
     try:
         with opened(path) as packed:
             while chunk := packed.read(1 << 22):
+                room.take(len(chunk))
                 yield chunk
+    except TooLarge as error:
+        raise BadInput(f"task {task}: {path} was not unpacked: {error}. Make room; or get it again from its owner.") from error
     except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise BadInput(f"task {task}: {path} is damaged or cut short. Get it again.") from error

@@ -12,7 +12,8 @@ from functools import partial
 from pathlib import Path
 
 from harness.cards import SplitName, TaskCard
-from harness.data.readers.files import lines_of, opened, stamp
+from harness.data.images import rgb
+from harness.data.readers.files import lines_of, stamp
 from harness.data.readers.record import Record
 from harness.errors import BadInput
 
@@ -37,7 +38,7 @@ def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Rec
         if not present(folder / path):
             raise BadInput(f"task {card.name}: {folder / path} is missing ({LISTS[split]}.txt names it).{_howto(card)}")
     return [
-        Record(key, label, (folder / path).read_bytes, partial(opened, folder / path), partial(stamp, folder / path))
+        Record(key, label, (folder / path).read_bytes, partial(rgb, folder / path), partial(stamp, folder / path))
         for key, (path, label) in zip(_keys(card, folder, lines, LISTS[split]), lines, strict=True)
     ]
 
