@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from harness.checkpoint import Tuned
 
 
-def load(file: "str | Path", backbone: "str | Backbone | None" = None) -> "Tuned":
+def load(file: "str | Path", backbone: "str | Backbone | None" = None, method: str | None = None) -> "Tuned":
     """A tuned model from a file that `harness export` made, in eval mode on the CPU: see `harness.checkpoint.load`."""
     from harness import checkpoint
 
-    return checkpoint.load(file, backbone)
+    return checkpoint.load(file, backbone, method)

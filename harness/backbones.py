@@ -4,10 +4,12 @@ import hashlib
 import json
 import re
 import tomllib
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.data.room import Room, check_zip
 from harness.errors import BadInput, nearest
 
 if TYPE_CHECKING:
@@ -130,6 +132,8 @@ def _load_file(vit: "VisionTransformer", name: str, file: Path) -> None:
     from timm.models.vision_transformer import _load_weights, checkpoint_filter_fn
 
     try:
+        if zipfile.is_zipfile(file):  # .npz, and what torch.save writes
+            check_zip(file)
         if file.suffix == ".npz":
             _load_weights(vit, str(file))
             return
@@ -140,7 +144,11 @@ def _load_file(vit: "VisionTransformer", name: str, file: Path) -> None:
         for wrapper in ("state_dict_ema", "state_dict", "model"):
             if isinstance(state.get(wrapper), dict):
                 state = state[wrapper]
-        weights = {key.removeprefix("module."): value.float() for key, value in state.items() if isinstance(value, torch.Tensor)}
+        tensors = {key.removeprefix("module."): value for key, value in state.items() if isinstance(value, torch.Tensor)}
+        room = Room(file)
+        for value in tensors.values():  # a few bytes may be said to be repeated any number of times
+            room.take(value.numel() * value.element_size())
+        weights = {key: value.float() for key, value in tensors.items()}
         weights = checkpoint_filter_fn(weights, vit)
         weights = {key: value for key, value in weights.items() if key.split(".")[0] not in ("head", "head_dist", "decoder_blocks")}
         missing, extra = vit.load_state_dict(weights, strict=False)

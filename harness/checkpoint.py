@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,22 +13,27 @@ from typing import TYPE_CHECKING, Any
 import torch
 from jaxtyping import Float
 from PIL import Image
+from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from harness import backbones
 from harness.data.batch import squares
+from harness.data.images import rgb
 from harness.data.pixels import kept
 from harness.errors import BadInput
 from harness.heads import LinearHead, Model
+from harness.plain import plain
 from harness.store import Result, Store, cell_key, result_id
 from harness.train import EVAL_BATCH, precision
-from harness.variants import parse
+from harness.variants import recorded
 
 if TYPE_CHECKING:
     from harness.orchestrate.jobs import Outcome
     from harness.plan import PlannedCell
+    from methods.base import Method
+    from methods.vit import FrozenViT
 
 FORMAT = "vpt-harness checkpoint 1"
 LARGE = 20_000_000
@@ -199,10 +205,11 @@ def adopt(source: Path, store: Store, result: Result) -> bool:
     return True
 
 
-def load(file: str | Path, backbone: str | backbones.Backbone | None = None) -> Tuned:
+def load(file: str | Path, backbone: str | backbones.Backbone | None = None, method: str | None = None) -> Tuned:
     """A tuned model from its checkpoint, on the CPU. Raises `BadInput` where file, method or backbone isn't what it was made with.
 
-    `backbone`: its name, NAME=FILE, or one that is loaded already; by default the one that the checkpoint names.
+    `backbone`: its name, NAME=FILE, or one that is loaded already; by default the one that the checkpoint names. `method`: FILE.py:CLASS,
+    which must be given where it was made by a method of that kind: a checkpoint runs no code by itself.
     """
     origin, tensors = _read(Path(file))
     identity = origin.identity
@@ -210,20 +217,36 @@ def load(file: str | Path, backbone: str | backbones.Backbone | None = None) -> 
     base = backbones.load(spec) if isinstance(spec, str) else spec
     if (base.sha256, base.pooling) != (identity["backbone"]["sha256"], identity["backbone"]["pooling"]):
         raise BadInput(f"{file} was tuned on other weights than those of {base.name}: give {identity['backbone']['name']}=FILE.")
-    (variant,) = parse(origin.inputs.get("method") or identity["method"]["name"])
+    variant = recorded(origin.inputs.get("method") or identity["method"]["name"], method)
     if variant.method.version != identity["method"]["version"]:
         raise BadInput(
             f"{file} was tuned by {variant.name} version {identity['method']['version']}; this is version {variant.method.version}."
         )
-    method = variant.method(base.vit, **origin.arguments)
-    model = Model(method, LinearHead(method.vit, origin.classes))
-    mine = tuned_tensors(model)
-    if {name: tensor.shape for name, tensor in mine.items()} != {name: tensor.shape for name, tensor in tensors.items()}:
-        raise BadInput(f"{file} doesn't fit {variant.name}: it holds other tensors than the method tunes.")
+    unfit = BadInput(f"{file} doesn't fit {variant.name}: it holds other tensors than the method tunes.")
+    try:
+        if variant.method.__module__.startswith("methods."):  # without memory first: the arguments may say any size
+            with torch.device("meta"):
+                _check(_model(variant.method, deepcopy(base.vit).to("meta"), origin), tensors)
+        model = _model(variant.method, base.vit, origin)
+        _check(model, tensors)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise unfit from error
     with torch.no_grad():
-        for name, tensor in mine.items():
+        for name, tensor in tuned_tensors(model).items():
             tensor.copy_(tensors[name])
     return Tuned(model, origin, base.size).eval()
+
+
+def _model(method: "type[Method]", vit: "FrozenViT", origin: Origin) -> Model:
+    built = method(vit, **origin.arguments)
+    return Model(built, LinearHead(built.vit, origin.classes))
+
+
+def _check(model: Model, tensors: Mapping[str, Tensor]) -> None:
+    """Raises `ValueError` where other tensors are tuned in it than these."""
+    mine = tuned_tensors(model)
+    if {name: tensor.shape for name, tensor in mine.items()} != {name: tensor.shape for name, tensor in tensors.items()}:
+        raise ValueError("other tensors")
 
 
 def origin_of(planned: "PlannedCell", seed: int, params: Mapping[str, Any], outcome: "Outcome") -> Origin:
@@ -255,19 +278,20 @@ def _read(file: Path, name: Path | None = None) -> tuple[Origin, dict[str, Tenso
             metadata = opened.metadata() or {}
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise BadInput(f"{name} is no safetensors file, or is cut short ({error}).") from error
+        raise BadInput(f"{name} is no safetensors file, or is cut short ({plain(str(error))[:200]}).") from error
     if metadata.get("format") != FORMAT:
         raise BadInput(f"{name} is no checkpoint of this version ({FORMAT}): `harness export` makes them.")
     try:
-        fields = json.loads(metadata["origin"])
-        return Origin(**{**fields, "class_names": tuple(fields["class_names"])}), tensors
+        origin = TypeAdapter(Origin).validate_python(json.loads(metadata["origin"]))
+        if cell_key(origin.identity) != origin.cell or not isinstance(origin.identity["task"]["name"], str):
+            raise ValueError("its key isn't the digest of its identity")
+        return origin, tensors
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise BadInput(f"{name} doesn't say where it comes from: `harness export` makes files that do.") from error
 
 
 def _opened(file: str | Path) -> Image.Image:
     try:
-        with Image.open(file) as image:
-            return image.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        return rgb(Path(file))
+    except Exception as error:  # Pillow raises many kinds for a file that isn't what it should be
         raise BadInput(f"{file} is missing, or no image that can be decoded.") from error

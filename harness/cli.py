@@ -33,6 +33,7 @@ Methods = Annotated[
 Tasks = Annotated[str | None, typer.Option("--tasks", help="Comma-separated names; see `harness list tasks`.")]
 Suite = Annotated[str | None, typer.Option("--suite", help="mini, vtab, fgvc, all ...; see `harness list suites`. Default: mini.")]
 Backbone = Annotated[str | None, typer.Option("--backbone", help="A timm name, or NAME=FILE. Default: the suite's.")]
+Method = Annotated[str | None, typer.Option("--method", help="FILE.py:CLASS, where it was made by a method of your own.")]
 DataRoot = Annotated[Path | None, typer.Option("--data-root", help="Folder that holds the tasks' data.")]
 Cards = Annotated[Path | None, typer.Option("--cards", help="Folder with your own task cards (*.toml).")]
 
@@ -331,6 +332,7 @@ def reproduce(
     data_root: DataRoot = None,
     cards: Cards = None,
     backbone: Backbone = None,
+    method: Method = None,
     export: Annotated[Path | None, typer.Option("--export", help="A file for the new run's checkpoint.")] = None,
 ) -> None:
     """Run one row again: say whether it is equal, or by how much it differs. Exit code 1 where it differs."""
@@ -349,7 +351,7 @@ def reproduce(
 
         with tempfile.TemporaryDirectory() as folder:
             keep = checkpoint.Keep(Path(folder), large=True) if export else None
-            comparison = again(result, cell, data_root, cards, backbone, keep)
+            comparison = again(result, cell, data_root, cards, backbone, keep, method)
             if export:
                 checkpoint.export(Path(folder) / f"{result.id}.safetensors", export)
     for difference in comparison.differences:
@@ -383,6 +385,7 @@ def predict(
     file: Annotated[Path, typer.Argument(help="A checkpoint that `harness export` made.")],
     images: Annotated[list[Path], typer.Argument(help="Image files.")],
     backbone: Backbone = None,
+    method: Method = None,
     top: Annotated[int, typer.Option("--top", min=1, help="Classes to show.")] = 3,
     format: Annotated[str, typer.Option("--format", help="table, or json with all logits.")] = "table",
 ) -> None:
@@ -396,7 +399,7 @@ def predict(
     from harness import checkpoint
     from harness.report.predictions import rows, table
 
-    tuned = checkpoint.load(file, backbone)
+    tuned = checkpoint.load(file, backbone, method)
     found = rows(tuned.predict(images), images, tuned.origin.class_names, top)
     if format == "json":
         print(json.dumps(found, indent=2))

@@ -13,7 +13,7 @@ from harness.orchestrate.jobs import FinalJob, Outcome
 from harness.plan import PlannedCell, Request, RunPlan, check_data, plan_cell
 from harness.protocols import Protocol
 from harness.store import Cell, Result
-from harness.variants import parse
+from harness.variants import recorded
 
 if TYPE_CHECKING:
     from harness.checkpoint import Keep
@@ -43,17 +43,23 @@ class Comparison:
 
 
 def reproduce(
-    result: Result, cell: Cell, data_root: Path | None, cards: Path | None, backbone: str | None, keep: "Keep | None" = None
+    result: Result,
+    cell: Cell,
+    data_root: Path | None,
+    cards: Path | None,
+    backbone: str | None,
+    keep: "Keep | None" = None,
+    method: str | None = None,
 ) -> Comparison:
     """Trains and scores `result` again from what the store knows of it. The next three arguments replace paths that have moved.
 
-    `keep`: where the new run leaves its checkpoint.
+    `keep`: where the new run leaves its checkpoint. `method`: FILE.py:CLASS, which must be given where the row has a method of that kind.
 
     Raises `BadInput` where data, weights, card or method are no longer what the row was made with.
     """
     from harness.orchestrate.worker import Bench
 
-    planned, plan = replan(result, cell, data_root, cards, backbone)
+    planned, plan = replan(result, cell, data_root, cards, backbone, method)
     bench = Bench(plan, result.provenance.get("threads"), keep)
     *_, outcomes = bench.carry_out(FinalJob(planned.key, (result.seed,), result.params, result.provenance.get("micro_batch")))
     assert isinstance(outcomes, list)
@@ -64,7 +70,9 @@ def reproduce(
     return Comparison(result, outcome.score, outcome.logits_sha256, differences(result.provenance, outcome.provenance or {}))
 
 
-def replan(result: Result, cell: Cell, data_root: Path | None, cards: Path | None, backbone: str | None) -> tuple[PlannedCell, RunPlan]:
+def replan(
+    result: Result, cell: Cell, data_root: Path | None, cards: Path | None, backbone: str | None, method: str | None = None
+) -> tuple[PlannedCell, RunPlan]:
     """The planned cell of a stored result, from its identity and inputs; its key must come out the same."""
     inputs, identity = result.provenance.get("inputs", {}), cell.identity
     root = data_root or (Path(inputs["data_root"]) if inputs.get("data_root") else None)
@@ -78,8 +86,7 @@ def replan(result: Result, cell: Cell, data_root: Path | None, cards: Path | Non
     spec = backbone or inputs.get("backbone") or identity["backbone"]["name"]
     loaded = backbones.load(spec)
     protocol = Protocol(name=cell.labels["protocol"], title="", seeds=(result.seed,), **identity["protocol"])
-    (variant,) = parse(inputs.get("method") or identity["method"]["name"])
-    variant = replace(variant, arguments=identity["method"]["arguments"])
+    variant = replace(recorded(inputs.get("method") or identity["method"]["name"], method), arguments=identity["method"]["arguments"])
     request = Request(data_root=root, cards=cards, seeds=(result.seed,))
     planned = plan_cell(card, request, fingerprint(card, root), variant, spec, loaded, protocol)
     for part in ("method", "task", "backbone", "protocol"):

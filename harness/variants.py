@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import BadInput, unknown
+from harness.plain import plain
 
 if TYPE_CHECKING:
     from methods.base import Method
@@ -57,6 +58,20 @@ def parse(text: str, also: Iterable[str] = ()) -> list[Variant]:
         variant = Variant(method, name, _arguments(name, method, inside or "", set(also)), origin)
         variants[variant.label] = variant
     return list(variants.values())
+
+
+def recorded(text: object, given: str | None) -> Variant:
+    """The one variant that a row or a checkpoint names with `text`, or that the user has given instead. Raises `BadInput`.
+
+    Whoever made that row or checkpoint chose its text: a .py file is run only where the user names it.
+    """
+    if given is None and ".py:" in str(text):
+        named = plain(str(text))[:200]
+        raise BadInput(f"it was made by a file of its own, {named}, which would be run: look into it, then add --method '{named}'.")
+    found = parse(given or str(text))
+    if len(found) != 1:
+        raise BadInput(f"'{plain(given or str(text))[:200]}' is not one method.")
+    return found[0]
 
 
 def own_arguments(method: "type[Method]") -> dict[str, inspect.Parameter]:
@@ -121,7 +136,7 @@ def _arguments(name: str, method: "type[Method]", inside: str, also: set[str]) -
 def _value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text.lower() if text.lower() in ('true', 'false') else text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
 
 

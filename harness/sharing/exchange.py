@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from harness.data.room import Room, TooLarge
 from harness.errors import BadInput
 from harness.store import LONGEST, Store
 from harness.store.rows import Cell, Failure, Result, Row, Trial, pack, unpack
@@ -116,7 +117,7 @@ def read(file: Path) -> Rows:
             if row["kind"] not in lists:
                 raise BadInput(f"{file} holds a row of kind '{row['kind']}': export it again.")
             lists[row["kind"]].append(_unpacked(_KINDS[row["kind"]], row))
-    except (pa.ArrowException, OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (pa.ArrowException, OSError, ValueError, TypeError, AttributeError, RecursionError, TooLarge) as error:
         raise BadInput(f"{file} is damaged ({' '.join(str(error).split())[:160]}): export it again.") from error
     return found
 
@@ -135,6 +136,7 @@ def _metadata(opened: pq.ParquetFile) -> dict[str, str]:
 
 
 def _dicts(opened: pq.ParquetFile, file: Path) -> Iterator[dict[str, Any]]:
+    room = Room(file)
     for batch in opened.iter_batches(1000):
         for name in (name for name in _TEXTS if name in batch.schema.names):
             texts = batch.column(name)
@@ -142,6 +144,9 @@ def _dicts(opened: pq.ParquetFile, file: Path) -> Iterator[dict[str, Any]]:
             longest = pc.call_function("max", [lengths]).as_py() or 0
             if longest > LONGEST:
                 raise BadInput(f"{file} holds a text of {longest:,} bytes in {name}, and {LONGEST:,} is the most: export it again.")
+            if isinstance(texts, pa.DictionaryArray):
+                lengths = pc.call_function("take", [lengths, texts.indices])
+            room.take(pc.call_function("sum", [lengths]).as_py() or 0)
         yield from batch.to_pylist()
 
 

@@ -28,6 +28,12 @@ _BUSY_SECONDS = 5
 LOCK_SECONDS = 30
 """How long PostgreSQL waits for a lock before `waiting` has its say."""
 
+_COMPUTED = """
+SELECT count(*) FROM sqlite_master AS made LEFT JOIN pragma_table_xinfo(made.name) AS of
+WHERE made.type IN ('view', 'trigger') OR made.sql LIKE 'create virtual%' OR of.hidden > 0
+"""
+"""Whatever can make more of a SQLite file than is in it: an endless view, a column computed to any length."""
+
 _NETWORK = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
 """So that a server that is gone without a word is missed within a minute (libpq's names)."""
 
@@ -157,6 +163,8 @@ class Engine:
         name = self.address.name
         if self.foreign and self.address.backend == "sqlite" and connection.exec_driver_sql("PRAGMA quick_check(1)").scalar() != "ok":
             raise BadInput(f"{name} is damaged: {self.mend}.")
+        if self.foreign and self.address.backend == "sqlite" and connection.exec_driver_sql(_COMPUTED).scalar():
+            raise BadInput(f"{name} has views, triggers or computed columns, which no store has: {self.mend}.")
         found = versions.version(connection, name, self.mend)
         if found is None and self.foreign:
             raise BadInput(f"{name} is empty: {self.mend}.")

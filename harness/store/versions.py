@@ -20,6 +20,9 @@ SCHEMA = 3
 _LOCK = 0x7670745F68726E73
 """Of PostgreSQL's advisory locks, the one that whoever makes or migrates tables holds: "vpt_hrns"."""
 
+_TABLES = {"cells", "trials", "results", "failures"}
+"""What every schema has. A view in place of one could have any number of rows."""
+
 _one_at_a_time = threading.Lock()  # Alembic's `op` is one for the whole process
 
 
@@ -39,6 +42,8 @@ def version(connection: sa.Connection, name: str, mend: str) -> int | None:
     if meta.get("schema") not in {str(number) for number in range(1, SCHEMA + 1)}:
         found = plain(str(meta.get("schema")))[:20]
         raise BadInput(f"{name} has schema {found}, this harness knows {SCHEMA}: upgrade vpt-harness, or {mend}.")
+    if not set(there) >= _TABLES:
+        raise BadInput(f"{name} lacks tables, or has views in their place: {mend}.")
     return int(meta["schema"])
 
 

@@ -57,7 +57,7 @@ def test_the_loaded_model_gives_the_logits_that_were_scored(tiny, method: str):
         (tiny.folder / "mine.py").write_text(MINE)
         method = f"{tiny.folder / 'mine.py'}:Counting"
     _, cell, outcome = finish(tiny, method, checkpoint.Keep(tiny.folder / "kept"))
-    tuned = package.load(outcome.provenance["checkpoint"])
+    tuned = package.load(outcome.provenance["checkpoint"], method=method if ".py:" in method else None)
     test = open_final(cell.card, cell.root, tuned.size, cell.fingerprint).test
     assert not tuned.training
     assert sha256_of(predict(tuned, test, torch.device("cpu"))) == outcome.logits_sha256 == tuned.origin.logits_sha256
