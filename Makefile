@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-faults format clean
+.PHONY: run test test-faults fuzz audit format clean
 run: $(VENV)/.installed
 	$(BIN)/harness run
 
@@ -16,6 +16,19 @@ test: $(VENV)/.tested
 
 test-faults: $(VENV)/.tested
 	$(BIN)/pytest tests/faults
+
+# Thousands of broken files for every reader (SEED another number: others). An hour on two cores; COUNT inputs a reader.
+COUNT ?= 2000
+SEED ?= 0
+fuzz: $(VENV)/.tested
+	$(BIN)/python tests/fuzz/fuzz.py --count $(COUNT) --seed $(SEED)
+
+# What is known of faults in the dependencies as they are installed here; needs a network. In an environment that is thrown away.
+audit: $(VENV)/.tested
+	rm -rf $(VENV)/audit && $(PYTHON) -m venv $(VENV)/audit
+	$(VENV)/audit/bin/python -m pip install --quiet pip-audit
+	$(BIN)/python -m pip freeze --exclude-editable > $(VENV)/audit/installed.txt
+	$(VENV)/audit/bin/pip-audit --strict --no-deps --disable-pip --requirement $(VENV)/audit/installed.txt; found=$$?; rm -rf $(VENV)/audit; exit $$found
 
 format: $(VENV)/.tested
 	$(BIN)/ruff format .

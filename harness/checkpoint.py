@@ -282,7 +282,7 @@ def _read(file: Path, name: Path | None = None) -> tuple[Origin, dict[str, Tenso
     if metadata.get("format") != FORMAT:
         raise BadInput(f"{name} is no checkpoint of this version ({FORMAT}): `harness export` makes them.")
     try:
-        origin = TypeAdapter(Origin).validate_python(json.loads(metadata["origin"]))
+        origin = TypeAdapter(Origin).validate_json(metadata["origin"], strict=True)
         if cell_key(origin.identity) != origin.cell or not isinstance(origin.identity["task"]["name"], str):
             raise ValueError("its key isn't the digest of its identity")
         return origin, tensors

@@ -11,8 +11,8 @@ FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF", b"P1", b"P2", b"P3", b"P4", b"P5", b"P6")
 """What these formats begin with, for decoders that can't be told which to take."""
 
-MOST = 89_478_485
-"""Pixels, 256 MB in RGB: where Pillow begins to warn. The largest images of the suites have some 20 million."""
+MOST = 50_000_000
+"""Pixels, 150 MB in RGB. The largest images of the suites have some 20 million."""
 
 
 def opened(file: Path | io.BytesIO) -> Image.Image:

@@ -86,7 +86,8 @@ def _refuse_outside(entry: zipfile.ZipInfo) -> None:
 
 def _kept(entry: tarfile.TarInfo, place: str, room: Room) -> tarfile.TarInfo | None:
     """Files and folders alone: no task's archive has links, and a chain of them is how archives got out of `data_filter`."""
-    if not (entry.isfile() or entry.isdir()):
+    name = PurePosixPath(entry.name)
+    if not (entry.isfile() or entry.isdir()) or name.is_absolute() or ".." in name.parts:
         raise _Outside(entry.name)
     room.take(max(entry.size, tarfile.BLOCKSIZE) if entry.size >= 0 else entry.size)
     return tarfile.data_filter(entry, place)

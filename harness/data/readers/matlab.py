@@ -19,13 +19,16 @@ from scipy.io import loadmat
 from harness.data.room import Room
 from harness.errors import BadInput
 
-MATRIX, COMPRESSED = 14, 15
+INT8, INT32, UINT32, MATRIX, COMPRESSED = 1, 5, 6, 14, 15
 DATA = {1, 2, 3, 4, 5, 6, 7, 9, 12, 13, 16, 17, 18}
 """Types of numbers and texts."""
 
 CELL, STRUCT = 1, 2
-CLASSES = {CELL, STRUCT, 4, *range(6, 16)}
-"""Of matrices: cells, structs, texts and numbers; no objects, no functions, no sparse ones."""
+CLASSES = {4, *range(6, 16)}
+"""Of matrices: texts and numbers; no objects, no functions, no sparse ones."""
+
+COMPLEX = 0x0800
+"""Of the flags, one that no list has."""
 
 DEEPEST = 8
 """Matrices within matrices; the lists of Cars have three."""
@@ -94,20 +97,25 @@ def _elements(data: bytes | memoryview, order: str) -> Iterator[tuple[int, memor
 
 
 def _check_matrix(data: memoryview, order: str, deeper: int) -> None:
-    """Flags, dimensions and name; then numbers, a text, names of fields, or other matrices. Raises `ValueError`."""
-    elements = list(_elements(data, order))
-    if not elements:
+    """Flags, dimensions and a name; then a cell's matrices, a struct's fields, or one array. Raises `ValueError`, `struct.error`."""
+    if not data:
         return  # an empty cell
-    (flags_of, flags), (sizes_of, sizes) = elements[:2]
-    if flags_of != 6 or len(flags) != 8 or sizes_of != 5 or len(sizes) % 4:
-        raise ValueError("a matrix without its flags or dimensions")
-    of = struct.unpack(f"{order}I", flags[:4])[0] & 0xFF
+    if deeper == 0:
+        raise ValueError("matrices in matrices in matrices")
+    (flags_of, flags), (sizes_of, sizes), (name_of, _), *rest = _elements(data, order)
+    if (flags_of, len(flags), sizes_of, len(sizes) % 4, name_of) != (UINT32, 8, INT32, 0, INT8):
+        raise ValueError("a matrix without flags, dimensions and a name")
+    of = struct.unpack(f"{order}I", flags[:4])[0]
     count = math.prod(struct.unpack(f"{order}{len(sizes) // 4}I", sizes))
-    matrices = sum(kind == MATRIX for kind, _ in elements)
-    if of not in CLASSES or deeper == 0 or not {kind for kind, _ in elements} <= {MATRIX, *DATA}:
-        raise ValueError("a matrix of a kind that no list has")
-    if count > matrices if of in (CELL, STRUCT) else matrices:
-        raise ValueError("other matrices in it than it says")
-    for kind, inside in elements:
-        if kind == MATRIX:
+    if of & 0xFF == STRUCT:
+        (length_of, length), (names_of, names), *rest = rest
+        if (length_of, names_of) != (INT32, INT8):
+            raise ValueError("a struct without names of fields")
+        count *= len(names) // struct.unpack(f"{order}I", length)[0]
+    if of & 0xFF in (CELL, STRUCT):
+        if [kind for kind, _ in rest] != [MATRIX] * len(rest) or len(rest) != count:
+            raise ValueError("more or fewer matrices in it than it says")
+        for _, inside in rest:
             _check_matrix(inside, order, deeper - 1)
+    elif of & 0xFF not in CLASSES or of & COMPLEX or len(rest) != 1 or rest[0][0] not in DATA:
+        raise ValueError("a matrix of a kind that no list has")

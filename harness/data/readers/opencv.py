@@ -36,7 +36,7 @@ def decode(content: bytes) -> Pixels:
     TensorFlow read the GIFs (named .jpg) that OpenCV couldn't, red first, and OpenCV encoded them as if blue were: so is it here.
     """
     if not content.startswith(SIGNATURES):
-        raise OSError("no image")
+        raise OSError("cannot identify image file")
     if content.startswith(b"GIF8"):
         return _decoded_by_pillow(content)
     if cv2 is not None:
