@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 
 import datasets_readme
+import licences
 from train_step import flops, forward_flops
 
 from harness import protocols
@@ -53,6 +54,12 @@ def test_links_within_the_project_lead_somewhere():
 def test_the_table_of_tasks_is_that_of_the_cards():
     page = (ROOT / "datasets" / "README.md").read_text()
     assert page == datasets_readme.written(page), "run scripts/datasets_readme.py"
+
+
+def test_the_licences_are_of_all_dependencies():
+    """Names and extras, not what they say: another version may word its licence in another way."""
+    rows = re.findall(r"^\| ([\w.-]+) \| .+ \| (always|extra `\w+`) \|$", licences.PAGE.read_text(), re.MULTILINE)
+    assert dict(rows) == licences.dependencies(), "run scripts/licences.py"
 
 
 def test_what_verifying_costs_is_counted():

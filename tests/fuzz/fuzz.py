@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -83,14 +84,17 @@ def _child(cases: list[tuple[str, int]], until: float | None) -> Iterator[tuple[
     """Outcomes of these cases, in order, from one child, until it dies or is killed."""
     command = [sys.executable, str(HERE / "fuzz.py"), "--child"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "", "OPENCV_LOG_LEVEL": "SILENT"}
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, text=True
-    ) as child:
+    with (
+        tempfile.TemporaryDirectory(prefix="fuzz-", dir=_memory_disk()) as folder,
+        subprocess.Popen(
+            [*command, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, text=True
+        ) as child,
+    ):
         assert child.stdin is not None
         assert child.stdout is not None
         try:
             if not _answers(child, START):  # it has read the libraries
-                raise RuntimeError("the child doesn't start: run tests/fuzz/fuzz.py --child by hand")
+                raise RuntimeError("the child doesn't start: run tests/fuzz/fuzz.py --child FOLDER by hand")
             child.stdout.readline()
             for name, seed in cases:
                 if until is not None and time.monotonic() > until:
@@ -116,37 +120,39 @@ def _answers(child: subprocess.Popen, seconds: float) -> bool:
     return bool(select.select([child.stdout], [], [], seconds)[0])
 
 
-def _serve() -> None:
+def _serve(folder: Path) -> None:
     """The child: reads cases, answers with outcomes."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print is no answer
     _find_modules()
-    import warnings
-
     warnings.simplefilter("ignore")
     from fuzz_faults import FAULTS
-    from fuzz_targets import cache_in, targets
+    from fuzz_targets import targets
 
-    known = targets() | FAULTS
-    with tempfile.TemporaryDirectory(prefix="fuzz-", dir=_memory_disk()) as folder:
-        originals: dict[str, tuple[str, str]] = {}
-        print("ready", file=answers, flush=True)
-        for line in sys.stdin:
-            name, seed = json.loads(line)
-            target, original = known[name], Path(folder) / "originals" / name
-            if name not in originals:
-                cache_in(Path(folder) / "cache")
-                _unlimit()
-                original.mkdir(parents=True)
-                target.make(original)
-                for _ in range(2):  # the second time, libraries are there and nothing is remembered of the first
-                    whole = Path(folder) / "whole"
-                    _copy(original, whole)
-                    cache_in(whole / "cache")
-                    originals[name] = target.read(whole)
-                    shutil.rmtree(whole)
-                _limit()
-            print(json.dumps(_try(target, original, originals[name], seed, Path(folder))), file=answers, flush=True)
+    known, read = targets() | FAULTS, dict[str, tuple[str, str]]()
+    print("ready", file=answers, flush=True)
+    for line in sys.stdin:
+        name, seed = json.loads(line)
+        if name not in read:
+            read[name] = _read_original(known[name], folder / "originals" / name, folder / "whole")
+        print(json.dumps(_try(known[name], folder / "originals" / name, read[name], seed, folder)), file=answers, flush=True)
+
+
+def _read_original(target, original: Path, whole: Path) -> tuple[str, str]:
+    """Makes and reads the good one, and limits the memory to what is taken then and `MEMORY` more."""
+    from fuzz_targets import cache_in
+
+    resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    original.mkdir(parents=True)
+    cache_in(whole / "cache")
+    target.make(original)
+    for _ in range(2):  # the second time, libraries are there and nothing is remembered of the first
+        shutil.rmtree(whole, ignore_errors=True)
+        _copy(original, whole)
+        right = target.read(whole)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY, resource.RLIM_INFINITY))
+    return right
 
 
 def _try(target, original: Path, right: tuple[str, str], seed: int, folder: Path) -> tuple[str, str]:
@@ -198,15 +204,6 @@ def _resident(reset: bool = False) -> int:
     return 1024 * int(status.partition("VmRSS:" if reset else "VmHWM:")[2].split()[0])
 
 
-def _limit() -> None:
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY, resource.RLIM_INFINITY))
-
-
-def _unlimit() -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-
-
 def _memory_disk() -> str | None:
     return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
@@ -222,10 +219,10 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=2000, help="inputs a reader")
     parser.add_argument("--seed", type=int, default=0, help="the first")
     parser.add_argument("--only", action="append", help="a reader, or the beginning of some; may come several times")
-    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.child:
-        _serve()
+        _serve(asked.child)
         return 0
     _find_modules()
     from fuzz_targets import targets

@@ -7,7 +7,7 @@ from fuzz import fuzz, table
 from fuzz_faults import FAULTS
 from fuzz_targets import targets
 
-EACH = 3
+EACH = 2
 """Inputs a reader."""
 
 
