@@ -28,9 +28,9 @@ def dependencies() -> dict[str, str]:
 
 def licence(name: str) -> str:
     """In the package's own words: an SPDX expression, else its classifiers, else the first line of its licence field."""
-    said = metadata(name)
-    classifiers = [text.rpartition(" :: ")[2] for text in said.get_all("Classifier", []) if text.startswith("License ::")]
-    return said.get("License-Expression") or ", ".join(classifiers) or (said.get("License") or "not stated").splitlines()[0]
+    said = metadata(name).json
+    classifiers = [text.rpartition(" :: ")[2] for text in said.get("classifier", []) if text.startswith("License ::")]
+    return str(said.get("license_expression") or ", ".join(classifiers) or said.get("license") or "not stated").splitlines()[0]
 
 
 def page() -> str:

@@ -109,6 +109,7 @@ def test_cifars_unpickler_reads_what_numpy_wrote_then_and_now():
     content = np.arange(12, dtype=np.uint8).reshape(3, 4)
     for protocol in (2, 3, 4):
         assert (unpickled(pickle.dumps({"data": content}, protocol))["data"].array() == content).all()
+    assert (unpickled(pickle.dumps(np.asfortranarray(content), 2)).array() == content).all()
     of_python_2 = pickle.dumps(content, 2).replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
     assert (unpickled(of_python_2).array() == content).all()
     with pytest.raises(ValueError, match="no array of bytes"):
@@ -417,6 +418,21 @@ def test_a_store_that_computes_its_rows_is_refused(name: str, tmp_path: Path):
     refused(source.rows, "views")
     if name == "an endless view":
         refused(Store(tmp_path / "theirs.db").failures, "views in their place")
+
+
+def test_a_store_with_a_text_that_is_none_is_refused_at_once(tmp_path: Path):
+    filled(tmp_path / "theirs.db").close()
+    with sqlite3.connect(tmp_path / "theirs.db") as connection:
+        connection.execute("update cells set labels = cast(x'ff7b' as text)")
+    connection.close()
+    said: list[str] = []
+    for store in (Store(tmp_path / "theirs.db", say=said.append), Store(tmp_path / "theirs.db", foreign=True, say=said.append)):
+        refused(store.cells, "UTF-8")
+    assert not said  # it hasn't waited
+
+
+def test_a_message_has_no_control_characters():
+    assert str(BadInput("no file \x1b[31mred\x85two\u2028three\nnext")) == "no file  [31mred two three\nnext"
 
 
 # -- what listens

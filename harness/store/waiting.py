@@ -41,9 +41,8 @@ def passes(error: DBAPIError, answered: bool) -> bool:
     A server that refuses a connection says why only in words (no SQLSTATE reaches the client), maybe in another language: what isn't
     known for a refusal is waited for.
     """
-    code = getattr(error.orig, "sqlite_errorcode", None)
-    if code is not None:
-        return code & 0xFF in _BUSY
+    if isinstance(error.orig, sqlite3.Error):
+        return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _BUSY  # Python's own have none, as of a text that isn't UTF-8
     state = getattr(error.orig, "sqlstate", None)
     if state:
         return _PASSING.fullmatch(state) is not None

@@ -17,7 +17,6 @@ from google_crc32c import value as crc32c
 
 from harness.data.readers.tfrecord import masked
 
-BYTES = b"\x00\x01\x02\x7f\x80\xfe\xff"
 NUMBERS = (0, 1, -1, 2, 127, 128, 255, 256, 65535, 2**31 - 1, 2**31, -(2**31), 2**32 - 1, 2**40, 2**63 - 1, -(2**63), 2**64 - 1)
 WORDS = (
     *(b"0", b"-1", b"-0", b"1e309", b"nan", b"NaN", b"-Infinity", b"99999999999999999999", b"9" * 5000, b"2147483648", b"0x10", b"1_0"),
@@ -34,6 +33,7 @@ WORDS = (
         b"true",
     ),
 )
+SIZES = (1, 1, 2, 4, 8, 16, 100, 1000)
 EDGE = 2048
 """Bytes at both ends of a file, where formats keep what they say of themselves."""
 
@@ -64,65 +64,37 @@ def _place(content: bytes, rng: random.Random) -> int:
 
 
 def _bit(content: bytes, rng: random.Random) -> bytes:
+    """One bit the other way."""
     place = min(_place(content, rng), len(content) - 1)
-    return content[:place] + bytes([content[place] ^ (1 << rng.randrange(8))]) + content[place + 1 :] if content else content
+    return content[:place] + bytes([content[place] ^ 1 << rng.randrange(8)]) + content[place + 1 :] if content else content
 
 
-def _byte(content: bytes, rng: random.Random) -> bytes:
-    place = _place(content, rng)
-    return content[:place] + bytes([rng.choice((rng.randrange(256), rng.choice(BYTES)))]) + content[place + 1 :]
+def _cut(content: bytes, rng: random.Random) -> bytes:
+    """The end goes."""
+    return content[: _place(content, rng)]
+
+
+def _piece(content: bytes, rng: random.Random) -> bytes:
+    """A piece goes, comes twice, or becomes noise, another piece or a word."""
+    place, size, other = _place(content, rng), rng.choice(SIZES), _place(content, rng)
+    piece = content[place : place + size]
+    others = (b"", 2 * piece, rng.randbytes(size), content[other : other + size], rng.choice(WORDS), piece + rng.choice(WORDS))
+    return content[:place] + rng.choice(others) + content[place + size :]
 
 
 def _number(content: bytes, rng: random.Random) -> bytes:
-    """A binary number of 1 to 8 bytes, in either order of bytes."""
-    place, size = _place(content, rng), rng.choice((1, 2, 4, 4, 8))
+    """A binary number of 1 to 8 bytes, in either order of bytes, becomes another."""
+    place, size = _place(content, rng), rng.choice((1, 1, 2, 4, 4, 8))
     value = (rng.choice(NUMBERS) % 2 ** (8 * size)).to_bytes(size, rng.choice(("little", "big")))
     return content[:place] + value + content[place + size :]
 
 
-def _cut(content: bytes, rng: random.Random) -> bytes:
-    return content[: _place(content, rng)]
-
-
-def _without(content: bytes, rng: random.Random) -> bytes:
-    place = _place(content, rng)
-    return content[:place] + content[place + rng.choice((1, 2, 4, 8, 16, 100, 1000)) :]
-
-
-def _twice(content: bytes, rng: random.Random) -> bytes:
-    place, size = _place(content, rng), rng.choice((1, 2, 4, 8, 16, 100, 1000))
-    return content[: place + size] + content[place:]
-
-
-def _noise(content: bytes, rng: random.Random) -> bytes:
-    place = _place(content, rng)
-    return content[:place] + rng.randbytes(rng.choice((1, 2, 4, 8, 64, 1000))) + content[place:]
-
-
-def _word(content: bytes, rng: random.Random) -> bytes:
-    place = _place(content, rng)
-    return content[:place] + rng.choice(WORDS) + content[place + rng.choice((0, 0, 1, 4)) :]
-
-
-def _moved(content: bytes, rng: random.Random) -> bytes:
-    """One piece over another."""
-    size, one, other = rng.choice((1, 2, 4, 8, 16, 100)), _place(content, rng), _place(content, rng)
-    return content[:one] + content[other : other + size] + content[one + size :]
-
-
-def _swapped(content: bytes, rng: random.Random) -> bytes:
-    size = rng.choice((1, 2, 4, 8, 16))
-    one, other = sorted((_place(content, rng), _place(content, rng)))
-    other = max(other, one + size)
-    return content[:one] + content[other : other + size] + content[one + size : other] + content[one : one + size] + content[other + size :]
-
-
 def _digits(content: bytes, rng: random.Random) -> bytes:
-    """A number in text becomes another word."""
+    """A number in text becomes a word."""
     start = _place(content, rng)
     found = re.search(rb"-?\d+(\.\d+)?", content[start : start + 65536])
     if found is None:
-        return _byte(content, rng)
+        return _number(content, rng)
     return content[: start + found.start()] + rng.choice(WORDS) + content[start + found.end() :]
 
 
@@ -133,9 +105,8 @@ def _line(content: bytes, rng: random.Random) -> bytes:
     return b"\n".join(lines[:place] + rng.choice(([], 2 * [lines[place]])) + lines[place + 1 :])
 
 
-CHANGES: tuple[Callable[[bytes, random.Random], bytes], ...] = (
-    *(_bit, _byte, _byte, _number, _number, _cut, _without, _twice, _noise, _word, _moved, _swapped, _digits, _line),
-)
+CHANGES: tuple[Callable[[bytes, random.Random], bytes], ...] = (_bit, _bit, _cut, _piece, _piece, _piece, _number, _number, _digits, _line)
+"""Some twice: they find more."""
 
 
 def _in_gzip(content: bytes, rng: random.Random) -> bytes:
@@ -222,33 +193,28 @@ INSIDE: dict[str, Callable[[bytes, random.Random], bytes]] = {
 
 
 def spoil(folder: Path, files: list[Path], rng: random.Random) -> str:
-    """Breaks one of the files (now and then two), or puts something else in its place. Says what it did.
+    """Breaks one of the files, now and then two, or puts something else in its place. Says what it did.
 
     Lists are broken as often as images, however many these are.
     """
-    said, kinds = [], {}
+    kinds: dict[tuple[str, str], list[Path]] = {}
     for path in files:
         kinds.setdefault((path.parent.name if path.suffix in (".txt", ".mat", ".npz") else "", path.suffix), []).append(path)
-    for _ in range(rng.choice((1, 1, 1, 1, 2))):
-        path = rng.choice(kinds[rng.choice(sorted(kinds))])
-        what = rng.random()
-        content = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
-        if path.is_dir() and not path.is_symlink():
-            continue
-        path.unlink(missing_ok=True)  # never through a hard link to the original
-        if what < 0.01:
-            kind = "gone"
-        elif what < 0.02:
-            kind = "a folder"
-            path.mkdir()
-        elif what < 0.03:
-            kind = "a link to itself"
-            path.symlink_to(path.name)
-        elif what < 0.05:
-            kind = "empty"
-            path.write_bytes(b"")
-        else:
-            kind = "changed"
+    said = []
+    for of_kind in rng.choices(sorted(kinds), k=rng.choice((1, 1, 1, 1, 2))):
+        path = rng.choice(kinds[of_kind])
+        if not path.is_file() or path.is_symlink():
+            continue  # broken already
+        content = path.read_bytes()
+        path.unlink()  # never through a hard link to the original
+        what = rng.choices(("changed", "gone", "a folder", "a link to itself", "empty"), (95, 1, 1, 1, 2))[0]
+        if what == "changed":
             path.write_bytes(broken(content, rng, path.name))
-        said.append(f"{path.relative_to(folder)} {kind}")
+        elif what == "a folder":
+            path.mkdir()
+        elif what == "a link to itself":
+            path.symlink_to(path.name)
+        elif what == "empty":
+            path.touch()
+        said.append(f"{path.relative_to(folder)} {what}")
     return ", ".join(said)

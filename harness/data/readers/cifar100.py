@@ -94,9 +94,11 @@ class Described:
     def array(self) -> np.ndarray:
         """Of uint8, as CIFAR's arrays are. Raises `ValueError` for other ones."""
         _, shape, kind, by_column, content = self.state
-        if not isinstance(kind, Kind) or kind.name != "u1" or by_column:
+        if not isinstance(kind, Kind) or kind.name != "u1":
             raise ValueError("no array of bytes")
-        return np.frombuffer(content.encode("latin1") if isinstance(content, str) else content, np.uint8).reshape(shape)
+        return np.frombuffer(content.encode("latin1") if isinstance(content, str) else content, np.uint8).reshape(
+            shape, order="F" if by_column else "C"
+        )
 
 
 class Kind:

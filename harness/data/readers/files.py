@@ -11,6 +11,7 @@ from harness.cards import TaskCard
 from harness.data.images import rgb
 from harness.data.readers.record import Record
 from harness.errors import BadInput
+from harness.plain import plain
 
 
 def find(card: TaskCard, root: Path | None, *names: str) -> Path | None:
@@ -59,6 +60,6 @@ def image_records(card: TaskCard, images: Sequence[tuple[str, int, Path]], open_
     found = []
     for key, label, path in images:
         if not os.path.isfile(path):  # `Path.is_file` raises for a name that is too long
-            raise BadInput(f"task {card.name}: {str(path)[:300]} is missing. Get a whole copy.")
+            raise BadInput(f"task {card.name}: {plain(str(path))[:300]} is missing. Get a whole copy.")
         found.append(Record(key, label, path.read_bytes, partial(open_image, path), partial(stamp, path)))
     return found
