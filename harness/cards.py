@@ -16,6 +16,9 @@ from harness.resources import datasets_dir
 
 SplitName = Literal["train", "val", "test"]
 T = TypeVar("T")
+MOST_RECORDS = 10_000_000
+"""Of a task's source; dSprites, the largest, has 737,280."""
+
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 
 
@@ -33,6 +36,14 @@ class Reader(BaseModel):
         for text in _texts(self.arguments):
             if PurePosixPath(text).is_absolute() or ".." in PurePosixPath(text).parts or "\0" in text:
                 raise ValueError(f"{text[:60]!r} leads out of the data's folder")
+        return self
+
+    @model_validator(mode="after")
+    def _is_bounded(self) -> "Reader":
+        """Counts of records, by split or class: as many keys are made and sorted."""
+        for counts in (value for value in self.arguments.values() if isinstance(value, dict)):
+            if sum(count for count in counts.values() if isinstance(count, int)) > MOST_RECORDS:
+                raise ValueError(f"more than {MOST_RECORDS:,} records")
         return self
 
     @property

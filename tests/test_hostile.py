@@ -28,7 +28,7 @@ from scipy.io import savemat
 from harness import backbones, checkpoint, protocols
 from harness.cards import Archive, Reader, TaskCard, load_cards
 from harness.data.images import rgb
-from harness.data.readers import arrays, hdf5, matlab, opencv, prepared, vtab_folder
+from harness.data.readers import arrays, class_folders, hdf5, matlab, opencv, prepared, vtab_folder
 from harness.data.readers.cifar100 import unpickled
 from harness.data.readers.files import inside
 from harness.data.unpack import unpack
@@ -361,6 +361,15 @@ def test_a_card_reads_and_writes_within_the_data_root(folder: str):
     for fields in ({"folder": folder}, {"name": folder}):
         with pytest.raises(ValueError, match="should match pattern"):
             Archive(url="https://example.org/a.zip", **fields)  # type: ignore[arg-type]
+
+
+def test_a_card_makes_no_endless_list_and_no_endless_name():
+    for arguments in ({"counts": {"train": 10**12}}, {"images": {"Forest": 10**12}}):
+        with pytest.raises(ValueError, match="more than 10,000,000 records"):
+            Reader(format="class-folders", **arguments)  # type: ignore[arg-type]
+    for name in ("{class}_{number:>999999999}.jpg", "{number.__class__}", "{class!r:>999999999}"):
+        reader = Reader(format="class-folders", folders=["."], images={"Forest": 3}, name=name)  # type: ignore[call-arg]
+        refused(lambda reader=reader: class_folders.keys(card(reader=reader), None, "train"), "expected e.g.")
 
 
 @pytest.mark.parametrize("name", ["../x.jpg", "/etc/passwd", "a/../../x.jpg"])

@@ -1,5 +1,6 @@
 """EuroSAT and RESISC45: a folder a class, `Forest/Forest_687.jpg`; their keys are `Forest_Forest_687.jpg` and follow from the counts."""
 
+import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,8 @@ from harness.data.splits import select
 from harness.errors import BadInput
 
 ARGUMENTS = ("folders", "images", "name")
+TEMPLATE = re.compile(r"([^{}]|\{class\}|\{number(:0\dd?)?\})*")
+"""Of the name; Python's own formatting would make one of any length."""
 
 
 def present(card: TaskCard, root: Path | None) -> bool:
@@ -48,6 +51,8 @@ def _images(card: TaskCard) -> dict[str, int]:
 def _files(card: TaskCard) -> dict[str, str]:
     """Paths by key."""
     template = card.reader.argument("name", card.name, str)
+    if TEMPLATE.fullmatch(template) is None:
+        raise BadInput(f"task {card.name}: name in its card's [reader] is {template[:60]!r}, expected e.g. '{{class}}_{{number:03}}.jpg'.")
     names = (
         (of_class, template.format(number=number, **{"class": of_class}))
         for of_class, n in _images(card).items()
