@@ -33,6 +33,8 @@ PATIENCE = 30.0
 """Seconds that one input may take; the machine may be busy."""
 START = 120.0
 """Seconds that a child may take to read its libraries."""
+FIRST = 120.0
+"""Seconds that a reader's first input may take: its original is made, and read, before."""
 
 RIGHT = ("refused", "same", "changed")
 """Outcomes: an error of ours; the original's records; others, under another fingerprint."""
@@ -96,13 +98,16 @@ def _child(cases: list[tuple[str, int]], until: float | None) -> Iterator[tuple[
             if not _answers(child, START):  # it has read the libraries
                 raise RuntimeError("the child doesn't start: run tests/fuzz/fuzz.py --child FOLDER by hand")
             child.stdout.readline()
+            started: set[str] = set()
             for name, seed in cases:
                 if until is not None and time.monotonic() > until:
                     return
                 child.stdin.write(f"{json.dumps([name, seed])}\n")
                 child.stdin.flush()
-                if not _answers(child, PATIENCE):
-                    yield name, seed, "hang", f"no end after {PATIENCE:.0f} s"
+                patience = PATIENCE if name in started else FIRST  # the first time, it makes the original
+                started.add(name)
+                if not _answers(child, patience):
+                    yield name, seed, "hang", f"no end after {patience:.0f} s"
                     return
                 line = child.stdout.readline()
                 if not line:
