@@ -20,6 +20,8 @@ MOST_RECORDS = 10_000_000
 """Of a task's source; dSprites, the largest, has 737,280."""
 
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
+IGNORED = 255
+"""In a mask: this pixel counts neither in training nor in scoring."""
 
 
 class Reader(BaseModel):
@@ -104,8 +106,11 @@ class TaskCard(BaseModel):
     reader: Reader
     sources: tuple[Reader, ...] = ()
     """Other forms in which people have the same data; the first that is there is read."""
-    pixels: Literal["tf", "pil", "vpt"]
-    """`pil`: straight bicubic resize to the backbone's square. `tf`: TensorFlow 1's bilinear. `vpt`: resize, crop, flip."""
+    pixels: Literal["tf", "pil", "vpt", "setr"]
+    """`pil`: straight bicubic resize to the backbone's square. `tf`: TensorFlow 1's bilinear. `vpt`: resize, crop, flip. `setr`:
+    segmentation's random scales and crops, and sliding windows."""
+    crop: int | None = Field(default=None, gt=0)
+    """Segmentation's: the side of crops and windows in pixels, and the length of an image's shorter side at scale 1."""
     metric: Literal["top1", "miou"]
     train_on: Literal["train+val", "train"] = "train+val"
     """What the final run trains on."""
@@ -128,17 +133,22 @@ class TaskCard(BaseModel):
     def _has_splits(self) -> "TaskCard":
         if not {"train", "test"} <= self.sizes.keys() or any(size <= 0 for size in self.sizes.values()):
             raise ValueError("sizes needs train and test, all above zero")
-        if "val" not in self.sizes and (self.kind == "classification" or self.train_on == "train+val"):
+        if "val" not in self.sizes:
             raise ValueError("sizes needs val, which tuning is scored on")
         if self.class_names and len(self.class_names) != self.classes:
             raise ValueError(f"class_names has {len(self.class_names)} names, and classes is {self.classes}")
         if (self.metric == "miou") != (self.kind == "segmentation"):
             raise ValueError(f"metric {self.metric} doesn't score {self.kind}")
+        if (self.pixels == "setr") != (self.kind == "segmentation") or (self.crop is not None) != (self.kind == "segmentation"):
+            raise ValueError("segmentation has pixels 'setr' and a crop, classification neither")
+        if self.kind == "segmentation" and self.classes > IGNORED:
+            raise ValueError(f"a mask holds at most {IGNORED} classes")
         return self
 
     def digest(self) -> str:
         """sha256 of the fields that can change a score. What the reader gives is in the data's fingerprint."""
-        fields = self.model_dump(mode="json", include={"kind", "classes", "sizes", "pixels", "metric", "train_on"})
+        crop = {"crop"} if self.kind == "segmentation" else set()
+        fields = self.model_dump(mode="json", include={"kind", "classes", "sizes", "pixels", "metric", "train_on", *crop})
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
@@ -148,8 +158,9 @@ class Suite(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: str
     title: str
-    backbone: str
-    protocol: str
+    backbone: str = ""
+    """With the protocol: empty where each task runs with its own suite's."""
+    protocol: str = ""
     tasks: tuple[str, ...] = Field(min_length=1)
 
 

@@ -71,7 +71,7 @@ def verify(suite: Suite = None, tasks: Tasks = None, data_root: DataRoot = None,
                 print(error)
                 continue
             seen = ", ".join(
-                f"{split} {len(counts)} ({min(counts.values())}-{max(counts.values())} images each)"
+                f"{split} {len(counts)} ({min(counts.values(), default=0)}-{max(counts.values(), default=0)} images each)"
                 for split, counts in verdict.histograms.items()
             )
             print(f"{verdict.task}: {verdict.format}, fingerprint {verdict.fingerprint[:16]}, classes of {one.classes} seen: {seen}")

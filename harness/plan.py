@@ -129,7 +129,7 @@ def plan(request: Request) -> RunPlan:
     cells: list[PlannedCell] = []
     backbones: dict[str, Backbone] = {}
     cards = [resolve(card, request.data_root, request.pixels) for card in cards]
-    chosen = [(card, *settings(request, suites.get(suite or card.suite, suites["mini"]))) for card in cards]
+    chosen = [(card, *settings(request, suite_of(card, suite, suites))) for card in cards]
     variants = parse(request.methods, also=chosen[0][2].space)
     check_data(cards, request.data_root)
     for card, spec, protocol in chosen:
@@ -140,6 +140,13 @@ def plan(request: Request) -> RunPlan:
         for variant in variants:
             cells.append(plan_cell(card, request, digest, variant, spec, backbones[spec], protocol))
     return RunPlan(tuple(cells), backbones, tuple(card.name for card in cards), suite)
+
+
+def suite_of(card: TaskCard, chosen: str | None, suites: Mapping[str, Suite]) -> Suite:
+    """The suite whose backbone and protocol a task runs with: the chosen one where it names any, else the task's own."""
+    if chosen is not None and suites[chosen].backbone:
+        return suites[chosen]
+    return suites.get(card.suite, suites["mini"])
 
 
 def settings(request: Request, suite: Suite) -> tuple[str, Protocol]:
@@ -161,6 +168,8 @@ def missing(cards: Sequence[TaskCard], root: Path | None) -> dict[str, str]:
     found = {}
     for card in cards:
         try:
+            if card.kind == "segmentation":
+                raise BadInput(f"task {card.name}: {card.kind} is not trained in this version.")
             check(card, root)
         except BadInput as error:
             found[card.name] = str(error)

@@ -11,7 +11,7 @@ from harness.cost import Cost, Pace, cell_cost, probe
 from harness.data.readers import resolve
 from harness.errors import BadInput
 from harness.orchestrate.view import View
-from harness.plan import Request, choose_tasks, missing, own_arguments, search_size, search_space, settings
+from harness.plan import Request, choose_tasks, missing, own_arguments, search_size, search_space, settings, suite_of
 from harness.protocols import Protocol
 from harness.variants import Variant, parse
 
@@ -20,7 +20,7 @@ def preview(request: Request, view: View) -> RenderableType:
     """A table of the plan's cost by method, then a line for everything that is missing. Raises `BadInput` for names that don't exist."""
     suite, cards, suites = choose_tasks(request.suite, request.tasks, request.cards)
     cards = [resolve(card, request.data_root, request.pixels) for card in cards]
-    chosen = [(card, *settings(request, suites.get(suite or card.suite, suites["mini"]))) for card in cards]
+    chosen = [(card, *settings(request, suite_of(card, suite, suites))) for card in cards]
     variants = parse(request.methods, also=chosen[0][2].space)
     view.stage("looking for the data")
     gaps = missing(cards, request.data_root)

@@ -39,18 +39,18 @@ def triangle(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return (y < 0.8) & (np.abs(x) < 0.55 * (y + 1))
 
 
-def cover(shape, centre: np.ndarray, radius: float, angle: float) -> np.ndarray:
+def cover(shape, centre: np.ndarray, radius: float, angle: float, height: int = SIZE, width: int = SIZE) -> np.ndarray:
     """How much of each pixel a shape covers, in [0, 1]; `centre` (x, y) and `radius` in pixels, `angle` counter-clockwise in radians."""
-    fine = (np.arange(SIZE * SUPERSAMPLING) + 0.5) / SUPERSAMPLING
-    dx, dy = (fine[None, :] - centre[0]) / radius, -(fine[:, None] - centre[1]) / radius
+    across, down = ((np.arange(side * SUPERSAMPLING) + 0.5) / SUPERSAMPLING for side in (width, height))
+    dx, dy = (across[None, :] - centre[0]) / radius, -(down[:, None] - centre[1]) / radius
     x, y = np.cos(angle) * dx + np.sin(angle) * dy, -np.sin(angle) * dx + np.cos(angle) * dy
-    return shape(x, y).reshape(SIZE, SUPERSAMPLING, SIZE, SUPERSAMPLING).mean((1, 3))
+    return shape(x, y).reshape(height, SUPERSAMPLING, width, SUPERSAMPLING).mean((1, 3))
 
 
-def ground(rng: np.random.RandomState) -> np.ndarray:
-    """A dark or light grey with a slight tint and noise: (32, 32, 3) in [0, 255]."""
+def ground(rng: np.random.RandomState, height: int = SIZE, width: int = SIZE) -> np.ndarray:
+    """A dark or light grey with a slight tint and noise: (height, width, 3) in [0, 255]."""
     tone = rng.uniform(40, 90) if rng.rand() < 0.5 else rng.uniform(160, 210)
-    return tone + rng.uniform(-12, 12, 3) + rng.normal(0, 6, (SIZE, SIZE, 1))
+    return tone + rng.uniform(-12, 12, 3) + rng.normal(0, 6, (height, width, 1))
 
 
 def colour(rng: np.random.RandomState, behind: np.ndarray) -> np.ndarray:

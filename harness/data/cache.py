@@ -1,7 +1,7 @@
 """Decode once: the images of a split as they are kept (`pixels.py`), in a file that all processes of a machine map into memory.
 
-Many small images (dSprites' 73,728 of 64 x 64) are kept at their own size and resized when they are read: at 224 they would take 11 GB.
-Where the disk is short, nothing is kept and images are decoded each time.
+Masks are in a file beside it. Many small images (dSprites' 73,728 of 64 x 64) are kept at their own size and resized when they are read: at
+224 they would take 11 GB. Where the disk is short, nothing is kept and images are decoded each time.
 """
 
 import shutil
@@ -15,7 +15,7 @@ from jaxtyping import Int64, UInt8
 
 from harness.cards import SplitName, TaskCard
 from harness.data.atomic import making, replacing
-from harness.data.decode import CHUNK, decoded
+from harness.data.decode import CHUNK, decoded, masks
 from harness.data.mapped import Mapped
 from harness.data.pixels import kept
 from harness.data.readers import records
@@ -31,11 +31,12 @@ SHARE = 0.5
 
 
 class Images(Protocol):
-    """One split: its labels, and the kept pixels of any of its images."""
+    """One split: its labels, and the kept pixels of any of its images; of a segmentation task, its masks."""
 
     @property
     def labels(self) -> Int64[np.ndarray, " image"]: ...
     def rows(self, index: Int64[np.ndarray, " row"]) -> Sequence[UInt8[np.ndarray, "height width 3"]]: ...
+    def masks(self, index: Int64[np.ndarray, " row"]) -> Sequence[UInt8[np.ndarray, "height width"]]: ...
 
 
 @dataclass(frozen=True)
@@ -50,12 +51,15 @@ class Live:
     def rows(self, index: Int64[np.ndarray, " row"]) -> Sequence[UInt8[np.ndarray, "height width 3"]]:
         return list(_decoded(self.card, [self.records[row] for row in index], self.size))
 
+    def masks(self, index: Int64[np.ndarray, " row"]) -> Sequence[UInt8[np.ndarray, "height width"]]:
+        return list(masks(self.card.name, [self.records[row] for row in index]))
+
 
 def cached(card: TaskCard, root: Path | None, split: SplitName, size: int, fingerprint: str) -> Images:
     """The split from the cache; made first if it isn't there, or isn't whole. Raises `BadInput` for data or a cache that can't be used."""
     if card.reader.format == "prepared" and card.pixels == "tf":
         return mapped(card, root, split)  # is already what the cache would hold
-    stem = f"{fingerprint[:16]}-{split}-{card.pixels}" + ("" if card.pixels == "tf" else f"-{size}")
+    stem = f"{fingerprint[:16]}-{split}-{card.pixels}" + ("" if card.pixels in ("tf", "setr") else f"-{size}")
     path = cache_dir() / "images" / f"{stem}.bin"
     if found := _open(path, card, split):
         return found
@@ -67,6 +71,7 @@ def cached(card: TaskCard, root: Path | None, split: SplitName, size: int, finge
         first = rows[:8] if len(rows) > CHUNK else []
         at_source = _small(card, first, len(rows), size)
         needed = len(rows) * np.mean([image.nbytes for image in _decoded(card, first, size, at_source)] or [0.0])
+        needed *= 4 / 3 if card.kind == "segmentation" else 1
         if needed > SHARE * shutil.disk_usage(path.parent).free:
             return Live(labels, card, rows, size)
         shapes = []
@@ -74,6 +79,10 @@ def cached(card: TaskCard, root: Path | None, split: SplitName, size: int, finge
             for image in _decoded(card, rows, size, at_source):
                 shapes.append(image.shape[:2])
                 file.write(image.tobytes())
+        if card.kind == "segmentation":
+            with replacing(_masks_of(path)) as file:
+                for mask in masks(card.name, rows):
+                    file.write(mask.tobytes())
         with replacing(_beside(path, "labels")) as file:
             np.save(file, labels)
         with replacing(_beside(path, "shapes")) as file:
@@ -97,15 +106,22 @@ def _beside(path: Path, what: str) -> Path:
     return path.with_name(f"{path.stem}-{what}.npy")
 
 
+def _masks_of(path: Path) -> Path:
+    return path.with_name(f"{path.stem}-masks.bin")
+
+
 def _open(path: Path, card: TaskCard, split: SplitName) -> Mapped | None:
     """None where a file is absent, cut short or not what its name says."""
     n = card.sizes[split]
     try:
         labels, shapes = (np.load(_beside(path, what), allow_pickle=False) for what in ("labels", "shapes"))
         flat = np.memmap(path, np.uint8, "r")
+        flat_masks = np.memmap(_masks_of(path), np.uint8, "r") if card.kind == "segmentation" else None
     except (OSError, ValueError, EOFError, AttributeError):
         return None
     right = labels.dtype == shapes.dtype == np.int64 and labels.shape == (n,) and shapes.shape == (n, 2)
     if not right or 3 * shapes.prod(1).sum() != flat.size or labels.min() < 0 or labels.max() >= card.classes:
         return None
-    return Mapped(labels, shapes, flat)
+    if flat_masks is not None and 3 * flat_masks.size != flat.size:
+        return None
+    return Mapped(labels, shapes, flat, flat_masks)

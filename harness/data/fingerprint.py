@@ -8,6 +8,7 @@ from pathlib import Path
 
 from harness.cards import TaskCard
 from harness.data.atomic import making, replacing
+from harness.data.decode import masks
 from harness.data.readers import records
 from harness.data.readers.record import Record
 from harness.errors import BadInput
@@ -15,9 +16,10 @@ from harness.resources import cache_dir
 
 
 def fingerprint(card: TaskCard, root: Path | None) -> str:
-    """sha256 over the key, label and stored bytes of every record of every split, test included; nothing is decoded.
+    """sha256 over the key, label and stored bytes of every record of every split, test included; masks with their images.
 
-    All bytes are read once; after that, only the files' sizes and times are looked at. Raises `BadInput`.
+    All bytes are read once, and masks decoded once, so that a wrong one is said before anything runs; after that, only the files' sizes
+    and times are looked at. Raises `BadInput`.
     """
     rows = [(split, record) for split in sorted(card.sizes) for record in records(card, root, split)]
     try:
@@ -27,6 +29,8 @@ def fingerprint(card: TaskCard, root: Path | None) -> str:
         with making(memo):
             if known := _recall(memo):
                 return known
+            for _ in masks(card.name, [record for _, record in rows if record.mask]):
+                """Each is looked at, and dropped."""
             found = _digest([split, record.key, record.label, record.sha256()] for split, record in rows)
             with replacing(memo) as file:
                 file.write(found.encode())

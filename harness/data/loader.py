@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from harness.cards import SplitName, TaskCard
 from harness.data.batch import squares
 from harness.data.cache import Images, cached
-from harness.train import Batches
+from harness.data.scenes import Scenes
 
 
 class Split:
@@ -57,8 +57,9 @@ class TestSetSealed(RuntimeError):
 class TuningData:
     """What a trial may see."""
 
-    train: Batches
-    val: Batches
+    train: Any
+    """A `Split`, or `Scenes` of a segmentation task, or a `harness.features.FeatureSplit`; the other splits too."""
+    val: Any
 
     @property
     def test(self) -> NoReturn:
@@ -71,12 +72,12 @@ class TuningData:
 class FinalData:
     """What a final run trains on (the card's `train_on`) and is scored on, once."""
 
-    train: Batches
-    test: Batches
+    train: Any
+    test: Any
 
 
 def open_tuning(card: TaskCard, root: Path | None, size: int, fingerprint: str) -> TuningData:
-    """Train and val. The test split's list, files and cache are not touched. Raises `BadInput`."""
+    """Train and val, in squares of side `size`. The test split's list, files and cache are not touched. Raises `BadInput`."""
     train = _split(card, root, ("train",), size, fingerprint, training=True)
     return TuningData(train, _split(card, root, ("val",), size, fingerprint))
 
@@ -88,5 +89,8 @@ def open_final(card: TaskCard, root: Path | None, size: int, fingerprint: str) -
     return FinalData(train, _split(card, root, ("test",), size, fingerprint))
 
 
-def _split(card: TaskCard, root: Path | None, names: tuple[SplitName, ...], size: int, fingerprint: str, training: bool = False) -> Split:
-    return Split([cached(card, root, name, size, fingerprint) for name in names], card.pixels, size, training)
+def _split(
+    card: TaskCard, root: Path | None, names: tuple[SplitName, ...], size: int, fingerprint: str, training: bool = False
+) -> Split | Scenes:
+    parts = [cached(card, root, name, size, fingerprint) for name in names]
+    return Split(parts, card.pixels, size, training) if card.crop is None else Scenes(parts, card.crop, size)

@@ -4,6 +4,7 @@
 - `tf`: the same square by TensorFlow 1's bilinear, which VTAB's own code and VPT's use. Kept at source size, since its result is float.
 - `vpt`: FGVC's rule. The shorter side resized to 8/7 of the square (256 for 224; bilinear with antialias); then a random crop and a
   flip in training, the centre in scoring.
+- `setr`: segmentation's. Kept at source size, since each epoch scales it anew: `scenes.py`.
 """
 
 import numpy as np

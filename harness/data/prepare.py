@@ -21,6 +21,7 @@ from harness.data.fingerprint import fingerprint, signature
 from harness.data.readers import check, originals, records
 from harness.data.readers.prepared import COLUMNS, MARK, Row, folder_of, rows_of
 from harness.data.readers.record import Record
+from harness.errors import BadInput
 
 Progress = Callable[[int, int], None]
 """Takes the images done and all."""
@@ -31,6 +32,8 @@ def prepare(card: TaskCard, root: Path, to: Path, progress: Progress) -> bool:
     folder = folder_of(card.name, to)
     if (folder / MARK).is_file():
         return False
+    if card.kind == "segmentation":
+        raise BadInput(f"task {card.name}: segmentation is read from its own files, and kept decoded in the cache: nothing to prepare.")
     found = originals(card, root)
     check(found, root)
     with making(folder):

@@ -3,9 +3,13 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
-from harness.cards import TaskCard
+import numpy as np
+
+from harness.cards import IGNORED, TaskCard
+from harness.data.decode import masks
 from harness.data.fingerprint import fingerprint, forget
 from harness.data.keys import exact_labels
 from harness.data.readers import check, records, resolve
@@ -19,7 +23,7 @@ class Verdict:
     format: str
     fingerprint: str
     histograms: dict[str, Counter[int]]
-    """Images of each class, by split."""
+    """Images of each class, by split; of a segmentation task, images that it is seen in."""
     faults: tuple[str, ...]
     """What should not be: shared images, other labels than the exact split's, a fingerprint that is not the one remembered."""
 
@@ -34,7 +38,11 @@ def verify(card: TaskCard, root: Path | None, progress: Callable[[str], None]) -
     for split in card.sizes:
         progress(f"{card.name}: images of {split}")
         rows = records(found, root, split)
-        histograms[split] = Counter(record.label for record in rows)
+        if found.kind == "segmentation":
+            seen = chain.from_iterable(np.unique(mask).tolist() for mask in masks(card.name, rows))
+            histograms[split] = Counter(label for label in seen if label != IGNORED)
+        else:
+            histograms[split] = Counter(record.label for record in rows)
         hashes[split] = {record.sha256(): record.key for record in rows}
     faults = []
     for split, expected in exact_labels(card).items():

@@ -44,7 +44,10 @@ def refused(folder: Path, text: str) -> str:
 
 def test_shipped_suites_have_shipped_cards():
     cards, suites = load_cards(), load_suites()
-    assert {name: len(suite.tasks) for name, suite in suites.items()} == {"mini": 5, "vtab": 19, "fgvc": 5, "all": 24, "ade20k": 1}
+    sizes = {"mini": 5, "vtab": 19, "fgvc": 5, "all": 24, "ade20k": 1, "mini-seg": 1, "everything": 25}
+    assert {name: len(suite.tasks) for name, suite in suites.items()} == sizes
+    assert suites["everything"].tasks == (*suites["all"].tasks, "ade20k")
+    assert {name for name, suite in suites.items() if not (suite.backbone and suite.protocol)} == {"everything"}
     assert set(suites["all"].tasks) == {*suites["vtab"].tasks, *suites["fgvc"].tasks}
     for name in ("vtab", "fgvc", "ade20k"):
         assert {cards[task].suite for task in suites[name].tasks} == {name}
@@ -90,6 +93,14 @@ def test_digest_is_of_what_can_change_a_score(tmp_path: Path):
     assert load(tmp_path, CARD.replace('pixels = "pil"', 'pixels = "tf"')).digest() != digest
 
 
+def test_a_segmentation_cards_crop_is_part_of_its_digest_and_no_classification_card_has_another_than_before():
+    cards = load_cards()
+    assert cards["cifar100"].digest() == "efd50d743493aa26401349f90170116ab9e6bf87907036801d7388b49bcc9808"
+    assert cards["cub200_2011"].digest() == "bc95e681248002a6c7004e38563dc6dd38a4d346781316eff58ab873b8f2aedd"
+    ade = cards["ade20k"]
+    assert ade.model_copy(update={"crop": 640}).digest() != ade.digest()
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
@@ -103,6 +114,8 @@ def test_digest_is_of_what_can_change_a_score(tmp_path: Path):
         ("val = 4, ", "", "sizes needs val"),
         ("val = 4", "valid = 4", "valid"),
         ('metric = "top1"', 'metric = "miou"', "doesn't score classification"),
+        ('pixels = "pil"', 'pixels = "setr"', "segmentation has pixels 'setr' and a crop"),
+        ('pixels = "pil"', 'pixels = "pil"\ncrop = 32', "classification neither"),
         ('title = "Tiny"', 'title = "Tiny"\nhowto = "one\\ntwo"', "howto"),
         ('format = "vtab-folder"', "", "reader.format"),
         ('title = "Tiny"', 'title = "Tiny', "can't be read"),

@@ -31,6 +31,7 @@ FORMATS = {
     "tfds": "harness.data.readers.tfds",
     "fgvc-json": "harness.data.readers.fgvc_json",
     "fgvc-official": "harness.data.readers.fgvc_official",
+    "ade20k-folder": "harness.data.readers.ade20k",
     "arrays": "harness.data.readers.arrays",
     "sklearn-digits": "harness.data.readers.sklearn_digits",
 }
@@ -43,10 +44,12 @@ order; and where labels follow from keys, `labels_of(card, keys)`."""
 def resolve(card: TaskCard, root: Path | None, pixels: str | None = None) -> TaskCard:
     """The card with one reader: prepared data, else as `originals`.
 
-    `pixels` replaces what card and reader say. Raises `BadInput` for pixels that don't exist.
+    `pixels` replaces what card and reader say. Raises `BadInput` for pixels that don't exist, or aren't for this kind of task.
     """
     if pixels is not None and pixels not in ("tf", "pil", "vpt"):
         raise unknown("pixels", pixels, ("tf", "pil", "vpt"))
+    if pixels is not None and card.kind == "segmentation":
+        raise BadInput(f"task {card.name}: --pixels is for classification, and this is segmentation: leave it out.")
     if root is not None and prepared.present(card, root):
         chosen = prepared.reader(card, root)
     else:
@@ -79,14 +82,15 @@ def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Rec
     for record in found:
         if not 0 <= record.label < card.classes:
             raise BadInput(f"task {card.name}: {split} record {record.key} has label {record.label}, expected 0 to {card.classes - 1}.")
+        if (record.mask is None) != (card.kind == "classification"):
+            has = "no masks" if record.mask is None else "masks"
+            raise BadInput(f"task {card.name}: reader '{card.reader.format}' gives {has}, and its card says {card.kind}: mend the card.")
     return found
 
 
 def check(card: TaskCard, root: Path | None) -> None:
     """Reads the lists and labels of all splits, decodes no image. Raises `BadInput`: which task, what was expected, what was found."""
     reader = module_of(card)
-    if card.kind != "classification":
-        raise BadInput(f"task {card.name}: {card.kind} is not in this version.")
     for split in SPLITS:
         if split in card.sizes:
             records(card, root, split)

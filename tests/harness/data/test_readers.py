@@ -200,10 +200,9 @@ def test_a_reader_that_is_wrong(change: Change, root: Path, reader: dict, said: 
     assert said in refused(change(reader=reader), root)
 
 
-def test_what_this_version_lacks(change: Change, root: Path):
-    shipped = load_cards()
-    assert "task ade20k: reader 'ade20k-folder' is not in this version" in refused(shipped["ade20k"], root)
-    assert "segmentation is not in this version" in refused(change(kind="segmentation", metric="miou"), root)
+def test_a_reader_without_masks_cant_serve_segmentation(change: Change, root: Path):
+    card = change(kind="segmentation", metric="miou", pixels="setr", crop=8)
+    assert "reader 'vtab-folder' gives no masks, and its card says segmentation: mend the card" in refused(card, root)
 
 
 def test_a_shipped_task_says_how_to_get_it(tmp_path: Path):

@@ -1,0 +1,72 @@
+"""ADE20K as SceneParse150 publishes it: `images/{training,validation}/NAME.jpg` and `annotations/{training,validation}/NAME.png`.
+
+A pixel of an annotation is 0, which isn't scored (255 for us), or 1 to 150: our 0 to 149. Test is the official validation set, whose labels
+are the only public ones; so val, which tuning is scored on, is held out from the training set: numpy's RandomState(seed).permutation of the
+sorted names, the first for train, as many as the card says, the others for val.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from harness.cards import SplitName, TaskCard
+from harness.data.readers.files import find, need, opened, stamp
+from harness.data.readers.record import Mask, Record
+from harness.errors import BadInput
+
+ARGUMENTS = ("folder", "seed")
+
+
+def present(card: TaskCard, root: Path | None) -> bool:
+    return find(card, root, *_places(card)) is not None
+
+
+def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Record]:
+    images = need(card, root, *_places(card))
+    part = "validation" if split == "test" else "training"
+    names = sorted(path.stem for path in (images / part).glob("*.jpg"))
+    if split != "test":
+        shuffled = np.random.RandomState(card.reader.argument("seed", card.name, int)).permutation(len(names))
+        n = card.sizes["train"]
+        names = [names[place] for place in (shuffled[:n] if split == "train" else shuffled[n:])]
+    found = []
+    for name in names:
+        image, annotation = images / part / f"{name}.jpg", images.parent / "annotations" / part / f"{name}.png"
+        if not annotation.is_file():
+            raise BadInput(f"task {card.name}: {image} has no mask: {annotation} is missing. Get a whole copy.")
+        mask = Mask(annotation.read_bytes, partial(_classes, card, image, annotation))
+        key = f"{part}/{name}"
+        found.append(Record(key, 0, image.read_bytes, partial(opened, image), partial(_stamp, image, annotation), mask=mask))
+    return found
+
+
+def check(card: TaskCard, root: Path | None) -> None:
+    """Nothing beyond what each split shows."""
+
+
+def _places(card: TaskCard) -> tuple[str, str]:
+    return f"{card.reader.argument('folder', card.name, str)}/images", "images"
+
+
+def _stamp(image: Path, annotation: Path) -> str:
+    return f"{stamp(image)} {stamp(annotation)}"
+
+
+def _classes(card: TaskCard, image: Path, annotation: Path) -> UInt8[np.ndarray, "height width"]:
+    with Image.open(image) as picture:
+        size = picture.size
+    with Image.open(annotation) as labels:
+        if labels.mode not in ("L", "P"):
+            what = f"{annotation} has pixels of kind {labels.mode}, expected 8-bit classes"
+            raise BadInput(f"task {card.name}: {what}. Get SceneParse150's annotations, not the full set's.")
+        if labels.size != size:
+            sizes = " x ".join(map(str, labels.size)), " x ".join(map(str, size))
+            raise BadInput(f"task {card.name}: {annotation} is {sizes[0]} pixels, its image {sizes[1]}. Get a whole copy.")
+        stored = np.asarray(labels)
+    if stored.max() > card.classes:
+        raise BadInput(f"task {card.name}: {annotation} has the value {stored.max()}, expected 0 to {card.classes}. Get a whole copy.")
+    return stored - np.uint8(1)  # 0 wraps to 255

@@ -1,0 +1,77 @@
+"""Splits of a segmentation task: random crops to train on, whole images with their masks to be scored on."""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor
+
+from harness.data.augment import Crop, distorted, draw
+from harness.data.batch import normalised
+from harness.data.cache import Images
+
+AHEAD = 2
+"""Batches that are drawn by threads while a GPU works on the one before."""
+
+
+class Scenes:
+    """Images with masks, in one or several parts. Nothing is read before it is asked for."""
+
+    def __init__(self, parts: Sequence[Images], crop: int, size: int):
+        """`crop`: the shorter side of an image at scale 1. `size`: of the squares that the backbone takes; the crop, in whole patches."""
+        self.parts = tuple(parts)
+        self.crop, self.size = crop, size
+        self.starts = np.cumsum([0, *(len(part.labels) for part in parts)])
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def scene(self, row: int) -> tuple[UInt8[np.ndarray, "height width 3"], UInt8[np.ndarray, "height width"]]:
+        """An image at its own size, and its mask."""
+        part = int(np.searchsorted(self.starts, row, side="right")) - 1
+        place = np.array([row - self.starts[part]])
+        return self.parts[part].rows(place)[0], self.parts[part].masks(place)[0]
+
+    def stream(self, batch_size: int, batches: int, seed: int, ahead: int = 0) -> Iterator[list[Crop]]:
+        """Batches of random crops, all images in a random order before any comes again. What is drawn follows from `seed` alone.
+
+        `ahead`: batches that threads draw in advance; 0: none, each is drawn when it is asked for.
+        """
+        rows = self._order(seed)
+        wanted = ([(next(rows), [seed, step, place]) for place in range(batch_size)] for step in range(batches))
+        if not ahead:
+            yield from ([self._drawn(*one) for one in batch] for batch in wanted)
+            return
+        with ThreadPoolExecutor(min(8, batch_size)) as threads:
+            coming: deque[list[Future[Crop]]] = deque()
+            for batch in wanted:
+                coming.append([threads.submit(self._drawn, *one) for one in batch])
+                if len(coming) > ahead:
+                    yield [one.result() for one in coming.popleft()]
+            while coming:
+                yield [one.result() for one in coming.popleft()]
+
+    def _order(self, seed: int) -> Iterator[int]:
+        rng = np.random.default_rng(seed)
+        while True:
+            yield from rng.permutation(len(self)).tolist()
+
+    def _drawn(self, row: int, seed: list[int]) -> Crop:
+        return draw(*self.scene(row), self.crop, self.size, np.random.default_rng(seed))
+
+
+def together(crops: Sequence[Crop], device: torch.device) -> tuple[Float[Tensor, "batch 3 size size"], Int64[Tensor, "batch size size"]]:
+    """Crops as a backbone takes them, on the device: distorted, ImageNet's mean and std taken out, padding zero; and their masks."""
+    images, masks = (torch.from_numpy(np.stack(arrays)) for arrays in ([c.image for c in crops], [c.mask for c in crops]))
+    by = torch.tensor([crop.distortion for crop in crops])
+    if device.type == "cuda":
+        images, masks, by = (tensor.pin_memory() for tensor in (images, masks, by))
+    images, masks, by = (tensor.to(device, non_blocking=True) for tensor in (images, masks, by))
+    pixels = normalised(distorted(images.permute(0, 3, 1, 2).float(), by).permute(0, 2, 3, 1))
+    for row, crop in enumerate(crops):
+        pixels[row, :, crop.height :] = 0
+        pixels[row, :, :, crop.width :] = 0
+    return pixels, masks.long()
