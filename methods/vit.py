@@ -6,6 +6,7 @@ their norm and projection are computed once a batch. The last block computes onl
 concatenating the prompts to the tokens and dropping their outputs; `tests/methods/test_vit.py` holds both side by side.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -54,6 +55,8 @@ class FrozenViT(nn.Module):
         self.prefix = vit.num_prefix_tokens
         patches: PatchEmbed = vit.patch_embed  # type: ignore[assignment]
         self.image_tokens = patches.num_patches
+        self.grid: tuple[int, int] = patches.grid_size  # type: ignore[assignment]
+        """Image tokens down and across."""
         self.patch_size: tuple[int, int] = patches.patch_size  # type: ignore[assignment]
         self.image_size = patches.img_size[0]  # type: ignore[index]
         """Side of the square images it takes, in pixels."""
@@ -63,6 +66,20 @@ class FrozenViT(nn.Module):
     def train(self, mode: bool = True) -> "FrozenViT":
         """Stays in eval mode: a frozen backbone's dropout and stochastic depth are off while prompts train."""
         return super().train(False)
+
+    def at(self, side: int) -> "FrozenViT":
+        """The same weights for square images of another side, rounded down to whole patches; the position embedding is resized.
+
+        The weights are shared, not copied.
+        """
+        side -= side % self.patch_size[0]
+        if side < 1:
+            raise BadInput(f"a backbone with patches of {self.patch_size[0]} pixels can't take images that are smaller.")
+        if side == self.image_size:
+            return self
+        other = copy.deepcopy(self.vit, {id(parameter): parameter for parameter in self.vit.parameters()})
+        other.set_input_size((side, side))
+        return FrozenViT(other, self.pooling)
 
     def read(self) -> Read:
         """What pooling needs of the last block."""
