@@ -2,9 +2,9 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -56,7 +56,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Score:
-    """What a split says of a model after `epoch` epochs."""
+    """What a split says of a model after `epoch` epochs; in segmentation, iterations."""
 
     epoch: int
     value: float
@@ -65,6 +65,8 @@ class Score:
     """Of the logits in record order, as little-endian float32: equal hashes mean equal predictions, digit for digit."""
     units: float
     """Forward-image units spent by the run so far: a training image counts 2, a scored one 1."""
+    extras: Mapping[str, Any] | None = None
+    """What else was measured, where there is more than one number."""
 
 
 class Diverged(RuntimeError):

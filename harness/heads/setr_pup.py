@@ -71,7 +71,7 @@ class SetrPup(nn.Module):
 
     def __init__(self, vit: FrozenViT, classes: int):
         super().__init__()
-        self.size = vit.image_size
+        self.classes, self.size = classes, vit.image_size
         *self.auxiliary_blocks, self.last = blocks_of(vit.depth)
         self.main = Upsampling(vit, classes, steps=4, factor=2)
         self.auxiliary = nn.ModuleList(Upsampling(vit, classes, steps=2, factor=4) for _ in self.auxiliary_blocks)

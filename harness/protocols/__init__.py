@@ -34,10 +34,65 @@ class Range(BaseModel):
         return FloatDistribution(self.low, self.high, log=self.log)
 
 
-class Protocol(BaseModel):
-    """A protocol's file. `identity` is the part of it that a result is keyed by."""
+class Search(BaseModel):
+    """How a point is chosen: what protocols of both kinds of task say of it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    sampler: Literal["tpe", "random", "grid"]
+    trials: int | None = Field(default=None, gt=0)
+    """Points of a search; None: the whole grid."""
+    pruner: Literal["none", "median"] = "none"
+    score_every: int | None = Field(default=None, gt=0)
+    """Epochs (or iterations) between readings of val while tuning, for the pruner; None: after the last one only."""
+    prune_from: int = Field(default=0, ge=0)
+    """The first of them whose reading may end a trial: while the learning rate is high, good points look bad."""
+    method_space: dict[str, Choices | Range] = {}
+    """Narrows the methods' own search spaces, by argument."""
+
+    @property
+    def last(self) -> int:
+        """The epoch (or iteration) that training ends with, counted from 1."""
+        raise NotImplementedError
+
+    def score_at(self) -> tuple[int, ...]:
+        """The epochs (or iterations), counted from 1, after which a tuning trial is scored on val."""
+        return (*range(self.score_every, self.last, self.score_every), self.last) if self.score_every else (self.last,)
+
+
+class Segmentation(Search):
+    """A protocol's table [segmentation]: how it tunes and trains where every pixel has a class. `identity` keys a result by it."""
+
+    name: str = ""
+    """With title and seeds: the protocol's, unless the table has its own."""
+    title: str = ""
+    seeds: tuple[int, ...] = ()
+    optimizer: Literal["sgd", "adamw"]
+    base_lr: float = Field(gt=0)
+    """At batch size 256, as in classification: the one used is base_lr * batch_size / 256. `space` may replace it."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    head_factor: float = Field(default=10.0, gt=0)
+    """The head's learning rate, in the method's."""
+    power: float = Field(default=0.9, gt=0)
+    lowest_lr: float = Field(default=0.0, ge=0)
+    """What the polynomial schedule ends at; not scaled."""
+    iterations: int = Field(gt=0)
+    batch_size: int = Field(gt=0)
+    space: dict[str, Choices | Range] = {}
+    """`base_lr` and `weight_decay`, where they are searched."""
+    multi_scale: bool = False
+    """Whether final runs are scored on several scales too. Changes no score: no part of the identity."""
+
+    @property
+    def last(self) -> int:
+        return self.iterations
+
+    def identity(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", exclude={"name", "title", "seeds", "multi_scale"})
+
+
+class Protocol(Search):
+    """A protocol's file. `identity` is the part of it that a classification result is keyed by."""
+
     name: str
     title: str
     optimizer: Literal["sgd", "adamw"]
@@ -46,25 +101,25 @@ class Protocol(BaseModel):
     batch_size: int = Field(gt=0)
     seeds: tuple[int, ...] = Field(min_length=1)
     """Of the final runs. Not part of the identity: a result's key holds its own seed."""
-    sampler: Literal["tpe", "random", "grid"]
-    trials: int | None = Field(default=None, gt=0)
-    """Points of a search; None: the whole grid."""
-    pruner: Literal["none", "median"] = "none"
-    score_every: int | None = Field(default=None, gt=0)
-    """Epochs between readings of val while tuning, for the pruner; None: after the last epoch only."""
-    prune_from: int = Field(default=0, ge=0)
-    """The first epoch whose reading may end a trial: while the learning rate is high, good points look bad."""
     space: dict[str, Choices | Range]
     """`base_lr` and `weight_decay`."""
-    method_space: dict[str, Choices | Range] = {}
-    """Narrows the methods' own search spaces, by argument."""
+    segmentation: Segmentation | None = None
+
+    @property
+    def last(self) -> int:
+        return self.epochs
 
     def identity(self) -> dict[str, Any]:
-        return self.model_dump(mode="json", exclude={"name", "title", "seeds"})
+        return self.model_dump(mode="json", exclude={"name", "title", "seeds", "segmentation"})
 
-    def score_at(self) -> tuple[int, ...]:
-        """The epochs (counted from 1) after which a tuning trial is scored on val."""
-        return (*range(self.score_every, self.epochs, self.score_every), self.epochs) if self.score_every else (self.epochs,)
+    def of(self, kind: str) -> "Protocol | Segmentation":
+        """What it says of one kind of task. Raises `BadInput` where it says nothing."""
+        if kind == "classification":
+            return self
+        own = self.segmentation
+        if own is None:
+            raise BadInput(f"protocol {self.name} has no table [segmentation]: add one, or give another --protocol.")
+        return own.model_copy(update={"name": self.name, "title": own.title or self.title, "seeds": own.seeds or self.seeds})
 
 
 def names() -> list[str]:
@@ -78,11 +133,21 @@ def load(name: str, trials: int | None = None) -> Protocol:
         raise unknown("protocol", name, names())
     try:
         protocol = Protocol(name=path.stem, **tomllib.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, RecursionError) as error:  # TOML's, Unicode's and pydantic's are ValueErrors
-        where = ".".join(map(str, error.errors()[0]["loc"])) if isinstance(error, ValidationError) else "syntax"
-        what = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
-        raise BadInput(f"protocol {path}: {plain(where)[:100]}: {plain(str(what))[:200]}.") from error
-    return protocol if trials is None else protocol.model_copy(update={"trials": trials})
+    except ValidationError as error:
+        first = min(error.errors(), key=lambda entry: entry["type"] != "extra_forbidden")  # a misspelt key says more than the missing one
+        where = ".".join(map(str, first["loc"]))
+        raise BadInput(f"protocol {path}: {plain(where)[:100]}: {plain(first['msg'])[:200]}.") from error
+    except (OSError, ValueError, TypeError, RecursionError) as error:  # TOML's and Unicode's are ValueErrors
+        raise BadInput(f"protocol {path}: syntax: {plain(str(error))[:200]}.") from error
+    if trials is None:
+        return protocol
+    own = protocol.segmentation and protocol.segmentation.model_copy(update={"trials": trials})
+    return protocol.model_copy(update={"trials": trials, "segmentation": own})
+
+
+def stored(kind: str, name: str, seed: int, identity: dict[str, Any]) -> Protocol | Segmentation:
+    """A protocol from what a result is keyed by."""
+    return (Protocol if kind == "classification" else Segmentation)(name=name, title="", seeds=(seed,), **identity)
 
 
 def grid(space: dict[str, BaseDistribution]) -> list[dict[str, Any]]:
