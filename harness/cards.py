@@ -145,6 +145,11 @@ class TaskCard(BaseModel):
             raise ValueError(f"a mask holds at most {IGNORED} classes")
         return self
 
+    @property
+    def pixels_are_drawn(self) -> bool:
+        """Whether training sees other pixels of an image each time: random crops."""
+        return self.pixels in ("vpt", "setr")
+
     def digest(self) -> str:
         """sha256 of the fields that can change a score. What the reader gives is in the data's fingerprint."""
         crop = {"crop"} if self.kind == "segmentation" else set()

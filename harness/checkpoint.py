@@ -23,7 +23,7 @@ from harness.data.batch import squares
 from harness.data.images import rgb
 from harness.data.pixels import kept
 from harness.errors import BadInput
-from harness.heads import LinearHead, Model
+from harness.heads import Model, new_head, sized
 from harness.plain import plain
 from harness.store import Result, Store, cell_key, result_id
 from harness.train import EVAL_BATCH, precision
@@ -36,8 +36,13 @@ if TYPE_CHECKING:
     from methods.vit import FrozenViT
 
 FORMAT = "vpt-harness checkpoint 1"
-LARGE = 20_000_000
-"""Bytes above which a checkpoint is kept only where the user asks for it: all weights of a ViT-B are 343 MB a run."""
+LARGE = 32_000_000
+"""Bytes above which a checkpoint is kept only where the user asks for it: all weights of a ViT-B are 343 MB a run.
+
+SETR-PUP's main head and 100 prompts a block of a ViT-L are 27 MB.
+"""
+LEFT_OUT = "head.auxiliary."
+"""Heads that only training reads."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +75,10 @@ class Origin:
     score: float
     """In percent, on test."""
     logits_sha256: str
-    """Of the logits on test that were scored."""
+    """Of the logits on test that were scored; in segmentation, of the maps."""
     provenance: Mapping[str, Any]
+    crop: int | None = None
+    """Of a segmentation task's card."""
 
 
 class Tuned(nn.Module):
@@ -109,12 +116,15 @@ def folder_of(store: Store) -> Path:
 
 
 def tuned_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """What training changes in `model`, by name: the trainable parameters, each once, and the method's own buffers."""
+    """What training changes in `model`, by name: the trainable parameters, each once, and buffers that aren't the backbone's.
+
+    Without the heads that only training reads.
+    """
     trainable = {id(p) for p in model.parameters() if p.requires_grad}
     frozen = {id(p) for p in model.parameters()} - trainable
     tensors, seen = {}, set(frozen)
     for name, tensor in model.state_dict(keep_vars=True).items():
-        if id(tensor) in seen or (id(tensor) not in trainable and name.startswith("method.vit.")):
+        if id(tensor) in seen or (id(tensor) not in trainable and name.startswith("method.vit.")) or name.startswith(LEFT_OUT):
             continue
         seen.add(id(tensor))
         tensors[name] = tensor
@@ -226,20 +236,21 @@ def load(file: str | Path, backbone: str | backbones.Backbone | None = None, met
     try:
         if variant.method.__module__.startswith("methods."):  # without memory first: the arguments may say any size
             with torch.device("meta"):
-                _check(_model(variant.method, deepcopy(base.vit).to("meta"), origin), tensors)
-        model = _model(variant.method, base.vit, origin)
+                _check(_model(variant.method, sized(deepcopy(base.vit).to("meta"), origin.crop), origin), tensors)
+        vit = sized(base.vit, origin.crop)
+        model = _model(variant.method, vit, origin)
         _check(model, tensors)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise unfit from error
     with torch.no_grad():
         for name, tensor in tuned_tensors(model).items():
             tensor.copy_(tensors[name])
-    return Tuned(model, origin, base.size).eval()
+    return Tuned(model, origin, vit.image_size).eval()
 
 
 def _model(method: "type[Method]", vit: "FrozenViT", origin: Origin) -> Model:
     built = method(vit, **origin.arguments)
-    return Model(built, LinearHead(built.vit, origin.classes))
+    return Model(built, new_head(built.vit, origin.classes, origin.crop))
 
 
 def _check(model: Model, tensors: Mapping[str, Tensor]) -> None:
@@ -265,6 +276,7 @@ def origin_of(planned: "PlannedCell", seed: int, params: Mapping[str, Any], outc
         score=outcome.score,
         logits_sha256=outcome.logits_sha256,
         provenance=outcome.provenance or {},
+        crop=planned.card.crop,
     )
 
 

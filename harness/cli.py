@@ -48,7 +48,7 @@ Address = Annotated[str | None, typer.Option("--address", help="A running Ray cl
 TrialTimeout = Annotated[
     float, typer.Option("--trial-timeout", min=0.0, help="Seconds without a batch after which a trial counts as hung; 0: never.")
 ]
-KeepLarge = Annotated[bool, typer.Option("--keep-large", help="Keep checkpoints above 20 MB too, as of full fine-tuning.")]
+KeepLarge = Annotated[bool, typer.Option("--keep-large", help="Keep checkpoints above 32 MB too, as of full fine-tuning.")]
 LogJson = Annotated[Path | None, typer.Option("--log-json", help="A file that is told what happens: one JSON object a line.")]
 Tensorboard = Annotated[Path | None, typer.Option("--tensorboard", help="A folder for TensorBoard's curves, a run a trial.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost, and stop.")]

@@ -7,11 +7,11 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution
 
-from harness import protocols
+from harness import protocols, segment
 from harness.backbones import Backbone
 from harness.cards import Suite, TaskCard, load_cards, load_suites
 from harness.errors import BadInput, unknown
-from harness.protocols import Protocol
+from harness.protocols import Segmentation, Settings
 from harness.store import Cell, cell_key
 from harness.train import Recipe
 from harness.variants import Variant, parse
@@ -45,7 +45,7 @@ class PlannedCell:
     fingerprint: str
     variant: Variant
     backbone: str
-    protocol: Protocol
+    protocol: Settings
     space: Mapping[str, BaseDistribution]
     seeds: tuple[int, ...]
     inputs: Mapping[str, str | None]
@@ -58,7 +58,7 @@ class PlannedCell:
     @property
     def constant_features(self) -> bool:
         """Whether the tokens that a head reads can be computed once: the method leaves them as they are, and pixels aren't drawn anew."""
-        return self.variant.method.constant_features and self.card.pixels != "vpt"
+        return self.variant.method.constant_features and not self.card.pixels_are_drawn
 
     @property
     def trials(self) -> int:
@@ -69,10 +69,21 @@ class PlannedCell:
         """The method's own arguments: those fixed by the variant and those chosen by the search."""
         return own_arguments({**self.variant.arguments, **params}, self.protocol)
 
-    def recipe(self, params: Mapping[str, Any]) -> Recipe:
+    def recipe(self, params: Mapping[str, Any]) -> Recipe | segment.Recipe:
         """The protocol with a point of its space filled in."""
         chosen = {**self.variant.arguments, **params}
         settings = {"optimizer": self.protocol.optimizer, **self.variant.method.optimizer}
+        if isinstance(self.protocol, Segmentation):
+            return segment.Recipe(
+                base_lr=chosen.get("base_lr", self.protocol.base_lr),
+                weight_decay=chosen.get("weight_decay", self.protocol.weight_decay),
+                batch_size=self.protocol.batch_size,
+                iterations=self.protocol.iterations,
+                head_factor=self.protocol.head_factor,
+                power=self.protocol.power,
+                lowest_lr=self.protocol.lowest_lr,
+                **settings,
+            )
         return Recipe(
             base_lr=chosen["base_lr"],
             weight_decay=chosen["weight_decay"],
@@ -129,8 +140,8 @@ def plan(request: Request) -> RunPlan:
     cells: list[PlannedCell] = []
     backbones: dict[str, Backbone] = {}
     cards = [resolve(card, request.data_root, request.pixels) for card in cards]
-    chosen = [(card, *settings(request, suite_of(card, suite, suites))) for card in cards]
-    variants = parse(request.methods, also=chosen[0][2].space)
+    chosen = [(card, *settings(request, card, suite_of(card, suite, suites))) for card in cards]
+    variants = parse(request.methods, also={name for _, _, protocol in chosen for name in protocol.arguments})
     check_data(cards, request.data_root)
     for card, spec, protocol in chosen:
         if spec not in backbones:
@@ -149,9 +160,10 @@ def suite_of(card: TaskCard, chosen: str | None, suites: Mapping[str, Suite]) ->
     return suites.get(card.suite, suites["mini"])
 
 
-def settings(request: Request, suite: Suite) -> tuple[str, Protocol]:
+def settings(request: Request, card: TaskCard, suite: Suite) -> tuple[str, Settings]:
     """The backbone and protocol of a task: the user's, else its suite's."""
-    return request.backbone or suite.backbone, protocols.load(request.protocol or suite.protocol, request.trials)
+    protocol = protocols.load(request.protocol or suite.protocol, request.trials)
+    return request.backbone or suite.backbone, protocol.of(card.kind)
 
 
 def check_data(cards: Sequence[TaskCard], root: Path | None) -> None:
@@ -168,15 +180,13 @@ def missing(cards: Sequence[TaskCard], root: Path | None) -> dict[str, str]:
     found = {}
     for card in cards:
         try:
-            if card.kind == "segmentation":
-                raise BadInput(f"task {card.name}: {card.kind} is not trained in this version.")
             check(card, root)
         except BadInput as error:
             found[card.name] = str(error)
     return found
 
 
-def check_variants(variants: Sequence[Variant], backbone: Backbone, protocol: Protocol) -> None:
+def check_variants(variants: Sequence[Variant], backbone: Backbone, protocol: Settings) -> None:
     """Builds every variant once on the backbone, so that arguments that don't fit are said before anything runs."""
     for variant in variants:
         try:
@@ -186,7 +196,7 @@ def check_variants(variants: Sequence[Variant], backbone: Backbone, protocol: Pr
 
 
 def plan_cell(
-    card: TaskCard, request: Request, fingerprint: str, variant: Variant, spec: str, backbone: Backbone, protocol: Protocol
+    card: TaskCard, request: Request, fingerprint: str, variant: Variant, spec: str, backbone: Backbone, protocol: Settings
 ) -> PlannedCell:
     """One cell with its key: the sha256 of everything that its numbers may depend on, seed aside."""
     identity = {
@@ -218,7 +228,7 @@ def plan_cell(
     )
 
 
-def search_space(variant: Variant, protocol: Protocol) -> dict[str, BaseDistribution]:
+def search_space(variant: Variant, protocol: Settings) -> dict[str, BaseDistribution]:
     """What is left to choose: the method's own arguments (narrowed by the protocol), then the protocol's; fixed ones are out."""
     own = {
         name: protocol.method_space[name].distribution() if name in protocol.method_space else distribution
@@ -228,7 +238,7 @@ def search_space(variant: Variant, protocol: Protocol) -> dict[str, BaseDistribu
     return {name: distribution for name, distribution in {**own, **shared}.items() if name not in variant.arguments}
 
 
-def search_size(space: Mapping[str, BaseDistribution], protocol: Protocol) -> int:
+def search_size(space: Mapping[str, BaseDistribution], protocol: Settings) -> int:
     """Points that a search of `space` tries: the protocol's trials, at most the whole grid, and none where nothing is left to choose."""
     if not space:
         return 0
@@ -238,6 +248,6 @@ def search_size(space: Mapping[str, BaseDistribution], protocol: Protocol) -> in
     return protocol.trials or 1
 
 
-def own_arguments(chosen: Mapping[str, Any], protocol: Protocol) -> dict[str, Any]:
+def own_arguments(chosen: Mapping[str, Any], protocol: Settings) -> dict[str, Any]:
     """Of all that was chosen, what goes to the method's constructor; the rest is the protocol's."""
-    return {name: value for name, value in chosen.items() if name not in protocol.space}
+    return {name: value for name, value in chosen.items() if name not in protocol.arguments}

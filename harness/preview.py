@@ -12,7 +12,7 @@ from harness.data.readers import resolve
 from harness.errors import BadInput
 from harness.orchestrate.view import View
 from harness.plan import Request, choose_tasks, missing, own_arguments, search_size, search_space, settings, suite_of
-from harness.protocols import Protocol
+from harness.protocols import Settings
 from harness.variants import Variant, parse
 
 
@@ -20,13 +20,13 @@ def preview(request: Request, view: View) -> RenderableType:
     """A table of the plan's cost by method, then a line for everything that is missing. Raises `BadInput` for names that don't exist."""
     suite, cards, suites = choose_tasks(request.suite, request.tasks, request.cards)
     cards = [resolve(card, request.data_root, request.pixels) for card in cards]
-    chosen = [(card, *settings(request, suite_of(card, suite, suites))) for card in cards]
-    variants = parse(request.methods, also=chosen[0][2].space)
+    chosen = [(card, *settings(request, card, suite_of(card, suite, suites))) for card in cards]
+    variants = parse(request.methods, also={name for _, _, protocol in chosen for name in protocol.arguments})
     view.stage("looking for the data")
     gaps = missing(cards, request.data_root)
     view.stage("timing one step of each method")
     shapes = {spec: backbones.architecture(spec.partition("=")[0]) for _, spec, _ in chosen}
-    paces: dict[tuple[str, str], Pace] = {}
+    paces: dict[tuple[str, str, int | None], Pace] = {}
     table = Table(title=f"{len(cards) * len(variants)} cells: {len(variants)} methods x {len(cards)} tasks", title_justify="left")
     for name in ("method", "trials", "final runs", "forward-image units", "hours here"):
         table.add_column(name, justify="left" if name == "method" else "right")
@@ -35,31 +35,33 @@ def preview(request: Request, view: View) -> RenderableType:
         row = [0, 0, 0.0, 0.0]
         for card, spec, protocol in chosen:
             cost = _cost(variant, card, protocol, request)
-            if (variant.label, spec) not in paces:
-                paces[variant.label, spec] = _pace(variant, shapes[spec], protocol)
-            row = [a + b for a, b in zip(row, (cost.trials, cost.seeds, cost.units, paces[variant.label, spec].hours(cost)), strict=True)]
+            kind = variant.label, spec, card.crop
+            if kind not in paces:
+                paces[kind] = _pace(variant, shapes[spec], card, protocol)
+            row = [a + b for a, b in zip(row, (cost.trials, cost.seeds, cost.units, paces[kind].hours(cost)), strict=True)]
         total = [a + b for a, b in zip(total, row, strict=True)]
         table.add_row(escape(variant.label), *_figures(row))
     table.add_section()
     table.add_row("all", *_figures(total))
     notes = [_weights_note(spec) for spec in shapes]
-    protocols = {protocol.name: protocol for _, _, protocol in chosen}
-    notes += [f"Protocol {protocol.name}: {protocol.title}." for protocol in protocols.values()]
+    notes += dict.fromkeys(f"Protocol {protocol.name}: {protocol.title}." for _, _, protocol in chosen)
     notes.append(
         "A unit is one image passed forward; a training image counts 2. Pruned trials make it less. Hours: one probed step, times all."
     )
+    if any(card.crop for card in cards):
+        notes.append("Of segmentation, an image is a crop, or a sliding window: counted for images of 4 by 3.")
     if gaps:
         notes.append(f"{len(gaps)} of {len(cards)} tasks can't run yet:")
     return Group(table, *(Text(note) for note in notes if note), *(Text(line) for line in gaps.values()))
 
 
-def _cost(variant: Variant, card: TaskCard, protocol: Protocol, request: Request) -> Cost:
+def _cost(variant: Variant, card: TaskCard, protocol: Settings, request: Request) -> Cost:
     trials = search_size(search_space(variant, protocol), protocol)
-    constant = variant.method.constant_features and card.pixels != "vpt"
+    constant = variant.method.constant_features and not card.pixels_are_drawn
     return cell_cost(card, protocol, trials, len(request.seeds or protocol.seeds), constant)
 
 
-def _pace(variant: Variant, vit: "object", protocol: Protocol) -> Pace:
+def _pace(variant: Variant, vit: "object", card: TaskCard, protocol: Settings) -> Pace:
     """Timed at the largest prompt length that is searched: an upper bound, like the rest."""
     largest = {
         name: max(distribution.choices)  # type: ignore[attr-defined]
@@ -68,7 +70,7 @@ def _pace(variant: Variant, vit: "object", protocol: Protocol) -> Pace:
     }
     arguments = own_arguments({**largest, **variant.arguments}, protocol)
     try:
-        return probe(variant.method, arguments, vit, classes=10)
+        return probe(variant.method, arguments, vit, card)
     except (ValueError, TypeError) as error:
         raise BadInput(f"{variant.label}: {error}.") from error
 

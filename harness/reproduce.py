@@ -4,14 +4,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import backbones
+from harness import backbones, protocols
 from harness.cards import load_cards
 from harness.data.fingerprint import fingerprint
 from harness.data.readers import resolve
 from harness.errors import BadInput, unknown
 from harness.orchestrate.jobs import FinalJob, Outcome
 from harness.plan import PlannedCell, Request, RunPlan, check_data, plan_cell
-from harness.protocols import Protocol
 from harness.store import Cell, Result
 from harness.variants import recorded
 
@@ -85,7 +84,7 @@ def replan(
     check_data([card], root)
     spec = backbone or inputs.get("backbone") or identity["backbone"]["name"]
     loaded = backbones.load(spec)
-    protocol = Protocol(name=cell.labels["protocol"], title="", seeds=(result.seed,), **identity["protocol"])
+    protocol = protocols.stored(card.kind, cell.labels["protocol"], result.seed, identity["protocol"])
     variant = replace(recorded(inputs.get("method") or identity["method"]["name"], method), arguments=identity["method"]["arguments"])
     request = Request(data_root=root, cards=cards, seeds=(result.seed,))
     planned = plan_cell(card, request, fingerprint(card, root), variant, spec, loaded, protocol)

@@ -138,13 +138,14 @@ def windows_at_once(recipe: Recipe) -> int:
 
 
 def multi_scale(model: Any, held_out: Scenes, device: torch.device) -> dict[str, Any]:
-    """The extras that six scales and their mirror images add: `miou_ms`, `pixel_accuracy_ms`, `class_iou_ms`, `maps_sha256_ms`."""
+    """What six scales and their mirror images add to the extras: a score and its parts as at one scale, named `..._ms`."""
     found = measure(model, held_out, model.head.classes, device, MULTI_SCALE)
     own = extras_of(found)
     return {
         "miou_ms": overlap(found.confusion).miou,
         **{f"{name}_ms": value for name, value in own.items()},
         "maps_sha256_ms": found.sha256,
+        "windows_ms": found.windows,
     }
 
 

@@ -7,10 +7,21 @@ from torch import Tensor, nn
 from harness.heads.linear import LinearHead
 from harness.heads.setr_pup import SetrPup
 from methods.base import Method
+from methods.vit import FrozenViT
 
-__all__ = ["Head", "HeadOnTokens", "LinearHead", "Model", "SetrPup"]
+__all__ = ["Head", "HeadOnTokens", "LinearHead", "Model", "SetrPup", "new_head", "sized"]
 
 Head = LinearHead | SetrPup
+
+
+def sized(vit: FrozenViT, crop: int | None) -> FrozenViT:
+    """The backbone at the side that a task's images have: its own; of a segmentation task, the crop's."""
+    return vit if crop is None else vit.at(crop)
+
+
+def new_head(vit: FrozenViT, classes: int, crop: int | None) -> Head:
+    """The head of a task's kind: only segmentation has a crop."""
+    return LinearHead(vit, classes) if crop is None else SetrPup(vit, classes)
 
 
 class Model(nn.Module):
@@ -28,9 +39,9 @@ class Model(nn.Module):
 class HeadOnTokens(nn.Module):
     """A head whose tokens were computed before: for methods with constant features."""
 
-    def __init__(self, head: LinearHead):
+    def __init__(self, head: Head):
         super().__init__()
         self.head = head
 
-    def forward(self, tokens: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor) -> Any:
         return self.head([tokens])

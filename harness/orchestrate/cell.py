@@ -205,6 +205,7 @@ class CellLedger:
             curve=outcome.curve,
             provenance={**(outcome.provenance or {}), "inputs": dict(self.planned.inputs)},
             created=now,
+            extras=outcome.extras or {},
         )
         self.store.add_result(result, held_by=self.owner)
         self.scores[seed] = outcome.score

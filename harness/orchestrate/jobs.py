@@ -74,6 +74,8 @@ class Outcome:
     memory: int = 0
     """Peak bytes: of the device's memory on CUDA, else of the worker process since it started."""
     provenance: dict[str, Any] | None = None
+    extras: dict[str, Any] | None = None
+    """As a `Score`'s."""
 
 
 def smaller(micro_batch: int | None, batch_size: int) -> int | None:

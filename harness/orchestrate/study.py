@@ -59,7 +59,7 @@ class Search:
         """A reading in mid-trial; True where the pruner finds it hopeless."""
         trial = self.open[number]
         trial.report(value, epoch)
-        return epoch < self.planned.protocol.epochs and trial.should_prune()
+        return epoch < self.planned.protocol.last and trial.should_prune()
 
     def tell(self, row: Trial) -> None:
         """A trial has ended."""

@@ -17,17 +17,17 @@ from typing import Any
 import torch
 from ray import tune
 
-from harness import checkpoint
-from harness.backbones import Backbone
+from harness import checkpoint, segment
 from harness.checkpoint import Keep
 from harness.data.loader import FinalData, TuningData, open_final, open_tuning
 from harness.features import FeatureSplit, features
-from harness.heads import HeadOnTokens, LinearHead, Model
+from harness.heads import HeadOnTokens, Model, new_head, sized
 from harness.orchestrate.faults import free_memory, reason_of
 from harness.orchestrate.jobs import FinalJob, Job, Outcome, parse
 from harness.orchestrate.watchdog import Watchdog, leave_word
 from harness.plan import PlannedCell, RunPlan
-from harness.train import Batches, Score, eval_batch, fit
+from harness.train import Score, eval_batch, fit
+from methods.vit import FrozenViT
 
 WARM_TASKS = 3
 """Tasks whose data an actor keeps open, each for tuning and for final runs, as images and as features."""
@@ -69,6 +69,7 @@ class Bench:
                     step = replace(step, units=step.units + (0.0 if outcomes else extracted))
                     if isinstance(job, FinalJob):
                         step = self._with_checkpoint(planned, job.seeds[len(outcomes)], job.params, step)
+                        step = self._on_more_scales(planned, data.test, step)
                     outcomes.append(step)
                 elif job.runs == 1:
                     yield step
@@ -79,13 +80,13 @@ class Bench:
         planned: PlannedCell,
         params: dict[str, Any],
         seed: int,
-        train: Batches,
-        held_out: Batches,
+        train: Any,
+        held_out: Any,
         score_at: tuple[int, ...],
         micro_batch: int | None = None,
     ) -> Iterator[Score | Outcome]:
-        backbone, cell = self.plan.backbones[planned.backbone], planned.cell
         recipe = replace(planned.recipe(params), micro_batch=micro_batch)
+        trained: Any = segment.fit if isinstance(recipe, segment.Recipe) else fit
         made_with = provenance(self.device) | ({"micro_batch": micro_batch} if micro_batch else {})
         started, curve = time.monotonic(), {}
         if self.device.type == "cuda":
@@ -93,9 +94,8 @@ class Bench:
         counts = {}
 
         def build() -> torch.nn.Module:
-            vit = backbone.vit.to(self.device)
-            method = planned.variant.method(vit, **planned.method_arguments(params))
-            head = LinearHead(method.vit, cell.labels["classes"])
+            method = planned.variant.method(self._vit(planned), **planned.method_arguments(params))
+            head = new_head(method.vit, planned.card.classes, planned.card.crop)
             counts["trainable"] = sum(p.numel() for p in method.parameters() if p.requires_grad)
             counts["head_params"] = sum(p.numel() for p in head.parameters())
             self.model = HeadOnTokens(head) if isinstance(train, FeatureSplit) else Model(method, head)
@@ -104,9 +104,9 @@ class Bench:
 
         score, reason = None, None
         try:
-            for score in fit(build, train, held_out, recipe, seed, self.device, score_at):
+            for score in trained(build, train, held_out, recipe, seed, self.device, score_at):
                 curve[score.epoch] = score.value
-                if score.epoch < planned.protocol.epochs:
+                if score.epoch < planned.protocol.last:
                     yield score
         except Exception as error:  # whatever a method raises is this run's failure, not the engine's
             reason = reason_of(error, micro_batch or recipe.batch_size)
@@ -123,6 +123,7 @@ class Bench:
             logits_sha256=score.logits_sha256,
             memory=peak_memory(self.device),
             provenance=made_with,
+            extras=dict(score.extras or {}),
             **counts,
         )
 
@@ -133,21 +134,34 @@ class Bench:
         note = checkpoint.save(self.keep, self.model, checkpoint.origin_of(planned, seed, params, outcome))
         return replace(outcome, provenance={**(outcome.provenance or {}), **note})
 
+    def _on_more_scales(self, planned: PlannedCell, test: Any, outcome: Outcome) -> Outcome:
+        """Adds what several scales say, where the protocol asks for it. What fails there costs no result: they can be scored later."""
+        if outcome.score is None or not getattr(planned.protocol, "multi_scale", False):
+            return outcome
+        try:
+            found = segment.multi_scale(self.model, test, self.device)
+        except Exception as error:
+            return replace(outcome, provenance={**(outcome.provenance or {}), "no_multi_scale": reason_of(error, 1)})
+        return replace(outcome, extras={**(outcome.extras or {}), **found}, units=outcome.units + found["windows_ms"])
+
+    def _vit(self, planned: PlannedCell) -> FrozenViT:
+        """The planned backbone on the device, at the side that the task's images have."""
+        return sized(self.plan.backbones[planned.backbone].vit, planned.card.crop).to(self.device)
+
     def _data(self, planned: PlannedCell, job: Job) -> tuple[TuningData | FinalData, int]:
         """The splits that this kind of job may see, opened once and kept for the next job; as features where the method's are constant.
 
         Also the number of images whose features had to be computed for it: forward-image units that the job has spent.
         """
-        backbone = self.plan.backbones[planned.backbone]
         constant = planned.constant_features
         of = (planned.variant.label, job.micro_batch) if constant else None
-        key = (type(job), planned.card.name, planned.fingerprint, backbone.sha256, of)
+        key = (type(job), planned.card.name, planned.fingerprint, self.plan.backbones[planned.backbone].sha256, of)
         extracted = 0
         if key not in self.warm:
             opened = open_final if isinstance(job, FinalJob) else open_tuning
-            data = opened(planned.card, planned.root, backbone.size, planned.fingerprint)
+            data = opened(planned.card, planned.root, self._vit(planned).image_size, planned.fingerprint)
             if constant:
-                data = self._as_features(planned, backbone, data, job.micro_batch)
+                data = self._as_features(planned, data, job.micro_batch)
                 extracted = len(data.train) + len(data.test if isinstance(data, FinalData) else data.val)
             self.warm[key] = data
             while len(self.warm) > 4 * WARM_TASKS:
@@ -155,10 +169,8 @@ class Bench:
         self.warm.move_to_end(key)
         return self.warm[key], extracted
 
-    def _as_features(
-        self, planned: PlannedCell, backbone: Backbone, data: TuningData | FinalData, micro_batch: int | None
-    ) -> TuningData | FinalData:
-        vit = backbone.vit.to(self.device)
+    def _as_features(self, planned: PlannedCell, data: TuningData | FinalData, micro_batch: int | None) -> TuningData | FinalData:
+        vit = self._vit(planned)
         method = planned.variant.method(vit, **planned.method_arguments({}))
         method.register_forward_pre_hook(lambda *_: self.alive())
         at_once = eval_batch(micro_batch, planned.protocol.batch_size)

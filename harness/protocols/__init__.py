@@ -54,6 +54,11 @@ class Search(BaseModel):
         """The epoch (or iteration) that training ends with, counted from 1."""
         raise NotImplementedError
 
+    @property
+    def arguments(self) -> frozenset[str]:
+        """Names of its own that a search or a variant may choose."""
+        raise NotImplementedError
+
     def score_at(self) -> tuple[int, ...]:
         """The epochs (or iterations), counted from 1, after which a tuning trial is scored on val."""
         return (*range(self.score_every, self.last, self.score_every), self.last) if self.score_every else (self.last,)
@@ -86,6 +91,10 @@ class Segmentation(Search):
     def last(self) -> int:
         return self.iterations
 
+    @property
+    def arguments(self) -> frozenset[str]:
+        return frozenset(("base_lr", "weight_decay"))
+
     def identity(self) -> dict[str, Any]:
         return self.model_dump(mode="json", exclude={"name", "title", "seeds", "multi_scale"})
 
@@ -109,10 +118,14 @@ class Protocol(Search):
     def last(self) -> int:
         return self.epochs
 
+    @property
+    def arguments(self) -> frozenset[str]:
+        return frozenset(self.space)
+
     def identity(self) -> dict[str, Any]:
         return self.model_dump(mode="json", exclude={"name", "title", "seeds", "segmentation"})
 
-    def of(self, kind: str) -> "Protocol | Segmentation":
+    def of(self, kind: str) -> "Settings":
         """What it says of one kind of task. Raises `BadInput` where it says nothing."""
         if kind == "classification":
             return self
@@ -120,6 +133,10 @@ class Protocol(Search):
         if own is None:
             raise BadInput(f"protocol {self.name} has no table [segmentation]: add one, or give another --protocol.")
         return own.model_copy(update={"name": self.name, "title": own.title or self.title, "seeds": own.seeds or self.seeds})
+
+
+Settings = Protocol | Segmentation
+"""What a protocol says of one kind of task."""
 
 
 def names() -> list[str]:
@@ -145,7 +162,7 @@ def load(name: str, trials: int | None = None) -> Protocol:
     return protocol.model_copy(update={"trials": trials, "segmentation": own})
 
 
-def stored(kind: str, name: str, seed: int, identity: dict[str, Any]) -> Protocol | Segmentation:
+def stored(kind: str, name: str, seed: int, identity: dict[str, Any]) -> Settings:
     """A protocol from what a result is keyed by."""
     return (Protocol if kind == "classification" else Segmentation)(name=name, title="", seeds=(seed,), **identity)
 

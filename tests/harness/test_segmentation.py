@@ -1,0 +1,229 @@
+"""Segmentation through the whole engine: plan, ledger, worker, cost, preview, checkpoint, reproduce. Without Ray but for the last test."""
+
+import dataclasses
+import json
+import re
+
+import pytest
+import torch
+from driving import rows, start, wait_for
+from rich.console import Console
+from segmentation import fill, planned, with_segmentation
+
+from harness import checkpoint, segment
+from harness.cards import load_cards
+from harness.cost import cell_cost, windows
+from harness.data.loader import TuningData, open_final
+from harness.errors import BadInput
+from harness.orchestrate.jobs import FinalJob, Outcome, TuneJob
+from harness.orchestrate.view import View
+from harness.orchestrate.worker import Bench
+from harness.plan import Request, plan
+from harness.preview import preview
+from harness.reproduce import reproduce
+from harness.sliding import measure
+from harness.store import Store
+from harness.train import Score
+
+CPU = torch.device("cpu")
+WINDOWS = 2
+"""Of an image of 30 x 40 for a crop of 30."""
+
+
+@pytest.fixture
+def seg(tiny):
+    return with_segmentation(tiny)
+
+
+@pytest.fixture
+def stored(seg) -> Store:
+    """A store with the finished cells of `linear` and `vpt-deep`, a seed each, and checkpoints beside it."""
+    run, store = planned(seg, "linear,vpt-deep", seeds=(3,)), Store(seg.store)
+    fill(run, store, Bench(run, threads=1, keep=checkpoint.Keep(store.checkpoints)))
+    return store
+
+
+def outcomes(bench: Bench, job) -> tuple[list[Score], list[Outcome]]:
+    *scores, last = bench.carry_out(job)
+    return scores, last
+
+
+def test_a_cell_is_tuned_on_val_and_scored_once_on_test_with_its_extras(stored: Store):
+    cells = stored.cells()
+    results = {cells[result.cell].labels["variant"]: result for result in stored.results()}
+    assert set(results) == {"linear", "vpt-deep"}
+    for variant, result in results.items():
+        assert cells[result.cell].labels["metric"] == "miou"
+        assert 0 <= result.score <= 100
+        assert set(result.extras) == {"pixel_accuracy", "class_iou"}
+        dark, bright, never = result.extras["class_iou"]
+        found = [iou for iou in (dark, bright, never) if iou is not None]
+        assert result.score == pytest.approx(sum(found) / len(found), abs=1e-9)
+        assert list(result.curve) == [8]
+        assert result.units == 2 * 8 * 4 + WINDOWS * 4
+        assert result.trainable == (0 if variant == "linear" else 4 * result.params["prompts"] * 96)
+        trials = stored.trials(result.cell)
+        assert len(trials) == 2
+        assert all(set(trial.params) == ({"base_lr"} if variant == "linear" else {"base_lr", "prompts"}) for trial in trials)
+        assert all(trial.curve.keys() == {4, 8} for trial in trials if trial.state == "complete")
+        assert all(trial.units == 2 * 8 * 4 + 2 * WINDOWS * 3 for trial in trials if trial.state == "complete")
+
+
+def test_tuning_never_sees_test_and_head_only_runs_draw_their_crops_anew(seg):
+    run = planned(seg, "linear")
+    bench = Bench(run, threads=1)
+    assert not run.cells[0].constant_features
+    scores, (outcome,) = outcomes(bench, TuneJob(run.cells[0].key, ((0, {"base_lr": 0.3}),)))
+    assert [score.epoch for score in scores] == [4]
+    assert outcome.reason is None
+    (data,) = bench.warm.values()
+    assert isinstance(data, TuningData)
+
+
+def test_a_row_made_again_is_equal_and_a_smaller_micro_batch_is_another_run(stored: Store, seg):
+    for result in stored.results():
+        comparison = reproduce(result, stored.cells()[result.cell], None, None, None)
+        assert comparison.equal
+        assert comparison.score == result.score
+    run = planned(seg, "linear", seeds=(3,))
+    _, (part,) = outcomes(Bench(run, threads=1), FinalJob(run.cells[0].key, (3,), {"base_lr": 0.3}, micro_batch=1))
+    assert part.reason is None
+    assert part.provenance is not None
+    assert part.provenance["micro_batch"] == 1
+
+
+def test_the_loaded_checkpoint_makes_the_maps_that_were_scored(stored: Store, seg):
+    for result in stored.results():
+        tuned = checkpoint.load(checkpoint.find(stored, result))
+        cell = stored.cells()[result.cell]
+        card = load_cards(seg.cards)["halves"]
+        test = open_final(card, None, tuned.size, cell.identity["task"]["data"]).test
+        assert (tuned.size, tuned.origin.crop) == (30, 30)
+        assert measure(tuned.model, test, card.classes, CPU).sha256 == result.logits_sha256
+        assert not [name for name in checkpoint.tuned_tensors(tuned.model) if "auxiliary" in name]
+
+
+def test_the_key_holds_what_a_score_depends_on_and_nothing_else(seg):
+    def key(**changes) -> str:
+        return planned(seg, "vpt-deep", **changes).cells[0].key
+
+    before = key()
+    assert key(seeds=(9,)) == before
+    assert key(trials=3) != before
+    text, card = seg.protocol.read_text(), (seg.cards / "halves.toml").read_text()
+    for changed, same in ((text.replace("iterations = 8", "iterations = 9"), False), (text.replace("epochs = 2", "epochs = 3", 1), True)):
+        seg.protocol.write_text(changed)
+        assert (key() == before) is same
+    seg.protocol.write_text(text)
+    assert key() == before
+    (seg.cards / "halves.toml").write_text(card.replace("crop = 30", "crop = 25"))
+    assert key() != before
+
+
+def test_both_kinds_run_side_by_side_each_with_its_own_settings(seg):
+    run, store = planned(seg, "linear", tasks="toy,halves", trials=1, seeds=(0,)), Store(seg.store)
+    fill(run, store)
+    cells = store.cells()
+    assert {cells[result.cell].labels["metric"]: bool(result.extras) for result in store.results()} == {"top1": False, "miou": True}
+    assert [cell.constant_features for cell in run.cells] == [True, False]
+
+
+def test_a_learning_rate_that_a_variant_or_a_method_fixes_is_the_ones_used(seg):
+    fixed, lora = planned(seg, "linear(base_lr=0.25),lora").cells
+    assert fixed.recipe({}).base_lr == 0.25
+    assert fixed.trials == 0
+    point = {"rank": 4, "base_lr": 0.01}
+    assert lora.recipe(point).base_lr == 0.01
+    assert lora.method_arguments(point) == {"rank": 4}
+    text = seg.protocol.read_text()
+    seg.protocol.write_text(re.sub(r"\[segmentation.space\]\nbase_lr.*\n", "", text))
+    plain, lora = planned(seg, "linear,lora").cells
+    assert (plain.recipe({}).base_lr, plain.trials) == (0.5, 0)
+    assert lora.method_arguments(point) == {"rank": 4}
+
+
+def test_the_predicted_units_are_those_that_a_run_counts(seg):
+    seg.protocol.write_text(seg.protocol.read_text().replace('pruner = "median"', 'pruner = "none"'))
+    run, store = planned(seg, "linear", seeds=(0, 1)), Store(seg.store)
+    fill(run, store)
+    (cell,) = run.cells
+    cost = cell_cost(cell.card, cell.protocol, cell.trials, 2, cell.constant_features)
+    counted = sum(trial.units for trial in store.trials()) + sum(result.units for result in store.results())
+    assert cost.units == counted == 4 * 2 * 8 * 4 + WINDOWS * (2 * 2 * 3 + 2 * 4)
+    assert windows(cell.card)[0] == WINDOWS
+    assert windows(load_cards()["ade20k"]) == (2, 2 * (1 + 1 + 2 + 2 * 2 + 2 * 3 + 3 * 4))
+
+
+def test_a_preview_shows_cost_and_says_what_an_image_is(seg, capsys: pytest.CaptureFixture[str]):
+    console = Console(width=160)
+    with View(console) as view:
+        request = Request("linear,vpt-deep", tasks="toy,halves", cards=seg.cards, protocol=str(seg.protocol), backbone="mini_vit")
+        console.print(preview(request, view))
+    said = capsys.readouterr().out
+    assert "4 cells: 2 methods x 2 tasks" in said
+    assert "an image is a crop, or a sliding window" in said
+    assert "Protocol quick: eight iterations." in said
+
+
+def test_what_cant_be_run_is_one_line(seg):
+    with pytest.raises(BadInput, match="--pixels is for classification"):
+        planned(seg, "linear", pixels="tf")
+    seg.protocol.write_text(seg.protocol.read_text().split("[segmentation]")[0])
+    with pytest.raises(BadInput, match=r"protocol quick has no table \[segmentation\]"):
+        planned(seg, "linear")
+
+
+def test_several_scales_are_scored_where_the_protocol_asks_and_what_fails_there_costs_no_result(tiny, monkeypatch: pytest.MonkeyPatch):
+    seg = with_segmentation(tiny, "multi_scale = true")
+    run, other = planned(seg, "linear", seeds=(0, 1)), planned(with_segmentation_off(seg), "linear")
+    assert run.cells[0].key == other.cells[0].key  # it changes no score
+    store, wrong = Store(seg.store), segment.multi_scale
+
+    def once(*arguments):
+        monkeypatch.setattr(segment, "multi_scale", wrong)
+        raise RuntimeError("no room")
+
+    monkeypatch.setattr(segment, "multi_scale", once)
+    fill(run, store)
+    first, second = store.results()
+    assert "miou_ms" not in first.extras
+    assert first.provenance["no_multi_scale"] == "RuntimeError: no room"
+    assert set(second.extras) - set(first.extras) == {"miou_ms", "pixel_accuracy_ms", "class_iou_ms", "maps_sha256_ms", "windows_ms"}
+    assert second.units == first.units + second.extras["windows_ms"]
+    assert json.loads(json.dumps(second.extras)) == second.extras
+
+
+def with_segmentation_off(seg):
+    seg.protocol.write_text(seg.protocol.read_text().replace("multi_scale = true", "multi_scale = false"))
+    return seg
+
+
+def test_the_suites_of_segmentation_have_their_own_backbone_and_protocol():
+    run = plan(Request("linear,vpt,vpt-deep,ivpt", suite="mini-seg"))
+    assert {cell.card.name for cell in run.cells} == {"sprites-scenes"}
+    assert {(cell.backbone, cell.protocol.name, cell.protocol.last) for cell in run.cells} == {("mini_vit", "mini", 240)}
+    with pytest.raises(BadInput, match="ade20k"):
+        plan(Request("linear", suite="everything"))  # its data isn't here, and it is asked for
+
+
+@pytest.mark.timeout(300)
+def test_kill_9_in_mid_run_costs_what_was_in_flight_and_the_same_command_goes_on(seg, harness):
+    seg.protocol.write_text(seg.protocol.read_text().replace("iterations = 8", "iterations = 40"))
+    slow = ("--trials", "5", "--workers", "2")
+    process = start(seg, *slow, tasks="halves", methods="linear,vpt-deep")
+    wait_for(lambda: len(Store(seg.store).trials()) >= 3)
+    process.kill()
+    process.wait()
+    kept = Store(seg.store).trials()
+    done = harness(*seg.arguments(*slow, tasks="halves", methods="linear,vpt-deep"))
+    assert done.returncode == 0, done.stderr
+    store = Store(seg.store)
+    assert all(trial in store.trials() for trial in kept)
+    for cell in store.cells():
+        ended = [trial for trial in store.trials(cell) if trial.state != "failed"]
+        assert [trial.number for trial in ended] == list(range(5))
+    assert set(rows(seg.store)) == {(m, "halves", s) for m in ("linear", "vpt-deep") for s in (0, 1)}
+    (first, *_) = store.results()
+    made_again = harness("reproduce", first.id, "--store", str(seg.store))
+    assert made_again.stdout.splitlines()[-1].startswith("equal: ")
+    assert dataclasses.asdict(first)["extras"]["pixel_accuracy"] > 0
