@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from PIL import Image
 from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
@@ -25,6 +26,7 @@ from harness.data.pixels import kept
 from harness.errors import BadInput
 from harness.heads import Model, new_head, sized
 from harness.plain import plain
+from harness.sliding import Sliding
 from harness.store import Result, Store, cell_key, result_id
 from harness.train import EVAL_BATCH, precision
 from harness.variants import recorded
@@ -82,7 +84,10 @@ class Origin:
 
 
 class Tuned(nn.Module):
-    """A tuned model, in eval mode: normalised images (batch, 3, size, size) -> logits (batch, class), those that were scored."""
+    """A tuned model, in eval mode: normalised images (batch, 3, size, size) -> logits (batch, class), those that were scored.
+
+    Of segmentation the logits are (batch, class, size, size), of one window; `classes_of_pixels` takes an image of any size.
+    """
 
     def __init__(self, model: nn.Module, origin: Origin, size: int):
         super().__init__()
@@ -90,7 +95,7 @@ class Tuned(nn.Module):
         self.origin = origin
         self.size = size
 
-    def forward(self, images: Float[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch class"]:
+    def forward(self, images: Float[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch class ..."]:
         return self.model(images)
 
     def pixels(self, image: Image.Image) -> Float[Tensor, "3 size size"]:
@@ -98,13 +103,22 @@ class Tuned(nn.Module):
         pixels = self.origin.identity["task"]["pixels"]
         return squares(pixels, [kept(pixels, image, self.size)], self.size, torch.device("cpu"))[0]
 
+    def classes_of_pixels(self, image: Image.Image) -> UInt8[np.ndarray, "height width"]:
+        """Of segmentation: the class of each pixel of an RGB image, by sliding windows, as test images were scored."""
+        if self.origin.crop is None:
+            raise BadInput("this checkpoint is of classification: it has a class for an image, not for its pixels.")
+        device = next(self.model.parameters()).device
+        return Sliding(self.model, np.asarray(image), self.origin.crop, self.size, self.origin.classes, device).classes_of_pixels()
+
     @torch.inference_mode()
     def predict(self, files: Sequence[str | Path]) -> Float[Tensor, "image class"]:
-        """Logits of image files, in order, in float32 on the CPU. Raises `BadInput` for a file that is no image."""
+        """Logits of image files, in order, in float32 on the CPU. Raises `BadInput` for a file that is no image, or segmentation."""
+        if self.origin.crop is not None:
+            raise BadInput("this checkpoint is of segmentation: it has a class for each pixel (`classes_of_pixels`), none for an image.")
         device = next(self.model.parameters()).device
         found = []
         for start in range(0, len(files), EVAL_BATCH):
-            images = torch.stack([self.pixels(_opened(file)) for file in files[start : start + EVAL_BATCH]])
+            images = torch.stack([self.pixels(opened(file)) for file in files[start : start + EVAL_BATCH]])
             with precision(device):
                 found.append(self(images.to(device)).float().cpu())
         return torch.cat(found)
@@ -302,7 +316,8 @@ def _read(file: Path, name: Path | None = None) -> tuple[Origin, dict[str, Tenso
         raise BadInput(f"{name} doesn't say where it comes from: `harness export` makes files that do.") from error
 
 
-def _opened(file: str | Path) -> Image.Image:
+def opened(file: str | Path) -> Image.Image:
+    """An image file in RGB. Raises `BadInput` for a file that is no image."""
     try:
         return rgb(Path(file))
     except Exception as error:  # Pillow raises many kinds for a file that isn't what it should be

@@ -388,8 +388,9 @@ def predict(
     method: Method = None,
     top: Annotated[int, typer.Option("--top", min=1, help="Classes to show.")] = 3,
     format: Annotated[str, typer.Option("--format", help="table, or json with all logits.")] = "table",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Of segmentation: the folder for maps and overlays.")] = None,
 ) -> None:
-    """Classify images with a tuned model."""
+    """Classify images with a tuned model; with one of segmentation, their pixels."""
     if format not in ("table", "json"):
         raise unknown("format", format, ("table", "json"))
     import json
@@ -397,9 +398,20 @@ def predict(
     from rich.console import Console
 
     from harness import checkpoint
-    from harness.report.predictions import rows, table
+    from harness.report.predictions import rows, shares, table
 
     tuned = checkpoint.load(file, backbone, method)
+    if (output is None) != (tuned.origin.crop is None):
+        raise BadInput(f"{file} is of {'classification: leave --output out' if output else 'segmentation: give --output FOLDER'}.")
+    if output is not None:
+        from harness.overlay import overlays
+
+        seen = list(overlays(tuned, images, output))
+        if format == "json":
+            print(json.dumps(seen, indent=2))
+        else:
+            Console().print(shares(seen, top), f"Maps and overlays: {len(seen)} of each in {output}.", sep="\n", markup=False)
+        return
     found = rows(tuned.predict(images), images, tuned.origin.class_names, top)
     if format == "json":
         print(json.dumps(found, indent=2))

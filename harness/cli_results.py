@@ -144,6 +144,39 @@ def show(id: Annotated[str, typer.Argument(help="A result's id, or the beginning
     print(text(ResultStore(store), id))
 
 
+@app.command("multi-scale")
+def multi_scale(
+    ids: Annotated[
+        list[str] | None, typer.Argument(metavar="ID", help="Results' ids, or the beginnings of some. Default: all of segmentation.")
+    ] = None,
+    tasks: Tasks = None,
+    methods: Methods = None,
+    seed: Seeds = None,
+    data_root: Annotated[Path | None, typer.Option("--data-root", help="Where the data is now. Default: where it was.")] = None,
+    cards: Annotated[Path | None, typer.Option("--cards", help="Where your own task cards are now. Default: where they were.")] = None,
+    backbone: Annotated[str | None, typer.Option("--backbone", help="NAME=FILE, where the weights have moved.")] = None,
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """Score segmentation results on six scales and mirrored too, from their checkpoints: nothing is trained. Done ones are left out."""
+    from harness.rescore import at_several_scales
+    from harness.sharing.chosen import Wanted, by_id
+    from harness.store import Store as ResultStore
+
+    opened = ResultStore(store)
+    cells = opened.cells()
+    wanted = Wanted(asked.tasks(None, tasks), asked.methods(methods), asked.seeds(seed, "--seed"))
+    found = by_id(opened, ids) if ids else [row for row in wanted.results(opened) if cells[row.cell].labels.get("kind") == "segmentation"]
+    if not found:
+        raise BadInput(f"{opened.name} holds no result of segmentation among these: see `harness results list`.")
+    left = [row for row in found if "miou_ms" not in row.extras]
+    for row in left:
+        said = at_several_scales(opened, row, cells[row.cell], data_root, cards, backbone)
+        what = f"{cells[row.cell].labels['variant']} on {cells[row.cell].identity['task']['name']}, seed {row.seed}"
+        print(f"{row.id}: {what}: mIoU {row.score:.2f} at one scale, {said['miou_ms']:.2f} at six and mirrored", flush=True)
+    if len(left) < len(found):
+        print(f"{some(len(found) - len(left), 'result')} had it already.")
+
+
 @app.command()
 def rm(
     ids: Annotated[

@@ -50,6 +50,8 @@ class Column:
     title: str
     entries: dict[str, Entry]
     """By variant."""
+    task: str = ""
+    """Whose scores it has; empty in a column of something else."""
 
 
 @dataclass(frozen=True)
@@ -68,20 +70,31 @@ PLAIN = Layout()
 
 
 def task_columns(section: Section) -> list[Column]:
+    """A column a task; of segmentation one at a single scale, which means and ranks are of, and where there is any, one at several."""
     columns = []
     for task in section.tasks:
-        places = places_of({variant: scores.get(task) for variant, scores in section.scores.items()}, 1)
-        entries = {}
-        for variant, scores in section.scores.items():
-            row = section.squares.get((variant, task))
-            if task in scores and row is not None:
-                spread = f"±{row['std']:.1f}" if row["n"] > 1 else f"n={row['n']}" if section.seeds > 1 else ""
-                place = places.get(variant, 0)
-                entries[variant] = Entry(f"{scores[task]:.1f}", spread, place, place != 1 and variant in section.near[task])
-            else:
-                entries[variant] = Entry("failed" if row is not None else NOTHING)
-        columns.append(Column(task, entries))
+        segmentation = section.first["metric"] == "miou"
+        columns.append(Column(f"{task} mIoU-SS" if segmentation else task, _entries(section, task), task))
+        if segmentation and any(row["n_ms"] for (_, other), row in section.squares.items() if other == task):
+            columns.append(Column(f"{task} mIoU-MS", _entries(section, task, "_ms"), task))
     return columns
+
+
+def _entries(section: Section, task: str, which: str = "") -> dict[str, Entry]:
+    """A task's scores by variant. `which`: the ending of the board's columns."""
+    rows = {variant: section.squares.get((variant, task)) for variant in section.scores}
+    means = {variant: row[f"mean{which}"] if row is not None and row[f"n{which}"] else None for variant, row in rows.items()}
+    places, entries = places_of(means, 1), {}
+    for variant, row in rows.items():
+        mean = means[variant]
+        if row is not None and mean is not None:
+            n = row[f"n{which}"]
+            spread = f"±{row[f'std{which}']:.1f}" if n > 1 else f"n={n}" if section.seeds > 1 else ""
+            place = places.get(variant, 0)
+            entries[variant] = Entry(f"{mean:.1f}", spread, place, not which and place != 1 and variant in section.near[task])
+        else:
+            entries[variant] = Entry("failed" if row is not None and not which else NOTHING)
+    return entries
 
 
 def summary_columns(section: Section, layout: Layout) -> list[Column]:

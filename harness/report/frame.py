@@ -26,21 +26,28 @@ SQUARE = ("variant", "task", *SECTION)
 
 
 RUN = ("id", "seed", "score", "trainable", "seconds", "memory", "units", "created")
+MULTI_SCALE = "miou_ms"
+"""Of a segmentation result's extras: its mIoU on several scales and mirrored."""
 DETAIL = ("params", "curve", "head_params", "logits_sha256", "provenance")
 
 
 def rows(store: Store, cells: Collection[str] | None = None, detail: bool = False) -> pd.DataFrame:
     """One row a final run, in the order they were stored; of the cells with these keys, or of all.
 
-    Columns: `id`, `seed`, `score` (percent), `trainable` (values, without the head), `seconds`, `memory` (bytes), `units`, `created`, and
-    those of `CELL`; with `detail` also `params` (the chosen hyper-parameters), `curve` ({epoch: percent}), `head_params`, `logits_sha256`
-    and `provenance`, as Python objects.
+    Columns: `id`, `seed`, `score` (percent), `trainable` (values, without the head), `seconds`, `memory` (bytes), `units`, `created`,
+    `score_ms` (of segmentation at several scales, where that was scored), and those of `CELL`; with `detail` also `params` (the chosen
+    hyper-parameters), `curve` ({epoch: percent}), `head_params`, `logits_sha256` and `provenance`, as Python objects.
     """
     known = _cells(store, cells)
     columns = (*RUN, *(DETAIL if detail else ()))
     runs = (vars(run) for run in store.results()) if detail else store.runs(("cell", *RUN))
-    found = [{**known[run["cell"]], **{name: run[name] for name in columns}} for run in runs if run["cell"] in known]
-    return pd.DataFrame(found, columns=[*columns, *CELL])
+    extras = store.extras()
+    found = [
+        {**known[run["cell"]], **{name: run[name] for name in columns}, "score_ms": _percent(extras.get(run["id"], {}).get(MULTI_SCALE))}
+        for run in runs
+        if run["cell"] in known
+    ]
+    return pd.DataFrame(found, columns=[*columns, "score_ms", *CELL]).astype({"score_ms": float})
 
 
 def failures(store: Store, cells: Collection[str] | None = None) -> pd.DataFrame:
@@ -55,7 +62,7 @@ def failures(store: Store, cells: Collection[str] | None = None) -> pd.DataFrame
 
 
 TIDY = (
-    *("origin", "method", "version", "variant", "task", "suite", "group", "metric", "seed", "score", "reason"),
+    *("origin", "method", "version", "variant", "task", "suite", "group", "metric", "seed", "score", "score_ms", "reason"),
     *("backbone", "backbone_sha", "pooling", "protocol", "protocol_digest", "epochs", "trials", "failed_trials", "search_units"),
     *("pixels", "data", "trainable", "seconds", "memory", "units", "id", "created", "pretrain", "source"),
 )
@@ -74,17 +81,17 @@ def tidy(results: pd.DataFrame, failed: pd.DataFrame, published: pd.DataFrame | 
     rows = [row for part in parts for row in records(part)]
     found = pd.DataFrame([{name: row.get(name) for name in TIDY} for row in rows], columns=list(TIDY))
     whole = ("seed", "epochs", "trials", "failed_trials", "trainable", "memory")
-    kinds = {name: "Int64" for name in whole} | dict.fromkeys(("score", "search_units", "seconds", "units"), "float64")
+    kinds = {name: "Int64" for name in whole} | dict.fromkeys(("score", "score_ms", "search_units", "seconds", "units"), "float64")
     return found.astype({**{name: "string" for name in TIDY}, **kinds})
 
 
 def leaderboard(results: pd.DataFrame, failed: pd.DataFrame) -> pd.DataFrame:
     """One row a (variant, task, backbone, protocol, metric), from the frames of `rows` and `failures`; in the order of the plan.
 
-    Columns: those of `CELL`; `mean` and `std` (ddof=1) of the score over seeds in percent, NaN where there is none; `n` seeds; `scores`:
-    {seed: percent}; `params`, `seconds`, `memory` and `units`: means over seeds; `ids`; `gaps`: {seed: reason}; `superseded`: how many
-    stored runs of older cells (other data, card or version of the method) are left out. The cell shown is that of the newest run; of those
-    of one second, the one stored last: an import of old results hides nothing newer.
+    Columns: those of `CELL`; `mean` and `std` (ddof=1) of the score over seeds in percent, NaN where there is none; `n` seeds; the same
+    three of `score_ms`; `scores`: {seed: percent}; `params`, `seconds`, `memory` and `units`: means over seeds; `ids`; `gaps`:
+    {seed: reason}; `superseded`: how many stored runs of older cells (other data, card or version of the method) are left out. The cell
+    shown is that of the newest run; of those of one second, the one stored last: an import of old results hides nothing newer.
     """
     squares: dict[tuple[str, ...], tuple[list[Row], list[Row]]] = {}
     for index, frame in enumerate((results, failed)):
@@ -92,7 +99,7 @@ def leaderboard(results: pd.DataFrame, failed: pd.DataFrame) -> pd.DataFrame:
             squares.setdefault(tuple(row[name] for name in SQUARE), ([], []))[index].append(row)
     found = sorted((_square(*found) for found in squares.values()), key=lambda row: row["position"])
     board = pd.DataFrame(found, columns=[*CELL, *_MEASURED])
-    return board.astype(dict.fromkeys(("mean", "std", "params", "seconds", "memory", "units"), float))
+    return board.astype(dict.fromkeys(("mean", "std", "mean_ms", "std_ms", "params", "seconds", "memory", "units"), float))
 
 
 def records(frame: pd.DataFrame) -> list[Row]:
@@ -100,19 +107,23 @@ def records(frame: pd.DataFrame) -> list[Row]:
     return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
 
 
-_MEASURED = ("mean", "std", "n", "scores", "params", "seconds", "memory", "units", "ids", "gaps", "superseded")
+_MEASURED = ("mean", "std", "n", "mean_ms", "std_ms", "n_ms", "scores", "params", "seconds", "memory", "units", "ids", "gaps", "superseded")
 
 
 def _square(runs: list[Row], failed: list[Row]) -> Row:
     """A square's row. Runs come before failures: an old score isn't hidden by a new attempt that failed, but that attempt is told of."""
     newest = max(reversed(runs), key=lambda row: row["created"]) if runs else max(failed, key=lambda row: row["created"])
     shown = sorted((row for row in runs if row["cell"] == newest["cell"]), key=lambda row: row["seed"])
+    several = [row for row in shown if row["score_ms"] == row["score_ms"]]  # not NaN
     told = [row for row in failed if not shown or row["cell"] == newest["cell"] or row["created"] > newest["created"]]
     return {
         **{name: newest[name] for name in CELL},
         "mean": _mean(shown, "score"),
-        "std": float(np.std([row["score"] for row in shown], ddof=1)) if len(shown) > 1 else None,
+        "std": _std(shown, "score"),
         "n": len(shown),
+        "mean_ms": _mean(several, "score_ms"),
+        "std_ms": _std(several, "score_ms"),
+        "n_ms": len(several),
         "scores": {row["seed"]: row["score"] for row in shown},
         "params": _mean(shown, "trainable"),
         "seconds": _mean(shown, "seconds"),
@@ -126,6 +137,15 @@ def _square(runs: list[Row], failed: list[Row]) -> Row:
 
 def _mean(rows: list[Row], name: str) -> float | None:
     return float(np.mean([row[name] for row in rows])) if rows else None
+
+
+def _std(rows: list[Row], name: str) -> float | None:
+    return float(np.std([row[name] for row in rows], ddof=1)) if len(rows) > 1 else None
+
+
+def _percent(value: Any) -> float | None:
+    """An extra's value, which in somebody else's store may be anything."""
+    return float(value) if type(value) in (int, float) and 0 <= value <= 100 else None
 
 
 def _cells(store: Store, keys: Collection[str] | None) -> dict[str, Row]:

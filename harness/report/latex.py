@@ -58,13 +58,15 @@ def _grouped(section: Section, layout: Layout, many: bool) -> list[tuple[str, li
     """The columns, with the name of the group they stand under; those of no group have none."""
     if layout.groups:
         return [("", summary_columns(section, layout))]
-    of_tasks = {column.title: column for column in task_columns(section)}
+    of_tasks: dict[str, list[Column]] = {}
+    for column in task_columns(section):
+        of_tasks.setdefault(column.task, []).append(column)
     summary = {column.title: column for column in summary_columns(section, replace(layout, groups=many))}
     grouped: list[tuple[str, list[Column]]] = [("", [summary.pop("Params")])]
     for group, tasks in section.groups.items():
         mean = summary.pop(f"{group} ({len(tasks)})", None)
         means = [Column("Mean", mean.entries)] if mean else []
-        grouped.append((group, [*(of_tasks[task] for task in tasks), *means]))
+        grouped.append((group, [*(column for task in tasks for column in of_tasks[task]), *means]))
     return [*grouped, ("", list(summary.values()))]
 
 
@@ -159,7 +161,7 @@ def _caption(section: Section, columns: Sequence[Column], many: bool) -> str:
     count, groups = len(section.tasks), len(section.groups)
     said = [
         f"Suite {section.suite} ({count} tasks); backbone {section.backbone}, protocol {section.protocol}, pixels {_pixels(section)}.",
-        caption(section, "underlined", spread=not many, near=NEAR if any(column.title in section.tasks for column in columns) else ""),
+        caption(section, "underlined", spread=not many, near=NEAR if any(column.task for column in columns) else ""),
     ]
     if many and section.seeds > 1:
         said.append("Small, below a score: its standard deviation.")

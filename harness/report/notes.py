@@ -14,7 +14,10 @@ METRICS = {"top1": "Top-1 accuracy", "miou": "mIoU"}
 
 def caption(section: Section, second: str, spread: bool = True, near: str = NEAR, groups: bool = False) -> str:
     """What the numbers are and what their marks mean; `near` is how cells within the best's interval are marked, empty for not at all."""
-    metric = METRICS.get(section.first["metric"], section.first["metric"])
+    metric = str(METRICS.get(section.first["metric"], section.first["metric"]))
+    if section.first["metric"] == "miou":
+        several = ", MS at six and mirrored" if any(row["n_ms"] for row in section.board) else ""
+        metric += f" (SS: at one scale{several})"
     over = f"mean{' ± standard deviation' if spread else ''} over {section.seeds} seeds" if section.seeds > 1 else "one seed, so no spread"
     marks = f" Bold: best, {second}: second." if len(section.scores) > 1 else ""
     if near and any(section.near.values()):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from harness.plain import plain
-from harness.report.columns import places_of
+from harness.report.columns import places_of, task_columns
 from harness.report.frame import Row
 from harness.report.intervals import bootstrap, interval
 from harness.report.notes import METRICS, caption, notes_of, title_of
@@ -61,6 +61,7 @@ def section(part: Section, baseline: str | None) -> dict[str, Any]:
         "variants": _variants(part, notes),
         "readings": notes.values,
         "cells": [[_square(part, variant, task) for task in tasks] for variant in variants],
+        "scales": [column for task, _ in enumerate(tasks) if (column := _several_scales(part, tasks[task], task))],
         "places": _places(part),
         "tests": _tests(part, baseline),
         "families": _families(part),
@@ -99,7 +100,7 @@ def _variants(part: Section, notes: Once) -> list[dict[str, Any]]:
                 "search_units": shortened(float(sum(row["search_units"] for row in squares))),
                 "trials": sorted({row["trials"] for row in squares}),
                 "failed_trials": sum(row["failed_trials"] for row in squares),
-                "epochs": sorted({row["epochs"] for row in squares if row["epochs"] is not None}),
+                "epochs": sorted({row["epochs"] for row in squares if number(row["epochs"]) is not None}),
             }
         )
     budgets = Counter(str(said["trials"]) for said in found).most_common(2)
@@ -131,6 +132,20 @@ def _square(part: Section, variant: str, task: str) -> list[Any] | None:
     ends = interval(list(row["scores"].values())) or (None, None)
     gaps = [[seed, plain(reason)] for seed, reason in row["gaps"].items()]
     return [number(row["mean"]), number(row["std"]), row["n"], *(number(end, 4) for end in ends), gaps]
+
+
+def _several_scales(part: Section, task: str, index: int) -> dict[str, Any] | None:
+    """The column that a segmentation task has beside its own: its mIoU on several scales and mirrored, where that was scored."""
+    found = next((column for column in task_columns(part) if column.task == task and column.title.endswith("MS")), None)
+    if found is None:
+        return None
+    rows = [part.squares.get((variant, task)) for variant in part.scores]
+    return {
+        "task": index,
+        "title": plain(found.title),
+        "cells": [[number(row["mean_ms"]), number(row["std_ms"]), row["n_ms"]] if row and row["n_ms"] else None for row in rows],
+        "places": [entry.place for entry in found.entries.values()],
+    }
 
 
 def _places(part: Section) -> dict[str, Any]:

@@ -33,5 +33,15 @@ def table(found: list[dict[str, Any]]) -> Table:
     return shown
 
 
+def shares(found: list[dict[str, Any]], top: int) -> Table:
+    """A line an image of segmentation: its classes, those of most pixels first."""
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    shown.add_column("image")
+    shown.add_column("pixels")
+    for row in found:
+        shown.add_row(escape(row["image"]), ", ".join(f"{_name(entry)} {100 * entry['share']:.1f} %" for entry in row["classes"][:top]))
+    return shown
+
+
 def _name(entry: dict[str, Any]) -> str:
     return escape(entry["name"]) or f"class {entry['class']}"

@@ -177,7 +177,7 @@ class Section:
 
 
 def _ends(values: Iterable[float | None]) -> tuple[float, float] | None:
-    known = [value for value in values if value is not None]
+    known = [value for value in values if value is not None and not np.isnan(value)]
     return (min(known), max(known)) if known else None
 
 

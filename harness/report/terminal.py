@@ -106,7 +106,7 @@ def _styled(entry: Entry, between: str, stacked: bool, marked: bool) -> Text:
 
 def _broken(title: str) -> str:
     """`sprites-location` and `Mean of 19` in lines as short as their words."""
-    return re.sub(r"(?<=[-_])(?=\w{3})| (?=of )| (?=\()", "\n", title)
+    return re.sub(r"(?<=[-_])(?=\w{3})| (?=of |mIoU)| (?=\()", "\n", title)
 
 
 def _broken_variant(label: str, width: int = 16) -> str:

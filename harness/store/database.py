@@ -4,8 +4,9 @@ A SQLite file by default (write-ahead log, so that a report can read while a run
 SQLAlchemy understands. A call waits where the database is busy or gone, and does nothing twice.
 """
 
+import json
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import fields
 from pathlib import Path
@@ -196,6 +197,27 @@ class Store:
             raise ValueError(f"{', '.join(sorted(unknown))}: not among {', '.join(RUN_COLUMNS)}")
         query = sa.select(*(_results.c[name] for name in columns)).order_by(_results.c.row)
         return [dict(row._mapping) for row in self._rows(query)]
+
+    def extras(self) -> dict[str, dict[str, Any]]:
+        """What else was measured in final runs, by their ids: of those that have any."""
+
+        def work(connection: sa.Connection, schema: int) -> dict[str, dict[str, Any]]:
+            if schema < _results.c.extras.info["since"]:
+                return {}
+            query = sa.select(_results.c.id, _results.c.extras).where(_results.c.extras.is_not(None))
+            return {id: json.loads(text) for id, text in connection.execute(query)}
+
+        return self.engine.read(work, {})
+
+    def add_extras(self, id: str, extras: Mapping[str, Any]) -> None:
+        """Adds to what else was measured in the final run `id`, or replaces a part of it. Raises `ValueError` for NaN and infinity."""
+
+        def work(connection: sa.Connection, _: bool) -> None:
+            before = connection.execute(sa.select(_results.c.extras).where(_results.c.id == id)).scalar_one()
+            text = json.dumps({**json.loads(before or "{}"), **extras}, sort_keys=True, allow_nan=False)
+            connection.execute(sa.update(_results).where(_results.c.id == id).values(extras=text))
+
+        self.engine.write(work)
 
     def result(self, id_or_prefix: str) -> tuple[Result, Cell]:
         """The final run with this id, or the only one whose id begins so. Raises `BadInput`."""

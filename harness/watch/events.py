@@ -26,7 +26,7 @@ class Traces:
     """What a run leaves beside its store."""
 
     keep_large: bool = False
-    """Checkpoints above 20 MB too."""
+    """Checkpoints above 32 MB too."""
     log_json: Path | None = None
     """Events, as lines of this file."""
     tensorboard: Path | None = None

@@ -3,14 +3,18 @@
 import dataclasses
 import json
 import re
+import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from driving import rows, start, wait_for
+from PIL import Image
 from rich.console import Console
 from segmentation import fill, planned, with_segmentation
 
-from harness import checkpoint, segment
+from harness import checkpoint, cli, segment
 from harness.cards import load_cards
 from harness.cost import cell_cost, windows
 from harness.data.loader import TuningData, open_final
@@ -18,6 +22,7 @@ from harness.errors import BadInput
 from harness.orchestrate.jobs import FinalJob, Outcome, TuneJob
 from harness.orchestrate.view import View
 from harness.orchestrate.worker import Bench
+from harness.overlay import palette
 from harness.plan import Request, plan
 from harness.preview import preview
 from harness.reproduce import reproduce
@@ -204,6 +209,99 @@ def test_the_suites_of_segmentation_have_their_own_backbone_and_protocol():
     assert {(cell.backbone, cell.protocol.name, cell.protocol.last) for cell in run.cells} == {("mini_vit", "mini", 240)}
     with pytest.raises(BadInput, match="ade20k"):
         plan(Request("linear", suite="everything"))  # its data isn't here, and it is asked for
+
+
+def run_command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """`harness` in this process: its exit code."""
+    monkeypatch.setattr(sys, "argv", ["harness", *map(str, arguments)])
+    try:
+        cli.main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+def test_several_scales_are_added_to_a_stored_row_without_training(stored: Store, monkeypatch: pytest.MonkeyPatch, capsys):
+    monkeypatch.setattr(segment, "fit", lambda *_: pytest.fail("trained again"))
+    before = stored.results()
+    assert run_command(monkeypatch, "results", "multi-scale", before[0].id[:6], "--store", stored.name) == 0
+    first, second = stored.results()
+    assert "miou_ms" in first.extras
+    assert dataclasses.replace(first, extras=before[0].extras) == before[0]
+    assert first.extras.items() > before[0].extras.items()
+    assert second == before[1]
+    assert run_command(monkeypatch, "results", "multi-scale", "--store", stored.name) == 0
+    said = capsys.readouterr().out
+    assert f"{second.id}: vpt-deep on halves, seed 3: mIoU {second.score:.2f} at one scale, " in said
+    assert "1 result had it already." in said
+    assert all("miou_ms" in row.extras for row in stored.results())
+
+
+def test_what_has_no_several_scales_is_one_line(stored: Store, monkeypatch: pytest.MonkeyPatch, capsys):
+    first, second = stored.results()
+    checkpoint.find(stored, first).write_bytes(checkpoint.find(stored, second).read_bytes())
+    torn = stored.checkpoints / f"{second.id}.safetensors"
+    torn.unlink()
+    assert run_command(monkeypatch, "results", "multi-scale", second.id, "--store", stored.name) == 2
+    assert f"result {second.id} has no checkpoint" in capsys.readouterr().err
+    monkeypatch.setattr("harness.rescore.CUDA_TOLERANCE", -1.0)
+    assert run_command(monkeypatch, "results", "multi-scale", first.id, "--store", stored.name) == 2
+    assert f"it isn't the checkpoint of {first.id}" in capsys.readouterr().err
+    assert run_command(monkeypatch, "results", "multi-scale", "--methods", "full", "--store", stored.name) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_overlays_of_images_are_a_palette_and_a_blend(stored: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    result = stored.results()[1]
+    file, folder = checkpoint.find(stored, result), tmp_path / "seen"
+    rng = np.random.default_rng(1)
+    sizes = {"wide": (80, 31), "tall": (20, 45)}
+    for name, (width, height) in sizes.items():
+        Image.fromarray(rng.integers(0, 255, (height, width, 3), dtype=np.uint8)).save(tmp_path / f"{name}.png")
+    images = [str(tmp_path / f"{name}.png") for name in sizes]
+    assert run_command(monkeypatch, "predict", file, *images, "--output", folder, "--format", "json") == 0
+    said = json.loads(capsys.readouterr().out)
+    tuned = checkpoint.load(file)
+    for row, (name, size) in zip(said, sizes.items(), strict=True):
+        classes, overlay = (Image.open(folder / f"{name}-{what}.png") for what in ("classes", "overlay"))
+        assert (classes.mode, classes.size, overlay.mode, overlay.size) == ("P", size, "RGB", size)
+        pixels = np.asarray(classes)
+        assert np.array_equal(pixels, tuned.classes_of_pixels(checkpoint.opened(tmp_path / f"{name}.png")))
+        colours = palette(3)[pixels]
+        assert np.array_equal(np.asarray(classes.convert("RGB")), colours)
+        mixed = 0.45 * np.asarray(Image.open(tmp_path / f"{name}.png")).astype(float) + 0.55 * colours
+        assert np.abs(np.asarray(overlay) - mixed).max() <= 1
+        assert sum(entry["share"] for entry in row["classes"]) == pytest.approx(1)
+        assert row["classes"][0]["name"] in ("dark", "bright", "never")
+    assert run_command(monkeypatch, "predict", file, *images, "--output", folder) == 0
+    assert "Maps and overlays: 2 of each" in capsys.readouterr().out
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == ["tall.png", "wide.png"]
+
+
+def test_colours_of_classes_differ_and_what_isnt_scored_is_black():
+    colours = palette(150)
+    assert len({tuple(colour) for colour in colours[:150].tolist()}) == 150
+    assert colours[255].tolist() == [0, 0, 0]
+    assert colours[:150].max(1).min() > 100
+
+
+@pytest.mark.parametrize("wrong", ["no output", "no image", "two of a name", "output is a file"])
+def test_predicting_pixels_says_in_one_line_what_is_wrong(
+    stored: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, wrong: str
+):
+    file = checkpoint.find(stored, stored.results()[0])
+    image = tmp_path / "a.png"
+    Image.new("RGB", (40, 30)).save(image)
+    (tmp_path / "b.png").write_text("no image")
+    arguments, said = {
+        "no output": ([image], "is of segmentation: give --output FOLDER."),
+        "no image": ([tmp_path / "b.png", "--output", tmp_path / "out"], "b.png is missing, or no image"),
+        "two of a name": ([image, tmp_path / "a.jpg", "--output", tmp_path / "out"], "two images are called a"),
+        "output is a file": ([image, "--output", tmp_path / "b.png"], "can't be written"),
+    }[wrong]
+    assert run_command(monkeypatch, "predict", file, *arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
 
 
 @pytest.mark.timeout(300)

@@ -107,7 +107,7 @@ function leaderboardColumns(section) {
     if (groups.length > 1 || tasks.length > MANY_TASKS) columns.push(groupColumn(section, group, g));
     for (const t of group.tasks) {
       columns.push({
-        title: tasks[t].name,
+        title: section.metric === "mIoU" ? `${tasks[t].name} mIoU-SS` : tasks[t].name,
         help: `${tasks[t].name}, ${group.name}`,
         high: true,
         kind: "n task",
@@ -116,9 +116,29 @@ function leaderboardColumns(section) {
         value: ({ place }) => section.cells[place][t]?.[0] ?? null,
         cell: ({ place }) => taskCell(section.cells[place][t], places, t, place, seeds, tintOf(section, t)),
       });
+      columns.push(...section.scales.filter(({ task }) => task === t).map((scales) => scalesColumn(scales, g, seeds)));
     }
   });
   return columns;
+}
+
+/** A segmentation task's mIoU on several scales: beside its own column, in no mean and no rank. */
+function scalesColumn({ task, title, cells, places }, group, seeds) {
+  return {
+    title,
+    help: `${title}: six scales and their mirror images`,
+    high: true,
+    kind: "n task",
+    group,
+    task,
+    value: ({ place }) => cells[place]?.[0] ?? null,
+    cell: ({ place }) => {
+      if (!cells[place]) return el("td", { class: "n task gap" }, NOTHING);
+      const [mean, std, n] = cells[place];
+      const small = n < seeds ? el("small", { class: "few" }, `n=${n}`) : std === null ? null : el("small", {}, `±${std.toFixed(1)}`);
+      return el("td", { class: `n task ${mark(places[place])}` }, el("span", {}, mean.toFixed(1)), small && " ", small);
+    },
+  };
 }
 
 function groupColumn(section, group, g) {
