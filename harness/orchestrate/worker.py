@@ -26,6 +26,8 @@ from harness.orchestrate.faults import free_memory, reason_of
 from harness.orchestrate.jobs import FinalJob, Job, Outcome, parse
 from harness.orchestrate.watchdog import Watchdog, leave_word
 from harness.plan import PlannedCell, RunPlan
+from harness.protocols import Segmentation
+from harness.strip import strip
 from harness.train import Score, eval_batch, fit
 from methods.vit import FrozenViT
 
@@ -69,7 +71,7 @@ class Bench:
                     step = replace(step, units=step.units + (0.0 if outcomes else extracted))
                     if isinstance(job, FinalJob):
                         step = self._with_checkpoint(planned, job.seeds[len(outcomes)], job.params, step)
-                        step = self._on_more_scales(planned, data.test, step)
+                        step = self._looked_at(planned, job.seeds[len(outcomes)], data.test, step)
                     outcomes.append(step)
                 elif job.runs == 1:
                     yield step
@@ -134,15 +136,23 @@ class Bench:
         note = checkpoint.save(self.keep, self.model, checkpoint.origin_of(planned, seed, params, outcome))
         return replace(outcome, provenance={**(outcome.provenance or {}), **note})
 
-    def _on_more_scales(self, planned: PlannedCell, test: Any, outcome: Outcome) -> Outcome:
-        """Adds what several scales say, where the protocol asks for it. What fails there costs no result: they can be scored later."""
-        if outcome.score is None or not getattr(planned.protocol, "multi_scale", False):
+    def _looked_at(self, planned: PlannedCell, seed: int, test: Any, outcome: Outcome) -> Outcome:
+        """Of segmentation, adds a few images as the first seed's model sees them, and where the protocol asks for it several scales.
+
+        What fails here costs no result: a note of it is left in its provenance.
+        """
+        if outcome.score is None or not isinstance(planned.protocol, Segmentation):
             return outcome
+        extras, units, provenance = dict(outcome.extras or {}), outcome.units, dict(outcome.provenance or {})
         try:
-            found = segment.multi_scale(self.model, test, self.device)
+            if seed == planned.seeds[0]:
+                extras["strip"] = strip(self.model, test, self.device)
+            if planned.protocol.multi_scale:
+                extras |= segment.multi_scale(self.model, test, self.device)
+                units += extras["windows_ms"]
         except Exception as error:
-            return replace(outcome, provenance={**(outcome.provenance or {}), "no_multi_scale": reason_of(error, 1)})
-        return replace(outcome, extras={**(outcome.extras or {}), **found}, units=outcome.units + found["windows_ms"])
+            provenance["not_all_extras"] = reason_of(error, 1)
+        return replace(outcome, extras=extras, units=units, provenance=provenance)
 
     def _vit(self, planned: PlannedCell) -> FrozenViT:
         """The planned backbone on the device, at the side that the task's images have."""

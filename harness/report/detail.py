@@ -10,8 +10,16 @@ from harness.store import Store
 def detail(store: Store, id: str) -> dict[str, Any]:
     """The result, what it is keyed by, and the trials of its search; `id` may be the beginning of one. Raises `BadInput`."""
     result, cell = store.result(id)
+    extras = {name: value for name, value in result.extras.items() if name != "strip"}  # pictures
     trials = [{key: value for key, value in asdict(trial).items() if key not in ("cell", "provenance")} for trial in store.trials(cell.key)]
-    return {**asdict(result), "labels": cell.labels, "identity": cell.identity, "trials": trials, "again": f"harness reproduce {result.id}"}
+    return {
+        **asdict(result),
+        "extras": extras,
+        "labels": cell.labels,
+        "identity": cell.identity,
+        "trials": trials,
+        "again": f"harness reproduce {result.id}",
+    }
 
 
 def text(store: Store, id: str) -> str:

@@ -62,12 +62,16 @@ def page(
     parts = sections(frame.leaderboard(results, failed), tasks, suite_name, sort, complete_only)
     runs = payload.Runs({row["id"]: row for row in frame.records(results)})
     cells_of = [runs.of(part) for part in parts]
+    extras = store.extras() if any(part.first["metric"] == "miou" for part in parts) else {}
     about = {
         "title": ", ".join(dict.fromkeys(plain(part.suite) for part in parts)),
         "facts": _facts(store.name, results, parts),
         "live": live,
         "store": "" if store.name == DEFAULT_STORE else f" --store {shlex.quote(plain(store.name))}",
-        "sections": [{**payload.section(part, baseline), "published": published_rows(part, published)} for part in parts],
+        "sections": [
+            {**payload.section(part, baseline), "published": published_rows(part, published), "strips": payload.strips(part, extras)}
+            for part in parts
+        ],
     }
     return _html(about, {"shared": runs.shared(), "cells": cells_of})
 

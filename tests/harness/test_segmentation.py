@@ -1,6 +1,8 @@
 """Segmentation through the whole engine: plan, ledger, worker, cost, preview, checkpoint, reproduce. Without Ray but for the last test."""
 
+import base64
 import dataclasses
+import io
 import json
 import re
 import sys
@@ -25,6 +27,7 @@ from harness.orchestrate.worker import Bench
 from harness.overlay import palette
 from harness.plan import Request, plan
 from harness.preview import preview
+from harness.report.detail import text
 from harness.reproduce import reproduce
 from harness.sliding import measure
 from harness.store import Store
@@ -60,7 +63,7 @@ def test_a_cell_is_tuned_on_val_and_scored_once_on_test_with_its_extras(stored: 
     for variant, result in results.items():
         assert cells[result.cell].labels["metric"] == "miou"
         assert 0 <= result.score <= 100
-        assert set(result.extras) == {"pixel_accuracy", "class_iou"}
+        assert set(result.extras) == {"pixel_accuracy", "class_iou", "strip"}
         dark, bright, never = result.extras["class_iou"]
         found = [iou for iou in (dark, bright, never) if iou is not None]
         assert result.score == pytest.approx(sum(found) / len(found), abs=1e-9)
@@ -115,11 +118,11 @@ def test_the_key_holds_what_a_score_depends_on_and_nothing_else(seg):
     before = key()
     assert key(seeds=(9,)) == before
     assert key(trials=3) != before
-    text, card = seg.protocol.read_text(), (seg.cards / "halves.toml").read_text()
-    for changed, same in ((text.replace("iterations = 8", "iterations = 9"), False), (text.replace("epochs = 2", "epochs = 3", 1), True)):
+    said, card = seg.protocol.read_text(), (seg.cards / "halves.toml").read_text()
+    for changed, same in ((said.replace("iterations = 8", "iterations = 9"), False), (said.replace("epochs = 2", "epochs = 3", 1), True)):
         seg.protocol.write_text(changed)
         assert (key() == before) is same
-    seg.protocol.write_text(text)
+    seg.protocol.write_text(said)
     assert key() == before
     (seg.cards / "halves.toml").write_text(card.replace("crop = 30", "crop = 25"))
     assert key() != before
@@ -140,8 +143,7 @@ def test_a_learning_rate_that_a_variant_or_a_method_fixes_is_the_ones_used(seg):
     point = {"rank": 4, "base_lr": 0.01}
     assert lora.recipe(point).base_lr == 0.01
     assert lora.method_arguments(point) == {"rank": 4}
-    text = seg.protocol.read_text()
-    seg.protocol.write_text(re.sub(r"\[segmentation.space\]\nbase_lr.*\n", "", text))
+    seg.protocol.write_text(re.sub(r"\[segmentation.space\]\nbase_lr.*\n", "", seg.protocol.read_text()))
     plain, lora = planned(seg, "linear,lora").cells
     assert (plain.recipe({}).base_lr, plain.trials) == (0.5, 0)
     assert lora.method_arguments(point) == {"rank": 4}
@@ -192,7 +194,8 @@ def test_several_scales_are_scored_where_the_protocol_asks_and_what_fails_there_
     fill(run, store)
     first, second = store.results()
     assert "miou_ms" not in first.extras
-    assert first.provenance["no_multi_scale"] == "RuntimeError: no room"
+    assert first.provenance["not_all_extras"] == "RuntimeError: no room"
+    assert "strip" in first.extras
     assert set(second.extras) - set(first.extras) == {"miou_ms", "pixel_accuracy_ms", "class_iou_ms", "maps_sha256_ms", "windows_ms"}
     assert second.units == first.units + second.extras["windows_ms"]
     assert json.loads(json.dumps(second.extras)) == second.extras
@@ -209,6 +212,25 @@ def test_the_suites_of_segmentation_have_their_own_backbone_and_protocol():
     assert {(cell.backbone, cell.protocol.name, cell.protocol.last) for cell in run.cells} == {("mini_vit", "mini", 240)}
     with pytest.raises(BadInput, match="ade20k"):
         plan(Request("linear", suite="everything"))  # its data isn't here, and it is asked for
+
+
+def test_a_strip_of_test_images_is_stored_with_the_first_seed_alone(seg):
+    run, store = planned(seg, "linear,vpt-deep", seeds=(4, 5)), Store(seg.store)
+    fill(run, store, Bench(run, threads=1, keep=checkpoint.Keep(store.checkpoints)))
+    results = store.results()
+    assert [row.seed for row in results if "strip" in row.extras] == [4, 4]
+    strips = [row.extras["strip"] for row in results if row.seed == 4]
+    first, second = ([(one["row"], one["image"], one["truth"]) for one in strip] for strip in strips)
+    assert first == second
+    test = open_final(run.cells[0].card, None, 30, run.cells[0].fingerprint).test
+    tuned = checkpoint.load(checkpoint.find(store, results[0]))
+    for one in strips[0]:
+        image, truth, seen = (np.asarray(Image.open(io.BytesIO(base64.b64decode(one[name])))) for name in ("image", "truth", "seen"))
+        kept, mask = test.scene(one["row"])
+        assert np.array_equal(image, kept)
+        assert np.array_equal(truth, mask)
+        assert np.array_equal(seen, tuned.classes_of_pixels(Image.fromarray(np.array(kept))))
+    assert "strip" not in json.loads(text(store, results[0].id))["extras"]
 
 
 def run_command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

@@ -52,7 +52,19 @@ function leaderboard(section, at) {
   const tools = el("div", { class: "tools" }, ...filters(section, at, shown), columnMenu, ...folds.all);
   applyColumns();
   walkable(shown, section, at);
-  return [tools, shown.box, legend(section)];
+  return [tools, shown.box, legend(section), ...section.strips.map((strip) => stripOf(section, strip))];
+}
+
+/** Test images of a segmentation task: each as it is, its truth, and what every variant saw. */
+function stripOf(section, { task, rows }) {
+  const titles = ["Input", "Truth", ...section.variants.map((variant) => variant.name)];
+  const { name } = section.tasks[task];
+  const picture = (data, column, row) =>
+    el("td", {}, data === null ? NOTHING : el("img", { src: `data:image/${data.startsWith("/9j/") ? "jpeg" : "png"};base64,${data}`, alt: `${name}, image ${row + 1}: ${titles[column]}` }));
+  const body = rows.map((row, index) => el("tr", {}, ...row.map((data, column) => picture(data, column, index))));
+  const head = el("tr", {}, ...titles.map((title) => el("th", { scope: "col" }, ...breakable(title))));
+  const said = `${name}: test images chosen by a seed, the same for all. Black in the truth isn't scored. What a method sees is its first seed's.`;
+  return el("div", { class: "strip" }, el("p", {}, said), el("div", { class: "scroll" }, el("table", { class: "plain" }, el("thead", {}, head), el("tbody", {}, ...body))));
 }
 
 /** What the marks mean, and what a reader must know. */

@@ -95,3 +95,26 @@ def test_the_page_has_a_column_for_several_scales_behind_the_tasks_own(store: St
     html = board(store, "html")
     assert '"scales":[{"task":0,"title":"scenes mIoU-MS","cells":[[53.0,2.828427,2],[49.5,null,1]],"places":[1,2]}]' in html
     assert '"scales":[]' in html
+
+
+PICTURES = {"image": "aW1hZ2U=", "truth": "dHJ1dGg=", "seen": "c2Vlbg=="}
+
+
+def test_the_page_shows_a_strip_of_images_with_what_each_variant_saw(store: Store):
+    assert '"strips":[]' in board(store, "html")
+    (first, *_) = [row for row in store.results() if row.score < 60]
+    store.add_extras(first.id, {"strip": [{"row": 3, **PICTURES}, {"row": 1, **PICTURES}]})
+    row = '["aW1hZ2U=","dHJ1dGg=","c2Vlbg==",null]'
+    assert f'"strips":[{{"task":0,"rows":[{row},{row}]}}]' in board(store, "html")
+
+
+@pytest.mark.parametrize(
+    "strip",
+    ["<img>", [{"row": 1}], [{"row": "1", **PICTURES}], [{"row": 1, **PICTURES, "seen": 'x" onerror=alert(1)'}], [[]], {"a": 1}, [None]],
+)
+def test_what_isnt_a_strip_of_pictures_is_left_out(store: Store, strip: Any):
+    for row in store.results():
+        store.add_extras(row.id, {"strip": strip})
+    html = board(store, "html")
+    assert '"strips":[]' in html
+    assert "onerror" not in html
