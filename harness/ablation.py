@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
+import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.markup import escape
@@ -11,10 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.errors import BadInput
-from harness.plan import RunPlan
+from harness.plan import PlannedCell, RunPlan
 from harness.report import frame
 from harness.report.columns import NOTHING
 from harness.report.intervals import mean_difference
+from harness.report.notes import METRICS
 from harness.report.stats import Scores, group_means, mean_of
 from harness.store import Store
 from harness.variants import own_arguments, parse
@@ -64,31 +66,40 @@ def ablation(method: str) -> Ablation:
 
 
 def table(store: Store, plan: RunPlan, grid: Ablation) -> RenderableType:
-    """One row a setting: check marks, group means, mean, and the difference to all off with its 95 % interval."""
+    """One row a setting: check marks, group means, mean, and the difference to all off with its 95 % interval. A table a metric."""
     seeds = frame.rows(store, [cell.key for cell in plan.cells])
+    tables = []
+    for metric in dict.fromkeys(cell.card.metric for cell in plan.cells):
+        cells = [cell for cell in plan.cells if cell.card.metric == metric]
+        tables += [_table(seeds, cells, grid), *(Text(note, style="dim") for note in _notes(cells, grid))]
+    return Group(*tables)
+
+
+def _table(seeds: pd.DataFrame, cells: Sequence[PlannedCell], grid: Ablation) -> Table:
     groups: dict[str, list[str]] = {}
-    for cell in plan.cells:
-        tasks = groups.setdefault(cell.card.group, [])
-        if cell.card.name not in tasks:
-            tasks.append(cell.card.name)
-    labels = dict(zip((cell.variant.label for cell in plan.cells[: len(grid.settings)]), grid.settings.values(), strict=True))
-    by_seed = {label: _by_task_and_seed(seeds, label) for label in labels}
-    means: Scores = {label: {task: sum(runs.values()) / len(runs) for task, runs in tasks.items()} for label, tasks in by_seed.items()}
+    for cell in cells:
+        of_group = groups.setdefault(cell.card.group, [])
+        if cell.card.name not in of_group:
+            of_group.append(cell.card.name)
+    tasks = list(dict.fromkeys(cell.card.name for cell in cells))
+    labels = dict(zip((cell.variant.label for cell in cells[: len(grid.settings)]), grid.settings.values(), strict=True))
+    by_seed = {label: _by_task_and_seed(seeds, label, tasks) for label in labels}
+    means: Scores = {label: {task: sum(runs.values()) / len(runs) for task, runs in of.items()} for label, of in by_seed.items()}
     found = Table(box=SIMPLE_HEAD, pad_edge=False, title=f"{grid.method}: its toggles", title_justify="left")
-    for name in (*grid.toggles, *groups, f"mean of {len(plan.tasks)}", "to all off", "95 % interval"):
+    for name in (*grid.toggles, *groups, f"mean of {len(tasks)}", "to all off", "95 % interval"):
         found.add_column(escape(name), justify="center" if name in grid.toggles else "right")
     (off, *_) = labels
     for label, on in labels.items():
         marks = ["✓" if value else "·" for value in on]
         over_groups = [_figure(value) for value in group_means(means[label], groups).values()]
-        found.add_row(*marks, *over_groups, _figure(mean_of(means[label], plan.tasks)), *_difference(by_seed, label, off))
-    return Group(found, *(Text(note, style="dim") for note in _notes(plan, grid)))
+        found.add_row(*marks, *over_groups, _figure(mean_of(means[label], tasks)), *_difference(by_seed, label, off))
+    return found
 
 
-def _by_task_and_seed(seeds, label: str) -> dict[str, dict[int, float]]:
+def _by_task_and_seed(seeds: pd.DataFrame, label: str, tasks: Sequence[str]) -> dict[str, dict[int, float]]:
     found: dict[str, dict[int, float]] = {}
     for row in frame.records(seeds):
-        if row["variant"] == label:
+        if row["variant"] == label and row["task"] in tasks:
             found.setdefault(row["task"], {})[row["seed"]] = row["score"]
     return found
 
@@ -107,13 +118,14 @@ def _figure(value: float | None) -> str:
     return NOTHING if value is None else f"{value:.2f}"
 
 
-def _notes(plan: RunPlan, grid: Ablation) -> Sequence[str]:
-    seeds = sorted({len(cell.seeds) for cell in plan.cells})
+def _notes(cells: Sequence[PlannedCell], grid: Ablation) -> Sequence[str]:
+    seeds = sorted({len(cell.seeds) for cell in cells})
+    metric = METRICS[cells[0].card.metric]
     notes = [
-        f"Top-1 in %, mean over {seeds[0]} seeds. Interval: Student's t over tasks taken as a sample, "
+        f"{metric} in %, mean over {seeds[0]} seeds. Interval: Student's t over tasks taken as a sample, "
         "each task's difference averaged over paired seeds."
     ]
     for on, reason in grid.refused.items():
         names = "+".join(name for name, value in zip(grid.toggles, on, strict=True) if value)
         notes.append(f"Left out, {names}: {reason}.")
-    return [*notes, *sorted({cell.variant.method.note for cell in plan.cells if cell.variant.method.note})]
+    return [*notes, *sorted({cell.variant.method.note for cell in cells if cell.variant.method.note})]

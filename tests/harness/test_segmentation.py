@@ -17,6 +17,7 @@ from rich.console import Console
 from segmentation import fill, planned, with_segmentation
 
 from harness import checkpoint, cli, segment
+from harness.ablation import ablation, table
 from harness.cards import load_cards
 from harness.cost import cell_cost, windows
 from harness.data.loader import TuningData, open_final
@@ -231,6 +232,28 @@ def test_a_strip_of_test_images_is_stored_with_the_first_seed_alone(seg):
         assert np.array_equal(truth, mask)
         assert np.array_equal(seen, tuned.classes_of_pixels(Image.fromarray(np.array(kept))))
     assert "strip" not in json.loads(text(store, results[0].id))["extras"]
+
+
+def test_an_ablation_has_a_table_a_kind_and_no_mean_over_both(seg):
+    grid = ablation("ivpt(prompts=2,da=false)")
+    run, store = planned(seg, grid.methods, tasks="toy,halves", trials=1, seeds=(0,)), Store(seg.store)
+    fill(run, store)
+    console = Console(width=160)
+    with console.capture() as said:
+        console.print(table(store, run, grid))
+    first, second = said.get().split("Top-1 accuracy in %")
+    assert "mIoU in %" in second
+    assert first.count("mean of 1") == second.count("mean of 1") == 1
+    assert "mean of 2" not in said.get()
+
+
+def test_results_travel_with_their_extras_and_checkpoints(stored: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    there = Store(tmp_path / "there.db")
+    assert run_command(monkeypatch, "results", "import", stored.name, "--checkpoints", "--store", there.name) == 0
+    assert there.results() == stored.results()
+    assert run_command(monkeypatch, "results", "multi-scale", "--store", there.name) == 0
+    assert run_command(monkeypatch, "results", "import", there.name, "--store", stored.name) == 0
+    assert run_command(monkeypatch, "store", "check", "--store", there.name) == 0
 
 
 def run_command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
