@@ -5,6 +5,7 @@ they fail.
 """
 
 import base64
+import io
 import json
 import os
 import re
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 import synthetic_store
+from PIL import Image
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -396,6 +398,29 @@ def test_what_was_chosen_is_in_the_address(reader: Reader, vtab: str) -> None:
     assert len(reader.texts("th.task")) == 4
     assert len(reader.texts(NAMES)) == 6
     assert reader.one("th[aria-sort]").text == "Rank"
+
+
+def test_segmentation_has_a_column_for_several_scales_and_a_strip_of_images(reader: Reader, tmp_path: Path, filler: Any) -> None:
+    content = io.BytesIO()
+    Image.new("RGB", (40, 30), (200, 30, 30)).save(content, "png")
+    picture = base64.b64encode(content.getvalue()).decode()
+    for variant, score in (("vpt", 50.0), ("linear", 48.0)):
+        filler.results(filler.cell(variant, "scenes", metric="miou", suite="mini-seg", group="sprites"), [score, score + 1])
+    first, *_, last = filler.store.results()
+    filler.store.add_extras(first.id, {"strip": [{"row": row, "image": picture, "truth": picture, "seen": picture} for row in (3, 1)]})
+    filler.store.add_extras(last.id, {"miou_ms": 51.5})
+    write(tmp_path / "page.html", page(filler.store))
+    reader.open((tmp_path / "page.html").as_uri())
+    assert reader.texts(".board thead th")[-2:] == ["scenes mIoU-SS", "scenes mIoU-MS"]
+    assert reader.texts(".board tbody td:last-child") == ["\u2013", "51.5 n=1"]
+    assert [text.replace("\n", "") for text in reader.texts(".strip thead th")] == ["Input", "Truth", "vpt", "linear"]
+    shown = reader.chrome.execute_script("return [...document.querySelectorAll('.strip img')].map((i) => [i.naturalWidth, i.alt])")
+    assert [width for width, _ in shown] == [40] * 6
+    assert shown[-1] == [40, "scenes, image 2: vpt"]
+    assert reader.texts(".strip td:last-child") == ["\u2013"] * 2
+    assert reader.logs()[0] == []
+    reader.click(".board tbody td:last-child", "51.5")
+    assert "scenes" in reader.one("dialog h2").text
 
 
 def test_every_tab_says_what_it_is_for(reader: Reader, vtab: str, mini: str) -> None:
