@@ -151,13 +151,21 @@ def test_a_disk_that_fills_up_under_the_store_ends_the_run_in_one_line_and_it_go
 
 
 @pytest.mark.slow
-def test_a_disk_too_full_for_the_cache_costs_decoding_not_the_run(grid, small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_too_full_for_the_cache_is_a_gap_with_its_reason_and_filled_with_room(
+    grid, harness, small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("VPT_HARNESS_CACHE", str(small / "cache"))
-    (small / "cache" / "images").mkdir(parents=True)
-    fill_up(small)
+    asked = grid.arguments("--workers", "2", methods=METHODS)
+    assert harness(*asked, "--dry-run").returncode == 0, "its fingerprints fit in"
+    ballast = fill_up(small)
+    done = harness(*asked)
+    reasons = {failure.reason for failure in Store(grid.store).failures()}
+    assert reasons, done.stdout + done.stderr
+    assert all("No space left" in reason for reason in reasons)
+    assert list((small / "cache" / "images").glob("*.tmp")) == []
+    ballast.unlink()
     finish(start(grid, "--workers", "2", methods=METHODS))
     whole(grid.store)
-    assert list((small / "cache" / "images").glob("*.bin")) == []
 
 
 @pytest.mark.slow

@@ -95,6 +95,19 @@ def test_a_damaged_cache_is_made_again(card: TaskCard, root: Path, cache: Path, 
     assert made.labels.tolist() == [0, 1, 2, 0]
 
 
+@pytest.mark.parametrize("which", ["labels.npy", "16.bin", "sums.npy"])
+def test_a_byte_that_a_disk_gives_back_wrong_is_seen(card: TaskCard, root: Path, cache: Path, which: str):
+    expected = np.array(cached(card, root, "val", 16, PRINT).rows(np.arange(4)))
+    (path,) = cache.glob(f"images/*{which}")
+    content = bytearray(path.read_bytes())
+    content[-8] ^= 1
+    path.unlink()
+    path.write_bytes(content)
+    made = cached(card, root, "val", 16, PRINT)
+    assert np.array_equal(made.rows(np.arange(4)), expected)
+    assert made.labels.tolist() == [0, 1, 2, 0]
+
+
 def test_an_image_that_cannot_be_decoded_leaves_nothing(card: TaskCard, root: Path, cache: Path):
     (root / "tiny" / "images" / "val200" / "000002.jpg").write_bytes(b"no image")
     with pytest.raises(BadInput, match=r"task tiny: record images/val200/000002.jpg"):
