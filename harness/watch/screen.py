@@ -7,6 +7,7 @@ from datetime import datetime
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -106,7 +107,7 @@ def picture(status: Status, height: int | None = None) -> RenderableType:
     at_most = _ROWS if height is None else max(2, (height - 9) // max(1, len(shown)) - 3)
     parts: list[RenderableType] = [Text.assemble((status.store, "bold"), f"  {_clock(status)}"), Text(""), numbers]
     for title, rows, count in shown:
-        parts += [Text(""), Text(title + _of_how_many(title, status), style="bold"), _table(rows[:at_most])]
+        parts += [Text(""), Text(title + _of_how_many(title, status), style="bold"), _table(rows[:at_most], cut=height is not None)]
         if count > at_most:
             parts.append(Text(f"  ... and {count - at_most:,} more", style="dim"))
     return Group(*parts)
@@ -154,21 +155,20 @@ def _clock(status: Status) -> str:
 
 def _drivers(drivers: Sequence[Driver]) -> list[tuple[str, ...]]:
     end = {
-        "alive": "its lease ends in {} unless renewed",
-        "dead": "dead: its process is gone, and its cells are free",
-        "expired": "dead, or cut off: its lease ended {} ago, and its cells are free",
+        "alive": "lease ends in {} unless renewed",
+        "dead": "dead: the process is gone",
+        "expired": "dead or cut off: lease ended {} ago",
     }
-    return [
-        (
-            f"{driver.host}, process {driver.process}",
-            f"{some(driver.cells, 'cell')}; {end[driver.state].format(_span(abs(driver.seconds)))}",
-        )
-        for driver in drivers
-    ]
+    return [(_named(driver), some(driver.cells, "cell"), end[driver.state].format(_span(abs(driver.seconds)))) for driver in drivers]
+
+
+def _named(driver: Driver) -> str:
+    """Without its domain."""
+    return f"{driver.host.partition('.')[0]}, process {driver.process}"
 
 
 def _under_way(cells: Sequence[CellStatus], drivers: Sequence[Driver]) -> list[tuple[str, ...]]:
-    names = {driver.owner: f"{driver.host}, process {driver.process}" for driver in drivers}
+    names = {driver.owner: _named(driver) for driver in drivers}
     several = len([driver for driver in drivers if driver.state == "alive"]) > 1
     return [
         (
@@ -186,8 +186,9 @@ def _of_how_many(title: str, status: Status) -> str:
     return f" (reasons of {status.reasons_of:,})" if title == "failed trials" and status.reasons_of < status.trials["failed"] else ""
 
 
-def _table(rows: Sequence[Sequence[str]]) -> Table:
+def _table(rows: Sequence[Sequence[str]], cut: bool) -> RenderableType:
+    """`cut`: a row is a line, whatever is in it."""
     table = Table.grid(padding=(0, 2))
     for row in rows:
-        table.add_row(*(Text(f"  {text}" if i == 0 else text, overflow="fold") for i, text in enumerate(row)))
-    return table
+        table.add_row(*(Text(text, overflow="ellipsis" if cut else "fold", no_wrap=cut) for text in row))
+    return Padding(table, (0, 0, 0, 2))

@@ -85,7 +85,7 @@ def test_drivers_are_alive_dead_or_expired(store: Store, cells: list[Cell]):
     assert found.drivers[1].seconds < 0 < found.drivers[0].seconds
     assert [cell.state for cell in found.cells] == ["under way", "under way", "waiting", "waiting"]
     said = text_of(found)
-    assert "dead: its process is gone" in said
+    assert "dead: the process is gone" in said
     assert "elsewhere, process 77" in said
     assert "cut off" in said
 
@@ -147,8 +147,8 @@ def test_the_picture_fits_in_the_terminal_and_says_how_much_is_left_out(tmp_path
     store.add_cells(many)
     store.lease([of.key for of in many], new_owner(), 60)
     for number, of in enumerate(many):
-        store.add_failure(failure(of, 0, f"reason {number}"))
-    said = text_of(read(store), width=120, height=24)
+        store.add_failure(failure(of, 0, f"reason {number} " + "that is long " * 20))
+    said = text_of(read(store), width=80, height=24)
     assert len(said.splitlines()) <= 24
     assert "more" in said
 
