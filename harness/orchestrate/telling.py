@@ -62,7 +62,8 @@ class Teller:
             else:
                 number, params = id
                 state = "failed" if failed else "pruned" if pruned else "complete"
-                about = {"value": outcome.score, "curve": outcome.curve, "reason": outcome.reason, "params": params}
+                value = outcome.score if state == "complete" else None  # as it is stored
+                about = {"value": value, "curve": outcome.curve, "reason": outcome.reason, "params": params}
                 self._tell("trial", cell, job=name, trial=number, state=state, **about, took=took)
 
     def dropped(self, name: str, cell: "CellLedger") -> None:

@@ -42,7 +42,8 @@ class Curves:
         if event == "job" and said["kind"] == "tune":
             self.read[said["job"]] = set()
             for number, params in zip(said["trials"], said["params"], strict=True):
-                self._write(said, _trial(number), {"summary": hparams_pb(dict(params))})
+                named = f"{said['method']} on {said['task']}, trial {number}"
+                self._write(said, _trial(number), {"summary": hparams_pb(dict(params), trial_id=named)})
         elif event == "reading" and "trial" in said:
             self.read[said["job"]].add(said["epoch"])
             self._write(said, _trial(said["trial"]), _point("val", said["epoch"], said["value"]))

@@ -40,7 +40,9 @@ def test_val_comes_by_epoch_as_it_is_read_and_test_at_the_end(tmp_path: Path):
     read = EventAccumulator(str(at / "trial-0003"))
     read.Reload()
     content = read.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
-    stored = HParamsPluginData.FromString(content).session_start_info.hparams
+    begun = HParamsPluginData.FromString(content).session_start_info
+    assert begun.group_name == "vpt(prompts=5) on toy, trial 3"
+    stored = begun.hparams
     assert stored["base_lr"].number_value == 0.5
     assert stored["cdc"].bool_value is True
     assert stored["kind"].string_value == "a"

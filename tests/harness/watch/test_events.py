@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import pytest
 
 import harness.orchestrate.ledger
 from harness.errors import BadInput
+from harness.orchestrate.interrupts import Interrupted
 from harness.orchestrate.jobs import Outcome, TuneJob
 from harness.orchestrate.ledger import Ledger
+from harness.orchestrate.run import _told
 from harness.plan import Request, RunPlan, plan
 from harness.store import Store
 from harness.watch.events import Events, Log, Traces
@@ -139,6 +142,24 @@ def test_a_ledger_tells_all_it_does_once_it_is_stored(run: RunPlan, store: Store
     assert {event["method"] for event in heard.all} == {"vpt-deep"}
     assert {(result["seed"], result["took"]) for result in heard.only("result")} == {(0, 1.0), (1, 1.0)}
     assert [(event["results"], event["gaps"]) for event in heard.only("finished")] == [(2, 0)]
+
+
+def test_a_pruned_trial_has_the_curve_that_it_was_ended_by(run: RunPlan, store: Store):
+    heard = Heard(run, store)
+    heard.ledger.next("a")
+    heard.ledger.finish("a", [Outcome(30.0, {1: 30.0}, 0.5, 5.0)], pruned=True)
+    (trial,) = heard.only("trial")
+    assert (trial["state"], trial["curve"]) == ("pruned", {1: 30.0})
+    assert "value" not in trial, "as in the store"
+
+
+def test_what_ends_a_run_early_is_told(run: RunPlan, store: Store):
+    for error, told in ((BadInput("no room"), ("stopped", "no room")), (Interrupted(signal.SIGTERM), ("interrupted", "SIGTERM"))):
+        heard = Heard(run, store)
+        with pytest.raises(type(error)), _told(heard.ledger.tell.events):
+            raise error
+        (event,) = heard.all
+        assert (event["event"], event.get("reason") or event.get("signal")) == told
 
 
 def test_what_fails_is_told_each_time_and_as_a_gap_at_the_end(run: RunPlan, store: Store):
