@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import asdict, dataclass
@@ -151,11 +151,20 @@ def save(keep: Keep, model: nn.Module, origin: Origin) -> dict[str, str]:
     size = sum(tensor.nbytes for tensor in tensors.values())
     if size > LARGE and not keep.large:
         return {"no_checkpoint": f"{size / 1e6:.0f} MB, and --keep-large wasn't given"}
-    path = keep.folder / f"{origin.id}.safetensors"
+    metadata = {"format": FORMAT, "origin": json.dumps(asdict(origin))}
+    return _placed(keep.folder / f"{origin.id}.safetensors", lambda file: save_file(tensors, file, metadata))
+
+
+def receive(keep: Keep, name: str, data: bytes) -> dict[str, str]:
+    """As `save`, for a file that a worker on another machine has made and sent."""
+    return _placed(keep.folder / name, lambda file: file.write_bytes(data))
+
+
+def _placed(path: Path, write: Callable[[Path], Any]) -> dict[str, str]:
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        keep.folder.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, temporary, {"format": FORMAT, "origin": json.dumps(asdict(origin))})
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
         temporary.replace(path)
     except (OSError, SafetensorError) as error:  # a full disk: the score is good all the same
         with suppress(OSError):

@@ -44,7 +44,7 @@ Trials = Annotated[int | None, typer.Option("--trials", min=1, help="Points of e
 Seeds = Annotated[str | None, typer.Option("--seeds", help="Seeds of the final runs, as 0,1,2. Default: the protocol's.")]
 Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Jobs at once. Default: one a core, or as many as fit the GPUs.")]
 GpusPerTrial = Annotated[float | None, typer.Option("--gpus-per-trial", min=0.0, help="Share of a GPU a job takes, e.g. 0.25.")]
-Address = Annotated[str | None, typer.Option("--address", help="A running Ray cluster: 'auto' or HOST:PORT.")]
+Address = Annotated[str | None, typer.Option("--address", envvar="RAY_ADDRESS", help="A running Ray cluster: 'auto' or HOST:PORT.")]
 TrialTimeout = Annotated[
     float, typer.Option("--trial-timeout", min=0.0, help="Seconds without a batch after which a trial counts as hung; 0: never.")
 ]

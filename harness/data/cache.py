@@ -34,6 +34,9 @@ _BLOCK = 2**24
 SHARE = 0.5
 """Of the free disk that one split may take."""
 
+misses: list[str] = []
+"""Splits, as `TASK SPLIT`, that weren't in the cache when this process wanted them: it decoded them."""
+
 
 class Images(Protocol):
     """One split: its labels, and the kept pixels of any of its images; of a segmentation task, its masks."""
@@ -71,6 +74,7 @@ def cached(card: TaskCard, root: Path | None, split: SplitName, size: int, finge
     with making(path):
         if found := _open(path, card, split):
             return found
+        misses.append(f"{card.name} {split}")
         rows = records(card, root, split)
         labels = np.array([record.label for record in rows], dtype=np.int64)
         first = rows[:8] if len(rows) > CHUNK else []

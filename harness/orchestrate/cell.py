@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from harness.cost import cell_cost
-from harness.orchestrate.jobs import DIED, OUT_OF_MEMORY, FinalJob, Job, Outcome, TuneJob, smaller
+from harness.orchestrate.jobs import DIED, NODE, OUT_OF_MEMORY, FinalJob, Job, Outcome, TuneJob, smaller
 from harness.orchestrate.order import EAGER, FINAL, TRIAL
 from harness.orchestrate.study import STATES, Search
 from harness.plan import PlannedCell
@@ -241,7 +241,9 @@ def _cost(reason: str | None, half: int | None) -> int:
     """Lives that a failure takes; none where it is tried with a smaller micro-batch (`half`), all where that can't be (0)."""
     if half is not None:
         return 0 if half else LIVES
-    return 1 if reason and reason.startswith(DIED) else LIVES // 2
+    if reason is None or not reason.startswith((DIED, NODE)):
+        return LIVES // 2
+    return 1 if reason.startswith(DIED) else 0
 
 
 def _expected(planned: PlannedCell) -> tuple[float, float]:

@@ -7,6 +7,9 @@ from typing import Any
 OUT_OF_MEMORY = "out of memory"
 """What a reason begins with where a run may fit with a smaller micro-batch."""
 
+NODE = "its node"
+"""What a reason begins with where the machine was at fault, not the job: it is tried again however often that happens."""
+
 
 DIED = "the worker process died"
 """What a reason begins with where the run itself may not be to blame: somebody, or the machine, killed its process."""

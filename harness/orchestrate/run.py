@@ -8,7 +8,8 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from harness.errors import BadInput
@@ -32,15 +33,21 @@ class Resources:
     gpus_per_trial: float | None = None
     """None: 1 where there is a GPU, else 0."""
     address: str | None = None
-    """Of a running Ray cluster that this process is on a node of; None: a private one on this machine, ended with the run."""
+    """Of a running Ray cluster that this process is on a node of; None or `local`: a private one on this machine, ended with the run."""
     trial_timeout: float = 3600.0
     """Seconds without a batch after which a job counts as hung; 0: never. Decoding a task's images for the first time has no batches."""
 
     def __post_init__(self) -> None:
-        if self.address and self.address.startswith("ray://"):
+        if self.address and "://" in self.address:
             raise BadInput(
-                "--address ray://... would put the driver outside the cluster: run `ray job submit -- harness run ...` on it instead."
+                f"--address (or RAY_ADDRESS) {self.address} would put the driver outside the cluster, or is no node's HOST:PORT: "
+                "run `ray job submit -- harness run ...` on it instead."
             )
+
+    @property
+    def cluster(self) -> str | None:
+        """The address where it is another's Ray."""
+        return None if self.address in (None, "", "local") else self.address
 
 
 def run(
@@ -74,6 +81,11 @@ def _to_the_end(
             ledger.tell.done(ledger)
             return ledger
         except RayDied:
+            if resources.cluster:
+                raise BadInput(
+                    f"the Ray cluster at {resources.cluster} is gone, or doesn't answer any more: its head node, or Ray on this machine. "
+                    "All that finished is stored; once it is back, the same command goes on from there."
+                ) from None
             events.tell("restarted", reason="a process of Ray died")
             fruitless = fruitless + 1 if store.state() == before else 0
             if fruitless == RESTARTS:
@@ -108,24 +120,34 @@ def _fill(
         ledger.order.devices = workers
         ledger.tell.started(ledger, workers)
         store.add_cells(cell.cell for cell in ledger.cells)
+        import ray
         from ray import cloudpickle, tune
 
         from harness import checkpoint
+        from harness.orchestrate.cluster import LedgerScheduler, room
         from harness.orchestrate.search import LedgerSearcher, LedgerStopper
+        from harness.orchestrate.sent import Sent
         from harness.orchestrate.worker import Worker
 
         for module in {cell.variant.method.__module__ for cell in plan.cells if ".py:" in cell.variant.origin}:
             cloudpickle.register_pickle_by_value(sys.modules[module])  # a user's file: workers have no module of that name
 
         keep = checkpoint.Keep(checkpoint.folder_of(store), keep_large)
-        stopper = LedgerStopper(ledger)
+        stopper, scheduler = LedgerStopper(ledger), LedgerScheduler()
+        wanted, now = (resources.workers, partial(room, per_trial)) if resources.cluster else (None, None)
+        given = {
+            "plan": replace(plan, backbones=Sent(plan.backbones)),
+            "threads": threads,
+            "keep": keep,
+            "timeout": resources.trial_timeout,
+            "home": ray.get_runtime_context().get_node_id(),
+        }
         with tempfile.TemporaryDirectory(prefix="vpt-harness-") as scratch:
             tuner = tune.Tuner(
-                tune.with_resources(
-                    tune.with_parameters(Worker, plan=plan, threads=threads, keep=keep, timeout=resources.trial_timeout), per_trial
-                ),
+                tune.with_resources(tune.with_parameters(Worker, **given), per_trial),
                 tune_config=tune.TuneConfig(
-                    search_alg=LedgerSearcher(ledger, stopper, view),
+                    search_alg=LedgerSearcher(ledger, stopper, view, keep, scheduler, wanted, now),
+                    scheduler=scheduler,
                     num_samples=-1,
                     reuse_actors=True,
                     trial_dirname_creator=lambda trial: trial.trial_id,
@@ -136,11 +158,14 @@ def _fill(
                     stop=stopper,
                     verbose=0,
                     failure_config=tune.FailureConfig(max_failures=0),
+                    checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # Tune's need a folder that all machines share
                 ),
             )
             view.stage("starting workers")
             with store.held_open(), _renewing(ledger):
                 tuner.fit()
+            for line in view.warm_ups():
+                view.tell(line)
 
 
 @contextlib.contextmanager
@@ -162,13 +187,17 @@ def _renewing(ledger: Ledger) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _ray(resources: Resources, interrupts: Interrupts | None) -> Iterator[tuple[int, int, dict[str, float]]]:
-    """A Ray to run on: (jobs at once, threads a worker, resources a trial). Quiet: its logs and warnings stay out of the view."""
+def _ray(resources: Resources, interrupts: Interrupts | None) -> Iterator[tuple[int, int | dict[str, float], dict[str, float]]]:
+    """A Ray to run on: (jobs at once, a worker's threads, resources a job). On a cluster, a worker has its node's cores to share.
+
+    Quiet: its logs and warnings stay out of the view.
+    """
     os.environ.update(
         TUNE_DISABLE_SIGINT_HANDLER="1",  # Ctrl-C is ours: Tune's own handler waits for trials to end
         TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",
         TUNE_GLOBAL_CHECKPOINT_S="1000000000",
         TUNE_WARN_THRESHOLD_S="60",
+        TUNE_MAX_PENDING_TRIALS_PG="10000",  # workers start all together, not one after the other; the Searcher knows how many
         RAY_AIR_NEW_OUTPUT="0",
         RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0",
         RAY_USAGE_STATS_ENABLED="0",
@@ -177,32 +206,31 @@ def _ray(resources: Resources, interrupts: Interrupts | None) -> Iterator[tuple[
     import ray
     import torch
 
+    from harness.orchestrate.cluster import Lost, room
+
     for name in ("ray", "ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     cores = os.cpu_count() or 1
     gpus = torch.cuda.device_count()
-    per_gpu = resources.gpus_per_trial if resources.gpus_per_trial is not None else (1.0 if gpus or resources.address else 0.0)
+    per_gpu = resources.gpus_per_trial if resources.gpus_per_trial is not None else (1.0 if gpus or resources.cluster else 0.0)
     workers = resources.workers or (max(1, int(gpus / per_gpu)) if gpus and per_gpu else cores)
-    quiet = {"log_to_driver": False, "configure_logging": False, "logging_level": logging.CRITICAL}
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            if resources.address:
-                ray.init(address=resources.address, **quiet)
-                if ray.cluster_resources().get("GPU", 0) == 0:
-                    per_gpu = resources.gpus_per_trial or 0.0
-            else:
-                ray.init("local", num_cpus=workers, num_gpus=gpus, include_dashboard=False, **quiet)
-            if interrupts is not None:
-                interrupts.take()
-            per_trial = {"cpu": 1.0, "gpu": per_gpu} if per_gpu else {"cpu": 1.0}
-            at_once = min(int(ray.cluster_resources().get(name.upper(), 0) / share) for name, share in per_trial.items())
-            if at_once < 1:
-                raise BadInput(f"no node has room for a trial of {per_trial}: it has {_described(ray.cluster_resources())}.")
-            with watching(_dead_processes):
-                yield at_once, max(1, cores // workers), per_trial
-    except ConnectionError as error:
-        raise BadInput(f"no Ray cluster at {resources.address}: {error}.") from error
+        if resources.cluster:
+            _connect(resources.cluster)
+            if resources.gpus_per_trial is None and not ray.cluster_resources().get("GPU"):
+                per_gpu = 0.0
+        else:
+            _connect("local", num_cpus=workers, num_gpus=gpus, include_dashboard=False)
+        if interrupts is not None:
+            interrupts.take()
+        per_trial = {"cpu": 1.0, "gpu": per_gpu} if per_gpu else {"cpu": 1.0}
+        at_once = room(per_trial)
+        if at_once < 1:
+            raise BadInput(f"no node has room for a trial of {per_trial}: all together have {_described(ray.cluster_resources())}.")
+        if resources.cluster:
+            at_once = min(at_once, resources.workers or at_once)
+        with watching(Lost() if resources.cluster else _dead_processes):
+            yield at_once, per_trial if resources.cluster else max(1, cores // workers), per_trial
     finally:
         if isinstance(sys.exc_info()[1], KeyboardInterrupt):  # Ray may take its time: what is left of it ends with this process
             ending = threading.Thread(target=ray.shutdown, daemon=True)
@@ -210,6 +238,27 @@ def _ray(resources: Resources, interrupts: Interrupts | None) -> Iterator[tuple[
             ending.join(2.0)
         else:
             ray.shutdown()
+
+
+def _connect(address: str, **private: Any) -> None:
+    """Raises `BadInput` where there is no such cluster, or this machine isn't one of its nodes."""
+    import ray
+    from ray._private import worker
+    from ray.exceptions import RayError
+
+    worker.print_to_stdstream = lambda *_, **__: None  # what raylets report of others' ends is in Ray's logs, and in what we say of trials
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            ray.init(address, log_to_driver=False, configure_logging=False, logging_level=logging.CRITICAL, **private)
+        except (ConnectionError, RuntimeError, ValueError, RayError) as error:
+            if address == "local":
+                raise
+            said = " ".join(str(error).split())[:300]
+            raise BadInput(
+                f"no Ray cluster at {address} that this machine is a node of ({said}). Start `ray start --address=HEAD:PORT` on it first, "
+                "or run `ray job submit -- harness run ...`."
+            ) from error
 
 
 def _dead_processes() -> bool:

@@ -1,34 +1,78 @@
 """The two places where Ray Tune asks us: which trial comes next (Searcher) and whether a running one should end (Stopper)."""
 
+import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
+from harness.checkpoint import Keep, receive
+from harness.orchestrate.cluster import LedgerScheduler
 from harness.orchestrate.interrupts import held
-from harness.orchestrate.jobs import DIED, Outcome, dump
+from harness.orchestrate.jobs import DIED, NODE, Outcome, dump
 from harness.orchestrate.ledger import Ledger
 from harness.orchestrate.view import View
 from harness.orchestrate.watchdog import word_of
-from harness.orchestrate.worker import outcomes_of
+from harness.orchestrate.worker import FILES, NEWS, outcomes_of
+
+SPARE = 1
+"""Jobs beyond those that fit: one is at hand when a worker ends; a node that joins gets it, and an autoscaler sees that more are wanted."""
+
+LOOK = 5.0
+"""Seconds between looks at the cluster's nodes."""
 
 
 class LedgerSearcher(Searcher):
     """Hands out the ledger's jobs as Tune trials, and gives it their results."""
 
-    def __init__(self, ledger: Ledger, stopper: "LedgerStopper", view: View):
+    def __init__(
+        self,
+        ledger: Ledger,
+        stopper: "LedgerStopper",
+        view: View,
+        keep: Keep | None = None,
+        scheduler: LedgerScheduler | None = None,
+        workers: int | None = None,
+        room: Callable[[], int] | None = None,
+    ):
+        """`keep`: where checkpoints go that workers send. `workers`: jobs that the user wants at once; None: those that fit.
+
+        `room`: how many fit on a cluster's nodes of this moment.
+        """
         super().__init__()
         self.ledger = ledger
         self.stopper = stopper
         self.view = view
+        self.keep = keep
+        self.scheduler = scheduler
+        self.workers = workers
+        self.room = room
+        self.looked = time.monotonic()
 
     def suggest(self, trial_id: str) -> dict | str | None:
         if self.ledger.finished:
             return Searcher.FINISHED
+        self._look_around()
+        if len(self.ledger.in_flight) >= (self.workers or self.ledger.order.devices + SPARE):
+            return None
         job = self.ledger.next(trial_id)
         if job is None:
             return Searcher.FINISHED if self.ledger.finished else None
         return {"job": dump(job)}
+
+    def _look_around(self) -> None:
+        """Nodes come and go: the ledger plans for those that are there."""
+        if self.room is None or time.monotonic() - self.looked < LOOK:
+            return
+        self.looked = time.monotonic()
+        now = self.room()
+        now, before = min(now, self.workers or now), self.view.workers
+        if now != before:
+            self.view.show_workers(now)
+            self.view.tell(f"nodes came or went: {now} jobs fit at once, before it were {before}")
+        self.ledger.order.devices = max(1, now)
 
     def __getstate__(self) -> dict:
         """Tune writes a copy of us to disk for its own restore, which isn't used."""
@@ -45,16 +89,33 @@ class LedgerSearcher(Searcher):
 
     def _complete(self, trial_id: str, result: dict | None) -> None:
         last = self.stopper.last.pop(trial_id, None)
+        files = self.stopper.files.pop(trial_id, {})
+        for news in self.stopper.news:
+            self.view.warmed(**news)
+        self.stopper.news.clear()
         if result is not None and "outcomes" in result:
-            self.ledger.finish(trial_id, outcomes_of(result))
+            self.ledger.finish(trial_id, [self._with_file(outcome, files) for outcome in outcomes_of(result)])
         elif result is not None and "error" in result:
+            if result["error"].startswith(NODE):
+                self.view.tell(result["error"], once=True)
             self.ledger.lose(trial_id, result["error"])
         elif trial_id in self.stopper.pruned and last is not None:
             curve = self.stopper.curves.pop(trial_id, {})
             self.ledger.finish(trial_id, [Outcome(last["value"], curve, last["seconds"], last["units"])], pruned=True)
+        elif self.scheduler is not None and trial_id in self.scheduler.without_node:
+            self.scheduler.without_node.discard(trial_id)
+            self.ledger.lose(trial_id, f"{NODE} left the cluster")
         elif trial_id in self.ledger.in_flight:
             self.ledger.lose(trial_id, word_of(trial_id) or f"{DIED} (killed, or the machine out of memory)")
         self.stopper.curves.pop(trial_id, None)
+
+    def _with_file(self, outcome: Outcome, files: dict[str, bytes]) -> Outcome:
+        """Puts a checkpoint that came along in its place, and the place in the outcome's note."""
+        noted = dict(outcome.provenance or {})
+        data = files.get(noted.get("checkpoint", ""))
+        if data is None or self.keep is None:
+            return outcome
+        return replace(outcome, provenance=noted | receive(self.keep, noted.pop("checkpoint"), data))
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the store holds the state, and Tune's own restore isn't used."""
@@ -72,8 +133,14 @@ class LedgerStopper(Stopper):
         self.pruned: set[str] = set()
         self.last: dict[str, dict] = {}
         self.curves: dict[str, dict[int, float]] = {}
+        self.news: list[dict] = []
+        self.files: dict[str, dict[str, bytes]] = {}
 
     def __call__(self, trial_id: str, result: dict) -> bool:
+        if news := result.pop(NEWS, None):
+            self.news.append(news)
+        if files := result.pop(FILES, None):  # else Tune would keep them with the trial
+            self.files[trial_id] = files
         if "value" not in result or trial_id not in self.ledger.in_flight:
             return False
         self.last[trial_id] = result

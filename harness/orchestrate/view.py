@@ -2,6 +2,8 @@
 
 import threading
 import time
+from collections import Counter
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -35,6 +37,11 @@ class View:
         self.left_at_start = 0.0
         self.said_at = 0.0
         self.announced: set[tuple[str, int]] = set()
+        self.told: set[str] = set()
+        self.decoded: Counter[str] = Counter()
+        """Splits that weren't in the cache, by node."""
+        self.fetched: Counter[tuple[str, str]] = Counter()
+        """Times that a backbone was brought to a node, by node and name."""
         self._end = threading.Event()
         self._live = (
             Live(get_renderable=self._render, console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
@@ -56,6 +63,27 @@ class View:
     def show_workers(self, workers: int) -> None:
         """How many jobs can run at once."""
         self.workers = workers
+
+    def warmed(self, node: str, decoded: Sequence[str], fetched: Sequence[str]) -> None:
+        """What a worker found cold on its node."""
+        self.decoded[node] += len(decoded)
+        self.fetched.update((node, name) for name in fetched)
+
+    def warm_ups(self) -> list[str]:
+        """A line a node that had to be warmed up."""
+        lines = []
+        for node in sorted({*(+self.decoded), *(node for node, _ in self.fetched)}):
+            splits = self.decoded[node]
+            parts = [f"{splits} split{'s' * (splits > 1)} decoded"] if splits else []
+            parts += [f"{name} fetched {times} x" for (place, name), times in sorted(self.fetched.items()) if place == node]
+            lines.append(f"Warmed up {node}: {', '.join(parts)}.")
+        return lines
+
+    def tell(self, text: str, once: bool = False) -> None:
+        """A line, on a terminal too."""
+        if not once or text not in self.told:
+            self.told.add(text)
+            self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def stage(self, text: str) -> None:
         """What is going on before the first result."""
@@ -99,7 +127,9 @@ class View:
         busy = f"{min(len(self.ledger.in_flight), workers)}/{workers} workers busy" if workers else "no worker yet"
         if elsewhere := len(self.ledger.elsewhere):
             busy += f", {elsewhere} cell{'s' * (elsewhere > 1)} with other drivers"
-        return f"{ended['results']}/{self.ledger.wanted} results, trials {counts}, {busy}{self._left()}"
+        missed = self.decoded.total()
+        cold = f", {missed} split{'s' * (missed > 1)} decoded" if missed else ""
+        return f"{ended['results']}/{self.ledger.wanted} results, trials {counts}, {busy}{cold}{self._left()}"
 
     def _left(self) -> str:
         """By the work expected at the start: no word before a fiftieth of it is done."""

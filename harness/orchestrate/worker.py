@@ -7,23 +7,31 @@ import json
 import os
 import platform
 import resource
+import tempfile
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
+import ray
 import torch
 from ray import tune
 
 from harness import checkpoint, segment
 from harness.checkpoint import Keep
+from harness.data.cache import misses
+from harness.data.fingerprint import fingerprint
 from harness.data.loader import FinalData, TuningData, open_final, open_tuning
+from harness.errors import BadInput
 from harness.features import FeatureSplit, features
 from harness.heads import HeadOnTokens, Model, new_head, sized
+from harness.orchestrate.cluster import this_node, threads_here
 from harness.orchestrate.faults import free_memory, reason_of
-from harness.orchestrate.jobs import FinalJob, Job, Outcome, parse
+from harness.orchestrate.jobs import NODE, FinalJob, Job, Outcome, parse
+from harness.orchestrate.sent import Sent
 from harness.orchestrate.watchdog import Watchdog, leave_word
 from harness.plan import PlannedCell, RunPlan
 from harness.protocols import Segmentation
@@ -33,6 +41,12 @@ from methods.vit import FrozenViT
 
 WARM_TASKS = 3
 """Tasks whose data an actor keeps open, each for tuning and for final runs, as images and as features."""
+
+NEWS, FILES = "news", "files"
+"""Keys of a worker's results: what it warmed up; and checkpoints by name, where it runs on another machine than the driver."""
+
+UNFIT = 30.0
+"""Seconds that a worker on a node without the data holds a job before it gives it back, so that such a node doesn't draw all jobs."""
 
 TUNING_SEED = 0
 """Trials of a search all train with this seed, so that they differ by their hyper-parameters alone."""
@@ -193,9 +207,17 @@ class Bench:
 class Worker(tune.Trainable):
     """The Ray Tune actor around a `Bench`. A trial's configuration is a job; a step runs to the next score."""
 
-    def setup(self, config: dict, plan: RunPlan, threads: int, keep: Keep | None, timeout: float = 0.0) -> None:
+    def setup(
+        self, config: dict, plan: RunPlan, threads: int | Mapping[str, float], keep: Keep | None, timeout: float = 0.0, home: str = ""
+    ) -> None:
+        """`threads`: how many, or what a job takes of a node: then its share of the cores. `home`: the driver's node."""
+        self.away = bool(home) and ray.get_runtime_context().get_node_id() != home
+        self.checked: set[str] = set()
+        if self.away and keep is not None:
+            self.outbox = tempfile.TemporaryDirectory(prefix="vpt-harness-")
+            keep = replace(keep, folder=Path(self.outbox.name))
         self.watchdog = Watchdog(timeout, lambda reason: leave_word(self.trial_id, reason))
-        self.bench = Bench(plan, threads, keep, self.watchdog.alive)
+        self.bench = Bench(plan, threads if isinstance(threads, int) else threads_here(threads), keep, self.watchdog.alive)
         self._start(config)
 
     def reset_config(self, new_config: dict) -> bool:
@@ -204,15 +226,21 @@ class Worker(tune.Trainable):
 
     def _start(self, config: dict) -> None:
         self.started = time.monotonic()
-        job = parse(config["job"])
-        self.at_once = eval_batch(job.micro_batch, self.bench.plan.cell(job.cell).protocol.batch_size)
-        self.steps = self.bench.carry_out(job)
+        self.job = parse(config["job"])
+        self.planned = self.bench.plan.cell(self.job.cell)
+        self.at_once = eval_batch(self.job.micro_batch, self.planned.protocol.batch_size)
+        self.steps = self.bench.carry_out(self.job)
 
     def step(self) -> dict:
         try:
             with self.watchdog.watching():
+                if self.away:
+                    self._check_data()
                 step = next(self.steps)
         except Exception as error:  # the job's data or the engine failed: said as a result, since Tune doesn't carry an error's text
+            if self.away and isinstance(error, BadInput):
+                time.sleep(UNFIT)
+                return {"done": True, "error": f"{NODE} {this_node()} can't do it: {error}"}
             return {"done": True, "error": reason_of(error, self.at_once)}
         if isinstance(step, Score):
             return {
@@ -221,14 +249,48 @@ class Worker(tune.Trainable):
                 "value": step.value,
                 "units": step.units,
                 "seconds": time.monotonic() - self.started,
+                NEWS: self._news(),
             }
-        return {"done": True, "outcomes": json.dumps([asdict(outcome) for outcome in step])}
+        files = {}
+        if self.away:
+            step, files = sent_back(step)
+        return {"done": True, "outcomes": json.dumps([asdict(outcome) for outcome in step]), NEWS: self._news(), FILES: files}
+
+    def _check_data(self) -> None:
+        """Another machine's files may be others: a score's key says which they were. Once a task; all bytes are read once a node."""
+        card = self.planned.card
+        if card.name not in self.checked:
+            if fingerprint(card, self.planned.root) != self.planned.fingerprint:
+                raise BadInput(f"task {card.name}: its files are not those of the driver's machine. Copy them, or share the folder.")
+            self.checked.add(card.name)
+
+    def _news(self) -> dict[str, Any]:
+        """What this process has warmed up since it was last asked: splits decoded, backbones brought to this node."""
+        sent = self.bench.plan.backbones
+        fetched = sent.fetched if isinstance(sent, Sent) else []
+        news = {"node": this_node(), "decoded": list(misses), "fetched": list(fetched)}
+        misses.clear()
+        fetched.clear()
+        return news
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing to save: an interrupted trial is run again."""
 
     def load_checkpoint(self, checkpoint: Any) -> None:
         """Nothing was saved."""
+
+
+def sent_back(outcomes: list[Outcome]) -> tuple[list[Outcome], dict[str, bytes]]:
+    """Takes the checkpoints of outcomes out of this machine's disk: their notes say the files' names, and the files are what they hold."""
+    files, noted = {}, []
+    for outcome in outcomes:
+        path = (outcome.provenance or {}).get("checkpoint")
+        if path is not None:
+            files[Path(path).name] = Path(path).read_bytes()
+            Path(path).unlink()
+            outcome = replace(outcome, provenance={**(outcome.provenance or {}), "checkpoint": Path(path).name})
+        noted.append(outcome)
+    return noted, files
 
 
 def outcomes_of(result: dict) -> list[Outcome]:

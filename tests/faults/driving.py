@@ -101,3 +101,11 @@ def finish(driver: Driver, seconds: float = 400) -> str:
     out = driver.said(seconds)
     assert driver.returncode == 0, out
     return out
+
+
+def alive(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False

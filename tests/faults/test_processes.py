@@ -8,7 +8,7 @@ import signal
 import time
 
 import pytest
-from driving import below, ended_points, finish, kill, part_of_ray, rows, start, wait_for, workers
+from driving import alive, below, ended_points, finish, kill, part_of_ray, rows, start, wait_for, workers
 
 from harness.store import Store
 
@@ -107,11 +107,3 @@ def test_ctrl_c_twice_ends_at_once(grid, harness):
     process.wait(60)
     assert process.returncode == 130
     kept_and_gone_on(grid, harness, Store(grid.store).trials())
-
-
-def alive(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
