@@ -58,23 +58,24 @@ class Lost:
     def __init__(self) -> None:
         import ray
 
-        host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
         me = ray.get_runtime_context().get_node_id()
         mine = next(node for node in _living() if node["NodeID"] == me)
-        self.head = (host, int(port))
+        self.head = ray.get_runtime_context().gcs_address
         self.raylet = (mine["NodeManagerAddress"], mine["NodeManagerPort"])
         self.seen = time.monotonic()
 
     def __call__(self) -> bool:
-        if _answers(self.head):
+        if answers(self.head):
             self.seen = time.monotonic()
         return time.monotonic() - self.seen > PATIENCE or _refuses(self.raylet)
 
 
-def _answers(address: tuple[str, int]) -> bool:
+def answers(address: str) -> bool:
+    """Whether somebody listens at HOST:PORT."""
+    host, _, port = address.rpartition(":")
     try:
-        socket.create_connection(address, timeout=2.0).close()
-    except OSError:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=2.0).close()
+    except (OSError, ValueError, OverflowError):
         return False
     return True
 
@@ -96,7 +97,7 @@ def _node_is_gone(actor: str | None) -> bool:
 
     found = state.actors(actor).get("Address", {}).get("NodeID") if actor else None
     node = next((node for node in _living() if node["NodeID"] == found), None)
-    return node is None or not _answers((node["NodeManagerAddress"], node["NodeManagerPort"]))
+    return node is None or not answers(f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}")
 
 
 class LedgerScheduler(FIFOScheduler):

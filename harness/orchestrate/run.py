@@ -246,6 +246,10 @@ def _connect(address: str, **private: Any) -> None:
     from ray._private import worker
     from ray.exceptions import RayError
 
+    from harness.orchestrate.cluster import answers
+
+    if address not in ("auto", "local") and not answers(address):  # Ray would try for minutes
+        raise BadInput(f"no Ray cluster at {address}: nobody listens there. `ray start --head` says the address of its own.")
     worker.print_to_stdstream = lambda *_, **__: None  # what raylets report of others' ends is in Ray's logs, and in what we say of trials
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
