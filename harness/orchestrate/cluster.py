@@ -13,6 +13,9 @@ from ray.tune.schedulers import FIFOScheduler
 PATIENCE = 20.0
 """Seconds that a cluster's head node may be out of reach. Ray itself ends the driver after 60."""
 
+HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)
+"""How HTTP/2 begins, and so gRPC, which Ray's processes speak: the preface and empty settings (RFC 9113, section 3.4)."""
+
 _NODE_DIED = "its node has died"
 """As Ray says it of an actor."""
 
@@ -62,19 +65,27 @@ class Lost:
         mine = next(node for node in _living() if node["NodeID"] == me)
         self.head = ray.get_runtime_context().gcs_address
         self.raylet = (mine["NodeManagerAddress"], mine["NodeManagerPort"])
-        self.seen = time.monotonic()
+        self.tried = self.seen = time.monotonic()
 
     def __call__(self) -> bool:
-        if answers(self.head):
+        if time.monotonic() - self.tried < 2.0:
+            return False
+        if answers(self.head, HELLO):
             self.seen = time.monotonic()
-        return time.monotonic() - self.seen > PATIENCE or _refuses(self.raylet)
+        self.tried = time.monotonic()
+        return self.tried - self.seen > PATIENCE or _refuses(self.raylet)
 
 
-def answers(address: str) -> bool:
-    """Whether somebody listens at HOST:PORT."""
+def answers(address: str, hello: bytes = b"") -> bool:
+    """Whether somebody listens at HOST:PORT; and, where we say `hello`, whether that process is well enough to say anything."""
     host, _, port = address.rpartition(":")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=2.0).close()
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=2.0) as there:
+            if hello:
+                there.sendall(hello)
+                there.recv(1)
+    except ConnectionResetError:
+        return True
     except (OSError, ValueError, OverflowError):
         return False
     return True

@@ -49,9 +49,7 @@ class Cluster:
     def __init__(self, folder: Path):
         self.folder = folder
         self.sockets = Path(tempfile.mkdtemp(prefix="vh", dir="/tmp"))  # a socket's path has to be short
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
         self.token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "1f" * 32}
         self.nodes: list[Node] = []
@@ -82,3 +80,9 @@ class Cluster:
                 os.killpg(node.pid, signal.SIGKILL)
             node.wait()
         shutil.rmtree(self.sockets, ignore_errors=True)
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]

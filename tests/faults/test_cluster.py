@@ -5,6 +5,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -12,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from driving import Driver, ended_points, finish, part_of_ray, rows, start, wait_for, workers
-from raylets import Cluster
+from raylets import Cluster, free_port
 
+from harness.orchestrate.cluster import answers
 from harness.store import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -131,13 +133,14 @@ def test_workers_is_the_most_that_run_at_once_on_a_cluster(grid, cluster: Cluste
     whole(grid)
 
 
-def test_a_cluster_whose_head_is_lost_ends_the_run_in_one_line_and_the_same_command_goes_on(grid, harness, cluster: Cluster):
-    """The driver is on the head node, as `ray job submit` puts it; and its GCS stops answering, as where the driver is elsewhere."""
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_cluster_whose_head_is_lost_ends_the_run_in_one_line_and_the_same_command_goes_on(grid, harness, cluster: Cluster, how):
+    """Its GCS is gone, or doesn't answer any more; all else is there, as where the driver is on another node."""
     head = cluster.head(cpus=2)
     process = begin(grid, cluster)
     wait_for(lambda: len(Store(grid.store).trials()) >= 2)
     head.send_signal(signal.SIGSTOP)  # its parent would else end all
-    os.kill(part_of_ray(head, "gcs_server"), signal.SIGSTOP)
+    os.kill(part_of_ray(head, "gcs_server"), how)
     out = process.said(120)
     assert process.returncode == 2, out
     assert "harness: the Ray cluster at 127.0.0.1:" in out
@@ -208,3 +211,17 @@ def test_an_address_that_is_no_cluster_is_said_in_one_line(tiny, harness):
     assert done.returncode == 2
     assert done.stderr.startswith("harness: no Ray cluster at 127.0.0.1:1: nobody listens there.")
     assert "Traceback" not in done.stderr
+
+
+def test_ray_job_submit_puts_the_driver_on_the_cluster_which_ray_address_names(grid, cluster: Cluster):
+    """Needs the extra `[cluster]`: Ray's dashboard takes jobs."""
+    pytest.importorskip("aiohttp", reason="pip install 'vpt-harness[cluster]'")
+    slots, port = (os.cpu_count() or 1) + 1, free_port()
+    cluster.head(slots, 0, "--include-dashboard", "true", "--dashboard-host", "127.0.0.1", "--dashboard-port", str(port))
+    wait_for(lambda: answers(f"127.0.0.1:{port}"))
+    submit = [sys.executable, "-m", "ray.scripts.scripts", "job", "submit", "--address", f"http://127.0.0.1:{port}", "--"]
+    command = [sys.executable, "-m", "harness.cli", *grid.arguments(methods="vpt-deep,ivpt")]
+    done = subprocess.run([*submit, *command], capture_output=True, text=True, timeout=400, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"/{slots} workers busy" in done.stdout
+    assert set(rows(grid.store)) == {(method, "toy", seed) for method in ("vpt-deep", "ivpt") for seed in (0, 1)}
