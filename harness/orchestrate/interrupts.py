@@ -108,8 +108,11 @@ class Interrupts:
 
 
 @contextmanager
-def watching(dead: Callable[[], bool]) -> Iterator[None]:
-    """Asks `dead` twice a second; once it says so, `RayDied` is raised in the main thread, which entered `Interrupts`."""
+def watching(dead: Callable[[], bool], last_words: str = "") -> Iterator[None]:
+    """Asks `dead` twice a second; once it says so, `RayDied` is raised in the main thread, which entered `Interrupts`.
+
+    Where that is stuck in a call that no signal breaks, as into a Ray that is gone, the process ends with code 2 after `last_words`, if any.
+    """
     over, main = threading.Event(), threading.main_thread()
 
     def look() -> None:
@@ -117,6 +120,10 @@ def watching(dead: Callable[[], bool]) -> Iterator[None]:
             if dead():
                 if not over.is_set() and main.ident is not None:
                     signal.pthread_kill(main.ident, _RAY)
+                if last_words and not over.wait(GRACE):
+                    with suppress(OSError):
+                        os.write(2, f"\n{last_words}\n".encode())
+                    os._exit(2)
                 return
 
     thread = threading.Thread(target=look, daemon=True)

@@ -1,5 +1,6 @@
 """A run: plan and store in, a filled store out. One Ray Tune experiment serves all cells, tuning and final runs alike."""
 
+import atexit
 import contextlib
 import logging
 import os
@@ -22,6 +23,11 @@ from harness.watch.events import Events, Traces
 
 RESTARTS = 3
 """Times in a row that Ray may die before anything is finished."""
+
+LOST = (
+    "the Ray cluster at {} is gone, or doesn't answer any more: its head node, or Ray on this machine. "
+    "All that finished is stored; once it is back, the same command goes on from there."
+)
 
 
 @dataclass(frozen=True)
@@ -82,10 +88,7 @@ def _to_the_end(
             return ledger
         except RayDied:
             if resources.cluster:
-                raise BadInput(
-                    f"the Ray cluster at {resources.cluster} is gone, or doesn't answer any more: its head node, or Ray on this machine. "
-                    "All that finished is stored; once it is back, the same command goes on from there."
-                ) from None
+                raise BadInput(LOST.format(resources.cluster)) from None
             events.tell("restarted", reason="a process of Ray died")
             fruitless = fruitless + 1 if store.state() == before else 0
             if fruitless == RESTARTS:
@@ -205,6 +208,7 @@ def _ray(resources: Resources, interrupts: Interrupts | None) -> Iterator[tuple[
     )
     import ray
     import torch
+    from ray._private import worker
 
     from harness.orchestrate.cluster import Lost, room
 
@@ -229,13 +233,19 @@ def _ray(resources: Resources, interrupts: Interrupts | None) -> Iterator[tuple[
             raise BadInput(f"no node has room for a trial of {per_trial}: all together have {_described(ray.cluster_resources())}.")
         if resources.cluster:
             at_once = min(at_once, resources.workers or at_once)
-        with watching(Lost() if resources.cluster else _dead_processes):
-            yield at_once, per_trial if resources.cluster else max(1, cores // workers), per_trial
+        if resources.cluster:
+            with watching(Lost(), f"harness: {LOST.format(resources.cluster)}"):
+                yield at_once, per_trial, per_trial
+        else:
+            with watching(_dead_processes):
+                yield at_once, max(1, cores // workers), per_trial
     finally:
         if isinstance(sys.exc_info()[1], KeyboardInterrupt):  # Ray may take its time: what is left of it ends with this process
             ending = threading.Thread(target=ray.shutdown, daemon=True)
             ending.start()
             ending.join(2.0)
+            if ending.is_alive():
+                atexit.unregister(worker.shutdown)
         else:
             ray.shutdown()
 
