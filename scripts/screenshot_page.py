@@ -1,8 +1,8 @@
 """Takes the pictures of the page that the docs show, in a Chromium without a screen: docs/page-light.png, page-dark.png, page-phone.png.
 
-    python scripts/screenshot_page.py STORE [--suite vtab] [--folder docs]
+    python scripts/screenshot_page.py STORE [--suite vtab] [--folder docs] [--only segmentation]
 
-STORE: a file or URL; `benchmarks/synthetic_store.py` makes one. Takes Debian's packages chromium and chromium-driver, and selenium.
+With --only segmentation: docs/segmentation.png alone, of a store of the suite mini-seg. STORE: a file or URL; `benchmarks/synthetic_store.py` makes one. Takes Debian's packages chromium and chromium-driver, and selenium.
 """
 
 import argparse
@@ -42,6 +42,7 @@ PICTURES = (
     Picture("page-dark", 1360, 860, "dark", (UNFOLD, OPEN)),
     Picture("page-phone", 390, 844, "light", ()),
 )
+SEGMENTATION = Picture("segmentation", 1000, 1060, "light", ("document.querySelector('.board').scrollIntoView()",))
 
 
 def main() -> None:
@@ -49,6 +50,7 @@ def main() -> None:
     parser.add_argument("store")
     parser.add_argument("--suite")
     parser.add_argument("--folder", type=Path, default=Path("docs"))
+    parser.add_argument("--only", choices=["segmentation"])
     asked = parser.parse_args()
     tasks = load_suites()[asked.suite].tasks if asked.suite else None
     text = page(Store(asked.store), tasks=tasks, suite_name=asked.suite, published=published())
@@ -57,7 +59,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "page.html"
             write(file, text)
-            for picture in PICTURES:
+            for picture in [SEGMENTATION] if asked.only else PICTURES:
                 (asked.folder / f"{picture.name}.png").write_bytes(_small(_taken(chrome, file, picture)))
     finally:
         chrome.quit()

@@ -58,7 +58,7 @@ def test_segmentation_has_a_protocol_of_its_own_with_seeds_and_title_where_it_sa
     linear, deep, fixed, lora = parse("linear,vpt-deep,vpt-deep(prompts=5),lora")
     assert [search_size(search_space(variant, vpt), vpt) for variant in (linear, deep, fixed, lora)] == [0, 6, 0, 12]
     mini = protocols.load("mini", trials=7).of("segmentation")
-    assert (mini.seeds, mini.trials, mini.score_at()) == ((0, 1, 2), 7, (80, 160, 240))
+    assert (mini.seeds, mini.trials, mini.score_at()) == ((0, 1, 2), 7, (80, 160, 240, 320))
     assert protocols.load("mini").of("classification").seeds == (0, 1, 2)
     many = vpt.model_copy(update={"multi_scale": False, "seeds": (1,), "title": "x"})
     assert many.identity() == vpt.identity()

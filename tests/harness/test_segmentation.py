@@ -210,7 +210,7 @@ def with_segmentation_off(seg):
 def test_the_suites_of_segmentation_have_their_own_backbone_and_protocol():
     run = plan(Request("linear,vpt,vpt-deep,ivpt", suite="mini-seg"))
     assert {cell.card.name for cell in run.cells} == {"sprites-scenes"}
-    assert {(cell.backbone, cell.protocol.name, cell.protocol.last) for cell in run.cells} == {("mini_vit", "mini", 240)}
+    assert {(cell.backbone, cell.protocol.name, cell.protocol.last) for cell in run.cells} == {("mini_vit", "mini", 320)}
     with pytest.raises(BadInput, match="ade20k"):
         plan(Request("linear", suite="everything"))  # its data isn't here, and it is asked for
 
