@@ -2,7 +2,8 @@
 
     python scripts/screenshot_page.py STORE [--suite vtab] [--folder docs] [--only segmentation]
 
-With --only segmentation: docs/segmentation.png alone, of a store of the suite mini-seg. STORE: a file or URL; `benchmarks/synthetic_store.py` makes one. Takes Debian's packages chromium and chromium-driver, and selenium.
+STORE: a file or URL; `benchmarks/synthetic_store.py` makes one. With --only segmentation it takes docs/segmentation.png, of a store of the
+suite mini-seg. Takes Debian's packages chromium and chromium-driver, and selenium.
 """
 
 import argparse

@@ -103,9 +103,14 @@ function learning(made, section) {
   const drawn = made.filter((run) => run.curve.length > 1);
   if (!drawn.length) {
     const last = made.find((run) => run.curve.length)?.curve[0][0];
-    return el("p", {}, last === undefined ? "Not recorded." : `Scored once, after epoch ${last}: the test set is read once.`);
+    return el("p", {}, last === undefined ? "Not recorded." : `Scored once, after ${stepOf(section)} ${last}: the test set is read once.`);
   }
-  return lineChart({ series: drawn.map((run) => ({ name: `seed ${run.seed}`, points: run.curve })), x: "epoch", y: `${section.metric} in %` });
+  return lineChart({ series: drawn.map((run) => ({ name: `seed ${run.seed}`, points: run.curve })), x: stepOf(section), y: `${section.metric} in %` });
+}
+
+/** What a training run is counted in. */
+function stepOf(section) {
+  return section.metric === "mIoU" ? "iteration" : "epoch";
 }
 
 function openVariant(at, place, tasks = about.sections[at].tasks.keys()) {
@@ -123,7 +128,7 @@ function openVariant(at, place, tasks = about.sections[at].tasks.keys()) {
     ["95 % interval", variant.interval ? `${interval(...variant.interval, 2)} (bootstrap, tasks as a sample)` : "needs 5 tasks and all of them"],
     ["Trained values", counted(variant.params)],
     ["Trials a task", `${range(variant.trials)}${variant.unequal ? ", unlike the others" : ""}`],
-    ["Epochs", range(variant.epochs)],
+    section.metric === "mIoU" ? ["Iterations", String(section.settings.iterations ?? NOTHING)] : ["Epochs", range(variant.epochs)],
     ["Search units", counted(variant.search_units)],
     ["All units", counted(variant.units)],
   ];

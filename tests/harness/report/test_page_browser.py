@@ -405,7 +405,10 @@ def test_segmentation_has_a_column_for_several_scales_and_a_strip_of_images(read
     Image.new("RGB", (40, 30), (200, 30, 30)).save(content, "png")
     picture = base64.b64encode(content.getvalue()).decode()
     for variant, score in (("vpt", 50.0), ("linear", 48.0)):
-        filler.results(filler.cell(variant, "scenes", metric="miou", suite="mini-seg", group="sprites"), [score, score + 1])
+        filler.results(
+            filler.cell(variant, "scenes", metric="miou", suite="mini-seg", group="sprites", protocol={"iterations": 240}),
+            [score, score + 1],
+        )
     first, *_, last = filler.store.results()
     filler.store.add_extras(first.id, {"strip": [{"row": row, "image": picture, "truth": picture, "seen": picture} for row in (3, 1)]})
     filler.store.add_extras(last.id, {"miou_ms": 51.5})
@@ -421,6 +424,11 @@ def test_segmentation_has_a_column_for_several_scales_and_a_strip_of_images(read
     assert reader.logs()[0] == []
     reader.click(".board tbody td:last-child", "51.5")
     assert "scenes" in reader.one("dialog h2").text
+    assert "Scored once, after iteration 10" in reader.one("dialog").text
+    reader.press(Keys.ESCAPE)
+    reader.click(".board tbody td.sum")
+    assert "Iterations\n240" in reader.one("dialog").text
+    assert reader.logs()[0] == []
 
 
 def test_every_tab_says_what_it_is_for(reader: Reader, vtab: str, mini: str) -> None:
