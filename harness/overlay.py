@@ -17,10 +17,10 @@ SHARE = 0.55
 
 
 def palette(classes: int) -> UInt8[np.ndarray, "256 3"]:
-    """A colour a class, neighbours far apart on the hue circle, in three shades; 255, which isn't scored, is black."""
+    """A colour a class, the first a quiet one, neighbours far apart on the hue circle; 255, which isn't scored, is black."""
     colours = np.zeros((256, 3), np.uint8)
     for index in range(classes):
-        hue, (saturation, value) = index * 0.618034 % 1, ((0.75, 0.95), (0.45, 0.9), (0.9, 0.6))[index % 3]
+        hue, (saturation, value) = (0.6 + index * 0.618034) % 1, ((0.35, 0.5), (0.75, 0.95), (0.45, 0.95))[index % 3]
         colours[index] = np.rint(255 * np.array(colorsys.hsv_to_rgb(hue, saturation, value)))
     colours[255] = 0
     return colours
