@@ -111,7 +111,7 @@ class Interrupts:
 def watching(dead: Callable[[], bool], last_words: str = "") -> Iterator[None]:
     """Asks `dead` twice a second; once it says so, `RayDied` is raised in the main thread, which entered `Interrupts`.
 
-    Where that is stuck in a call that no signal breaks, as into a Ray that is gone, the process ends with code 2 after `last_words`, if any.
+    Where that is stuck in a call that no signal breaks, as into a Ray that is gone, the process ends with code 2 after `last_words`.
     """
     over, main = threading.Event(), threading.main_thread()
 
