@@ -16,6 +16,8 @@ from harness.resources import datasets_dir
 
 SplitName = Literal["train", "val", "test"]
 T = TypeVar("T")
+LARGEST_CROP = 4096
+"""Pixels: what a card, or a checkpoint of somebody else's, may ask a backbone to be resized to."""
 MOST_RECORDS = 10_000_000
 """Of a task's source; dSprites, the largest, has 737,280."""
 
@@ -109,7 +111,7 @@ class TaskCard(BaseModel):
     pixels: Literal["tf", "pil", "vpt", "setr"]
     """`pil`: straight bicubic resize to the backbone's square. `tf`: TensorFlow 1's bilinear. `vpt`: resize, crop, flip. `setr`:
     segmentation's random scales and crops, and sliding windows."""
-    crop: int | None = Field(default=None, gt=0)
+    crop: int | None = Field(default=None, gt=0, le=LARGEST_CROP)
     """Segmentation's: the side of crops and windows in pixels, and the length of an image's shorter side at scale 1."""
     metric: Literal["top1", "miou"]
     train_on: Literal["train+val", "train"] = "train+val"

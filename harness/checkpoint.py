@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from harness import backbones
+from harness.cards import LARGEST_CROP
 from harness.data.batch import squares
 from harness.data.images import rgb
 from harness.data.pixels import kept
@@ -28,7 +29,7 @@ from harness.heads import Model, new_head, sized
 from harness.plain import plain
 from harness.sliding import Sliding
 from harness.store import Result, Store, cell_key, result_id
-from harness.train import EVAL_BATCH, precision
+from harness.train import EVAL_BATCH, Diverged, precision
 from harness.variants import recorded
 
 if TYPE_CHECKING:
@@ -108,7 +109,11 @@ class Tuned(nn.Module):
         if self.origin.crop is None:
             raise BadInput("this checkpoint is of classification: it has a class for an image, not for its pixels.")
         device = next(self.model.parameters()).device
-        return Sliding(self.model, np.asarray(image), self.origin.crop, self.size, self.origin.classes, device).classes_of_pixels()
+        sliding = Sliding(self.model, np.asarray(image), self.origin.crop, self.size, self.origin.classes, device)
+        try:
+            return sliding.classes_of_pixels()
+        except Diverged as error:
+            raise BadInput(f"checkpoint of result {self.origin.id}: {error}.") from error
 
     @torch.inference_mode()
     def predict(self, files: Sequence[str | Path]) -> Float[Tensor, "image class"]:
@@ -320,6 +325,8 @@ def _read(file: Path, name: Path | None = None) -> tuple[Origin, dict[str, Tenso
         origin = TypeAdapter(Origin).validate_json(metadata["origin"], strict=True)
         if cell_key(origin.identity) != origin.cell or not isinstance(origin.identity["task"]["name"], str):
             raise ValueError("its key isn't the digest of its identity")
+        if origin.crop is not None and not 0 < origin.crop <= LARGEST_CROP:
+            raise ValueError(f"a crop of {origin.crop} pixels")
         return origin, tensors
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise BadInput(f"{name} doesn't say where it comes from: `harness export` makes files that do.") from error

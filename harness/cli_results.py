@@ -155,6 +155,7 @@ def multi_scale(
     data_root: Annotated[Path | None, typer.Option("--data-root", help="Where the data is now. Default: where it was.")] = None,
     cards: Annotated[Path | None, typer.Option("--cards", help="Where your own task cards are now. Default: where they were.")] = None,
     backbone: Annotated[str | None, typer.Option("--backbone", help="NAME=FILE, where the weights have moved.")] = None,
+    method: Annotated[str | None, typer.Option("--method", help="FILE.py:CLASS, where it was made by a method of your own.")] = None,
     store: Store = DEFAULT_STORE,
 ) -> None:
     """Score segmentation results on six scales and mirrored too, from their checkpoints: nothing is trained. Done ones are left out."""
@@ -170,7 +171,7 @@ def multi_scale(
         raise BadInput(f"{opened.name} holds no result of segmentation among these: see `harness results list`.")
     left = [row for row in found if "miou_ms" not in row.extras]
     for row in left:
-        said = at_several_scales(opened, row, cells[row.cell], data_root, cards, backbone)
+        said = at_several_scales(opened, row, cells[row.cell], data_root, cards, backbone, method)
         what = f"{cells[row.cell].labels['variant']} on {cells[row.cell].identity['task']['name']}, seed {row.seed}"
         print(f"{row.id}: {what}: mIoU {row.score:.2f} at one scale, {said['miou_ms']:.2f} at six and mirrored", flush=True)
     if len(left) < len(found):

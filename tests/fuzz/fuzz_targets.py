@@ -15,13 +15,14 @@ from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
+import tiny_ade20k
 import tiny_fgvc
 import tiny_originals
 import tiny_tfrecords
 from PIL import Image
 
 from harness.cards import SPLITS, TaskCard, load_cards
-from harness.data.decode import decoded
+from harness.data.decode import decoded, masks
 from harness.data.fingerprint import fingerprint
 from harness.data.readers import check, records, resolve
 
@@ -39,7 +40,7 @@ class Target:
 
 
 def of_data(card: TaskCard, root: Path) -> Read:
-    """Everything that a run reads of a task: lists, labels, bytes, pixels."""
+    """Everything that a run reads of a task: lists, labels, bytes, pixels, masks."""
     found = resolve(card, root)
     check(found, root)
     seen = hashlib.sha256()
@@ -47,6 +48,8 @@ def of_data(card: TaskCard, root: Path) -> Read:
         rows = records(found, root, split)
         for record, image in zip(rows, decoded(card.name, rows, lambda image: image.convert("RGB")), strict=True):
             seen.update(repr((split, record.key, record.label, image.size)).encode() + image.tobytes())
+        for mask in masks(card.name, rows) if card.kind == "segmentation" else ():
+            seen.update(repr(mask.shape).encode() + mask.tobytes())
     return fingerprint(found, root), seen.hexdigest()
 
 
@@ -99,6 +102,28 @@ def write_arrays(root: Path) -> None:
 def read_arrays(root: Path) -> Read:
     card = _tiny_card(reader={"format": "arrays", "file": "tiny.npz"}, path=root / "tiny.toml")
     return of_data(card, root)
+
+
+def write_masks(root: Path) -> None:
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for split, n in (("train", 6), ("val", 4), ("test", 5)):
+        arrays |= {f"{split}_images": rng.integers(0, 256, (n, 8, 9, 3), dtype=np.uint8)}
+        arrays |= {f"{split}_masks": rng.choice([0, 1, 2, 255], (n, 8, 9)).astype(np.uint8)}
+    np.savez_compressed(root / "tiny.npz", allow_pickle=False, **arrays)
+
+
+def read_masks(root: Path) -> Read:
+    kind = {"kind": "segmentation", "pixels": "setr", "crop": 8, "metric": "miou"}
+    return of_data(_tiny_card(reader={"format": "arrays", "file": "tiny.npz"}, path=root / "tiny.toml", **kind), root)
+
+
+def write_ade20k(root: Path) -> None:
+    tiny_ade20k.ade(root)
+
+
+def read_ade20k(root: Path) -> Read:
+    return of_data(load_cards()["ade20k"].model_copy(update={"sizes": tiny_ade20k.SIZES}), root)
 
 
 def _fgvc() -> dict[str, tuple[TaskCard, Callable[[Path], None]]]:
@@ -223,18 +248,18 @@ def read_weights(form: str, folder: Path) -> Read:
     return digest, digest
 
 
-def write_checkpoint(folder: Path) -> None:
+def write_checkpoint(folder: Path, crop: int | None = None) -> None:
     import torch
 
     from harness import backbones, checkpoint
-    from harness.heads import LinearHead, Model
+    from harness.heads import Model, new_head, sized
     from harness.store import cell_key, result_id
     from harness.variants import parse
 
     base = backbones.load("mini_vit")
     (variant,) = parse("vpt")
     torch.manual_seed(0)
-    method = variant.method(base.vit, prompts=2)  # type: ignore[call-arg]
+    method = variant.method(sized(base.vit, crop), prompts=2)  # type: ignore[call-arg]
     identity = {
         "method": {"name": "vpt", "version": variant.method.version, "arguments": {}},
         "task": {"name": "digits", "card": "c" * 64, "data": "d" * 64, "pixels": "pil"},
@@ -242,9 +267,9 @@ def write_checkpoint(folder: Path) -> None:
         "protocol": {"epochs": 1},
     }
     origin = checkpoint.Origin(
-        result_id(cell_key(identity), 0), cell_key(identity), 0, identity, {"prompts": 2}, {}, 3, (), {}, 50.0, "e" * 64, {}
+        result_id(cell_key(identity), 0), cell_key(identity), 0, identity, {"prompts": 2}, {}, 3, (), {}, 50.0, "e" * 64, {}, crop
     )
-    checkpoint.save(checkpoint.Keep(folder), Model(method, LinearHead(method.vit, 3)), origin)
+    checkpoint.save(checkpoint.Keep(folder), Model(method, new_head(method.vit, 3, crop)), origin)
     next(folder.glob("*.safetensors")).rename(folder / "tuned.safetensors")
 
 
@@ -262,6 +287,12 @@ def read_checkpoint(folder: Path) -> Read:
 
     tuned = load(folder / "tuned.safetensors", _mini())
     Image.fromarray(np.arange(300, dtype=np.uint8).reshape(10, 10, 3)).save(folder / "image.png")
+    if tuned.origin.crop is not None:
+        from harness.overlay import overlays
+
+        (seen,) = overlays(tuned, [folder / "image.png"], folder / "seen")
+        digest = hashlib.sha256(repr(seen["classes"]).encode()).hexdigest()
+        return digest, digest
     logits = tuned.predict([folder / "image.png"])
     rows(logits, [Path("image.png")], tuned.origin.class_names, 2)
     digest = hashlib.sha256(logits.numpy().tobytes()).hexdigest()
@@ -395,6 +426,8 @@ def targets() -> dict[str, Target]:
         Target("images", partial(write_folder, kinds=KINDS), partial(of_data, _tiny_card()), "*.jpg"),
         Target("prepared", write_prepared, partial(of_data, _tiny_card())),
         Target("arrays", write_arrays, read_arrays),
+        Target("arrays with masks", write_masks, read_masks),
+        Target("ade20k", write_ade20k, read_ade20k),
     ]
     for form, (_, write, _) in tiny_originals.FORMS.items():
         found.append(Target(form, *_of_card(tiny_originals.card_of(form), write)))
@@ -410,12 +443,13 @@ def targets() -> dict[str, Target]:
         found.append(Target(f"weights .{form}", partial(write_weights, form), partial(read_weights, form)))
     found += [
         Target("checkpoint", write_checkpoint, read_checkpoint, "tuned.safetensors"),
+        Target("checkpoint of segmentation", partial(write_checkpoint, crop=30), read_checkpoint, "tuned.safetensors"),
         Target("store", write_store, partial(read_results, "theirs.db"), "theirs.db"),
         Target("exported store", write_exported, partial(read_results, "theirs.parquet"), "theirs.parquet"),
         Target("published.csv", write_published, read_published),
         Target("protocol", write_protocol, read_protocol),
     ]
-    for name in ("svhn", "eurosat", "cub200_2011", "digits"):
+    for name in ("svhn", "eurosat", "cub200_2011", "digits", "ade20k"):
         found.append(Target(f"card {name}", partial(write_card, name), read_card))
     return {target.name: target for target in found}
 

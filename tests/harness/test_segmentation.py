@@ -7,6 +7,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ import torch
 from driving import rows, start, wait_for
 from PIL import Image
 from rich.console import Console
+from safetensors import safe_open
+from safetensors.torch import save_file
 from segmentation import fill, planned, with_segmentation
 
 from harness import checkpoint, cli, segment
@@ -328,6 +331,17 @@ def test_colours_of_classes_differ_and_what_isnt_scored_is_black():
     assert len({tuple(colour) for colour in colours[:150].tolist()}) == 150
     assert colours[255].tolist() == [0, 0, 0]
     assert colours[:150].max(1).min() > 100
+
+
+@pytest.mark.parametrize("crop", [0, -30, 10**9, 2.5, "30", True])
+def test_a_checkpoint_that_asks_for_another_crop_is_refused_before_it_takes_memory(stored: Store, tmp_path: Path, crop: Any):
+    file = checkpoint.find(stored, stored.results()[0])
+    with safe_open(file, "pt") as opened:
+        metadata, tensors = opened.metadata(), {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    origin = {**json.loads(metadata["origin"]), "crop": crop}
+    save_file(tensors, tmp_path / "theirs.safetensors", {**metadata, "origin": json.dumps(origin)})
+    with pytest.raises(BadInput, match="doesn't say where it comes from"):
+        checkpoint.load(tmp_path / "theirs.safetensors")
 
 
 @pytest.mark.parametrize("wrong", ["no output", "no image", "two of a name", "output is a file"])
