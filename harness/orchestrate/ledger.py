@@ -49,6 +49,7 @@ class Ledger:
         self._taken: set[str] = set()  # cells that another driver took from us, as `renew` found
         self._dropped: set[str] = set()  # jobs of such cells: nobody wants their results
         self._looked = 0.0
+        self._held()
         self.unfinished = {cell.planned.key for cell in self.cells if not cell.finished}
         self.order = order(self.cells)
         self.ended: Counter[str] = Counter()
@@ -150,12 +151,7 @@ class Ledger:
         if not self.elsewhere or time.monotonic() - self._looked < _LOOK:
             return False
         self._looked = time.monotonic()
-        held = {}
-        for lease in self.store.leases():
-            if gone(lease.owner):
-                self.store.release(lease.owner)
-            elif lease.seconds > 0:
-                held[lease.cell] = lease.owner
+        held = self._held()
         self._catch_up(self.elsewhere.values())
         changed = [cell for key, cell in self.elsewhere.items() if key not in held or cell.finished]
         for cell in changed:
@@ -165,6 +161,16 @@ class Ledger:
         for cell in (*changed, *self.elsewhere.values()):
             self._settle(cell)
         return bool(changed)
+
+    def _held(self) -> set[str]:
+        """Cells that somebody works on. Those of drivers that died on this machine are free from now on."""
+        held = set()
+        for lease in self.store.leases():
+            if gone(lease.owner):
+                self.store.release(lease.owner)
+            elif lease.seconds > 0:
+                held.add(lease.cell)
+        return held
 
     def _catch_up(self, cells: Collection[CellLedger]) -> None:
         there = self.store.progress(cell.planned.key for cell in cells)

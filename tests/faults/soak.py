@@ -1,9 +1,10 @@
 """A run under fire: random faults from a seeded schedule, until so many were dealt; every store ends as an unbroken run's.
 
-Rounds of one small run (a grid of 12 points, 3 methods, 2 seeds). In each a driver is started and hit again and again, with a second or
-more between: a worker, the driver, Ray's raylet or everything killed, SIGTERM, Ctrl-C. Whoever ended it starts the same command again.
-After a round the store is held against an unbroken run's: one row a cell and seed, equal number by number (score, point, logits), every
-point of the grid tried to its end once, and no fault found by `harness store check`.
+Rounds of one small run (a grid of 12 points, 3 methods, 2 seeds). In each a driver is started and hit again and again: a worker, the
+driver, Ray's raylet or everything killed, SIGTERM, Ctrl-C. Most wait until something has finished since the last one, so that there is
+progress; and no point is killed four times in one run, after which it would be a gap. Whoever ended the driver starts the same command
+again. After a round the store is held against an unbroken run's: one row a cell and seed, equal number by number (score, point, logits),
+every point of the grid tried to its end once, and no fault found by `harness store check`.
 """
 
 import json
@@ -76,21 +77,43 @@ def strike(driver: Driver, what: str, tally: Tally) -> bool:
     return True
 
 
+def finished(store: Store) -> int:
+    """Trials and final runs that came through."""
+    return sum(states.get("complete", 0) for states in store.trial_counts().values()) + len(store.runs(("id",)))
+
+
+def failed_of(store: Store) -> Counter:
+    """How often each point was killed."""
+    return Counter((trial.cell, str(trial.params)) for trial in store.trials() if trial.state == "failed")
+
+
 def round_of(tiny, faults: int, schedule: random.Random, tally: Tally) -> None:
     """One run to its end, with at most so many faults."""
-    left = faults
+    left, store = faults, Store(tiny.store)
     while True:
         driver = start(tiny, "--workers", "2", methods=METHODS)
         tally.drivers += 1
         try:
+            before_it = failed_of(store)
             while left and driver.poll() is None:
-                until = time.monotonic() + schedule.uniform(1.0, 4.0)
-                while driver.poll() is None and (time.monotonic() < until or not raylets(driver)):
-                    time.sleep(0.1)
+                before, until = finished(store), time.monotonic() + schedule.uniform(0.5, 3.0)
+                patient = schedule.random() < 0.8
+                while driver.poll() is None and (
+                    time.monotonic() < until or not raylets(driver) or (patient and finished(store) == before)
+                ):
+                    time.sleep(0.2)
                 what = schedule.choices(list(FAULTS), list(FAULTS.values()))[0]
+                failed = failed_of(store)
+                if what == "a worker" and max((failed - before_it).values(), default=0) >= 3:
+                    what = "the driver"
                 if driver.poll() is None and strike(driver, what, tally):
                     tally.dealt[what] += 1
                     left -= 1
+                    noticed = time.monotonic() + 10
+                    while what == "a worker" and driver.poll() is None and time.monotonic() < noticed:
+                        if failed_of(store) != failed:
+                            break
+                        time.sleep(0.2)
             driver.wait(PATIENCE)
         finally:
             with suppress(ProcessLookupError):
