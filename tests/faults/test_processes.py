@@ -1,6 +1,6 @@
 """Whatever process dies, at most the trials in flight are lost, and nothing is done twice: real processes, real signals.
 
-Two tests are part of `make test`; all of them of `make test-faults`.
+One test is part of `make test`; all of them of `make test-faults`.
 """
 
 import os
@@ -57,6 +57,7 @@ def test_kill_9_of_a_worker_costs_its_trial_which_is_tried_again(grid):
     assert all("died" in (trial.reason or "") for trial in failed)
 
 
+@pytest.mark.slow
 def test_kill_9_of_the_driver_costs_the_trials_in_flight(grid, harness):
     process = begin(grid)
     training = workers(process)

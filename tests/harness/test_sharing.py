@@ -20,7 +20,7 @@ from harness.sharing import exchange
 from harness.sharing.foreign import checked
 from harness.sharing.merge import merge
 from harness.sharing.sources import Source, sources
-from harness.store import Cell, Duplicate, Store, cell_key, result_id
+from harness.store import SCHEMA, Cell, Duplicate, Store, cell_key, result_id
 
 
 def imported(into: Store, *texts: str | Path) -> list[Any]:
@@ -178,7 +178,7 @@ BROKEN = {
     "no tables": lambda path: (path.unlink(), sql("select 1")(path)),
     "another program's": lambda path: (path.unlink(), sql("create table songs (name text)")(path)),
     "another's with odd names": lambda path: (path.unlink(), sql('create table "songs\n\x1b[31m" (name text)')(path)),
-    "another schema": sql("update meta set value = '3' where name = 'schema'"),
+    "another schema": sql(f"update meta set value = '{SCHEMA + 1}' where name = 'schema'"),
     "no schema": sql("delete from meta where name = 'schema'"),
     "a tampered identity": sql("update cells set identity = replace(identity, '\"cls\"', '\"avg\"')"),
     "a key that is no digest": sql("update cells set key = 'abc' where row = 1"),
