@@ -16,6 +16,7 @@ test: $(VENV)/.tested
 
 test-faults: $(VENV)/.tested
 	$(BIN)/pytest tests/faults
+	$(BIN)/pytest -m slow tests/harness
 
 # Thousands of broken files for every reader (SEED another number: others). An hour on two cores; COUNT inputs a reader.
 COUNT ?= 2000

@@ -363,7 +363,8 @@ def test_predicting_pixels_says_in_one_line_what_is_wrong(
     assert said in line
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_kill_9_in_mid_run_costs_what_was_in_flight_and_the_same_command_goes_on(seg, harness):
     seg.protocol.write_text(seg.protocol.read_text().replace("iterations = 8", "iterations = 40"))
     slow = ("--trials", "5", "--workers", "2")
