@@ -93,7 +93,8 @@ def fill(store: Store, plan: RunPlan, trials: int) -> dict[str, int]:
     def rows() -> Iterator[tuple[list[Trial], list[Result]]]:
         for number, cell in enumerate(plan.cells[: done + tuned + half]):
             many = TRIALS if number < done + tuned else TRIALS // 2
-            points = [{"base_lr": float(10**power), "weight_decay": 0.01} for power in draw.uniform(-1, 1.5, many)]
+            prompts = {"prompts": 10} if "prompts" in cell.space else {}
+            points = [{"base_lr": float(10**power), "weight_decay": 0.01, **prompts} for power in draw.uniform(-1, 1.5, many)]
             pruned = draw.random(many) < 0.4
             yield (
                 [

@@ -167,6 +167,8 @@ def _fill(
             view.stage("starting workers")
             with store.held_open(), _renewing(ledger):
                 tuner.fit()
+            if stopper.fault is not None:
+                raise stopper.fault
             for line in view.warm_ups():
                 view.tell(line)
 

@@ -1,7 +1,8 @@
 """The two places where Ray Tune asks us: which trial comes next (Searcher) and whether a running one should end (Stopper)."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
 from harness.checkpoint import Keep, receive
+from harness.errors import BadInput
 from harness.orchestrate.cluster import LedgerScheduler
 from harness.orchestrate.interrupts import held
 from harness.orchestrate.jobs import DIED, NODE, Outcome, dump
@@ -54,6 +56,11 @@ class LedgerSearcher(Searcher):
     def suggest(self, trial_id: str) -> dict | str | None:
         if self.ledger.finished:
             return Searcher.FINISHED
+        with self.stopper.keeping_faults():
+            return self._suggest(trial_id)
+        return Searcher.FINISHED
+
+    def _suggest(self, trial_id: str) -> dict | str | None:
         self._look_around()
         if len(self.ledger.in_flight) >= (self.workers or self.ledger.order.devices + SPARE):
             return None
@@ -82,8 +89,10 @@ class LedgerSearcher(Searcher):
         """Readings in mid-trial are the Stopper's, which Tune asks first."""
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
+        if self.stopper.fault is not None:
+            return
         cell, _ = self.ledger.in_flight[trial_id]
-        with held():  # what is finished reaches the store
+        with held(), self.stopper.keeping_faults():  # what is finished reaches the store
             self._complete(trial_id, result)
         self.view.update(cell)
 
@@ -135,6 +144,15 @@ class LedgerStopper(Stopper):
         self.curves: dict[str, dict[int, float]] = {}
         self.news: list[dict] = []
         self.files: dict[str, dict[str, bytes]] = {}
+        self.fault: BadInput | None = None
+        """The store can't be used any more, say: everything ends. Tune would take what we raise for a trial's failure, and go on."""
+
+    @contextmanager
+    def keeping_faults(self) -> Iterator[None]:
+        try:
+            yield
+        except BadInput as error:
+            self.fault = self.fault or error
 
     def __call__(self, trial_id: str, result: dict) -> bool:
         if news := result.pop(NEWS, None):
@@ -145,9 +163,10 @@ class LedgerStopper(Stopper):
             return False
         self.last[trial_id] = result
         self.curves.setdefault(trial_id, {})[result["epoch"]] = result["value"]
-        if self.ledger.report(trial_id, result["epoch"], result["value"]):
-            self.pruned.add(trial_id)
-            return True
+        with self.keeping_faults():
+            if self.ledger.report(trial_id, result["epoch"], result["value"]):
+                self.pruned.add(trial_id)
+                return True
         return False
 
     def __getstate__(self) -> dict:
@@ -155,4 +174,4 @@ class LedgerStopper(Stopper):
         return {}
 
     def stop_all(self) -> bool:
-        return False
+        return self.fault is not None
