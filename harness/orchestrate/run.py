@@ -30,6 +30,9 @@ LOST = (
 )
 
 
+STUCK = "a process of Ray died, and this one is stuck in a call to it. All that finished is stored: the same command goes on from there."
+
+
 @dataclass(frozen=True)
 class Resources:
     """Where to run: how many jobs at once, on what."""
@@ -239,13 +242,15 @@ def _ray(resources: Resources, interrupts: Interrupts | None) -> Iterator[tuple[
             with watching(Lost(), f"harness: {LOST.format(resources.cluster)}"):
                 yield at_once, per_trial, per_trial
         else:
-            with watching(_dead_processes):
+            with watching(_dead_processes, f"harness: {STUCK}"):
                 yield at_once, max(1, cores // workers), per_trial
     finally:
-        if isinstance(sys.exc_info()[1], KeyboardInterrupt):  # Ray may take its time: what is left of it ends with this process
+        ended_by = sys.exc_info()[1]
+        if isinstance(ended_by, KeyboardInterrupt):  # Ray may take its time: what is left of it ends with this process
             ending = threading.Thread(target=ray.shutdown, daemon=True)
             ending.start()
-            ending.join(2.0)
+            again = isinstance(ended_by, RayDied) and not resources.cluster
+            ending.join(60.0 if again else 2.0)  # one that is still ending would take the next one along
             if ending.is_alive():
                 atexit.unregister(worker.shutdown)
         else:

@@ -20,6 +20,7 @@ from typing import Any
 
 from driving import Driver, below, ended_points, kill, raylets, start, workers
 
+from harness.orchestrate.run import STUCK
 from harness.store import Store
 from harness.store.check import check
 
@@ -121,7 +122,7 @@ def round_of(tiny, faults: int, schedule: random.Random, tally: Tally) -> None:
             driver.wait()
         if driver.returncode == 0:
             break
-        if driver.returncode not in (-signal.SIGKILL, 130, 143):
+        if driver.returncode not in (-signal.SIGKILL, 130, 143) and STUCK not in driver.output.read_text():
             raise AssertionError(f"a driver ended with {driver.returncode}:\n{driver.output.read_text()}")
     tally.rounds += 1
 
