@@ -111,7 +111,8 @@ def test_a_server_that_starts_again_is_waited_for(postgres: Server, how: signal.
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_server_that_stays_away_is_one_line_and_works_again_after(postgres: Server) -> None:
+def test_a_server_that_stays_away_is_one_line_and_works_again_after(postgres: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.store.waiting.QUIET", 0.0)  # pauses are drawn: a second may pass without a look after 0.2 s
     said: list[str] = []
     store, new = (Store(postgres.database(), say=said.append, patience=1.0) for _ in range(2))
     store.add_cell(CELL)
