@@ -45,25 +45,21 @@ JOBS, FINALS, AT_ONCE = 5000, 500, 8
 """Asked for where the ledger is measured, the first few of them final runs; and how many are in flight."""
 
 
-class PlanOrder(Order):
-    """Cells in the plan's order, searches of a fifth of their trials at once, no probes: what the ledger did at first."""
-
-    def arranged(self, cells):
-        self.probes = []
-        return list(cells)
-
-    def learns(self, cells) -> bool:
-        return False
-
-    def few(self, cell: CellLedger) -> int:
-        return max(1, cell.planned.trials // 5)
-
-
 class Narrow(Order):
     """The order that was chosen, but a search is never wider than it likes, short of idle devices."""
 
     def few(self, cell: CellLedger) -> int:
         return max(1, cell.planned.trials // 5)
+
+
+class PlanOrder(Narrow):
+    """Cells in the plan's order, searches of a fifth of their trials at once, no probes: what the ledger did at first."""
+
+    def arranged(self, cells):
+        return list(cells)
+
+    def learns(self, cells) -> bool:
+        return False
 
 
 class Wide(Order):

@@ -79,13 +79,14 @@ def workers(process: subprocess.Popen) -> list[int]:
     return [pid for pid, line in below(process).items() if line.startswith(("ray::Worker", "ray::ResourceTrainable"))]
 
 
-def raylets(process: subprocess.Popen) -> list[int]:
-    return [pid for pid, line in below(process).items() if line.split(" ", 1)[0].endswith("/raylet")]
+def parts_of_ray(process: subprocess.Popen, name: str) -> list[int]:
+    """`raylet` or `gcs_server`, as many as run."""
+    return [pid for pid, line in below(process).items() if line.split(" ", 1)[0].endswith(f"/{name}")]
 
 
 def part_of_ray(process: subprocess.Popen, name: str) -> int:
-    """`raylet` or `gcs_server`."""
-    (found,) = (pid for pid, line in below(process).items() if line.split(" ", 1)[0].endswith(f"/{name}"))
+    """The only one."""
+    (found,) = parts_of_ray(process, name)
     return found
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from driving import Driver, below, ended_points, kill, raylets, start, workers
+from driving import Driver, below, ended_points, kill, parts_of_ray, start, workers
 
 from harness.orchestrate.run import STUCK
 from harness.store import Store
@@ -57,7 +57,7 @@ def measured(store: Path) -> dict[tuple, tuple]:
 
 def strike(driver: Driver, what: str, tally: Tally) -> bool:
     """Deals a fault, once what it hits is there. Whether it came to that before the driver ended."""
-    parts: dict[str, Callable[[], list[int]]] = {"a worker": lambda: workers(driver), "raylet": lambda: raylets(driver)}
+    parts: dict[str, Callable[[], list[int]]] = {"a worker": lambda: workers(driver), "raylet": lambda: parts_of_ray(driver, "raylet")}
     if what in parts:
         while not (there := parts[what]()):
             time.sleep(0.1)
@@ -100,7 +100,7 @@ def round_of(tiny, faults: int, schedule: random.Random, tally: Tally) -> None:
                 before, until = finished(store), time.monotonic() + schedule.uniform(0.5, 3.0)
                 patient = schedule.random() < 0.8
                 while driver.poll() is None and (
-                    time.monotonic() < until or not raylets(driver) or (patient and finished(store) == before)
+                    time.monotonic() < until or not parts_of_ray(driver, "raylet") or (patient and finished(store) == before)
                 ):
                     time.sleep(0.2)
                 what = schedule.choices(list(FAULTS), list(FAULTS.values()))[0]

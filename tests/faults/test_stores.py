@@ -3,11 +3,9 @@
 import multiprocessing
 import os
 import sqlite3
-import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -108,19 +106,6 @@ def test_a_locked_sqlite_file_is_waited_for(grid) -> None:
     other.close()
     assert "waiting, up to 120 s" in finish(driver)
     whole(grid.store)
-
-
-@pytest.fixture
-def small(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 4 MB."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount a small file system")
-    folder = tmp_path / "small"
-    folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder], check=False).returncode:
-        pytest.skip("no file system can be mounted here")
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 def fill_up(folder: Path) -> Path:
