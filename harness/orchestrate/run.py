@@ -4,6 +4,7 @@ import atexit
 import contextlib
 import logging
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -224,14 +225,13 @@ def _ray(resources: Resources, interrupts: Interrupts | None) -> Iterator[tuple[
     per_gpu = resources.gpus_per_trial if resources.gpus_per_trial is not None else (1.0 if gpus or resources.cluster else 0.0)
     workers = resources.workers or (max(1, int(gpus / per_gpu)) if gpus and per_gpu else cores)
     try:
-        if resources.cluster:
-            _connect(resources.cluster)
-            if resources.gpus_per_trial is None and not ray.cluster_resources().get("GPU"):
-                per_gpu = 0.0
-        else:
-            _connect("local", num_cpus=workers, num_gpus=gpus, include_dashboard=False)
-        if interrupts is not None:
-            interrupts.take()
+        with _sigterm_is_ours(interrupts):
+            if resources.cluster:
+                _connect(resources.cluster)
+            else:
+                _connect("local", num_cpus=workers, num_gpus=gpus, include_dashboard=False)
+        if resources.cluster and resources.gpus_per_trial is None and not ray.cluster_resources().get("GPU"):
+            per_gpu = 0.0
         per_trial = {"cpu": 1.0, "gpu": per_gpu} if per_gpu else {"cpu": 1.0}
         at_once = room(per_trial)
         if at_once < 1:
@@ -255,6 +255,37 @@ def _ray(resources: Resources, interrupts: Interrupts | None) -> Iterator[tuple[
                 atexit.unregister(worker.shutdown)
         else:
             ray.shutdown()
+
+
+@contextlib.contextmanager
+def _sigterm_is_ours(interrupts: Interrupts | None) -> Iterator[None]:
+    """Around `ray.init`, which takes SIGTERM for itself: its answer, an exit code of its own, is ours, and afterwards the signal is.
+
+    The processes that Ray starts inherit that it is blocked, as Ray itself blocks SIGINT for them: a scheduler sends it to all of a job's
+    processes, and Ray ends one of its drivers without a word where that is in a call to a raylet that has ended.
+    """
+    if interrupts is None:
+        yield
+        return
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    try:
+        yield
+        interrupts.take()
+        _end_at_once()
+    except SystemExit:
+        raise Interrupted(signal.SIGTERM) from None
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+
+
+def _end_at_once() -> None:
+    """`ray.shutdown` ends this Ray's processes by SIGKILL: it would wait a second for each to hear of SIGTERM."""
+    from ray._private import worker
+
+    node: Any = worker._global_node
+    if node is not None:
+        end = node.kill_all_processes
+        node.kill_all_processes = lambda *_, **__: end(check_alive=False, allow_graceful=False)
 
 
 def _connect(address: str, **private: Any) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from driving import OUTAGES
 
 GRID = """
 title = "a small grid"
@@ -20,6 +21,13 @@ space = { base_lr = { choices = [1.0, 0.7, 0.5, 0.3, 0.2, 0.1] }, weight_decay =
 method_space = { prompts = { choices = [2, 4] } }
 """
 """12 points: `vpt-deep` and `ivpt` try each once, in this order."""
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if OUTAGES:
+        terminalreporter.section("until the next trial came through")
+        for fault, seconds in OUTAGES:
+            terminalreporter.line(f"{seconds:6.1f} s  {fault}")
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from harness.store import Store
@@ -30,6 +30,28 @@ class Driver(subprocess.Popen):
         """What it printed, once it has ended."""
         self.wait(seconds)
         return self.output.read_text()
+
+
+OUTAGES: list[tuple[str, float]] = []
+"""Faults, and the seconds until work went on: printed when the tests have ended."""
+
+
+@contextmanager
+def outage(fault: str, store: Path | str) -> Iterator[None]:
+    """Its body deals a fault, and starts the command again where that ended it. Waits for a trial or run that comes through after it."""
+
+    def come_through() -> int:
+        found = Store(store)
+        try:
+            return sum(trial.state != "failed" for trial in found.trials()) + len(found.results())
+        finally:
+            found.close()
+
+    since = time.monotonic()
+    yield
+    before = come_through()
+    wait_for(lambda: come_through() > before, 400)
+    OUTAGES.append((fault, time.monotonic() - since))
 
 
 def start(tiny, *more: str, **arguments: str) -> Driver:

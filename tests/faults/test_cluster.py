@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from driving import Driver, ended_points, finish, part_of_ray, rows, start, wait_for, workers
+from driving import Driver, ended_points, finish, outage, part_of_ray, rows, start, wait_for, workers
 from raylets import Cluster, free_port
 
 from harness.orchestrate.cluster import answers
@@ -92,7 +92,8 @@ def test_three_nodes_one_is_killed_one_joins_and_the_run_ends_complete(grid, clu
     cluster.join("kept")
     process = begin(grid, cluster, pause=0.5)
     wait_for(lambda: {"head", "lost", "kept"} <= runs_by_node(grid).keys())
-    lost.lose()
+    with outage("one of three nodes lost", grid.store):
+        lost.lose()
     cluster.join("new")
     wait_for(lambda: runs_by_node(grid)["new"] >= 2)
     out = finish(process)

@@ -8,7 +8,7 @@ import signal
 import time
 
 import pytest
-from driving import alive, below, ended_points, finish, kill, part_of_ray, rows, start, wait_for, workers
+from driving import alive, below, ended_points, finish, kill, outage, part_of_ray, parts_of_ray, rows, start, wait_for, workers
 
 from harness.orchestrate.run import STUCK
 from harness.store import Store
@@ -32,16 +32,19 @@ def whole(tiny) -> None:
     assert set(tried.values()) == {1}
 
 
+def command(tiny):
+    return start(tiny, "--workers", str(WORKERS), methods=METHODS)
+
+
 def begin(tiny):
-    process = start(tiny, "--workers", str(WORKERS), methods=METHODS)
+    process = command(tiny)
     wait_for(lambda: well_under_way(tiny))
     return process
 
 
-def kept_and_gone_on(tiny, harness, before: list) -> None:
-    """The same command again: what was stored is as it was, and the rest is filled in."""
-    done = harness(*tiny.arguments("--workers", str(WORKERS), methods=METHODS))
-    assert done.returncode == 0, done.stderr
+def kept_and_gone_on(tiny, again, before: list) -> None:
+    """The same command, started again: what was stored is as it was, and the rest is filled in."""
+    finish(again)
     after = Store(tiny.store).trials()
     assert [trial for trial in after if trial in before] == before
     whole(tiny)
@@ -50,7 +53,8 @@ def kept_and_gone_on(tiny, harness, before: list) -> None:
 def test_kill_9_of_a_worker_costs_its_trial_which_is_tried_again(grid):
     process = begin(grid)
     wait_for(lambda: workers(process))
-    kill(workers(process)[0])
+    with outage("kill -9 of a worker", grid.store):
+        kill(workers(process)[0])
     finish(process)
     whole(grid)
     failed = [trial for trial in Store(grid.store).trials() if trial.state == "failed"]
@@ -59,15 +63,17 @@ def test_kill_9_of_a_worker_costs_its_trial_which_is_tried_again(grid):
 
 
 @pytest.mark.slow
-def test_kill_9_of_the_driver_costs_the_trials_in_flight(grid, harness):
+def test_kill_9_of_the_driver_costs_the_trials_in_flight(grid):
     process = begin(grid)
     training = workers(process)
-    process.kill()
-    process.wait()
-    wait_for(lambda: not [pid for pid in training if alive(pid)], seconds=60)
-    before = Store(grid.store).trials()
-    assert all(trial.state != "failed" for trial in before)
-    kept_and_gone_on(grid, harness, before)
+    with outage("kill -9 of the driver, and the same command", grid.store):
+        process.kill()
+        process.wait()
+        wait_for(lambda: not [pid for pid in training if alive(pid)], seconds=60)
+        before = Store(grid.store).trials()
+        assert all(trial.state != "failed" for trial in before)
+        again = command(grid)
+    kept_and_gone_on(grid, again, before)
 
 
 @pytest.mark.slow
@@ -75,11 +81,14 @@ def test_kill_9_of_the_driver_costs_the_trials_in_flight(grid, harness):
 def test_kill_9_of_ray_costs_the_trials_in_flight_and_the_run_goes_on(grid, part: str):
     """By itself; or, where the driver was in a call to Ray that nothing breaks, by the same command, as it says."""
     process = begin(grid)
-    kill(part_of_ray(process, part))
+    with outage(f"kill -9 of {part}", grid.store):
+        kill(part_of_ray(process, part))
+        wait_for(lambda: process.poll() is not None or "died: starting it again" in process.output.read_text())
+        again = command(grid) if process.poll() == 2 else None
     out = process.said(400)
-    if process.returncode == 2:
+    if again is not None:
         assert out.splitlines()[-1] == f"harness: {STUCK}"
-        finish(start(grid, "--workers", str(WORKERS), methods=METHODS))
+        finish(again)
     else:
         assert process.returncode == 0, out
         assert "a process of Ray died: starting it again" in out
@@ -88,30 +97,48 @@ def test_kill_9_of_ray_costs_the_trials_in_flight_and_the_run_goes_on(grid, part
 
 
 @pytest.mark.slow
-def test_kill_9_of_everything_at_once_costs_the_trials_in_flight(grid, harness):
+def test_kill_9_of_everything_at_once_costs_the_trials_in_flight(grid):
     process = begin(grid)
-    kill(process.pid, *below(process))
-    process.wait()
-    before = Store(grid.store).trials()
-    kept_and_gone_on(grid, harness, before)
+    with outage("kill -9 of everything, and the same command", grid.store):
+        kill(process.pid, *below(process))
+        process.wait()
+        before = Store(grid.store).trials()
+        again = command(grid)
+    kept_and_gone_on(grid, again, before)
 
 
 @pytest.mark.slow
-def test_sigterm_to_the_whole_group_as_slurm_sends_it(grid, harness):
+def test_sigterm_to_the_whole_group_as_slurm_sends_it(grid):
     process = begin(grid)
-    os.killpg(process.pid, signal.SIGTERM)
+    with outage("SIGTERM to the whole group, and the same command", grid.store):
+        os.killpg(process.pid, signal.SIGTERM)
+        out = process.said(60)
+        assert process.returncode == 143, out
+        assert "goes on from there" in out
+        before = Store(grid.store).trials()
+        again = command(grid)
+    kept_and_gone_on(grid, again, before)
+
+
+@pytest.mark.slow
+def test_sigterm_while_ray_starts_and_has_the_signal_for_itself(grid):
+    process = command(grid)
+    wait_for(lambda: parts_of_ray(process, "gcs_server"))
+    process.send_signal(signal.SIGTERM)
     out = process.said(60)
     assert process.returncode == 143, out
     assert "goes on from there" in out
-    kept_and_gone_on(grid, harness, Store(grid.store).trials())
 
 
 @pytest.mark.slow
-def test_ctrl_c_twice_ends_at_once(grid, harness):
+def test_ctrl_c_twice_ends_at_once(grid):
     process = begin(grid)
-    process.send_signal(signal.SIGINT)
-    time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    process.wait(60)
-    assert process.returncode == 130
-    kept_and_gone_on(grid, harness, Store(grid.store).trials())
+    with outage("Ctrl-C twice, and the same command", grid.store):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+        assert process.returncode == 130
+        before = Store(grid.store).trials()
+        again = command(grid)
+    kept_and_gone_on(grid, again, before)

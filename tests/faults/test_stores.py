@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from driving import below, ended_points, finish, kill, rows, start, wait_for
+from driving import below, ended_points, finish, kill, outage, rows, start, wait_for
 from sharing import drive_to_the_end, plan_of
 
 from harness.store import Store
@@ -85,10 +85,11 @@ def test_postgresql_stopped_in_the_middle_is_waited_for(grid, postgres) -> None:
     driver = start(grid, "--workers", "2", "--store", url, methods=METHODS)
     store = Store(url)
     wait_for(lambda: len(store.trials()) >= 4)
-    store.close()
-    postgres.stop()
-    time.sleep(8)
-    postgres.start()
+    with outage("PostgreSQL stopped for 8 s", url):
+        store.close()
+        postgres.stop()
+        time.sleep(8)
+        postgres.start()
     said = finish(driver)
     assert "waiting, up to 120 s" in said
     assert "answers again" in said
@@ -99,11 +100,12 @@ def test_postgresql_stopped_in_the_middle_is_waited_for(grid, postgres) -> None:
 def test_a_locked_sqlite_file_is_waited_for(grid) -> None:
     driver = start(grid, "--workers", "2", methods=METHODS)
     wait_for(lambda: len(Store(grid.store).trials()) >= 4)
-    with sqlite3.connect(grid.store, timeout=60) as other:
-        other.execute("BEGIN IMMEDIATE")
-        time.sleep(15)
-        other.rollback()
-    other.close()
+    with outage("SQLite locked for 15 s", grid.store):
+        with sqlite3.connect(grid.store, timeout=60) as other:
+            other.execute("BEGIN IMMEDIATE")
+            time.sleep(15)
+            other.rollback()
+        other.close()
     assert "waiting, up to 120 s" in finish(driver)
     whole(grid.store)
 
