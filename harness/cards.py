@@ -20,6 +20,8 @@ LARGEST_CROP = 4096
 """Pixels: what a card, or a checkpoint of somebody else's, may ask a backbone to be resized to."""
 MOST_RECORDS = 10_000_000
 """Of a task's source; dSprites, the largest, has 737,280."""
+LONGEST_NAME, LONGEST_PATH = 150, 1000
+"""Bytes of a name in a card that may become a file's or folder's, and of a path; file systems refuse 256 and 4,096."""
 
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 IGNORED = 255
@@ -40,6 +42,8 @@ class Reader(BaseModel):
         for text in _texts(self.arguments):
             if PurePosixPath(text).is_absolute() or ".." in PurePosixPath(text).parts or "\0" in text:
                 raise ValueError(f"{text[:60]!r} leads out of the data's folder")
+            if len(text.encode()) > LONGEST_PATH or any(len(part.encode()) > LONGEST_NAME for part in PurePosixPath(text).parts):
+                raise ValueError(f"{text[:60]!r}... is too long for a file's name")
         return self
 
     @model_validator(mode="after")
@@ -96,7 +100,7 @@ class TaskCard(BaseModel):
     """A task: what is predicted from what, how many there are, where the data is and how it is read."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=LONGEST_NAME)
     title: str
     suite: str
     group: str

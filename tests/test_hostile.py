@@ -371,6 +371,11 @@ def test_a_card_makes_no_endless_list_and_no_endless_name():
     for arguments in ({"counts": {"train": 10**12}}, {"images": {"Forest": 10**12}}):
         with pytest.raises(ValueError, match="more than 10,000,000 records"):
             Reader(format="class-folders", **arguments)  # type: ignore[arg-type]
+    for folder in ("a" * 151, "b/" * 501):
+        with pytest.raises(ValueError, match="too long for a file's name"):
+            Reader(format="vtab-folder", folder=folder)  # type: ignore[call-arg]
+    with pytest.raises(ValueError, match="at most 150 characters"):
+        TaskCard(**{**card().model_dump(), "name": "a" * 151})
     for name in ("{class}_{number:>999999999}.jpg", "{number.__class__}", "{class!r:>999999999}"):
         reader = Reader(format="class-folders", folders=["."], images={"Forest": 3}, name=name)  # type: ignore[call-arg]
         refused(lambda reader=reader: class_folders.keys(card(reader=reader), None, "train"), "expected e.g.")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from harness.cards import SPLITS, SplitName, TaskCard
-from harness.data.readers.files import image_records, need
+from harness.data.readers.files import image_records, in_order, need
 from harness.data.readers.record import Record
 from harness.errors import BadInput
 
@@ -41,8 +41,7 @@ def check(card: TaskCard, root: Path | None) -> None:
 
 def classes(card: TaskCard, root: Path | None) -> list[str]:
     """The ids of all three lists as text, in order."""
-    ids = {of_class for split in SPLITS for of_class in _list(card, root, split).values()}
-    return sorted(ids, key=int) if all(name.isdecimal() for name in ids) else sorted(ids)
+    return in_order(of_class for split in SPLITS for of_class in _list(card, root, split).values())
 
 
 def _folder(card: TaskCard, root: Path | None) -> Path:

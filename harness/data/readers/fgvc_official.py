@@ -13,7 +13,7 @@ import numpy as np
 
 from harness.cards import SplitName, TaskCard
 from harness.data.readers import matlab
-from harness.data.readers.files import find, image_records, inside, lines_of, need, stamp
+from harness.data.readers.files import find, image_records, in_order, inside, lines_of, need, stamp
 from harness.data.readers.record import Record
 from harness.errors import BadInput
 
@@ -36,15 +36,14 @@ class Listed:
 def present(card: TaskCard, root: Path | None) -> bool:
     """Whether the official lists are there, and VPT's are not."""
     folder = card.reader.argument("folder", card.name, str)
-    lists = [f"{folder}/{name}" for name in FIRST[card.reader.argument("layout", card.name, str)]]
+    lists = [f"{folder}/{name}" for name in FIRST[_layout(card)]]
     of_vpt = find(card, root, f"{folder}/train.json", f"{card.name}/train.json")
     return of_vpt is None and find(card, root, *lists) is not None
 
 
 def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Record]:
     listed = _listed(card, root)
-    names = {one.of_class for one in listed}
-    labels = {name: label for label, name in enumerate(sorted(names, key=int) if all(map(str.isdecimal, names)) else sorted(names))}
+    labels = {name: label for label, name in enumerate(in_order(one.of_class for one in listed))}
     official_val = any(one.part == "val" for one in listed)
     if split == "test" or official_val:
         return image_records(card, [(one.key, labels[one.of_class], one.path) for one in listed if one.part == split])
@@ -62,8 +61,15 @@ def check(card: TaskCard, root: Path | None) -> None:
         raise BadInput(f"task {card.name}: the official lists have {found} classes, expected {card.classes}. Get them again.")
 
 
+def _layout(card: TaskCard) -> str:
+    layout = card.reader.argument("layout", card.name, str)
+    if layout not in LAYOUTS:
+        raise BadInput(f"task {card.name}: 'layout' in its card's [reader] is {layout[:60]!r}, expected one of {', '.join(LAYOUTS)}.")
+    return layout
+
+
 def _listed(card: TaskCard, root: Path | None) -> list[Listed]:
-    layout, folder = (card.reader.argument(name, card.name, str) for name in ("layout", "folder"))
+    layout, folder = _layout(card), card.reader.argument("folder", card.name, str)
     first = need(card, root, *(f"{folder}/{name}" for name in FIRST[layout]))
     try:
         return LAYOUTS[layout](card, first)

@@ -1,7 +1,7 @@
 """Where a reader's files are: in the task's folder of the data root, or in the data root itself; and what is alike in reading them."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -53,6 +53,14 @@ def inside(card: TaskCard, folder: Path, name: str) -> Path:
     if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
         raise BadInput(f"task {card.name}: a list names {name[:60]!r}, which is outside of {folder}. Don't trust its source.")
     return folder / name
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Names of classes, as numbers where all are, however long."""
+    found = set(names)
+    if not all(name.isascii() and name.isdecimal() for name in found):
+        return sorted(found)
+    return sorted(found, key=lambda name: (len(name.lstrip("0")), name.lstrip("0"), name))
 
 
 def image_records(card: TaskCard, images: Sequence[tuple[str, int, Path]], open_image: Callable[[Path], Image] = rgb) -> list[Record]:

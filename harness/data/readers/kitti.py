@@ -74,7 +74,10 @@ def _depth(card: TaskCard, path: Path) -> float:
         if len(parts) != 15:
             raise BadInput(f"task {card.name}: {path} has a line of {len(parts)} columns, expected 15. Get it again.")
         if parts[0] in VEHICLES:
-            depths.append(float(parts[DEPTH]))
+            try:
+                depths.append(float(parts[DEPTH]))
+            except ValueError as error:
+                raise BadInput(f"task {card.name}: {path} has {parts[DEPTH][:20]!r} for a depth. Get it again.") from error
     return min(depths)
 
 

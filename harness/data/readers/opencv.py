@@ -48,7 +48,8 @@ def decode(content: bytes) -> Pixels:
 
 def _decoded_by_pillow(content: bytes) -> Pixels:
     with opened(io.BytesIO(content)) as image:
-        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+        ImageOps.exif_transpose(image, in_place=True)
+        return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def encode(image: Pixels, quality: int = 95) -> bytes:

@@ -8,8 +8,10 @@ import pytest
 from scipy.io import savemat
 from tiny_fgvc import N, card_of, write_cars_combined, write_cars_devkit, write_cub, write_dogs, write_flowers, write_json, write_nabirds
 
+from harness.cards import Reader
 from harness.data.readers import check, records, resolve
 from harness.data.readers.fgvc_official import MARK
+from harness.data.readers.files import in_order
 from harness.errors import BadInput
 
 OFFICIAL = {
@@ -59,6 +61,19 @@ def test_sparse_ids_are_ordered_as_numbers(tmp_path: Path):
     write_nabirds(tmp_path)
     for record in records(resolve(card_of("nabirds"), tmp_path), tmp_path, "test"):
         assert record.label == {0: 0, 1: 2, 2: 1}[int(record.key[-8:-4]) % 3]  # 9, 100, 11
+
+
+def test_ids_of_any_length_are_ordered_as_numbers():
+    assert in_order(["10", "9", "1" + "0" * 5000, "9"]) == ["9", "10", "1" + "0" * 5000]
+    assert in_order(["10", "9", "b"]) == ["10", "9", "b"]
+
+
+def test_a_layout_that_nobody_knows_is_one_line(tmp_path: Path):
+    card = card_of("cub200_2011")
+    strange = card.model_copy(update={"reader": Reader(format="fgvc-official", folder="CUB_200_2011", layout="ceb", seed=0)})
+    for use in (check, lambda *given: records(*given, "train")):
+        with pytest.raises(BadInput, match=r"'layout' in its card's .* is 'ceb', expected one of cub, flowers, dogs, cars"):
+            use(strange, tmp_path)
 
 
 def test_flowers_has_an_official_val(tmp_path: Path):

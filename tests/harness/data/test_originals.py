@@ -313,6 +313,11 @@ def short_labels(root: Path) -> None:
         path.write_text("Car 1 2")
 
 
+def strange_depth(root: Path) -> None:
+    for path in (root / "kitti_distance" / "training" / "label_2").iterdir():
+        path.write_text("Car " + "1 " * 12 + "20u0 1")
+
+
 def short_sun(root: Path) -> None:
     (root / "sun397" / "sun397_tfds_tr.txt").write_text("/a/abbey/sun_0.jpg\n")
 
@@ -365,6 +370,7 @@ def short_list(root: Path) -> None:
         ("pets", short_list, "test has 5 records, expected 6"),
         ("kitti", replaced("train_mapping.txt", b"2011 drive 1"), "don't fit each other"),
         ("kitti", short_labels, "a line of 3 columns"),
+        ("kitti", strange_depth, "'20u0' for a depth"),
         ("sun397", short_sun, "train is 'train[:8]' of its source, which can't be had"),
         ("sun397", wrong_sun, "has the line '/a/../../passwd'"),
         ("sun397", fewer_classes, "have 2 classes, expected 3"),
