@@ -154,9 +154,9 @@ class View:
         for row in tasks if wide else variants:
             places = [(label, row) for label in variants] if wide else [(row, task) for task in tasks]
             grid.add_row(escape(row), *(_cell_text(by_place[place]) for place in places))
-        elapsed = time.monotonic() - self.started
+        minutes, seconds = divmod(int(time.monotonic() - self.started), 60)
         running = f"{self.text} ... " if not self.ledger.in_flight else ""
-        return Group(grid, Text(""), Spinner("dots", text=f"{running}{self._progress()}, {elapsed // 60:.0f}:{elapsed % 60:02.0f} elapsed"))
+        return Group(grid, Text(""), Spinner("dots", text=f"{running}{self._progress()}, {minutes}:{seconds:02} elapsed"))
 
 
 def _cell_text(cell: "CellLedger") -> Text:

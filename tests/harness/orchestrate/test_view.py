@@ -42,12 +42,14 @@ def test_a_grid_that_is_too_wide_is_turned(width: int, first: str):
         cells=[Cell(task) for task in tasks], in_flight={}, ended=Counter(), wanted=5, order=SimpleNamespace(left=1.0), elsewhere={}
     )  # type: ignore[assignment]
     view.plan = SimpleNamespace(tasks=tasks, variants=("vpt",))  # type: ignore[assignment]
+    view.started = time.monotonic() - 119.6
     shown = Console(file=io.StringIO(), width=width, record=True)
     shown.print(view._render())
     text = shown.export_text()
     assert text.startswith(first)
     assert all(task in text for task in tasks)
     assert text.count("1/4") == 5
+    assert "1:59 elapsed" in " ".join(text.split())
 
 
 def test_silence_is_shorter_than_five_seconds():
