@@ -226,8 +226,8 @@ def test_postscript_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def png(width: int, height: int) -> bytes:
     """One that says it has this many grey pixels, all black."""
-    row = bytes(1 + width // 8)
-    chunks = ((b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)), (b"IDAT", zlib.compress(row)), (b"IEND", b""))
+    rows = bytes((1 + -(-width // 8)) * min(height, 8))
+    chunks = ((b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
     parts = (struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks)
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
@@ -236,6 +236,15 @@ def png(width: int, height: int) -> bytes:
 def test_an_image_of_a_hundred_thousand_squared_is_refused(decode: Callable[[bytes], Any]):
     with pytest.raises(Exception, match=r"pixels|bomb|CV_IO_MAX|cannot identify"):
         decode(png(100_000, 100_000))
+
+
+def test_a_png_with_a_chunk_of_a_gigabyte_takes_none():
+    """OpenCV would make room for it."""
+    good = png(10, 8)
+    assert opencv.decode(good + b"\xff" * 20).shape == (8, 10, 3)  # after the end, anything may come
+    place = good.index(b"IDAT") - 4
+    with pytest.raises(OSError, match="longer than the file"):
+        opencv.decode(good[:place] + struct.pack(">I", 994_246_755) + good[place + 4 :])
 
 
 def test_an_eye_of_one_pixel_is_not_enlarged_beyond_reason():

@@ -27,8 +27,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 MEMORY = 1 << 31
 """Bytes of address space that a child may take beyond what its libraries have."""
-TAKEN = 1_100_000_000
-"""Bytes that one input may make resident: OpenCV takes nearly 1 GB for a PNG of the most pixels that are allowed."""
+TAKEN = 600_000_000
+"""Bytes that one input may make resident."""
 PATIENCE = 30.0
 """Seconds that one input may take; the machine may be busy."""
 START = 120.0

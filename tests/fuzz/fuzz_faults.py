@@ -28,7 +28,7 @@ def _faulty(kind: str, folder: Path) -> Read:
     if kind == "hang":
         time.sleep(600)
     if kind == "memory":
-        bytearray(1_200_000_000)
+        bytearray(700_000_000)
     return "fingerprint", "other records"
 
 

@@ -23,6 +23,7 @@ else:
 
 Pixels = UInt8[np.ndarray, "height width 3"]
 MARK = "not-tfds-exact:"
+PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def marked(key: str) -> str:
@@ -39,6 +40,8 @@ def decode(content: bytes) -> Pixels:
         raise OSError("cannot identify image file")
     if content.startswith(b"GIF8"):
         return _decoded_by_pillow(content)
+    if content.startswith(PNG) and not _holds_its_chunks(content):
+        raise OSError("a PNG with a chunk longer than the file")
     if cv2 is not None:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
         if image is not None:
@@ -46,10 +49,18 @@ def decode(content: bytes) -> Pixels:
     return _decoded_by_pillow(content)[..., ::-1]
 
 
+def _holds_its_chunks(png: bytes) -> bool:
+    """OpenCV makes room for as many bytes as a chunk says it has, up to 2 GB, before it reads them."""
+    place, kind = len(PNG), b""
+    while place + 8 <= len(png) and kind != b"IEND":  # what comes after the end is nobody's
+        kind = png[place + 4 : place + 8]
+        place += 12 + int.from_bytes(png[place : place + 4])
+    return place <= len(png)
+
+
 def _decoded_by_pillow(content: bytes) -> Pixels:
     with opened(io.BytesIO(content)) as image:
-        ImageOps.exif_transpose(image, in_place=True)
-        return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
 
 
 def encode(image: Pixels, quality: int = 95) -> bytes:
