@@ -39,19 +39,18 @@ OUTAGES: list[tuple[str, float]] = []
 @contextmanager
 def outage(fault: str, store: Path | str) -> Iterator[None]:
     """Its body deals a fault, and starts the command again where that ended it. Waits for a trial or run that comes through after it."""
-
-    def come_through() -> int:
-        found = Store(store)
-        try:
-            return sum(trial.state != "failed" for trial in found.trials()) + len(found.results())
-        finally:
-            found.close()
-
     since = time.monotonic()
     yield
-    before = come_through()
-    wait_for(lambda: come_through() > before, 400)
+    found = Store(store)
+    before = finished(found)
+    wait_for(lambda: finished(found) > before, 400)
+    found.close()
     OUTAGES.append((fault, time.monotonic() - since))
+
+
+def finished(store: Store) -> int:
+    """Trials and final runs that came through."""
+    return sum(states.get("complete", 0) for states in store.trial_counts().values()) + len(store.runs(("id",)))
 
 
 def start(tiny, *more: str, **arguments: str) -> Driver:

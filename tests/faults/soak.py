@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from driving import Driver, below, ended_points, kill, parts_of_ray, start, workers
+from driving import Driver, below, ended_points, finished, kill, parts_of_ray, start, workers
 
 from harness.orchestrate.run import STUCK
 from harness.store import Store
@@ -76,11 +76,6 @@ def strike(driver: Driver, what: str, tally: Tally) -> bool:
             raise AssertionError(driver.output.read_text())
         tally.seconds_to_end.append(time.monotonic() - since)
     return True
-
-
-def finished(store: Store) -> int:
-    """Trials and final runs that came through."""
-    return sum(states.get("complete", 0) for states in store.trial_counts().values()) + len(store.runs(("id",)))
 
 
 def failed_of(store: Store) -> Counter:

@@ -6,6 +6,8 @@ One test is part of `make test`; all of them of `make test-faults`.
 import os
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from driving import alive, below, ended_points, finish, kill, outage, part_of_ray, parts_of_ray, rows, start, wait_for, workers
@@ -42,12 +44,23 @@ def begin(tiny):
     return process
 
 
-def kept_and_gone_on(tiny, again, before: list) -> None:
-    """The same command, started again: what was stored is as it was, and the rest is filled in."""
+@contextmanager
+def the_end_of_the_driver(tiny, fault: str) -> Iterator[None]:
+    """Which its body brings about. The same command again: what was stored is as it was, and the rest is filled in."""
+    with outage(f"{fault}, and the same command", tiny.store):
+        yield
+        before = Store(tiny.store).trials()
+        again = command(tiny)
     finish(again)
     after = Store(tiny.store).trials()
     assert [trial for trial in after if trial in before] == before
     whole(tiny)
+
+
+def ended_by_sigterm(process) -> None:
+    out = process.said(60)
+    assert process.returncode == 143, out
+    assert "goes on from there" in out
 
 
 def test_kill_9_of_a_worker_costs_its_trial_which_is_tried_again(grid):
@@ -66,14 +79,11 @@ def test_kill_9_of_a_worker_costs_its_trial_which_is_tried_again(grid):
 def test_kill_9_of_the_driver_costs_the_trials_in_flight(grid):
     process = begin(grid)
     training = workers(process)
-    with outage("kill -9 of the driver, and the same command", grid.store):
+    with the_end_of_the_driver(grid, "kill -9 of the driver"):
         process.kill()
         process.wait()
         wait_for(lambda: not [pid for pid in training if alive(pid)], seconds=60)
-        before = Store(grid.store).trials()
-        assert all(trial.state != "failed" for trial in before)
-        again = command(grid)
-    kept_and_gone_on(grid, again, before)
+        assert all(trial.state != "failed" for trial in Store(grid.store).trials())
 
 
 @pytest.mark.slow
@@ -99,25 +109,17 @@ def test_kill_9_of_ray_costs_the_trials_in_flight_and_the_run_goes_on(grid, part
 @pytest.mark.slow
 def test_kill_9_of_everything_at_once_costs_the_trials_in_flight(grid):
     process = begin(grid)
-    with outage("kill -9 of everything, and the same command", grid.store):
+    with the_end_of_the_driver(grid, "kill -9 of everything"):
         kill(process.pid, *below(process))
         process.wait()
-        before = Store(grid.store).trials()
-        again = command(grid)
-    kept_and_gone_on(grid, again, before)
 
 
 @pytest.mark.slow
 def test_sigterm_to_the_whole_group_as_slurm_sends_it(grid):
     process = begin(grid)
-    with outage("SIGTERM to the whole group, and the same command", grid.store):
+    with the_end_of_the_driver(grid, "SIGTERM to the whole group"):
         os.killpg(process.pid, signal.SIGTERM)
-        out = process.said(60)
-        assert process.returncode == 143, out
-        assert "goes on from there" in out
-        before = Store(grid.store).trials()
-        again = command(grid)
-    kept_and_gone_on(grid, again, before)
+        ended_by_sigterm(process)
 
 
 @pytest.mark.slow
@@ -125,20 +127,15 @@ def test_sigterm_while_ray_starts_and_has_the_signal_for_itself(grid):
     process = command(grid)
     wait_for(lambda: parts_of_ray(process, "gcs_server"))
     process.send_signal(signal.SIGTERM)
-    out = process.said(60)
-    assert process.returncode == 143, out
-    assert "goes on from there" in out
+    ended_by_sigterm(process)
 
 
 @pytest.mark.slow
 def test_ctrl_c_twice_ends_at_once(grid):
     process = begin(grid)
-    with outage("Ctrl-C twice, and the same command", grid.store):
+    with the_end_of_the_driver(grid, "Ctrl-C twice"):
         process.send_signal(signal.SIGINT)
         time.sleep(0.1)
         process.send_signal(signal.SIGINT)
         process.wait(60)
         assert process.returncode == 130
-        before = Store(grid.store).trials()
-        again = command(grid)
-    kept_and_gone_on(grid, again, before)
