@@ -40,9 +40,10 @@ class Reader(BaseModel):
     def _stays_inside(self) -> "Reader":
         """Whatever may be part of a path: folders, files, names of classes."""
         for text in _texts(self.arguments):
-            if PurePosixPath(text).is_absolute() or ".." in PurePosixPath(text).parts or "\0" in text:
+            path = PurePosixPath(text)
+            if path.is_absolute() or ".." in path.parts or "\0" in text:
                 raise ValueError(f"{text[:60]!r} leads out of the data's folder")
-            if len(text.encode()) > LONGEST_PATH or any(len(part.encode()) > LONGEST_NAME for part in PurePosixPath(text).parts):
+            if len(text.encode()) > LONGEST_PATH or any(len(part.encode()) > LONGEST_NAME for part in path.parts):
                 raise ValueError(f"{text[:60]!r}... is too long for a file's name")
         return self
 

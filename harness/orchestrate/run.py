@@ -267,7 +267,7 @@ def _sigterm_is_ours(interrupts: Interrupts | None) -> Iterator[None]:
     if interrupts is None:
         yield
         return
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     try:
         yield
         interrupts.take()
@@ -275,7 +275,7 @@ def _sigterm_is_ours(interrupts: Interrupts | None) -> Iterator[None]:
     except SystemExit:
         raise Interrupted(signal.SIGTERM) from None
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _end_at_once() -> None:
