@@ -211,4 +211,7 @@ def test_eight_processes_share_the_cells_and_two_of_them_die(url: str, tmp_path:
     assert sorted(done) == sorted(cell.key for cell in CELLS), "each once"
     assert {row.cell for row in store.results()} == set(done)
     assert sorted(row.id for row in store.results()) == sorted(result_id(cell.key, 3) for cell in CELLS)
+    left = [lease.seconds for lease in store.leases() if lease.seconds > 0]
+    assert all(seconds <= 3 for seconds in left), "of a dead one, which took what another had just done"
+    time.sleep(max([0.0, *left]))
     assert [lease for lease in store.leases() if lease.seconds > 0] == []
