@@ -12,6 +12,7 @@ from harness.backbones import Backbone
 from harness.cards import Suite, TaskCard, load_cards, load_suites
 from harness.errors import BadInput, unknown
 from harness.protocols import Segmentation, Settings
+from harness.space import described, narrowed
 from harness.store import Cell, cell_key
 from harness.train import Recipe
 from harness.variants import Variant, parse
@@ -229,13 +230,47 @@ def plan_cell(
 
 
 def search_space(variant: Variant, protocol: Settings) -> dict[str, BaseDistribution]:
-    """What is left to choose: the method's own arguments (narrowed by the protocol), then the protocol's; fixed ones are out."""
+    """What is left to choose: the method's own arguments, then the protocol's; fixed ones are out.
+
+    A protocol's `method_space` narrows an argument to the values that the method allows: those of its `allows`, else of its space. Where it
+    allows none of them, its space is searched as it is.
+    """
     own = {
-        name: protocol.method_space[name].distribution() if name in protocol.method_space else distribution
+        name: narrowed_to(variant, name, distribution, protocol) or distribution
         for name, distribution in variant.method.search_space.items()
     }
     shared = {name: entry.distribution() for name, entry in protocol.space.items() if name not in own}
     return {name: distribution for name, distribution in {**own, **shared}.items() if name not in variant.arguments}
+
+
+def narrowed_to(variant: Variant, name: str, own: BaseDistribution, protocol: Settings) -> BaseDistribution | None:
+    """What a protocol leaves of a method's argument; None where it names no value that the method allows."""
+    entry = protocol.method_space.get(name)
+    return own if entry is None else narrowed(_allowed(variant.method).get(name, own), entry.distribution())
+
+
+def _allowed(method: type) -> Mapping[str, BaseDistribution]:
+    """A class's `allows`; nothing where it inherits that from one whose search space it has replaced."""
+    for of in method.__mro__:
+        if "allows" in vars(of):
+            return vars(of)["allows"]
+        if "search_space" in vars(of):
+            break
+    return {}
+
+
+def searched(variant: Variant, protocol: Settings) -> str:
+    """A line for a plan: what is searched of a variant, and where a protocol made it less, or couldn't."""
+    said = []
+    for name, distribution in search_space(variant, protocol).items():
+        text, own = f"{name} {described(distribution)}", variant.method.search_space.get(name)
+        if own is not None and narrowed_to(variant, name, own, protocol) is None:
+            given = described(protocol.method_space[name].distribution())
+            text += f" (its own: protocol {protocol.name} has {given}, and it allows none of these)"
+        elif own is not None and described(own) != described(distribution):
+            text += f" (protocol {protocol.name}; its own are {described(own)})"
+        said.append(text)
+    return f"{variant.label} searches {'; '.join(said) or 'nothing'}."
 
 
 def search_size(space: Mapping[str, BaseDistribution], protocol: Settings) -> int:

@@ -5,13 +5,13 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from harness import backbones
+from harness import backbones, space
 from harness.cards import TaskCard
 from harness.cost import Cost, Pace, cell_cost, probe
 from harness.data.readers import resolve
 from harness.errors import BadInput
 from harness.orchestrate.view import View
-from harness.plan import Request, choose_tasks, missing, own_arguments, search_size, search_space, settings, suite_of
+from harness.plan import Request, choose_tasks, missing, own_arguments, search_size, search_space, searched, settings, suite_of
 from harness.protocols import Settings
 from harness.variants import Variant, parse
 
@@ -43,7 +43,8 @@ def preview(request: Request, view: View) -> RenderableType:
         table.add_row(escape(variant.label), *_figures(row))
     table.add_section()
     table.add_row("all", *_figures(total))
-    notes = [_weights_note(spec) for spec in shapes]
+    notes = list(dict.fromkeys(searched(variant, protocol) for variant in variants for _, _, protocol in chosen))
+    notes += [_weights_note(spec) for spec in shapes]
     notes += dict.fromkeys(f"Protocol {protocol.name}: {protocol.title}." for _, _, protocol in chosen)
     notes.append(
         "A unit is one image passed forward; a training image counts 2. Pruned trials make it less. Hours: one probed step, times all."
@@ -64,9 +65,9 @@ def _cost(variant: Variant, card: TaskCard, protocol: Settings, request: Request
 def _pace(variant: Variant, vit: "object", card: TaskCard, protocol: Settings) -> Pace:
     """Timed at the largest prompt length that is searched: an upper bound, like the rest."""
     largest = {
-        name: max(distribution.choices)  # type: ignore[attr-defined]
+        name: value
         for name, distribution in search_space(variant, protocol).items()
-        if name in variant.method.search_space and hasattr(distribution, "choices")
+        if name in variant.method.search_space and (value := space.largest(distribution)) is not None
     }
     arguments = own_arguments({**largest, **variant.arguments}, protocol)
     try:

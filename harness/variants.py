@@ -1,16 +1,17 @@
 """Method variants: the text `ivpt(da=false,prompts=50)` and the class with fixed arguments that it means."""
 
 import importlib.util
-import inspect
 import re
 import sys
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness import declared
+from harness.declared import own_arguments
 from harness.errors import BadInput, unknown
 from harness.plain import plain
 
@@ -43,7 +44,7 @@ def registered() -> dict[str, EntryPoint]:
     return {entry.name: entry for entry in entry_points(group=GROUP)}
 
 
-def parse(text: str, also: Iterable[str] = ()) -> list[Variant]:
+def parse(text: str, also: Collection[str] = ()) -> list[Variant]:
     """Variants from a comma-separated list such as `linear,ivpt(da=false),./mine.py:MyPrompt`. Raises `BadInput`.
 
     `also` names arguments that are the protocol's (`base_lr`) and may be fixed in a variant too.
@@ -55,6 +56,7 @@ def parse(text: str, also: Iterable[str] = ()) -> list[Variant]:
             raise BadInput(f"can't read the method '{part.strip()}': write name or name(argument=value,...).")
         origin, inside = match.groups()
         name, method = _find(origin)
+        declared.check(method, origin, also or None)
         variant = Variant(method, name, _arguments(name, method, inside or "", set(also)), origin)
         variants[variant.label] = variant
     return list(variants.values())
@@ -72,11 +74,6 @@ def recorded(text: object, given: str | None) -> Variant:
     if len(found) != 1:
         raise BadInput(f"'{plain(given or str(text))[:200]}' is not one method.")
     return found[0]
-
-
-def own_arguments(method: "type[Method]") -> dict[str, inspect.Parameter]:
-    """A method's hyper-parameters: its constructor's parameters but for the ViT."""
-    return dict(list(inspect.signature(method).parameters.items())[1:])
 
 
 def _find(name: str) -> "tuple[str, type[Method]]":

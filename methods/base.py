@@ -29,6 +29,10 @@ class Method(nn.Module):
     """A sentence that every leaderboard with this method shows."""
     search_space: ClassVar[Mapping[str, BaseDistribution]] = {}
     """Distributions of the method's own arguments; arguments not named here keep their defaults. `base_lr` here replaces the protocol's."""
+    allows: ClassVar[Mapping[str, BaseDistribution]] = {}
+    """Of arguments in `search_space`, the values that a protocol may search in place of those; what isn't here, it may only narrow.
+
+    A subclass that has a `search_space` of its own inherits none of it."""
     toggles: ClassVar[tuple[str, ...]] = ()
     """Boolean arguments that an ablation may switch."""
     optimizer: ClassVar[Mapping[str, Any]] = {}

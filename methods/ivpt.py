@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from methods.base import Method
 from methods.vit import FrozenViT, Read
-from methods.vpt import PROMPT_LENGTHS, PromptDropout, new_prompts
+from methods.vpt import ANY_LENGTH, PROMPT_LENGTHS, PromptDropout, new_prompts
 
 
 class IVPT(Method):
@@ -34,6 +34,7 @@ class IVPT(Method):
     summary = "iVPT: VPT-Deep with cross-layer connections and reinforced image tokens (our reading of arXiv 2404.05207)"
     note = "ivpt is this project's reading of arXiv 2404.05207 (from its abstract); not the paper's numbers."
     search_space = {"prompts": PROMPT_LENGTHS}
+    allows = {"prompts": ANY_LENGTH}
     toggles = ("cdc", "da", "ar")
 
     def __init__(

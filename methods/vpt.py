@@ -10,7 +10,7 @@ import math
 
 import torch
 from jaxtyping import Float
-from optuna.distributions import CategoricalDistribution
+from optuna.distributions import CategoricalDistribution, IntDistribution
 from torch import Tensor, nn
 
 from methods.base import Method
@@ -18,6 +18,8 @@ from methods.vit import FrozenViT, Read
 
 PROMPT_LENGTHS = CategoricalDistribution((1, 5, 10, 50, 100, 200))
 """The lengths that VPT's protocol searches."""
+ANY_LENGTH = IntDistribution(1, 10_000)
+"""A protocol may search others."""
 
 
 def new_prompts(vit: FrozenViT, *shape: int) -> nn.Parameter:
@@ -46,6 +48,7 @@ class VPT(Method):
     name = "vpt"
     summary = "VPT-Shallow: prompts that enter before the first block (arXiv 2203.12119)"
     search_space = {"prompts": PROMPT_LENGTHS}
+    allows = {"prompts": ANY_LENGTH}
 
     def __init__(self, vit: FrozenViT, prompts: int = 10, dropout: float = 0.0):
         super().__init__(vit)
@@ -63,6 +66,7 @@ class VPTDeep(Method):
     name = "vpt-deep"
     summary = "VPT-Deep: fresh prompts at every block (arXiv 2203.12119)"
     search_space = {"prompts": PROMPT_LENGTHS}
+    allows = {"prompts": ANY_LENGTH}
 
     def __init__(self, vit: FrozenViT, prompts: int = 10, dropout: float = 0.0):
         super().__init__(vit)

@@ -47,7 +47,7 @@ class Search(BaseModel):
     prune_from: int = Field(default=0, ge=0)
     """The first of them whose reading may end a trial: while the learning rate is high, good points look bad."""
     method_space: dict[str, Choices | Range] = {}
-    """Narrows the methods' own search spaces, by argument."""
+    """By argument: narrows the methods' own search spaces to values that they allow. A method that allows none of them keeps its own."""
 
     @property
     def last(self) -> int:
@@ -172,6 +172,7 @@ def grid(space: dict[str, BaseDistribution]) -> list[dict[str, Any]]:
     axes = []
     for name, distribution in space.items():
         if not isinstance(distribution, CategoricalDistribution):
-            raise BadInput(f"a grid needs choices, and {name} is a range: write {{choices = [...]}}, or use sampler 'tpe'.")
+            where = "write {choices = [...]} (in [method_space] for a method's argument), or use sampler 'tpe'"
+            raise BadInput(f"a grid needs choices, and {name} is a range: {where}.")
         axes.append(distribution.choices)
     return [dict(zip(space, point, strict=True)) for point in product(*axes)]
