@@ -1,6 +1,7 @@
 """Published numbers for the page's own tab, each in the column that it belongs to: looked at beside what was measured, and nothing else."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -9,27 +10,29 @@ from harness.plain import plain
 from harness.report.published import Published, beside, differences, means, means_disagree
 from harness.report.stats import Section
 
-ALIASES = {"bitfit": "bias"}
-"""Methods that papers name otherwise."""
+ALIASES = {"bitfit": "bias", "adaptformer": "adapter", "adapter": "adapter of papers"}
+"""Methods that papers name otherwise. Ours named `adapter` is AdaptFormer; what papers call Adapter is Houlsby's or Pfeiffer's."""
 
 
 def published_rows(section: Section, frame: pd.DataFrame | None) -> dict[str, Any]:
-    """`rows`, and where there are none the `reason`; and the `faults` of printed means that aren't those of their own numbers.
+    """`rows`, and where there are none the `reason`; their `sources`; and the `faults` of printed means that aren't those of their numbers.
 
     A row has `method`, `key` (the method as it is named here), `identity`, `apart` (what is known to differ from the section) and `values`:
-    a list of [column, value, source], a column being "mean", "mean_of_groups", "group,N", "task,N" or "other,NAME".
+    a list of [column, value, place of its source], a column being "mean", "mean_of_groups", "group,N", "task,N" or "other,NAME".
     """
     if frame is None:
-        return {"rows": [], "reason": "none were given", "faults": []}
+        return {"rows": [], "reason": "none were given", "sources": [], "faults": []}
     found = beside(section, frame)
     methods = {row.method for row in found.rows}
     faults = [plain(line) for line in means_disagree(frame) if any(line.startswith(f"{method} on ") for method in methods)]
-    return {"rows": [_row(section, row) for row in found.rows], "reason": found.reason, "faults": faults}
+    sources = sorted({plain(source) for row in found.rows for source in row.sources.values()})
+    places = {source: place for place, source in enumerate(sources)}
+    return {"rows": [_row(section, row, places) for row in found.rows], "reason": found.reason, "sources": sources, "faults": faults}
 
 
-def _row(section: Section, row: Published) -> dict[str, Any]:
-    numbers = [[f"task,{section.tasks.index(task)}", value, plain(row.sources[task])] for task, value in row.numbers.items()]
-    printed = [[_column(section, name), value, plain(row.sources[name])] for name, value in row.means.items()]
+def _row(section: Section, row: Published, places: Mapping[str, int]) -> dict[str, Any]:
+    numbers = [[f"task,{section.tasks.index(task)}", value, places[plain(row.sources[task])]] for task, value in row.numbers.items()]
+    printed = [[_column(section, name), value, places[plain(row.sources[name])]] for name, value in row.means.items()]
     return {
         "method": plain(row.method),
         "key": _key(row.method),

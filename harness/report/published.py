@@ -28,6 +28,7 @@ TOLERANCE = 0.1
 
 BACKBONES = {
     "vit_base_patch16_224.orig_in21k": ("ViT-B/16", "sup-IN21k"),
+    "vit_base_patch16_224.augreg_in21k": ("ViT-B/16", "AugReg-IN21k"),
     "vit_base_patch16_224.mae": ("ViT-B/16", "MAE-IN1k"),
     "vit_base_patch16_224.mocov3": ("ViT-B/16", "MoCov3-IN1k"),
 }

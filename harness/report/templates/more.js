@@ -42,13 +42,13 @@ function ablation(section, family) {
 
 /** Published rows beside measured ones of the same method; no place, no mean and no test is made of both. */
 function publishedOf(section) {
-  const { rows, reason, faults } = section.published;
+  const { rows, reason, sources, faults } = section.published;
   if (!rows.length) return [el("p", { class: "lead" }, `No published numbers: ${reason}.`)];
   const measured = section.variants.map((variant, place) => {
     return { key: variant.method, from: "measured", name: variant.name, said: "here", value: (column) => measuredValue(section, place, column) };
   });
   const printed = rows.map((row) => {
-    const values = new Map(row.values.map(([column, value, source]) => [column, [value, source]]));
+    const values = new Map(row.values.map(([column, value, source]) => [column, [value, sources[source]]]));
     return { key: row.key, from: "published", name: row.method, said: row.identity, apart: row.apart, columns: [...values.keys()], value: (column) => values.get(column) };
   });
   const columns = publishedColumns(section, printed);
@@ -57,7 +57,6 @@ function publishedOf(section) {
   const body = order.map((row, index) => publishedRow(row, columns, order[index - 1]?.key !== row.key));
   const titles = ["Method", "From", ...columns.map(([, title]) => title)];
   const head = el("tr", {}, ...titles.map((title, i) => el("th", { scope: "col", class: ["name", "from"][i] ?? "n" }, ...breakable(title))));
-  const sources = [...new Set(rows.flatMap((row) => row.values.map(([, , source]) => source)))].sort();
   const table = el("table", { class: "plain published" }, el("thead", {}, head), el("tbody", {}, ...body));
   const list = (items) => el("ul", { class: "notes" }, ...items.map((item) => el("li", {}, item)));
   return [

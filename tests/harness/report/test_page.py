@@ -197,6 +197,7 @@ def test_published_numbers_are_beside_and_never_among(filler: Any) -> None:
         ("mean", 77.5),
         ("mean_of_groups", 66.5),
     ]
+    assert [section["published"]["sources"][place] for *_, place in vpt["values"]] == [NASTY.replace("\u2028", " "), *["a paper"] * 3]
     assert (vpt["key"], bitfit["key"]) == ("vpt", "bias")
     assert vpt["apart"] == ["pixels, selection, seeds: not known of its source"]
     assert [(said["name"], said["mean"]) for said in section["variants"]] == [("vpt", 50.0)]
@@ -208,11 +209,15 @@ def test_shipped_published_numbers_find_their_places(filler: Any) -> None:
     (vpt,) = (row for row in section["published"]["rows"] if row["method"] == "vpt")
     columns = {column for column, *_ in vpt["values"]}
     assert columns == {*(f"task,{index}" for index in range(19)), *(f"group,{index}" for index in range(3)), "mean", "mean_of_groups"}
+    keys = {row["method"]: row["key"] for row in section["published"]["rows"]}
+    wanted = {"BitFit(OSU)": "bias", "AdaptFormer(OSU)": "adapter", "LoRA(NOAH)": "lora", "vpt-deep(OSU)": "vpt-deep", "full": "full"}
+    assert {method: keys[method] for method in wanted} == wanted
+    assert keys["Adapter(NOAH)"] != "adapter", "ours of that name is AdaptFormer"
 
 
 def test_without_published_numbers_the_page_says_why(filler: Any) -> None:
     filler.results(filler.cell("vpt", "digits"), [50.0])
-    assert _only(page(filler.store))["published"] == {"rows": [], "reason": "none were given", "faults": []}
+    assert _only(page(filler.store))["published"] == {"rows": [], "reason": "none were given", "sources": [], "faults": []}
     assert _only(page(filler.store, published=published()))["published"]["reason"].startswith("different tasks")
 
 
