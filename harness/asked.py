@@ -1,8 +1,29 @@
 """What flags ask for, from the text that the user typed. Imports nothing heavy."""
 
 import re
+from pathlib import Path
 
 from harness.errors import BadInput, unknown
+
+
+def path(text: str | Path) -> Path:
+    """As typed, `~` at its beginning being a home folder: shells leave it in `--flag=~/x` and `NAME=~/x`. Raises `BadInput`."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise BadInput(f"{text}: {str(error).rstrip('.')[:100]}. Write the path without ~.") from None
+
+
+def backbone(text: str) -> str:
+    """`NAME`, or `NAME=FILE` with the file's whole path. Raises `BadInput`."""
+    name, equals, file = text.partition("=")
+    return f"{name}={path(file).absolute()}" if file else name + equals
+
+
+def method_file(text: str) -> str:
+    """`FILE.py:CLASS` with the file's whole path; any other name of a method as it is. Raises `BadInput`."""
+    file, colon, attribute = text.rpartition(":")
+    return f"{path(file).absolute()}:{attribute}" if colon and file.endswith(".py") else text
 
 
 def seeds(text: str | None, flag: str = "--seeds") -> tuple[int, ...] | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness import asked
 from harness.data.room import Room, check_zip
 from harness.errors import BadInput, nearest
 
@@ -50,7 +51,7 @@ def load(spec: str) -> Backbone:
     """
     from methods.vit import FrozenViT
 
-    name, _, file = spec.partition("=")
+    name, _, file = asked.backbone(spec).partition("=")
     cards = shipped()
     if file and not Path(file).is_file():
         raise BadInput(f"backbone {name}: no file {file}.")

@@ -34,8 +34,8 @@ Tasks = Annotated[str | None, typer.Option("--tasks", help="Comma-separated name
 Suite = Annotated[str | None, typer.Option("--suite", help="mini, vtab, fgvc, all ...; see `harness list suites`. Default: mini.")]
 Backbone = Annotated[str | None, typer.Option("--backbone", help="A timm name, or NAME=FILE. Default: the suite's.")]
 Method = Annotated[str | None, typer.Option("--method", help="FILE.py:CLASS, where it was made by a method of your own.")]
-DataRoot = Annotated[Path | None, typer.Option("--data-root", help="Folder that holds the tasks' data.")]
-Cards = Annotated[Path | None, typer.Option("--cards", help="Folder with your own task cards (*.toml).")]
+DataRoot = Annotated[Path | None, typer.Option("--data-root", help="Folder that holds the tasks' data.", parser=asked.path)]
+Cards = Annotated[Path | None, typer.Option("--cards", help="Folder with your own task cards (*.toml).", parser=asked.path)]
 
 
 Pixels = Annotated[str | None, typer.Option("--pixels", help="tf, pil or vpt. Default: what suits the data's form.")]
@@ -49,8 +49,12 @@ TrialTimeout = Annotated[
     float, typer.Option("--trial-timeout", min=0.0, help="Seconds without a batch after which a trial counts as hung; 0: never.")
 ]
 KeepLarge = Annotated[bool, typer.Option("--keep-large", help="Keep checkpoints above 32 MB too, as of full fine-tuning.")]
-LogJson = Annotated[Path | None, typer.Option("--log-json", help="A file that is told what happens: one JSON object a line.")]
-Tensorboard = Annotated[Path | None, typer.Option("--tensorboard", help="A folder for TensorBoard's curves, a run a trial.")]
+LogJson = Annotated[
+    Path | None, typer.Option("--log-json", help="A file that is told what happens: one JSON object a line.", parser=asked.path)
+]
+Tensorboard = Annotated[
+    Path | None, typer.Option("--tensorboard", help="A folder for TensorBoard's curves, a run a trial.", parser=asked.path)
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost, and stop.")]
 
 
@@ -227,7 +231,9 @@ def report(
         str | None,
         typer.Option("--format", help="table, md, csv, json, parquet, latex, html, png, pdf or svg. Default: what --output's name says."),
     ] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file to write instead of the terminal.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A file to write instead of the terminal.", parser=asked.path)
+    ] = None,
     serve: Annotated[bool, typer.Option("--serve", help="Serve the page on this machine; it follows the store.")] = False,
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="For --serve; 0 takes a free one.")] = 8765,
 ) -> None:
@@ -333,7 +339,7 @@ def reproduce(
     cards: Cards = None,
     backbone: Backbone = None,
     method: Method = None,
-    export: Annotated[Path | None, typer.Option("--export", help="A file for the new run's checkpoint.")] = None,
+    export: Annotated[Path | None, typer.Option("--export", help="A file for the new run's checkpoint.", parser=asked.path)] = None,
 ) -> None:
     """Run one row again: say whether it is equal, or by how much it differs. Exit code 1 where it differs."""
     import tempfile
@@ -367,7 +373,7 @@ def reproduce(
 @app.command()
 def export(
     id: Annotated[str, typer.Argument(help="A result's id, or the beginning of one.")],
-    file: Annotated[Path, typer.Argument(help="Where to put it, e.g. tuned.safetensors.")],
+    file: Annotated[Path, typer.Argument(help="Where to put it, e.g. tuned.safetensors.", parser=asked.path)],
     store: Store = DEFAULT_STORE,
 ) -> None:
     """Copy what a final run tuned to a file that `harness predict` and harness.load() read."""
@@ -382,13 +388,15 @@ def export(
 
 @app.command()
 def predict(
-    file: Annotated[Path, typer.Argument(help="A checkpoint that `harness export` made.")],
-    images: Annotated[list[Path], typer.Argument(help="Image files.")],
+    file: Annotated[Path, typer.Argument(help="A checkpoint that `harness export` made.", parser=asked.path)],
+    images: Annotated[list[Path], typer.Argument(help="Image files.", parser=asked.path)],
     backbone: Backbone = None,
     method: Method = None,
     top: Annotated[int, typer.Option("--top", min=1, help="Classes to show.")] = 3,
     format: Annotated[str, typer.Option("--format", help="table, or json with all logits.")] = "table",
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Of segmentation: the folder for maps and overlays.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Of segmentation: the folder for maps and overlays.", parser=asked.path)
+    ] = None,
 ) -> None:
     """Classify images with a tuned model; with one of segmentation, their pixels."""
     if format not in ("table", "json"):

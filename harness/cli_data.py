@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from harness import asked
 from harness.errors import BadInput, unknown
 
 app = typer.Typer(help="See, check, get and prepare the tasks' data.", no_args_is_help=True, add_completion=False)
@@ -13,8 +14,8 @@ app = typer.Typer(help="See, check, get and prepare the tasks' data.", no_args_i
 Task = Annotated[str, typer.Argument(help="A task; see `harness list tasks`.")]
 Suite = Annotated[str | None, typer.Option("--suite", help="mini, vtab, fgvc, all ...")]
 Tasks = Annotated[str | None, typer.Option("--tasks", help="Comma-separated names.")]
-DataRoot = Annotated[Path | None, typer.Option("--data-root", help="Folder that holds the tasks' data.")]
-Cards = Annotated[Path | None, typer.Option("--cards", help="Folder with your own task cards (*.toml).")]
+DataRoot = Annotated[Path | None, typer.Option("--data-root", help="Folder that holds the tasks' data.", parser=asked.path)]
+Cards = Annotated[Path | None, typer.Option("--cards", help="Folder with your own task cards (*.toml).", parser=asked.path)]
 
 
 @app.command()
@@ -85,7 +86,7 @@ def verify(suite: Suite = None, tasks: Tasks = None, data_root: DataRoot = None,
 @app.command()
 def fetch(
     tasks: Annotated[list[str], typer.Argument(metavar="TASK...", help="Tasks; see `harness list tasks`.")],
-    data_root: Annotated[Path, typer.Option("--data-root", help="Where the data go.")],
+    data_root: Annotated[Path, typer.Option("--data-root", help="Where the data go.", parser=asked.path)],
     cards: Cards = None,
 ) -> None:
     """Download tasks' originals from their owners, checked and extracted. Goes on where it was cut."""
@@ -107,8 +108,10 @@ def fetch(
 
 @app.command()
 def prepare(
-    origin: Annotated[Path, typer.Option("--from", help="Folder that holds the tasks' data, in any form.")],
-    to: Annotated[Path | None, typer.Option("--to", help="Where the prepared folders go. Default: where the data are.")] = None,
+    origin: Annotated[Path, typer.Option("--from", help="Folder that holds the tasks' data, in any form.", parser=asked.path)],
+    to: Annotated[
+        Path | None, typer.Option("--to", help="Where the prepared folders go. Default: where the data are.", parser=asked.path)
+    ] = None,
     suite: Suite = None,
     tasks: Tasks = None,
     cards: Cards = None,
@@ -126,8 +129,8 @@ def prepare(
 
 @app.command()
 def export(
-    data_root: Annotated[Path, typer.Option("--data-root", help="Folder that holds the tasks' data, in any form.")],
-    to: Annotated[Path, typer.Option("--to", help="Where the folders go.")],
+    data_root: Annotated[Path, typer.Option("--data-root", help="Folder that holds the tasks' data, in any form.", parser=asked.path)],
+    to: Annotated[Path, typer.Option("--to", help="Where the folders go.", parser=asked.path)],
     form: Annotated[str, typer.Option("--format", help="vtab1k-folder, which other projects' code reads.")] = "vtab1k-folder",
     lossy: Annotated[bool, typer.Option("--jpeg/--png", help="JPEG of quality 75, as in the common copies; or lossless.")] = False,
     suite: Suite = None,

@@ -79,9 +79,10 @@ def _checkpoints(source: Any, into: Any, results: list[Any]) -> bool:
 
 @app.command()
 def export(
-    file: Annotated[Path, typer.Argument(metavar="FILE.parquet", help="The file to write.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE.parquet", help="The file to write.", parser=asked.path)],
     checkpoints: Annotated[
-        Path | None, typer.Option("--checkpoints", help="A folder for the results' checkpoints; import looks for FILE.checkpoints.")
+        Path | None,
+        typer.Option("--checkpoints", help="A folder for the results' checkpoints; import looks for FILE.checkpoints.", parser=asked.path),
     ] = None,
     suite: Suite = None,
     tasks: Tasks = None,
@@ -152,8 +153,12 @@ def multi_scale(
     tasks: Tasks = None,
     methods: Methods = None,
     seed: Seeds = None,
-    data_root: Annotated[Path | None, typer.Option("--data-root", help="Where the data is now. Default: where it was.")] = None,
-    cards: Annotated[Path | None, typer.Option("--cards", help="Where your own task cards are now. Default: where they were.")] = None,
+    data_root: Annotated[
+        Path | None, typer.Option("--data-root", help="Where the data is now. Default: where it was.", parser=asked.path)
+    ] = None,
+    cards: Annotated[
+        Path | None, typer.Option("--cards", help="Where your own task cards are now. Default: where they were.", parser=asked.path)
+    ] = None,
     backbone: Annotated[str | None, typer.Option("--backbone", help="NAME=FILE, where the weights have moved.")] = None,
     method: Annotated[str | None, typer.Option("--method", help="FILE.py:CLASS, where it was made by a method of your own.")] = None,
     store: Store = DEFAULT_STORE,

@@ -7,7 +7,7 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution
 
-from harness import protocols, segment
+from harness import asked, protocols, segment
 from harness.backbones import Backbone
 from harness.cards import Suite, TaskCard, load_cards, load_suites
 from harness.errors import BadInput, unknown
@@ -22,7 +22,7 @@ DEFAULT_METHODS = "linear,vpt,vpt-deep,ivpt"
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for, as typed."""
+    """What the user asked for, as typed, but for paths."""
 
     methods: str = DEFAULT_METHODS
     suite: str | None = None
@@ -34,6 +34,18 @@ class Request:
     pixels: str | None = None
     trials: int | None = None
     seeds: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Paths become absolute: a worker is in another folder. Raises `BadInput`."""
+        made: dict[str, object] = {
+            name: asked.path(value).absolute() for name in ("data_root", "cards") if (value := getattr(self, name)) is not None
+        }
+        if self.protocol is not None and self.protocol.endswith(".toml"):
+            made["protocol"] = str(asked.path(self.protocol).absolute())
+        if self.backbone is not None:
+            made["backbone"] = asked.backbone(self.backbone)
+        for name, value in made.items():
+            object.__setattr__(self, name, value)
 
 
 @dataclass(frozen=True)
@@ -217,7 +229,7 @@ def plan_cell(
         "note": variant.method.note,
     }
     inputs = {
-        "method": variant.origin,
+        "method": asked.method_file(variant.origin),
         "data_root": str(request.data_root.resolve()) if request.data_root else None,
         "cards": str(request.cards.resolve()) if request.cards else None,
         "backbone": spec,

@@ -10,7 +10,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import declared
+from harness import asked, declared
 from harness.declared import own_arguments
 from harness.errors import BadInput, unknown
 from harness.plain import plain
@@ -81,7 +81,7 @@ def _find(name: str) -> "tuple[str, type[Method]]":
 
     if ".py:" in name:
         file, _, attribute = name.rpartition(":")
-        found = getattr(_import_file(Path(file)), attribute, None)
+        found = getattr(_import_file(asked.path(file)), attribute, None)
         if not (isinstance(found, type) and issubclass(found, Method)):
             raise BadInput(f"{file} has no method '{attribute}': a subclass of methods.base.Method.")
         return getattr(found, "name", attribute), found

@@ -111,7 +111,7 @@ def harness(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedPro
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=240, check=False)
 
 
-@pytest.fixture(name="harness")
+@pytest.fixture(name="harness", scope="session")
 def _harness():
     return harness
 

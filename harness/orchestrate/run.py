@@ -19,6 +19,7 @@ from harness.orchestrate.interrupts import Interrupted, Interrupts, RayDied, wat
 from harness.orchestrate.ledger import LEASE, Ledger
 from harness.orchestrate.view import View
 from harness.plan import RunPlan
+from harness.resources import cache_dir
 from harness.store import Store
 from harness.watch.events import Events, Traces
 
@@ -208,6 +209,8 @@ def _ray(resources: Resources, interrupts: Interrupts | None) -> Iterator[tuple[
         TUNE_WARN_THRESHOLD_S="60",
         TUNE_MAX_PENDING_TRIALS_PG="10000",  # workers start all together, not one after the other; the Searcher knows how many
         RAY_AIR_NEW_OUTPUT="0",
+        RAY_CHDIR_TO_TRIAL_DIR="0",  # a method's own relative paths are those of the folder that the command was given in
+        VPT_HARNESS_CACHE=str(cache_dir().absolute()),
         RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0",
         RAY_USAGE_STATS_ENABLED="0",
         RAY_DEDUP_LOGS="0",

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness import asked
 from harness.errors import BadInput
 from harness.sharing import exchange
 from harness.sharing.foreign import checked
@@ -52,7 +53,7 @@ def sources(text: str, into: Store) -> Iterator[Source]:
             return
         path = store.file
     else:
-        path = Path(text)
+        path = asked.path(text)
     if path.is_dir():
         files = [file for file in sorted(path.iterdir()) if file.is_file() and file.suffix in (".db", ".parquet")]
         files = [file for file in files if not _same(file, into) and (file.suffix == ".db" or _may_be_exported(file))]

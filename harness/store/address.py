@@ -8,6 +8,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, SAWarning
 
+from harness import asked
 from harness.errors import BadInput
 from harness.plain import plain
 
@@ -48,6 +49,8 @@ def address(text: str) -> Address:
         if text == "":
             raise ArgumentError("an empty URL")  # which SQLite would take for a database that ends with the process
         url = sa.make_url(text) if "://" in text else sa.URL.create("sqlite", database=text)
+        if url.drivername.startswith("sqlite") and (url.database or "").startswith("~"):
+            url = url.set(database=str(asked.path(str(url.database))))
         if url.drivername in ("postgres", "postgresql"):
             url = url.set(drivername="postgresql+psycopg")  # the driver that is tested, whichever SQLAlchemy would choose
         backend = url.get_backend_name()

@@ -43,7 +43,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
         (["run", "--tasks", "cifar100", "--suite", "mini"], "task 'cifar100' is not in suite 'mini'"),
         (["run", "--protocol", "vpy"], "unknown protocol 'vpy'. Did you mean 'vpt'"),
         (["run", "--backbone", "vit_bas_patch16_224"], "unknown backbone 'vit_bas_patch16_224'. Did you mean 'vit_base_patch16_224"),
-        (["run", "--backbone", "vit_tiny_patch16_224=absent.pth"], "no file absent.pth"),
+        (["run", "--backbone", "vit_tiny_patch16_224=absent.pth"], "/absent.pth."),
         (["run", "--seeds", "one"], "--seeds one: write whole numbers"),
         (["run", "--seeds", "-1"], "seeds are from 0"),
         (["run", "--cards", "absent"], "absent"),
