@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
 def load(file: "str | Path", backbone: "str | Backbone | None" = None, method: str | None = None) -> "Tuned":
     """A tuned model from a file that `harness export` made, in eval mode on the CPU: see `harness.checkpoint.load`."""
+    from harness import own
+
+    own.check()
     from harness import checkpoint
 
     return checkpoint.load(file, backbone, method)

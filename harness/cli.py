@@ -7,7 +7,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from harness import asked, cli_data, cli_results, cli_store
+from harness import asked, cli_data, cli_results, cli_store, own
 from harness.errors import BadInput, unknown
 from harness.hidden import hide_passwords
 from harness.watch.events import Traces
@@ -431,6 +431,7 @@ def main() -> None:
     """The entry point: a `BadInput` becomes one line a fault and exit code 2."""
     hide_passwords()
     try:
+        own.check()
         app()
     except BadInput as error:
         for line in str(error).splitlines():
