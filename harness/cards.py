@@ -208,7 +208,7 @@ def load_suites() -> dict[str, Suite]:
 
 def _toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError, OSError) as error:  # TOML's and Unicode's are ValueErrors
         raise BadInput(f"card {path}: can't be read: {plain(str(error))[:200]}.") from error
 

@@ -7,12 +7,13 @@ from typing import NamedTuple
 
 from harness.cards import SplitName, TaskCard
 from harness.data.readers import examples
+from harness.data.readers.lists import whole
 from harness.data.readers.record import Record
 from harness.data.readers.tfrecord import Values
 from harness.data.splits import parse, select
 from harness.errors import BadInput
 
-ARGUMENTS = ()
+ARGUMENTS = ("counts",)
 
 
 def present(card: TaskCard, root: Path | None) -> bool:
@@ -21,7 +22,8 @@ def present(card: TaskCard, root: Path | None) -> bool:
 
 def keys(card: TaskCard, root: Path | None, source: str) -> Sequence[str]:
     """The records' `filename`."""
-    return [row.key for row in examples.rows(_shards(card, root, source), _Named())]
+    shards = _shards(card, root, source)
+    return whole(card, shards.paths[0].parent, source, [row.key for row in examples.rows(shards, _Named())])
 
 
 def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Record]:

@@ -5,11 +5,12 @@ from functools import partial
 from pathlib import Path
 
 from harness.cards import SplitName, TaskCard
-from harness.data.readers.files import find, image_records, inside, lines_of, need
+from harness.data.readers.files import find, image_records, need
+from harness.data.readers.lists import inside, names_of, whole
 from harness.data.readers.record import Record
 from harness.data.splits import select
 
-ARGUMENTS = ()
+ARGUMENTS = ("counts",)
 LISTS = {"train": "train1", "validation": "val1", "test": "test1"}
 
 
@@ -19,7 +20,8 @@ def present(card: TaskCard, root: Path | None) -> bool:
 
 def keys(card: TaskCard, root: Path | None, source: str) -> Sequence[str]:
     """The lines of the list: a class's folder and a file."""
-    return lines_of(card, need(card, root, *_names(source)))
+    path = need(card, root, *_names(source))
+    return whole(card, path, source, names_of(card, path))
 
 
 def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Record]:

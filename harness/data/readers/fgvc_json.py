@@ -4,13 +4,16 @@ Ids are renumbered from 0 by their order over all three lists, as integers where
 """
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from harness.cards import SPLITS, SplitName, TaskCard
 from harness.data.readers.files import image_records, in_order, need
+from harness.data.readers.lists import name_of, refuse_doubles
 from harness.data.readers.record import Record
 from harness.errors import BadInput
+from harness.plain import visible
 
 ARGUMENTS = ("folder", "images")
 
@@ -52,11 +55,17 @@ def _folder(card: TaskCard, root: Path | None) -> Path:
 def _list(card: TaskCard, root: Path | None, split: SplitName) -> dict[str, str]:
     path = need(card, root, f"{card.reader.argument('folder', card.name, str)}/{split}.json")
     try:
-        content = json.loads(path.read_bytes())
-        found = {str(name): str(of_class) for name, of_class in content.items()}
-    except (OSError, ValueError, AttributeError) as error:
+        pairs = json.loads(path.read_bytes(), object_pairs_hook=list)  # whatever the file's encoding is, and with or without a mark
+        found = [(name_of(str(name)), str(of_class)) for name, of_class in pairs]
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise BadInput(f"task {card.name}: {path} is damaged, or no object of paths and classes. Get VPT's lists again.") from error
-    for name in found:
+    for name, of_class in found:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise BadInput(f"task {card.name}: {path} names {name[:60]!r}, which leaves the folder of images.")
-    return found
+        if re.fullmatch(r"[\w.-]{1,60}", of_class) is None:
+            raise BadInput(f"task {card.name}: {path} has {of_class[:40]!r} for the class of {visible(name)}, expected a number or a name.")
+    refuse_doubles(card, path, (name for name, _ in found))
+    if len(found) != card.sizes.get(split, 0):
+        expected = card.sizes.get(split, 0)
+        raise BadInput(f"task {card.name}: {split} has {len(found)} records, expected {expected} ({path}). Get VPT's lists again.")
+    return dict(found)

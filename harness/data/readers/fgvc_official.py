@@ -13,11 +13,12 @@ import numpy as np
 
 from harness.cards import SplitName, TaskCard
 from harness.data.readers import matlab
-from harness.data.readers.files import find, image_records, in_order, inside, lines_of, need, stamp
+from harness.data.readers.files import find, image_records, in_order, need, stamp
+from harness.data.readers.lists import inside, lines_of, name_of, refuse_doubles, whole
 from harness.data.readers.record import Record
 from harness.errors import BadInput
 
-ARGUMENTS = ("folder", "layout", "seed")
+ARGUMENTS = ("counts", "folder", "layout", "seed")
 MARK = "not-vpt-split:"
 
 
@@ -71,10 +72,27 @@ def _layout(card: TaskCard) -> str:
 def _listed(card: TaskCard, root: Path | None) -> list[Listed]:
     layout, folder = _layout(card), card.reader.argument("folder", card.name, str)
     first = need(card, root, *(f"{folder}/{name}" for name in FIRST[layout]))
+    lists = sorted(path for place in {first.parent, first.parent.parent} for path in place.glob("*.[mt][ax]t"))
+    key = (layout, first, tuple((path, stamp(path)) for path in lists), repr(card.reader.arguments.get("counts")))
+    if key not in _KEPT:
+        _KEPT.clear()
+        _KEPT[key] = _read(card, layout, first)
+    return _KEPT[key]
+
+
+_KEPT: dict[tuple, list[Listed]] = {}
+"""The lists that were last read: every split and every check asks for them."""
+
+
+def _read(card: TaskCard, layout: str, first: Path) -> list[Listed]:
     try:
-        return LAYOUTS[layout](card, first)
+        found = LAYOUTS[layout](card, first)
     except (TypeError, ValueError, IndexError, KeyError, AttributeError) as error:  # a .mat file may hold anything
         raise BadInput(f"task {card.name}: the lists in {first.parent} are not what they should be. Get them again.") from error
+    refuse_doubles(card, first, [one.key for one in found])
+    for part in dict.fromkeys(one.part for one in found):
+        whole(card, first, part, [one.key for one in found if one.part == part])
+    return found
 
 
 def _cub(card: TaskCard, images_txt: Path) -> list[Listed]:
@@ -85,8 +103,10 @@ def _cub(card: TaskCard, images_txt: Path) -> list[Listed]:
         pairs = [line.split(maxsplit=1) for line in lines_of(card, folder / f"{name}.txt")]
         if any(len(pair) != 2 for pair in pairs):
             raise BadInput(f"task {card.name}: {folder / name}.txt has a line without two columns. Get it again.")
+        refuse_doubles(card, folder / f"{name}.txt", (id for id, _ in pairs))
         columns[name] = dict(pairs)
     paths, of_class, trained = columns.values()
+    paths = {id: name_of(path) for id, path in paths.items()}
     if not paths.keys() == of_class.keys() == trained.keys():
         raise BadInput(f"task {card.name}: the lists in {folder} don't name the same images. Get them again.")
     return [

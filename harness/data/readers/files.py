@@ -1,9 +1,10 @@
 """Where a reader's files are: in the task's folder of the data root, or in the data root itself; and what is alike in reading them."""
 
 import os
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from PIL.Image import Image
 
@@ -11,7 +12,7 @@ from harness.cards import TaskCard
 from harness.data.images import rgb
 from harness.data.readers.record import Record
 from harness.errors import BadInput
-from harness.plain import plain
+from harness.plain import printable, visible
 
 
 def find(card: TaskCard, root: Path | None, *names: str) -> Path | None:
@@ -40,21 +41,6 @@ def stamp(path: Path) -> str:
     return f"{stat.st_size}/{stat.st_mtime_ns}/{stat.st_ctime_ns}"
 
 
-def lines_of(card: TaskCard, path: Path) -> list[str]:
-    """The lines of a text file that aren't empty. Raises `BadInput`."""
-    try:
-        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"task {card.name}: {path} is missing, or no text. Get it again.") from error
-
-
-def inside(card: TaskCard, folder: Path, name: str) -> Path:
-    """The file that a list names, below `folder`. Raises `BadInput` for a name that leads elsewhere."""
-    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-        raise BadInput(f"task {card.name}: a list names {name[:60]!r}, which is outside of {folder}. Don't trust its source.")
-    return folder / name
-
-
 def in_order(names: Iterable[str]) -> list[str]:
     """Names of classes, as numbers where all are, however long."""
     found = set(names)
@@ -63,11 +49,50 @@ def in_order(names: Iterable[str]) -> list[str]:
     return sorted(found, key=lambda name: (len(name.lstrip("0")), name.lstrip("0"), name))
 
 
+class Present:
+    """Files that lists name, as they are spelt on the disk; from one listing a folder instead of a look at each file."""
+
+    def __init__(self) -> None:
+        self.listed: dict[Path, set[str]] = {}
+
+    def __call__(self, path: Path) -> Path | None:
+        """The file; or the one whose name is the same letters, composed otherwise (NFC, NFD): copies from macOS. None where none is."""
+        return path if path.name in self._names(path.parent) else self._spelt(path)
+
+    def _names(self, folder: Path) -> set[str]:
+        if folder not in self.listed:
+            self.listed[folder] = set(os.listdir(folder)) if os.path.isdir(folder) else set()  # `Path.is_dir` raises for long names
+        return self.listed[folder]
+
+    def _spelt(self, path: Path) -> Path | None:
+        if path == path.parent or os.path.exists(path):
+            return path
+        folder = self._spelt(path.parent)
+        if folder is None:
+            return None
+        same = [name for name in self._names(folder) if composed(name) == composed(path.name)]
+        return folder / same[0] if len(same) == 1 else None
+
+
+def composed(text: str) -> str:
+    """With each letter and its accents as one character: NFC."""
+    return unicodedata.normalize("NFC", text)
+
+
+def absent(card: TaskCard, path: Path, named: str, by: str = "") -> BadInput:
+    """The error for an image that isn't where a list says. `named`: the name in the list; `by`: the list."""
+    spelt = "" if named.isascii() and named.isprintable() else f", as {visible(named)}"
+    where = f" ({by} names it{spelt})" if by else f" (named{spelt[1:]})" if spelt else ""
+    howto = f" To get it: {card.howto.rstrip('.')}." if card.howto and by else " Get a whole copy."
+    return BadInput(f"task {card.name}: {printable(str(path))[:300]} is missing{where}.{howto}")
+
+
 def image_records(card: TaskCard, images: Sequence[tuple[str, int, Path]], open_image: Callable[[Path], Image] = rgb) -> list[Record]:
     """Records of image files: (key, label, path), opened by Pillow or `open_image`. Every file must be there. Raises `BadInput`."""
-    found = []
-    for key, label, path in images:
-        if not os.path.isfile(path):  # `Path.is_file` raises for a name that is too long
-            raise BadInput(f"task {card.name}: {plain(str(path))[:300]} is missing. Get a whole copy.")
+    found, present = [], Present()
+    for key, label, named in images:
+        path = present(named)
+        if path is None:
+            raise absent(card, named, key)
         found.append(Record(key, label, path.read_bytes, partial(open_image, path), partial(stamp, path)))
     return found

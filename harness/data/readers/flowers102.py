@@ -9,11 +9,12 @@ import numpy as np
 from harness.cards import SplitName, TaskCard
 from harness.data.readers import matlab
 from harness.data.readers.files import find, image_records, need, stamp
+from harness.data.readers.lists import whole
 from harness.data.readers.record import Record
 from harness.data.splits import select
 from harness.errors import BadInput
 
-ARGUMENTS = ()
+ARGUMENTS = ("counts",)
 FIELDS = {"train": "trnid", "validation": "valid", "test": "tstid"}
 
 
@@ -23,7 +24,8 @@ def present(card: TaskCard, root: Path | None) -> bool:
 
 def keys(card: TaskCard, root: Path | None, source: str) -> Sequence[str]:
     """Names of image files."""
-    return [f"image_{number:05}.jpg" for number in _column(card, root, "setid.mat", FIELDS[source])]
+    names = [f"image_{number:05}.jpg" for number in _column(card, root, "setid.mat", FIELDS[source])]
+    return whole(card, need(card, root, *_names("setid.mat")), source, names)
 
 
 def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Record]:

@@ -5,12 +5,13 @@ from functools import partial
 from pathlib import Path
 
 from harness.cards import SplitName, TaskCard
-from harness.data.readers.files import find, image_records, inside, lines_of, need
+from harness.data.readers.files import find, image_records, need
+from harness.data.readers.lists import inside, lines_of, name_of, whole
 from harness.data.readers.record import Record
 from harness.data.splits import parse, select
 from harness.errors import BadInput
 
-ARGUMENTS = ()
+ARGUMENTS = ("counts",)
 LISTS = {"train": "trainval", "test": "test"}
 
 
@@ -36,15 +37,16 @@ def check(card: TaskCard, root: Path | None) -> None:
 
 def _labels(card: TaskCard, root: Path | None, source: str) -> dict[str, int]:
     path = need(card, root, *_names(source))
-    labels = {}
+    names, labels = [], []
     for line in lines_of(card, path):
         if line.startswith("#"):
             continue
         parts = line.split()
         if len(parts) != 4 or not parts[1].isdecimal():
             raise BadInput(f"task {card.name}: {path} has the line {line[:60]!r}, expected 'Abyssinian_100 1 1 1'.")
-        labels[f"{parts[0]}.jpg"] = int(parts[1]) - 1
-    return labels
+        names.append(name_of(f"{parts[0]}.jpg"))
+        labels.append(int(parts[1]) - 1)
+    return dict(zip(whole(card, path, source, names), labels, strict=True))
 
 
 def _names(source: str) -> tuple[str, str]:

@@ -5,10 +5,10 @@ VTAB's validation are the test images of Usage Public, its test those of Private
 average added to grey, cropped to nine tenths of the radius, encoded as JPEG of quality 72.
 """
 
-import csv
 import io
+import re
 from collections.abc import Sequence
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +17,14 @@ from PIL.Image import Image
 from harness.cards import SplitName, TaskCard
 from harness.data.images import rgb
 from harness.data.readers import opencv
-from harness.data.readers.files import find, image_records, inside, need, stamp
+from harness.data.readers.files import find, image_records, need
+from harness.data.readers.lists import inside, name_of, table_of, whole
 from harness.data.readers.opencv import Pixels
 from harness.data.readers.record import Record
 from harness.data.splits import parse, select
 from harness.errors import BadInput
 
-ARGUMENTS = ()
+ARGUMENTS = ("counts",)
 RADIUS, SIGMA, GREY, QUALITY = 300, 10, 128, 72
 KEPT = int(RADIUS * 0.9)
 USAGE = {"validation": "Public", "test": "Private"}
@@ -73,16 +74,13 @@ def _radius(image: Pixels) -> float:
 
 
 def _grades(card: TaskCard, root: Path | None, source: str) -> dict[str, int]:
-    path = need(card, root, "trainLabels.csv" if source == "train" else "retinopathy_solution.csv")
-    return _read(card.name, path, USAGE.get(source), stamp(path))
-
-
-@lru_cache(maxsize=3)
-def _read(task: str, path: Path, usage: str | None, changed: str) -> dict[str, int]:
     """Grades by name, of one Usage where that is a column."""
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return {row["image"]: int(row["level"]) for row in csv.DictReader(file) if usage is None or row["Usage"] == usage}
-    except (OSError, UnicodeDecodeError, KeyError, TypeError, ValueError, csv.Error) as error:
-        wanted = "image, level" + (" and Usage" if usage else "")
-        raise BadInput(f"task {task}: {path} is damaged, or lacks the columns {wanted}. Get it again.") from error
+    usage = USAGE.get(source)
+    path = need(card, root, "trainLabels.csv" if source == "train" else "retinopathy_solution.csv")
+    rows = table_of(card, path, ("image", "level", "Usage") if usage else ("image", "level"))
+    found = [(name_of(row[0]), row[1]) for row in rows if usage is None or row[2] == usage]
+    for name, level in found:
+        if re.fullmatch("[0-9]", level) is None:
+            raise BadInput(f"task {card.name}: {path} has the grade {level[:20]!r} for {name[:60]!r}, expected 0 to 4. Get it again.")
+    whole(card, path, source, [name for name, _ in found])
+    return {name: int(level) for name, level in found}

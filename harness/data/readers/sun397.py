@@ -15,12 +15,13 @@ from PIL.Image import Image
 from harness.cards import SplitName, TaskCard
 from harness.data.images import rgb
 from harness.data.readers import opencv
-from harness.data.readers.files import find, image_records, lines_of, need
+from harness.data.readers.files import find, image_records, need
+from harness.data.readers.lists import names_of, whole
 from harness.data.readers.record import Record
 from harness.data.splits import select
 from harness.errors import BadInput
 
-ARGUMENTS = ()
+ARGUMENTS = ("counts",)
 LISTS = {"train": "sun397_tfds_tr.txt", "validation": "sun397_tfds_va.txt", "test": "sun397_tfds_te.txt"}
 LEFT_OUT = {"/c/church/outdoor/sun_bhenjvsvrtumjuri.jpg", "/t/track/outdoor/sun_aophkoiosslinihb.jpg"}
 MOST = 120_000
@@ -34,11 +35,11 @@ def present(card: TaskCard, root: Path | None) -> bool:
 def keys(card: TaskCard, root: Path | None, source: str) -> Sequence[str]:
     """The lines of the split's list."""
     path = need(card, root, LISTS[source])
-    lines = lines_of(card, path)
+    lines = names_of(card, path)
     for line in lines:
         if not (line.startswith("/") and line.count("/") > 1) or ".." in line:
             raise BadInput(f"task {card.name}: {path} has the line {line[:60]!r}, expected '/a/abbey/sun_x.jpg'. Get it again.")
-    return [line for line in lines if line not in LEFT_OUT]
+    return [line for line in whole(card, path, source, lines) if line not in LEFT_OUT]
 
 
 def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Record]:

@@ -13,12 +13,13 @@ import numpy as np
 
 from harness.cards import SplitName, TaskCard
 from harness.data.readers import clevr, examples, kitti
+from harness.data.readers.lists import expect
 from harness.data.readers.record import Record
 from harness.data.readers.tfrecord import Values
 from harness.data.splits import parse
 from harness.errors import BadInput
 
-ARGUMENTS = ("dataset", "version", "key", "label", "groups", "scale")
+ARGUMENTS = ("dataset", "version", "counts", "key", "label", "groups", "scale")
 Features = dict[str, Values]
 
 
@@ -30,6 +31,7 @@ def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Rec
     source, start, stop = parse(card.slices[split])
     shards = _shards(card, root, source)
     total = sum(shards.lengths or ())
+    expect(card, shards.paths[0].parent, source, total)
     if stop is not None and stop > total:
         raise BadInput(
             f"task {card.name}: {split} is {card.slices[split]} of {total} records under {shards.paths[0].parent}. Get a whole copy."

@@ -4,7 +4,6 @@ Each line is a path relative to the task's folder, a space, and a 0-based label:
 export` wrote have `keys/{train800,val200,test}.txt` too.
 """
 
-import os
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -13,14 +12,15 @@ from pathlib import Path
 
 from harness.cards import SplitName, TaskCard
 from harness.data.images import rgb
-from harness.data.readers.files import lines_of, stamp
+from harness.data.readers.files import Present, absent, stamp
+from harness.data.readers.lists import name_of, names_of, numbered
 from harness.data.readers.record import Record
 from harness.errors import BadInput
 
 ARGUMENTS = ("folder",)
 LISTS = {"train": "train800", "val": "val200", "test": "test"}
 UNION = "train800val200"
-LINE = re.compile(r"(?P<path>.*\S)\s+(?P<label>-?\d{1,9})", re.ASCII)
+LINE = re.compile(r'("(?P<quoted>[^"]+)"|(?P<path>.*\S))\s+(?P<label>-?\d{1,9})', re.ASCII)
 
 
 def present(card: TaskCard, root: Path | None) -> bool:
@@ -33,14 +33,18 @@ def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Rec
     """The lines of the split's list. Every image must be there."""
     folder = _folder(card, root)
     lines = _lines(card, folder, LISTS[split])
-    present = _Present()
-    for path, _ in lines:
-        if not present(folder / path):
-            raise BadInput(f"task {card.name}: {folder / path} is missing ({LISTS[split]}.txt names it).{_howto(card)}")
-    return [
-        Record(key, label, (folder / path).read_bytes, partial(rgb, folder / path), partial(stamp, folder / path))
-        for key, (path, label) in zip(_keys(card, folder, lines, LISTS[split]), lines, strict=True)
-    ]
+    if len(lines) != card.sizes.get(split, 0):
+        raise BadInput(
+            f"task {card.name}: {split} has {len(lines)} records, expected {card.sizes.get(split, 0)} ({folder / LISTS[split]}.txt). "
+            "Get a whole copy."
+        )
+    found, present = [], Present()
+    for key, (name, label) in zip(_keys(card, folder, lines, LISTS[split]), lines, strict=True):
+        path = present(folder / name)
+        if path is None:
+            raise absent(card, folder / name, name, f"{LISTS[split]}.txt")
+        found.append(Record(key, label, path.read_bytes, partial(rgb, path), partial(stamp, path)))
+    return found
 
 
 def check(card: TaskCard, root: Path | None) -> None:
@@ -63,7 +67,7 @@ def _keys(card: TaskCard, folder: Path, lines: list[tuple[str, int]], name: str)
     listed = folder / "keys" / f"{name}.txt"
     if not listed.is_file():
         return [path for path, _ in lines]
-    keys = lines_of(card, listed)
+    keys = names_of(card, listed)
     if len(keys) != len(lines):
         raise BadInput(f"task {card.name}: {listed} has {len(keys)} lines, {name}.txt has {len(lines)}. Get a whole copy, or delete keys/.")
     return keys
@@ -84,31 +88,15 @@ def _howto(card: TaskCard) -> str:
 
 def _lines(card: TaskCard, folder: Path, name: str) -> list[tuple[str, int]]:
     file = folder / f"{name}.txt"
-    try:
-        text = file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise BadInput(f"task {card.name}: can't read {file} ({error.strerror}).{_howto(card)}") from error
-    except UnicodeDecodeError as error:
-        raise BadInput(f"task {card.name}: {file} is not text. Get this file again.") from error
+    if not file.is_file():
+        raise BadInput(f"task {card.name}: no file {file}.{_howto(card)}")
     found = []
-    for number, line in enumerate(text.splitlines(), 1):
-        match = LINE.fullmatch(line.strip())
+    for number, line in numbered(card, file):
+        match = LINE.fullmatch(line)
         if match is None:
-            raise BadInput(f"task {card.name}: {file} line {number} is {line[:60]!r}, expected 'images/train800/000000.jpg 307'.")
-        path, label = match["path"], int(match["label"])
+            raise BadInput(f"task {card.name}: {file} line {number} is {line[:60]!a}, expected 'images/train800/000000.jpg 307'.")
+        path, label = name_of(match["quoted"] or match["path"]), int(match["label"])
         if Path(path).is_absolute() or ".." in Path(path).parts:
             raise BadInput(f"task {card.name}: {file} line {number} leaves the task's folder: {path[:60]!r}.")
         found.append((path, label))
     return found
-
-
-class _Present:
-    """Whether a file exists, from one listing a folder instead of a look at each file."""
-
-    def __init__(self) -> None:
-        self.listed: dict[Path, set[str]] = {}
-
-    def __call__(self, path: Path) -> bool:
-        if path.parent not in self.listed:
-            self.listed[path.parent] = set(os.listdir(path.parent)) if path.parent.is_dir() else set()
-        return path.name in self.listed[path.parent]

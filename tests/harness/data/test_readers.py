@@ -101,7 +101,7 @@ def test_folder_without_a_list_or_an_image(card: TaskCard, root: Path, name: str
 
 def test_folder_with_a_list_that_is_not_text(card: TaskCard, root: Path):
     (root / "tiny" / "test.txt").write_bytes(b"\xff\xfe")
-    assert "is not text" in refused(card, root)
+    assert "is no text in UTF-8, but in UTF-16" in refused(card, root)
 
 
 def arrays(n: int, split: str, shape: tuple[int, ...] = (8, 8)) -> dict[str, np.ndarray]:
@@ -226,8 +226,8 @@ def test_a_real_task(change: Change, tmp_path: Path):
             target.symlink_to(source)
     check(card, tmp_path / "copy")
     assert "expected 0 to 8" in refused(change(**{**card.model_dump(), "classes": 9}), SAMPLE)
-    edit(copy / "train800.txt", "images/train800/000001.jpg 9\n", "")
-    assert "train has 799 records, expected 800" in refused(card, tmp_path / "copy")
     (copy / "images" / "train800" / "000002.jpg").unlink()
     assert "000002.jpg is missing" in refused(card, tmp_path / "copy")
+    edit(copy / "train800.txt", "images/train800/000001.jpg 9\n", "")
+    assert "train has 799 records, expected 800" in refused(card, tmp_path / "copy")
     assert "draw it" in refused(change(reader={"format": "vtab-folder", "folder": "cifar"}), SAMPLE)

@@ -92,7 +92,7 @@ def shard(change: Callable[[bytearray], object]) -> Callable[[Path], None]:
         (edit(lambda info: info["splits"][0].pop("shardLengths")), "has no split 'train' with shardLengths"),
         (edit(lambda info: info.update(fileFormat="array_record")), "holds array_record files; only tfrecord is read"),
         (edit(lambda info: info["splits"][0].update(shardLengths=["3", "17"])), "has 13 records, expected 3"),
-        (edit(lambda info: info["splits"][0].update(shardLengths=["3"])), r"train is train\[:8\] of 3 records"),
+        (edit(lambda info: info["splits"][0].update(shardLengths=["3"])), "has 3 records of train, expected 20"),
         (shard(lambda content: content.__delitem__(slice(-5, None))), "cut short in the record"),
         (shard(lambda content: content.__setitem__(3, 9)), "the checksum of the length at byte 0"),
         (shard(lambda content: content.__setitem__(40, content[40] ^ 1)), "the checksum of the record at byte 12"),

@@ -112,4 +112,7 @@ def write_cars_devkit(root: Path) -> None:
 
 def card_of(task: str, train: int = 13, val: int = 3) -> TaskCard:
     """The shipped card, cut down."""
-    return load_cards()[task].model_copy(update={"classes": CLASSES, "sizes": {"train": train, "val": val, "test": 8}})
+    card = load_cards()[task]
+    counts = {"train": 13, "val": 3, "test": 8} if task == "oxford_flowers" else {"train": 16, "test": 8}
+    sources = tuple(one.model_copy(update={"counts": counts}) if one.format == "fgvc-official" else one for one in card.sources)
+    return card.model_copy(update={"classes": CLASSES, "sizes": {"train": train, "val": val, "test": 8}, "sources": sources})

@@ -238,12 +238,12 @@ FORMS: dict[str, tuple[str, Callable[[Path], None], dict]] = {
     "resisc45": ("resisc45", write_resisc45, {"images": {"airplane": 11, "sea_ice": 10}}),
     "clevr_count": ("clevr_count", write_clevr, {"counts": {"train": 20, "validation": 6}}),
     "clevr_distance": ("clevr_distance", write_clevr, {"counts": {"train": 20, "validation": 6}}),
-    "dtd": ("dtd", write_dtd, {}),
-    "flowers": ("oxford_flowers102", write_flowers, {}),
-    "pets": ("oxford_iiit_pet", write_pets, {}),
-    "kitti": ("kitti_distance", write_kitti, {}),
-    "sun397": ("sun397", write_sun397, {}),
-    "retinopathy": ("diabetic_retinopathy", write_retinopathy, {}),
+    "dtd": ("dtd", write_dtd, {"counts": {"train": 20, "validation": 4, "test": 6}}),
+    "flowers": ("oxford_flowers102", write_flowers, {"counts": {"train": 20, "validation": 4, "test": 6}}),
+    "pets": ("oxford_iiit_pet", write_pets, {"counts": COUNTS}),
+    "kitti": ("kitti_distance", write_kitti, {"counts": {"train": 96, "validation": 12, "test": 12}}),
+    "sun397": ("sun397", write_sun397, {"counts": {"train": 14, "validation": 4, "test": 7}}),
+    "retinopathy": ("diabetic_retinopathy", write_retinopathy, {"counts": {"train": 14, "validation": 4, "test": 6}}),
 }
 NEEDS_DATA = ("dtd", "flowers", "pets", "kitti", "sun397", "retinopathy")
 """Forms whose keys don't follow from counts."""

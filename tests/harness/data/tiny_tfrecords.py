@@ -103,7 +103,8 @@ def tiny_tfds(task: str) -> TaskCard:
     begin = COUNTS[name] - 6
     slices["test"] = f"{name}[{begin}:]" if start else name
     sizes = {"train": 8, "val": 4, "test": 6 if start else COUNTS[name]}
-    return card.model_copy(update={"sizes": sizes, "slices": slices, "sources": (of_tfds(task),)})
+    source = of_tfds(task).model_copy(update={"counts": COUNTS})
+    return card.model_copy(update={"sizes": sizes, "slices": slices, "sources": (source,)})
 
 
 def tfds_features(task: str, row: int) -> dict[str, list]:
@@ -154,4 +155,6 @@ def write_tfds(root: Path, task: str, version: str = "9.0") -> Path:
 def dmlab() -> TaskCard:
     """DMLab's shipped card, cut down to what `write_dmlab` writes."""
     slices = {"train": "train[:8]", "val": "validation[:4]", "test": "test"}
-    return load_cards()["dmlab"].model_copy(update={"sizes": {"train": 8, "val": 4, "test": 6}, "slices": slices})
+    card = load_cards()["dmlab"]
+    sources = tuple(source.model_copy(update={"counts": {"train": 20, "validation": 9, "test": 6}}) for source in card.sources)
+    return card.model_copy(update={"sizes": {"train": 8, "val": 4, "test": 6}, "slices": slices, "sources": sources})

@@ -1,0 +1,127 @@
+"""Lists of images as people's editors save them: the one place that reads text files of data sets.
+
+Read as what is clearly meant: a byte order mark, lines ended by CR, LF or both, blank lines, spaces at a line's ends, file names composed
+(NFC, as Linux and Windows write them) or decomposed (NFD, as macOS does), and backslashes between folders. Anything else is refused in a
+line that shows what can't be seen: `'a\\xa0b'`.
+"""
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+
+from harness.cards import TaskCard
+from harness.data.readers.files import composed, stamp
+from harness.errors import BadInput
+from harness.plain import visible
+
+UTF16_OR_32 = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
+MARK = "\ufeff"
+"""The byte order mark. At a line's beginning where lists were put behind one another."""
+
+
+def lines_of(card: TaskCard, path: Path) -> list[str]:
+    """The lines that aren't blank, without the spaces at their ends. Raises `BadInput`."""
+    return [line for _, line in numbered(card, path)]
+
+
+def numbered(card: TaskCard, path: Path) -> Sequence[tuple[int, str]]:
+    """As `lines_of`, each with its number in the file, from 1."""
+    return _numbered(card.name, path, _stamp(card.name, path))
+
+
+def names_of(card: TaskCard, path: Path) -> list[str]:
+    """As `lines_of`, where each is a file's name."""
+    return [name_of(line) for line in lines_of(card, path)]
+
+
+def table_of(card: TaskCard, path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:
+    """These columns of a CSV file with a header, in the order asked for. Raises `BadInput`."""
+    lines = lines_of(card, path)
+    try:
+        rows = csv.reader(io.StringIO("\n".join(lines)), strict=True)
+        header = [name.strip() for name in next(rows, [])]
+        missing = [name for name in columns if name not in header]
+        if missing:
+            first = "".join(lines[:1])[:60]
+            raise BadInput(f"task {card.name}: {path} lacks the columns {', '.join(missing)}: its first line is {first!a}. Get it again.")
+        places = [header.index(name) for name in columns]
+        return [tuple(row[place].strip() for place in places) for row in rows]
+    except (csv.Error, IndexError) as error:
+        raise BadInput(f"task {card.name}: {path} is damaged: a line has too few columns, or an open quote. Get it again.") from error
+
+
+def name_of(text: str) -> str:
+    """A file's name as records are called by it: folders parted by `/`, letters composed."""
+    return composed(text.replace("\\", "/"))
+
+
+def refuse_doubles(card: TaskCard, path: Path, names: Iterable[str]) -> None:
+    """Raises `BadInput` for a list that names one thing twice."""
+    before: set[str] = set()
+    for name in names:
+        if name in before:
+            raise BadInput(f"task {card.name}: {path} names {visible(name)} twice. Get it again.")
+        before.add(name)
+
+
+def whole(card: TaskCard, path: Path, source: str, names: Sequence[str]) -> Sequence[str]:
+    """`names`, which `path` gives for a split of the source: as many as the card counts there, and none twice. Raises `BadInput`.
+
+    VTAB's slices are those of the whole list: with a row less, all records behind it in their order are others.
+    """
+    refuse_doubles(card, path, names)
+    expect(card, path, source, len(names))
+    return names
+
+
+def expect(card: TaskCard, path: Path, source: str, found: int) -> None:
+    """Raises `BadInput` where `path` has another number of records of a split of the source than the card counts."""
+    expected = card.reader.arguments.get("counts", {}).get(source)
+    if expected is not None and found != expected:
+        raise BadInput(
+            f"task {card.name}: {path} has {found:,} records of {source}, expected {expected:,}: with any other number, the splits are "
+            "made of other records. Get it again."
+        )
+
+
+def inside(card: TaskCard, folder: Path, name: str) -> Path:
+    """The file that a list names, below `folder`. Raises `BadInput` for a name that leads elsewhere."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts:
+        raise BadInput(f"task {card.name}: a list names {name[:60]!r}, which is outside of {folder}. Don't trust its source.")
+    return folder / name
+
+
+def _stamp(task: str, path: Path) -> str:
+    try:
+        return stamp(path)
+    except (OSError, ValueError) as error:
+        raise BadInput(f"task {task}: {path} is missing. Get a whole copy.") from error
+
+
+@lru_cache(maxsize=16)
+def _numbered(task: str, path: Path, changed: str) -> tuple[tuple[int, str], ...]:
+    lines = re.split("\r\n|\r|\n", _text(task, path))
+    stripped = ((number, line.lstrip(MARK).strip()) for number, line in enumerate(lines, 1))
+    return tuple((number, line) for number, line in stripped if line)
+
+
+def _text(task: str, path: Path) -> str:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise BadInput(f"task {task}: {path} can't be read ({error.strerror}). Get it again.") from error
+    if content.startswith(UTF16_OR_32):
+        raise BadInput(f"task {task}: {path} is no text in UTF-8, but in UTF-16 or UTF-32. Save it as UTF-8.")
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        wrong = str(content.split(b"\n")[line - 1][:60])[1:]
+        raise BadInput(f"task {task}: {path} is no text in UTF-8: line {line} is {wrong}. Save it as UTF-8, or get it again.") from error
+    if "\0" in text:
+        raise BadInput(f"task {task}: {path} is no text: it has NUL characters. Save it as UTF-8, or get it again.")
+    return text
