@@ -24,9 +24,9 @@ from torchvision import transforms
 from train_step import forms_of, step
 
 from harness.cards import TaskCard
-from harness.data.batch import MEAN, STD
 from harness.data.cache import Mapped, cached
 from harness.data.loader import Split
+from harness.data.statistics import IMAGENET
 
 SIZE, BATCH = 224, 64
 CPU = torch.device("cpu")
@@ -51,7 +51,11 @@ class Files(Dataset):
         lines = [line.rsplit(maxsplit=1) for line in (folder / "train800.txt").read_text().splitlines()]
         self.items = [(folder / path, int(label)) for path, label in lines]
         self.steps = transforms.Compose(
-            [transforms.Resize((SIZE, SIZE), transforms.InterpolationMode.BICUBIC), transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
+            [
+                transforms.Resize((SIZE, SIZE), transforms.InterpolationMode.BICUBIC),
+                transforms.ToTensor(),
+                transforms.Normalize(IMAGENET.mean, IMAGENET.std),
+            ]
         )
 
     def __len__(self) -> int:

@@ -5,12 +5,15 @@ import json
 import re
 import tomllib
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import asked
+from harness.cards import LARGEST_CROP
 from harness.data.room import Room, check_zip
+from harness.data.statistics import Statistics, from_lists
 from harness.errors import BadInput, nearest
 
 if TYPE_CHECKING:
@@ -23,6 +26,36 @@ WEIGHTS = Path(__file__).parent / "weights"
 
 
 @dataclass(frozen=True)
+class Spec:
+    """What `NAME`, `NAME@SIDE`, `NAME=FILE` or `NAME@SIDE=FILE` asks for."""
+
+    name: str
+    side: int | None = None
+    """Of its square images, in pixels; None: the one that the name stands for."""
+    file: Path | None = None
+
+    def __str__(self) -> str:
+        return self.name + (f"@{self.side}" if self.side else "") + (f"={self.file}" if self.file else "")
+
+
+def parse(text: str) -> Spec:
+    """Reads what a user asks for. Raises `BadInput`."""
+    named, _, file = text.partition("=")
+    name, at, side = named.partition("@")
+    if at and not (side.isdecimal() and 0 < int(side) <= LARGEST_CROP):
+        raise BadInput(f"backbone {text}: after @ comes the side of its images in pixels, as {name}@224, up to {LARGEST_CROP}.")
+    return Spec(name, int(side) if at else None, asked.path(file).absolute() if file else None)
+
+
+def own_side(name: str) -> int | None:
+    """The side that a name says (`..._224`, `..._384`), or a shipped one's; None for a name that says none, as DINOv2's."""
+    if name in (cards := shipped()):
+        return cards[name]["architecture"]["img_size"]
+    said = re.findall(r"_(\d{2,4})(?=_|$)", name.partition(".")[0])
+    return int(said[-1]) if said else None
+
+
+@dataclass(frozen=True)
 class Backbone:
     """A frozen ViT and where it comes from."""
 
@@ -32,6 +65,8 @@ class Backbone:
     pooling: "Pooling"
     size: int
     """Side of its square images, in pixels."""
+    statistics: Statistics
+    """Those of the images that it was trained with."""
     vit: "FrozenViT"
     """In float32 on the CPU."""
     source: str
@@ -44,41 +79,75 @@ def shipped() -> dict[str, dict]:
 
 
 def load(spec: str) -> Backbone:
-    """Loads `NAME` or `NAME=FILE`. NAME is a shipped backbone or any ViT of timm; FILE holds its weights.
+    """Loads `NAME`, `NAME@SIDE`, `NAME=FILE` or `NAME@SIDE=FILE`. NAME is a shipped backbone or any ViT of timm; FILE holds its weights.
 
     FILE is safetensors, a timm or torch checkpoint (read with `weights_only`), or an original ViT .npz (read without pickle). The position
     embedding is resized where the resolution differs. Raises `BadInput`.
     """
     from methods.vit import FrozenViT
 
-    name, _, file = asked.backbone(spec).partition("=")
+    wanted = parse(spec)
+    name, file = wanted.name, wanted.file
     cards = shipped()
-    if file and not Path(file).is_file():
+    if file and not file.is_file():
         raise BadInput(f"backbone {name}: no file {file}.")
     if name in cards:
         card = cards[name]
-        vit = _create_shipped(card, Path(file) if file else WEIGHTS / f"{name}.safetensors")
-        pooling, source = card["pooling"], file or "shipped"
+        vit = _create_shipped(card, file or WEIGHTS / f"{name}.safetensors")
+        pooling, source = card["pooling"], str(file or "shipped")
     else:
-        vit = _create_timm(name, Path(file) if file else None)
-        pooling, source = _pooling(name, vit), file or "timm's hub"
-    frozen = FrozenViT(vit, pooling)
-    return Backbone(name, _digest(vit), pooling, frozen.image_size, frozen, source)
+        vit = _create_timm(name, file)
+        pooling, source = _pooling(name, vit), str(file or "timm's hub")
+    frozen = at_side(FrozenViT(vit, pooling), wanted)
+    return Backbone(name, _digest(vit), pooling, frozen.image_size, statistics_of(name), frozen, source)
 
 
-def architecture(name: str) -> "FrozenViT":
+def sided(text: str, identity: Mapping[str, Any], crop: int | None) -> Spec:
+    """What a user asks for, at the side that a stored identity has, where it says one. Raises `BadInput` where another is asked for."""
+    wanted, side = parse(text), identity["backbone"].get("side")
+    if crop is not None or side is None:
+        return wanted
+    if wanted.side not in (None, side):
+        raise BadInput(f"--backbone {text}: it was made with images of {side} pixels. Leave @{wanted.side} out.")
+    return replace(wanted, side=side)
+
+
+def at_side(vit: "FrozenViT", wanted: Spec) -> "FrozenViT":
+    """The backbone for images of the side that was asked for. Raises `BadInput` where that is no whole number of patches."""
+    if wanted.side in (None, vit.image_size):
+        return vit
+    patch = vit.patch_size[0]
+    if wanted.side % patch:
+        below = wanted.side - wanted.side % patch
+        near = " or ".join(str(side) for side in (below, below + patch) if 0 < side <= LARGEST_CROP)
+        raise BadInput(f"backbone {wanted.name} has patches of {patch} pixels, which {wanted.side} is no multiple of: take {near}.")
+    return vit.at(wanted.side)
+
+
+def statistics_of(name: str) -> Statistics:
+    """Those that a backbone was trained with, by its card or by timm's configuration of that name."""
+    import timm
+
+    if name in (cards := shipped()):
+        return from_lists(cards[name]["mean"], cards[name]["std"])
+    config: Any = timm.get_pretrained_cfg(name)
+    return from_lists(config.mean, config.std)
+
+
+def architecture(spec: str) -> "FrozenViT":
     """The ViT of a timm or shipped name with random weights: for a plan's timing, where weights aren't needed. Raises `BadInput`."""
     import timm
     from timm.models.vision_transformer import VisionTransformer
 
     from methods.vit import FrozenViT
 
-    cards = shipped()
+    wanted, cards = parse(spec), shipped()
+    name = wanted.name
     if name in cards:
-        return FrozenViT(VisionTransformer(**cards[name]["architecture"]), cards[name]["pooling"])
+        return at_side(FrozenViT(VisionTransformer(**cards[name]["architecture"]), cards[name]["pooling"]), wanted)
     _check_timm_name(name)
     vit: Any = timm.create_model(name, pretrained=False, num_classes=0)
-    return FrozenViT(vit, _pooling(name, vit))
+    return at_side(FrozenViT(vit, _pooling(name, vit)), wanted)
 
 
 def _create_shipped(card: dict, file: Path) -> "VisionTransformer":

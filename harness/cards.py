@@ -18,6 +18,8 @@ SplitName = Literal["train", "val", "test"]
 T = TypeVar("T")
 LARGEST_CROP = 4096
 """Pixels: what a card, or a checkpoint of somebody else's, may ask a backbone to be resized to."""
+IMAGE_SIZE = 224
+"""Pixels: the side that most papers of the field run backbones at."""
 MOST_RECORDS = 10_000_000
 """Of a task's source; dSprites, the largest, has 737,280."""
 LONGEST_NAME, LONGEST_PATH = 150, 1000
@@ -173,6 +175,8 @@ class Suite(BaseModel):
     backbone: str = ""
     """With the protocol: empty where each task runs with its own suite's."""
     protocol: str = ""
+    image_size: int = Field(default=IMAGE_SIZE, gt=0, le=LARGEST_CROP)
+    """Of a classification task: the side of images for a backbone whose name says none, as DINOv2's."""
     tasks: tuple[str, ...] = Field(min_length=1)
 
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from harness import backbones
 from harness.cards import LARGEST_CROP
+from harness.data import statistics
 from harness.data.batch import squares
 from harness.data.images import rgb
 from harness.data.pixels import kept
@@ -95,6 +96,7 @@ class Tuned(nn.Module):
         self.model = model
         self.origin = origin
         self.size = size
+        self.statistics = statistics.of(origin.identity)
 
     def forward(self, images: Float[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch class ..."]:
         return self.model(images)
@@ -102,14 +104,16 @@ class Tuned(nn.Module):
     def pixels(self, image: Image.Image) -> Float[Tensor, "3 size size"]:
         """An image of any shape as the model takes it: the pixels of its task, normalised."""
         pixels = self.origin.identity["task"]["pixels"]
-        return squares(pixels, [kept(pixels, image, self.size)], self.size, torch.device("cpu"))[0]
+        return squares(pixels, [kept(pixels, image, self.size)], self.size, torch.device("cpu"), statistics=self.statistics)[0]
 
     def classes_of_pixels(self, image: Image.Image) -> UInt8[np.ndarray, "height width"]:
         """Of segmentation: the class of each pixel of an RGB image, by sliding windows, as test images were scored."""
         if self.origin.crop is None:
             raise BadInput("this checkpoint is of classification: it has a class for an image, not for its pixels.")
         device = next(self.model.parameters()).device
-        sliding = Sliding(self.model, np.asarray(image), self.origin.crop, self.size, self.origin.classes, device)
+        sliding = Sliding(
+            self.model, np.asarray(image), self.origin.crop, self.size, self.origin.classes, device, statistics=self.statistics
+        )
         try:
             return sliding.classes_of_pixels()
         except Diverged as error:
@@ -252,7 +256,10 @@ def load(file: str | Path, backbone: str | backbones.Backbone | None = None, met
     origin, tensors = _read(Path(file))
     identity = origin.identity
     spec = backbone or origin.inputs.get("backbone") or identity["backbone"]["name"]
-    base = backbones.load(spec) if isinstance(spec, str) else spec
+    base = backbones.load(str(backbones.sided(spec, identity, origin.crop))) if isinstance(spec, str) else spec
+    side = identity["backbone"].get("side", base.size)
+    if origin.crop is None and side != base.size:
+        raise BadInput(f"{file} was tuned on images of {side} pixels, and {base.name} was loaded for {base.size}: load {base.name}@{side}.")
     if (base.sha256, base.pooling) != (identity["backbone"]["sha256"], identity["backbone"]["pooling"]):
         raise BadInput(f"{file} was tuned on other weights than those of {base.name}: give {identity['backbone']['name']}=FILE.")
     variant = recorded(origin.inputs.get("method") or identity["method"]["name"], method)

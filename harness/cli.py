@@ -32,13 +32,19 @@ Methods = Annotated[
 ]
 Tasks = Annotated[str | None, typer.Option("--tasks", help="Comma-separated names; see `harness list tasks`.")]
 Suite = Annotated[str | None, typer.Option("--suite", help="mini, vtab, fgvc, all ...; see `harness list suites`. Default: mini.")]
-Backbone = Annotated[str | None, typer.Option("--backbone", help="A timm name, or NAME=FILE. Default: the suite's.")]
+Backbone = Annotated[str | None, typer.Option("--backbone", help="A timm name, NAME=FILE, or NAME@SIDE. Default: the suite's.")]
 Method = Annotated[str | None, typer.Option("--method", help="FILE.py:CLASS, where it was made by a method of your own.")]
 DataRoot = Annotated[Path | None, typer.Option("--data-root", help="Folder that holds the tasks' data.", parser=asked.path)]
 Cards = Annotated[Path | None, typer.Option("--cards", help="Folder with your own task cards (*.toml).", parser=asked.path)]
 
 
 Pixels = Annotated[str | None, typer.Option("--pixels", help="tf, pil or vpt. Default: what suits the data's form.")]
+ImageSize = Annotated[
+    int | None, typer.Option("--image-size", min=1, help="Side of images in pixels; also NAME@N. Default: the backbone's name's, else 224.")
+]
+Normalize = Annotated[
+    str | None, typer.Option("--normalize", help="imagenet, backbone (its own), inception or none. Default: the protocol's, imagenet.")
+]
 Protocol = Annotated[str | None, typer.Option("--protocol", help="mini, default, vpt, or a .toml file. Default: the suite's.")]
 Trials = Annotated[int | None, typer.Option("--trials", min=1, help="Points of each search. Default: the protocol's.")]
 Seeds = Annotated[str | None, typer.Option("--seeds", help="Seeds of the final runs, as 0,1,2. Default: the protocol's.")]
@@ -70,6 +76,8 @@ def run(
     data_root: DataRoot = None,
     cards: Cards = None,
     pixels: Pixels = None,
+    image_size: ImageSize = None,
+    normalize: Normalize = None,
     trials: Trials = None,
     seeds: Seeds = None,
     store: Store = DEFAULT_STORE,
@@ -93,7 +101,9 @@ def run(
         from harness.plan import Request
         from harness.preview import preview
 
-        request = Request(methods, suite, tasks, backbone, protocol, data_root, cards, pixels, trials, asked.seeds(seeds))
+        request = Request(
+            methods, suite, tasks, backbone, protocol, data_root, cards, pixels, image_size, normalize, trials, asked.seeds(seeds)
+        )
         shown = (
             preview(request, view)
             if dry_run
@@ -112,6 +122,8 @@ def ablate(
     data_root: DataRoot = None,
     cards: Cards = None,
     pixels: Pixels = None,
+    image_size: ImageSize = None,
+    normalize: Normalize = None,
     trials: Trials = None,
     seeds: Seeds = None,
     store: Store = DEFAULT_STORE,
@@ -137,7 +149,9 @@ def ablate(
         from harness.preview import preview
 
         grid = ablation(method)
-        request = Request(grid.methods, suite, tasks, backbone, protocol, data_root, cards, pixels, trials, asked.seeds(seeds))
+        request = Request(
+            grid.methods, suite, tasks, backbone, protocol, data_root, cards, pixels, image_size, normalize, trials, asked.seeds(seeds)
+        )
         if dry_run:
             shown = preview(request, view)
         else:

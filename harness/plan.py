@@ -1,15 +1,18 @@
 """Flags become a RunPlan: the cells to fill, each a method variant on a task with a backbone under a protocol."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from optuna.distributions import BaseDistribution
 
+import harness.backbones
 from harness import asked, protocols, segment
 from harness.backbones import Backbone
 from harness.cards import Suite, TaskCard, load_cards, load_suites
+from harness.data import statistics
+from harness.data.statistics import Statistics
 from harness.errors import BadInput, unknown
 from harness.protocols import Segmentation, Settings
 from harness.space import described, narrowed
@@ -32,6 +35,8 @@ class Request:
     data_root: Path | None = None
     cards: Path | None = None
     pixels: str | None = None
+    image_size: int | None = None
+    normalize: str | None = None
     trials: int | None = None
     seeds: tuple[int, ...] | None = None
 
@@ -67,6 +72,11 @@ class PlannedCell:
     @property
     def key(self) -> str:
         return self.cell.key
+
+    @property
+    def statistics(self) -> Statistics:
+        """What is taken out of the pixels."""
+        return statistics.of(self.cell.identity)
 
     @property
     def constant_features(self) -> bool:
@@ -145,7 +155,6 @@ def choose_tasks(suite: str | None, tasks: str | None, cards: Path | None) -> tu
 
 def plan(request: Request) -> RunPlan:
     """The whole plan. Reads cards, checks and fingerprints the data, loads the backbones. Raises `BadInput`: nothing was written."""
-    import harness.backbones
     from harness.data.fingerprint import fingerprint
     from harness.data.readers import resolve
 
@@ -174,9 +183,24 @@ def suite_of(card: TaskCard, chosen: str | None, suites: Mapping[str, Suite]) ->
 
 
 def settings(request: Request, card: TaskCard, suite: Suite) -> tuple[str, Settings]:
-    """The backbone and protocol of a task: the user's, else its suite's."""
+    """The backbone, with the side of its images, and the protocol of a task: the user's, else its suite's. Raises `BadInput`."""
     protocol = protocols.load(request.protocol or suite.protocol, request.trials)
-    return request.backbone or suite.backbone, protocol.of(card.kind)
+    return sided(request.backbone or suite.backbone, request.image_size, card, suite), protocol.of(card.kind)
+
+
+def sided(spec: str, image_size: int | None, card: TaskCard, suite: Suite) -> str:
+    """A backbone as asked for, with the side that `--image-size` or else its suite gives it. Raises `BadInput` for two sides."""
+    wanted = harness.backbones.parse(spec)
+    if image_size and wanted.side and image_size != wanted.side:
+        raise BadInput(f"--image-size {image_size} and --backbone {wanted} ask for two sides: give one of them.")
+    side = image_size or wanted.side
+    if card.crop is not None:
+        if side:
+            raise BadInput(f"task {card.name}: its card's crop of {card.crop} pixels is the images' side; leave {side} out.")
+        return spec
+    if side is None and harness.backbones.own_side(wanted.name) is None:
+        side = suite.image_size
+    return str(replace(wanted, side=side))
 
 
 def check_data(cards: Sequence[TaskCard], root: Path | None) -> None:
@@ -209,13 +233,29 @@ def check_variants(variants: Sequence[Variant], backbone: Backbone, protocol: Se
 
 
 def plan_cell(
-    card: TaskCard, request: Request, fingerprint: str, variant: Variant, spec: str, backbone: Backbone, protocol: Settings
+    card: TaskCard,
+    request: Request,
+    fingerprint: str,
+    variant: Variant,
+    spec: str,
+    backbone: Backbone,
+    protocol: Settings,
+    normalize: Statistics | None = None,
 ) -> PlannedCell:
-    """One cell with its key: the sha256 of everything that its numbers may depend on, seed aside."""
+    """One cell with its key: the sha256 of everything that its numbers may depend on, seed aside.
+
+    `normalize` replaces what the request and the protocol say of it.
+    """
+    normalize = normalize or normalized_by(request, protocol, backbone.name)
     identity = {
         "method": {"name": variant.name, "version": variant.method.version, "arguments": variant.arguments},
-        "task": {"name": card.name, "card": card.digest(), "data": fingerprint, "pixels": card.pixels},
-        "backbone": {"name": backbone.name, "sha256": backbone.sha256, "pooling": backbone.pooling},
+        "task": {"name": card.name, "card": card.digest(), "data": fingerprint, "pixels": card.pixels, "normalize": normalize.identity()},
+        "backbone": {
+            "name": backbone.name,
+            "sha256": backbone.sha256,
+            "pooling": backbone.pooling,
+            "side": backbone.size if card.crop is None else side_of(card, backbone.vit.patch_size[0]),
+        },
         "protocol": protocol.identity(),
     }
     labels = {
@@ -239,6 +279,20 @@ def plan_cell(
     return PlannedCell(
         Cell(cell_key(identity), identity, labels), card, request.data_root, fingerprint, variant, spec, protocol, space, seeds, inputs
     )
+
+
+def normalized_by(request: Request, protocol: Settings, backbone: str) -> Statistics:
+    """The numbers that a request's `--normalize`, or else the protocol's field, names. Raises `BadInput`."""
+    name = request.normalize or protocol.normalize
+    if name not in statistics.NAMES:
+        raise unknown("normalization", name, statistics.NAMES)
+    return harness.backbones.statistics_of(backbone) if name == statistics.BACKBONES_OWN else statistics.NAMED[name]
+
+
+def side_of(card: TaskCard, patch: int) -> int:
+    """Of a segmentation task's squares: the crop, in whole patches."""
+    assert card.crop is not None
+    return card.crop - card.crop % patch
 
 
 def search_space(variant: Variant, protocol: Settings) -> dict[str, BaseDistribution]:

@@ -1,5 +1,7 @@
 """`harness run --dry-run`: what would be done, what it costs, and what is missing for it. Writes nothing."""
 
+from collections.abc import Mapping
+
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
@@ -9,11 +11,25 @@ from harness import backbones, space
 from harness.cards import TaskCard
 from harness.cost import Cost, Pace, cell_cost, probe
 from harness.data.readers import resolve
+from harness.data.statistics import said
 from harness.errors import BadInput
 from harness.orchestrate.view import View
-from harness.plan import Request, choose_tasks, missing, own_arguments, search_size, search_space, searched, settings, suite_of
+from harness.plan import (
+    Request,
+    choose_tasks,
+    missing,
+    normalized_by,
+    own_arguments,
+    search_size,
+    search_space,
+    searched,
+    settings,
+    side_of,
+    suite_of,
+)
 from harness.protocols import Settings
 from harness.variants import Variant, parse
+from methods.vit import FrozenViT
 
 
 def preview(request: Request, view: View) -> RenderableType:
@@ -25,7 +41,7 @@ def preview(request: Request, view: View) -> RenderableType:
     view.stage("looking for the data")
     gaps = missing(cards, request.data_root)
     view.stage("timing one step of each method")
-    shapes = {spec: backbones.architecture(spec.partition("=")[0]) for _, spec, _ in chosen}
+    shapes = {spec: _loaded(spec) for _, spec, _ in chosen}
     paces: dict[tuple[str, str, int | None], Pace] = {}
     table = Table(title=f"{len(cards) * len(variants)} cells: {len(variants)} methods x {len(cards)} tasks", title_justify="left")
     for name in ("method", "trials", "final runs", "forward-image units", "hours here"):
@@ -45,6 +61,7 @@ def preview(request: Request, view: View) -> RenderableType:
     table.add_row("all", *_figures(total))
     notes = list(dict.fromkeys(searched(variant, protocol) for variant in variants for _, _, protocol in chosen))
     notes += [_weights_note(spec) for spec in shapes]
+    notes += _inputs(request, chosen, shapes)
     notes += dict.fromkeys(f"Protocol {protocol.name}: {protocol.title}." for _, _, protocol in chosen)
     notes.append(
         "A unit is one image passed forward; a training image counts 2. Pruned trials make it less. Hours: one probed step, times all."
@@ -81,8 +98,25 @@ def _figures(row: list[float]) -> list[str]:
     return [f"{trials:,}", f"{seeds:,}", f"{units:,.0f}", f"{hours:,.2f}" if hours < 10 else f"{hours:,.0f}"]
 
 
+def _loaded(spec: str) -> FrozenViT:
+    """The backbone; where its weights would have to be fetched, with random ones. Raises `BadInput` for a file that doesn't hold them."""
+    wanted = backbones.parse(spec)
+    return backbones.load(spec).vit if wanted.file or wanted.name in backbones.shipped() else backbones.architecture(spec)
+
+
 def _weights_note(spec: str) -> str:
-    name, _, file = spec.partition("=")
-    if file or name in backbones.shipped():
+    wanted = backbones.parse(spec)
+    if wanted.file or wanted.name in backbones.shipped():
         return f"Backbone {spec}."
-    return f"Backbone {name}: weights come from timm's hub; offline, give --backbone {name}=FILE."
+    return f"Backbone {spec}: weights come from timm's hub; offline, give --backbone {spec}=FILE."
+
+
+def _inputs(request: Request, chosen: list[tuple[TaskCard, str, Settings]], shapes: Mapping[str, FrozenViT]) -> list[str]:
+    """What the backbones are given: the side of images and what is taken out of them, a line each that isn't the same for all."""
+    tasks: dict[str, list[str]] = {}
+    for card, spec, protocol in chosen:
+        statistics = normalized_by(request, protocol, backbones.parse(spec).name)
+        side = shapes[spec].image_size if card.crop is None else side_of(card, shapes[spec].patch_size[0])
+        line = f"Images of {side} x {side} pixels, as {card.pixels} resizes them, normalized by {said(statistics)}"
+        tasks.setdefault(line, []).append(card.name)
+    return [f"{line}." if len(tasks) == 1 else f"{line}: {', '.join(names)}." for line, names in tasks.items()]

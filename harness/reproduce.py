@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from harness import backbones, protocols
 from harness.cards import load_cards
+from harness.data import statistics
 from harness.data.fingerprint import fingerprint
 from harness.data.readers import resolve
 from harness.errors import BadInput, unknown
@@ -82,12 +83,12 @@ def replan(
         raise unknown("task", name, known)
     card = resolve(known[name], root, inputs.get("pixels"))
     check_data([card], root)
-    spec = backbone or inputs.get("backbone") or identity["backbone"]["name"]
+    spec = str(backbones.sided(backbone or inputs.get("backbone") or identity["backbone"]["name"], identity, card.crop))
     loaded = backbones.load(spec)
     protocol = protocols.stored(card.kind, cell.labels["protocol"], result.seed, identity["protocol"])
     variant = replace(recorded(inputs.get("method") or identity["method"]["name"], method), arguments=identity["method"]["arguments"])
     request = Request(data_root=root, cards=cards, seeds=(result.seed,))
-    planned = plan_cell(card, request, fingerprint(card, root), variant, spec, loaded, protocol)
+    planned = plan_cell(card, request, fingerprint(card, root), variant, spec, loaded, protocol, statistics.of(identity))
     for part in ("method", "task", "backbone", "protocol"):
         if planned.cell.identity[part] != identity[part]:
             raise BadInput(

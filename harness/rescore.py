@@ -32,7 +32,7 @@ def at_several_scales(
     tuned = checkpoint.load(file, plan.backbones[planned.backbone], method)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = tuned.model.to(device)
-    test = open_final(planned.card, planned.root, tuned.size, planned.fingerprint).test
+    test = open_final(planned.card, planned.root, tuned.size, planned.fingerprint, planned.statistics).test
     try:
         once = measure(model, test, planned.card.classes, device)
     except Diverged as error:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from harness.cards import IGNORED
 from harness.data.scenes import AHEAD, Crop, Scenes, together
+from harness.data.statistics import IMAGENET, Statistics
 from harness.metrics import overlap
 from harness.sliding import MULTI_SCALE, TOGETHER, Measured, measure
 from harness.train import Diverged, Score, precision
@@ -74,7 +75,7 @@ def fit(
         model.train()
         for group in optimizer.param_groups:
             group["lr"] = recipe.lr(iteration, group["factor"])
-        total += step(model, optimizer, crops, recipe, device)
+        total += step(model, optimizer, crops, recipe, device, train.statistics)
         units += 2 * len(crops)
         done = iteration + 1
         scored = done in score_at or done == recipe.iterations
@@ -86,13 +87,20 @@ def fit(
             yield Score(done, overlap(found.confusion).miou, found.sha256, units, extras_of(found))
 
 
-def step(model: nn.Module, optimizer: torch.optim.Optimizer, crops: list[Crop], recipe: Recipe, device: torch.device) -> Tensor:
+def step(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    crops: list[Crop],
+    recipe: Recipe,
+    device: torch.device,
+    statistics: Statistics = IMAGENET,
+) -> Tensor:
     """One step on a batch, part after part; its loss, without a gradient."""
     optimizer.zero_grad()
     total, at_once = torch.zeros((), device=device), recipe.micro_batch or len(crops)
     for start in range(0, len(crops), at_once):
         some = crops[start : start + at_once]
-        images, masks = together(some, device)
+        images, masks = together(some, device, statistics)
         with precision(device):
             part = loss(model(images), masks) * (len(some) / len(crops))
         part.backward()

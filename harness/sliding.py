@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from harness.data.augment import resized, scaled
 from harness.data.batch import normalised
 from harness.data.scenes import Scenes
+from harness.data.statistics import IMAGENET, Statistics
 from harness.metrics import confusion
 from harness.train import Diverged, precision
 
@@ -67,7 +68,7 @@ def measure(
     counts, digest, windows = np.zeros((classes, classes), np.int64), hashlib.sha256(), 0
     for row in range(len(scenes)):
         image, mask = scenes.scene(row)
-        sliding = Sliding(model, image, scenes.crop, scenes.size, classes, device, views, at_once)
+        sliding = Sliding(model, image, scenes.crop, scenes.size, classes, device, views, at_once, scenes.statistics)
         found = sliding.classes_of_pixels()
         counts += confusion(found, mask, classes)
         digest.update(found.tobytes())
@@ -95,8 +96,11 @@ class Sliding:
         device: torch.device,
         views: Sequence[View] = SINGLE_SCALE,
         at_once: int = TOGETHER,
+        statistics: Statistics = IMAGENET,
     ):
-        """`crop`: the shorter side at scale 1. `window`: the side of the squares that the model takes, `at_once` of them together."""
+        """`crop`: the shorter side at scale 1. `window`: the side of the squares that the model takes, `at_once` of them together.
+        `statistics`: what is taken out of the pixels."""
+        self.statistics = statistics
         self.at_once = at_once
         self.model, self.window, self.classes, self.device, self.views = model.eval(), window, classes, device, views
         self.height, self.width = image.shape[:2]
@@ -150,7 +154,7 @@ class Sliding:
         for start in range(0, len(corners), self.at_once):
             some = corners[start : start + self.at_once]
             tiles = torch.from_numpy(np.stack([image[y : y + rows, x : x + columns] for y, x in some])).to(self.device)
-            padded = F.pad(normalised(tiles), (0, self.window - columns, 0, self.window - rows))
+            padded = F.pad(normalised(tiles, self.statistics), (0, self.window - columns, 0, self.window - rows))
             with precision(self.device):
                 found = self.model(padded).float()
             self.windows += len(some)

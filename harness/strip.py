@@ -27,7 +27,7 @@ def strip(model: Any, scenes: Scenes, device: torch.device) -> list[dict[str, An
     classes, found = model.head.classes, []
     for row in rows.tolist():
         image, mask = scenes.scene(row)
-        seen = Sliding(model, image, scenes.crop, scenes.size, classes, device).classes_of_pixels()
+        seen = Sliding(model, image, scenes.crop, scenes.size, classes, device, statistics=scenes.statistics).classes_of_pixels()
         truth, seen = (_text(_small(paletted(pixels, classes), Image.Resampling.NEAREST), "png") for pixels in (_plain(mask), seen))
         small = _small(Image.fromarray(image), Image.Resampling.BICUBIC)
         picture = _text(small, "png" if small.size == image.shape[1::-1] else "jpeg")

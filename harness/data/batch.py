@@ -10,13 +10,16 @@ from torch import Tensor
 
 from harness.data.memory import floats
 from harness.data.pixels import straight
-
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""ImageNet's, for every backbone, as in VPT's released code."""
+from harness.data.statistics import IMAGENET, Statistics
 
 
 def squares(
-    pixels: str, images: Sequence[UInt8[np.ndarray, "height width 3"]], size: int, device: torch.device, training: bool = False
+    pixels: str,
+    images: Sequence[UInt8[np.ndarray, "height width 3"]],
+    size: int,
+    device: torch.device,
+    training: bool = False,
+    statistics: Statistics = IMAGENET,
 ) -> Float[Tensor, "batch 3 size size"]:
     """A batch from what `pixels.kept` made of its images. Only `vpt` in training draws random numbers: torch's, on the CPU."""
     if pixels == "pil":
@@ -24,13 +27,13 @@ def squares(
     if pixels == "vpt":
         images = [_crop(image, size, training) for image in images]
     if pixels == "tf":
-        return normalised(legacy_bilinear(images, size, device))
-    return normalised(_together(images, device))
+        return normalised(legacy_bilinear(images, size, device), statistics)
+    return normalised(_together(images, device), statistics)
 
 
-def normalised(images: Shaped[Tensor, "batch height width 3"]) -> Float[Tensor, "batch 3 height width"]:
-    """Values of 0 to 255, uint8 or float, with ImageNet's mean and std taken out, channels first."""
-    mean, std = (255 * torch.tensor(values, device=images.device).view(3, 1, 1) for values in (MEAN, STD))
+def normalised(images: Shaped[Tensor, "batch height width 3"], statistics: Statistics = IMAGENET) -> Float[Tensor, "batch 3 height width"]:
+    """Values of 0 to 255, uint8 or float, with mean and std taken out, channels first."""
+    mean, std = (255 * torch.tensor(values, device=images.device).view(3, 1, 1) for values in (statistics.mean, statistics.std))
     n, height, width, _ = images.shape
     out = floats(n, 3, height, width) if images.device.type == "cpu" else torch.empty(n, 3, height, width, device=images.device)
     return out.copy_(images.permute(0, 3, 1, 2)).sub_(mean).div_(std)

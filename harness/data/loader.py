@@ -14,15 +14,16 @@ from harness.cards import SplitName, TaskCard
 from harness.data.batch import squares
 from harness.data.cache import Images, cached
 from harness.data.scenes import Scenes
+from harness.data.statistics import IMAGENET, Statistics
 
 
 class Split:
     """Images, in one or several parts, and their labels. Nothing is read before a batch asks for it."""
 
-    def __init__(self, parts: Sequence[Images], pixels: str, size: int, training: bool):
-        """`training`: whether pixels with random crops draw them."""
+    def __init__(self, parts: Sequence[Images], pixels: str, size: int, training: bool, statistics: Statistics = IMAGENET):
+        """`training`: whether pixels with random crops draw them. `statistics`: what is taken out of the pixels."""
         self.parts = tuple(parts)
-        self.pixels, self.size, self.training = pixels, size, training
+        self.pixels, self.size, self.training, self.statistics = pixels, size, training, statistics
         self.starts = np.cumsum([0, *(len(part.labels) for part in parts)])
         self.labels: Int64[Tensor, " image"] = torch.from_numpy(np.concatenate([part.labels for part in parts]))
 
@@ -32,8 +33,8 @@ class Split:
     def batch(
         self, index: Int64[Tensor, " batch"], device: torch.device
     ) -> tuple[Float[Tensor, "batch 3 size size"], Int64[Tensor, " batch"]]:
-        """The images and labels of these rows, on the device; images with ImageNet's mean and std taken out."""
-        images = squares(self.pixels, self._rows(index.numpy()), self.size, device, self.training)
+        """The images and labels of these rows, on the device; images with mean and std taken out."""
+        images = squares(self.pixels, self._rows(index.numpy()), self.size, device, self.training, self.statistics)
         labels = self.labels[index]
         return images, (labels.pin_memory() if device.type == "cuda" else labels).to(device, non_blocking=True)
 
@@ -76,21 +77,27 @@ class FinalData:
     test: Any
 
 
-def open_tuning(card: TaskCard, root: Path | None, size: int, fingerprint: str) -> TuningData:
+def open_tuning(card: TaskCard, root: Path | None, size: int, fingerprint: str, statistics: Statistics = IMAGENET) -> TuningData:
     """Train and val, in squares of side `size`. The test split's list, files and cache are not touched. Raises `BadInput`."""
-    train = _split(card, root, ("train",), size, fingerprint, training=True)
-    return TuningData(train, _split(card, root, ("val",), size, fingerprint))
+    train = _split(card, root, ("train",), size, fingerprint, statistics, training=True)
+    return TuningData(train, _split(card, root, ("val",), size, fingerprint, statistics))
 
 
-def open_final(card: TaskCard, root: Path | None, size: int, fingerprint: str) -> FinalData:
+def open_final(card: TaskCard, root: Path | None, size: int, fingerprint: str, statistics: Statistics = IMAGENET) -> FinalData:
     """The final run's training split, and test. Raises `BadInput`."""
     names: tuple[SplitName, ...] = ("train", "val") if card.train_on == "train+val" else ("train",)
-    train = _split(card, root, names, size, fingerprint, training=True)
-    return FinalData(train, _split(card, root, ("test",), size, fingerprint))
+    train = _split(card, root, names, size, fingerprint, statistics, training=True)
+    return FinalData(train, _split(card, root, ("test",), size, fingerprint, statistics))
 
 
 def _split(
-    card: TaskCard, root: Path | None, names: tuple[SplitName, ...], size: int, fingerprint: str, training: bool = False
+    card: TaskCard,
+    root: Path | None,
+    names: tuple[SplitName, ...],
+    size: int,
+    fingerprint: str,
+    statistics: Statistics,
+    training: bool = False,
 ) -> Split | Scenes:
     parts = [cached(card, root, name, size, fingerprint) for name in names]
-    return Split(parts, card.pixels, size, training) if card.crop is None else Scenes(parts, card.crop, size)
+    return Split(parts, card.pixels, size, training, statistics) if card.crop is None else Scenes(parts, card.crop, size, statistics)

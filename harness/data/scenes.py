@@ -12,6 +12,7 @@ from torch import Tensor
 from harness.data.augment import Crop, distorted, draw
 from harness.data.batch import normalised
 from harness.data.cache import Images
+from harness.data.statistics import IMAGENET, Statistics
 
 AHEAD = 2
 """Batches that are drawn by threads while a GPU works on the one before."""
@@ -20,10 +21,11 @@ AHEAD = 2
 class Scenes:
     """Images with masks, in one or several parts. Nothing is read before it is asked for."""
 
-    def __init__(self, parts: Sequence[Images], crop: int, size: int):
-        """`crop`: the shorter side of an image at scale 1. `size`: of the squares that the backbone takes; the crop, in whole patches."""
+    def __init__(self, parts: Sequence[Images], crop: int, size: int, statistics: Statistics = IMAGENET):
+        """`crop`: the shorter side of an image at scale 1. `size`: of the squares that the backbone takes; the crop, in whole patches.
+        `statistics`: what is taken out of the pixels."""
         self.parts = tuple(parts)
-        self.crop, self.size = crop, size
+        self.crop, self.size, self.statistics = crop, size, statistics
         self.starts = np.cumsum([0, *(len(part.labels) for part in parts)])
 
     def __len__(self) -> int:
@@ -63,14 +65,16 @@ class Scenes:
         return draw(*self.scene(row), self.crop, self.size, np.random.default_rng(seed))
 
 
-def together(crops: Sequence[Crop], device: torch.device) -> tuple[Float[Tensor, "batch 3 size size"], Int64[Tensor, "batch size size"]]:
-    """Crops as a backbone takes them, on the device: distorted, ImageNet's mean and std taken out, padding zero; and their masks."""
+def together(
+    crops: Sequence[Crop], device: torch.device, statistics: Statistics = IMAGENET
+) -> tuple[Float[Tensor, "batch 3 size size"], Int64[Tensor, "batch size size"]]:
+    """Crops as a backbone takes them, on the device: distorted, mean and std taken out, padding zero; and their masks."""
     images, masks = (torch.from_numpy(np.stack(arrays)) for arrays in ([c.image for c in crops], [c.mask for c in crops]))
     by = torch.tensor([crop.distortion for crop in crops])
     if device.type == "cuda":
         images, masks, by = (tensor.pin_memory() for tensor in (images, masks, by))
     images, masks, by = (tensor.to(device, non_blocking=True) for tensor in (images, masks, by))
-    pixels = normalised(distorted(images.permute(0, 3, 1, 2).float(), by).permute(0, 2, 3, 1))
+    pixels = normalised(distorted(images.permute(0, 3, 1, 2).float(), by).permute(0, 2, 3, 1), statistics)
     for row, crop in enumerate(crops):
         pixels[row, :, crop.height :] = 0
         pixels[row, :, :, crop.width :] = 0

@@ -179,11 +179,11 @@ class Bench:
         """
         constant = planned.constant_features
         of = (planned.variant.label, job.micro_batch) if constant else None
-        key = (type(job), planned.card.name, planned.fingerprint, self.plan.backbones[planned.backbone].sha256, of)
+        key = (type(job), planned.card.name, planned.fingerprint, planned.backbone, planned.statistics, of)
         extracted = 0
         if key not in self.warm:
             opened = open_final if isinstance(job, FinalJob) else open_tuning
-            data = opened(planned.card, planned.root, self._vit(planned).image_size, planned.fingerprint)
+            data = opened(planned.card, planned.root, self._vit(planned).image_size, planned.fingerprint, planned.statistics)
             if constant:
                 data = self._as_features(planned, data, job.micro_batch)
                 extracted = len(data.train) + len(data.test if isinstance(data, FinalData) else data.val)

@@ -48,6 +48,8 @@ class Search(BaseModel):
     """The first of them whose reading may end a trial: while the learning rate is high, good points look bad."""
     method_space: dict[str, Choices | Range] = {}
     """By argument: narrows the methods' own search spaces to values that they allow. A method that allows none of them keeps its own."""
+    normalize: Literal["imagenet", "backbone", "none", "inception"] = "imagenet"
+    """Which mean and std are taken out of the pixels; `--normalize` wins. No part of `identity`: the task's has the numbers."""
 
     @property
     def last(self) -> int:
@@ -96,7 +98,7 @@ class Segmentation(Search):
         return frozenset(("base_lr", "weight_decay"))
 
     def identity(self) -> dict[str, Any]:
-        return self.model_dump(mode="json", exclude={"name", "title", "seeds", "multi_scale"})
+        return self.model_dump(mode="json", exclude={"name", "title", "seeds", "multi_scale", "normalize"})
 
 
 class Protocol(Search):
@@ -123,7 +125,7 @@ class Protocol(Search):
         return frozenset(self.space)
 
     def identity(self) -> dict[str, Any]:
-        return self.model_dump(mode="json", exclude={"name", "title", "seeds", "segmentation"})
+        return self.model_dump(mode="json", exclude={"name", "title", "seeds", "segmentation", "normalize"})
 
     def of(self, kind: str) -> "Settings":
         """What it says of one kind of task. Raises `BadInput` where it says nothing."""
@@ -132,7 +134,9 @@ class Protocol(Search):
         own = self.segmentation
         if own is None:
             raise BadInput(f"protocol {self.name} has no table [segmentation]: add one, or give another --protocol.")
-        return own.model_copy(update={"name": self.name, "title": own.title or self.title, "seeds": own.seeds or self.seeds})
+        normalize = own.normalize if "normalize" in own.model_fields_set else self.normalize
+        shared = {"name": self.name, "title": own.title or self.title, "seeds": own.seeds or self.seeds, "normalize": normalize}
+        return own.model_copy(update=shared)
 
 
 Settings = Protocol | Segmentation

@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.errors import BadInput
 from harness.report import frame
+from harness.report.document import SHARED
 from harness.report.notes import plain, title_of
 from harness.report.selection import one_variant, stored, where
 from harness.report.significance import DIGITS, LEVEL, Pair, TooFew
@@ -148,7 +149,9 @@ def _digits(value: float) -> int:
 def command(part: Versus) -> str:
     """What runs the seeds that a claim takes. Those that are stored aren't run again."""
     from harness import protocols
-    from harness.cards import load_suites
+    from harness.backbones import own_side
+    from harness.cards import IMAGE_SIZE, load_suites
+    from harness.data.statistics import BACKBONES_OWN, NAMED
 
     first, suite = part.section.first, load_suites().get(part.section.suite)
     words = ["harness", "run", "--methods", f"{part.one},{part.other}"]
@@ -158,6 +161,11 @@ def command(part: Versus) -> str:
     shipped = first["protocol"] in protocols.names()
     if suite is None or suite.protocol != first["protocol"]:
         words += ["--protocol", first["protocol"] if shipped else f"{first['protocol']}.toml"]
+    usual = own_side(first["backbone"]) or (suite.image_size if suite else IMAGE_SIZE)
+    if first["metric"] == "top1" and first["side"] not in ("", str(usual)):
+        words += ["--image-size", first["side"]]
+    if not shipped or first["normalize"] != protocols.load(first["protocol"]).normalize:
+        words += ["--normalize", first["normalize"] if first["normalize"] in NAMED else BACKBONES_OWN]
     trials = json.loads(first["settings"]).get("trials")
     if shipped and trials and trials != protocols.load(first["protocol"]).trials:
         words += ["--trials", str(trials)]
@@ -167,7 +175,7 @@ def command(part: Versus) -> str:
 
 
 def _document(part: Versus) -> dict[str, Any]:
-    shared = {name: part.section.first[name] for name in ("backbone", "backbone_sha", "protocol", "protocol_digest", "metric")}
+    shared = {name: part.section.first[name] for name in SHARED}
     tested = part.claim in ("better", "worse", "not significant")
     return {
         "suite": part.section.suite,

@@ -27,6 +27,8 @@ def _rows(parts: Sequence[Section]) -> list[dict[str, Any]]:
     return found
 
 
+SHARED = ("backbone", "backbone_sha", "side", "normalize", "protocol", "protocol_digest", "metric")
+"""What every row says of its section."""
 _DROPPED = {"cell", "settings", "note", "data", "position", "scores"}
 
 
@@ -55,7 +57,7 @@ def json_(parts: Sequence[Section], baseline: str | None = None, published: Sequ
     """Everything that the tables show, and the tests: of each section Friedman's, and Wilcoxon's of all pairs or against a baseline."""
     rows, groups, methods, gaps, notes, tests = _rows(parts), [], [], [], [], []
     for section in parts:
-        shared = {name: section.first[name] for name in ("backbone", "backbone_sha", "protocol", "protocol_digest", "metric")}
+        shared = {name: section.first[name] for name in SHARED}
         where = {"suite": section.suite, **shared}
         for group, tasks in section.groups.items():
             means = {variant: said["group_means"][group] for variant, said in section.methods.items()}
@@ -67,9 +69,7 @@ def json_(parts: Sequence[Section], baseline: str | None = None, published: Sequ
         notes += [{**where, "note": note} for note in notes_of(section)]
         tests.append({**where, **_tests(section, baseline)})
     for row in rows:
-        where = {
-            name: row[name] for name in ("variant", "task", "suite", "backbone", "backbone_sha", "protocol", "protocol_digest", "metric")
-        }
+        where = {name: row[name] for name in ("variant", "task", "suite", *SHARED)}
         gaps += [{**where, "seed": seed, "reason": reason} for seed, reason in row.pop("gaps").items()]
     document = {"rows": rows, "groups": groups, "methods": methods, "gaps": gaps, "tests": tests, "notes": notes}
     if published:

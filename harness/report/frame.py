@@ -8,19 +8,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness.data import statistics
+from harness.plain import plain
 from harness.store import Cell, Store
 
 Row = dict[str, Any]
 
-SECTION = ("backbone_sha", "pooling", "protocol_digest", "metric")
+SECTION = ("backbone_sha", "pooling", "side", "normalize", "protocol_digest", "metric")
 """What two scores must share to be compared."""
 
 CELL = (
-    *("cell", "method", "version", "variant", "task", "suite", "group", "metric", "backbone", "backbone_sha", "pooling"),
+    *("cell", "method", "version", "variant", "task", "suite", "group", "metric"),
+    *("backbone", "backbone_sha", "pooling", "side", "normalize"),
     *("protocol", "protocol_digest", "settings", "epochs", "data", "pixels", "note"),
     *("trials", "failed_trials", "search_units", "position"),
 )
-"""What a row says of its cell; `search_units`: forward-image units of its search; `position`: where the cell is in the order in which they
+"""What a row says of its cell; `side`: of images in pixels, empty where it isn't known; `normalize`: a name, or mean and std;
+`search_units`: forward-image units of its search; `position`: where the cell is in the order in which they
 were added, a plan's."""
 SQUARE = ("variant", "task", *SECTION)
 
@@ -63,7 +67,8 @@ def failures(store: Store, cells: Collection[str] | None = None) -> pd.DataFrame
 
 TIDY = (
     *("origin", "method", "version", "variant", "task", "suite", "group", "metric", "seed", "score", "score_ms", "reason"),
-    *("backbone", "backbone_sha", "pooling", "protocol", "protocol_digest", "epochs", "trials", "failed_trials", "search_units"),
+    *("backbone", "backbone_sha", "pooling", "side", "normalize"),
+    *("protocol", "protocol_digest", "epochs", "trials", "failed_trials", "search_units"),
     *("pixels", "data", "trainable", "seconds", "memory", "units", "id", "created", "pretrain", "source"),
 )
 
@@ -174,6 +179,8 @@ def _describe(cell: Cell, trials: dict[str, int]) -> Row:
         "backbone": identity["backbone"]["name"],
         "backbone_sha": identity["backbone"]["sha256"],
         "pooling": identity["backbone"]["pooling"],
+        "side": str(identity["backbone"].get("side") or ""),
+        "normalize": plain(statistics.of(identity).name),
         "protocol": labels["protocol"],
         "protocol_digest": hashlib.sha256(settings.encode()).hexdigest(),
         "settings": settings,

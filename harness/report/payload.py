@@ -50,6 +50,8 @@ def section(part: Section, baseline: str | None) -> dict[str, Any]:
         "backbone": plain(part.backbone),
         "backbone_sha": part.first["backbone_sha"],
         "pooling": part.first["pooling"],
+        "side": part.first["side"],
+        "normalize": part.first["normalize"],
         "protocol": plain(part.protocol),
         "settings": json.loads(part.first["settings"]),
         "metric": METRICS.get(part.first["metric"], part.first["metric"]),

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from harness.backbones import own_side
 from harness.errors import BadInput
 from harness.report.frame import SECTION, Row, records
 from harness.report.intervals import interval
@@ -197,12 +198,23 @@ def sections(
         first = rows[0]
         alike = [other for other in firsts if other["backbone"] == first["backbone"]]
         backbone = first["backbone"] + (f"@{first['backbone_sha'][:8]}" if len({other["backbone_sha"] for other in alike}) > 1 else "")
+        backbone += _inputs(first, alike)
         settings = {other["settings"] for other in firsts if other["protocol"] == first["protocol"]}
         protocol = first["protocol"] + _differences(json.loads(first["settings"]), [json.loads(other) for other in settings])
         name = suite or "+".join(dict.fromkeys(row["suite"] for row in rows))
         section = Section(name, backbone, protocol, rows, tuple(wanted) if wanted is not None else None, sort)
         made.append(_complete(section) if complete_only else section)
     return made
+
+
+def _inputs(first: Row, alike: Sequence[Row]) -> str:
+    """What a backbone was given, as far as its name doesn't say it or other sections of the same backbone were given something else."""
+    own = own_side(first["backbone"])
+    sides, normalized = ({row[name] for row in alike} for name in ("side", "normalize"))
+    side = first["side"] and first["metric"] == "top1" and (len(sides) > 1 or first["side"] != str(own))
+    return (f" at {first['side']} px" if side else "") + (
+        f", normalized by {first['normalize']}" if len(normalized) > 1 or first["normalize"] != "imagenet" else ""
+    )
 
 
 def _complete(section: Section) -> Section:

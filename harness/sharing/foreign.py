@@ -25,6 +25,7 @@ Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Time = Annotated[str, Field(max_length=40), AfterValidator(_iso)]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 Amount = Annotated[float, Field(ge=0)]
+Above = Annotated[float, Field(gt=0)]
 Percent = Annotated[float, Field(ge=0, le=100)]
 Curve = dict[Count, Percent]
 Json = dict[str, JsonValue]
@@ -46,16 +47,23 @@ class _Method(_Open):
     arguments: Json
 
 
+class _Normalize(_Open):
+    mean: list[float] = Field(min_length=3, max_length=3)
+    std: list[Above] = Field(min_length=3, max_length=3)
+
+
 class _Task(_Open):
     name: Name
     data: str
     pixels: str
+    normalize: _Normalize | None = None
 
 
 class _Backbone(_Open):
     name: Name
     sha256: str
     pooling: str
+    side: Count | None = None
 
 
 class _Protocol(_Open):

@@ -6,7 +6,7 @@ function sourcesOf(section) {
   const sha = el("code", {}, section.backbone_sha.slice(0, 16));
   return [
     el("h3", {}, "Backbone"),
-    facts([["Name", section.backbone], ["sha256 of the weights", sha], ["Pooling", section.pooling], ["Metric", section.metric]]),
+    facts([["Name", section.backbone], ["sha256 of the weights", sha], ["Pooling", section.pooling], ["Side of images, px", section.side || "not known"], ["Pixels normalized by", section.normalize], ["Metric", section.metric]]),
     el("h3", {}, `Protocol ${section.protocol}`),
     facts(pairs),
     el("h3", {}, "Data"),

@@ -15,13 +15,13 @@ from PIL import Image
 from harness.cards import TaskCard
 from harness.data import cache as cache_module
 from harness.data import decode as decode_module
-from harness.data.batch import MEAN, STD
 from harness.data.cache import cached
 from harness.data.fingerprint import fingerprint
 from harness.data.loader import Split, TestSetSealed, open_final, open_tuning
 from harness.data.pixels import kept
 from harness.data.readers import records
 from harness.data.readers.record import Record
+from harness.data.statistics import IMAGENET
 from harness.errors import BadInput
 
 CPU = torch.device("cpu")
@@ -182,7 +182,7 @@ def test_batch_is_the_normalised_rows_of_all_parts(card: TaskCard, root: Path):
     whole = np.concatenate([cached(card, root, name, 16, PRINT).rows(np.arange(n)) for name, n in (("train", 6), ("val", 4))])
     index = torch.tensor([9, 0, 6, 5, 0])
     images, labels = split.batch(index, CPU)
-    expected = (whole[index.numpy()] / 255 - np.array(MEAN)) / np.array(STD)
+    expected = (whole[index.numpy()] / 255 - np.array(IMAGENET.mean)) / np.array(IMAGENET.std)
     assert (images.dtype, images.shape, labels.dtype) == (torch.float32, (5, 3, 16, 16), torch.int64)
     assert images.is_contiguous()
     np.testing.assert_allclose(images.numpy(), expected.transpose(0, 3, 1, 2), atol=1e-6)

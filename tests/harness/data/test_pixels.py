@@ -8,8 +8,9 @@ import torch
 import torchvision.transforms as transforms
 from PIL import Image
 
-from harness.data.batch import MEAN, STD, legacy_bilinear, normalised, squares
+from harness.data.batch import legacy_bilinear, normalised, squares
 from harness.data.pixels import kept, shorter_side
+from harness.data.statistics import IMAGENET
 
 CPU = torch.device("cpu")
 
@@ -69,7 +70,7 @@ def test_tf_is_kept_at_source_size():
 @pytest.mark.parametrize("shape", [(300, 400), (500, 333), (256, 256), (40, 90)])
 def test_vpt_is_torchvisions_resize_and_centre_crop(shape: tuple[int, int]):
     image = Image.fromarray(np.random.default_rng(2).integers(0, 256, (*shape, 3), dtype=np.uint8))
-    steps = [transforms.Resize(256), transforms.CenterCrop(224), transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
+    steps = [transforms.Resize(256), transforms.CenterCrop(224), transforms.ToTensor(), transforms.Normalize(IMAGENET.mean, IMAGENET.std)]
     expected = transforms.Compose(steps)(image)
     torch.testing.assert_close(squares("vpt", [kept("vpt", image, 224)], 224, CPU)[0], expected, rtol=0, atol=1e-5)
 
@@ -83,7 +84,7 @@ def test_vpt_trains_on_random_crops_that_follow_the_seed():
 
     assert torch.equal(crops(0), crops(0))
     assert not torch.equal(crops(0), crops(1))
-    starts = (crops(0)[:, 0, 0, :] * 255 * STD[0] + 255 * MEAN[0]).round()
+    starts = (crops(0)[:, 0, 0, :] * 255 * IMAGENET.std[0] + 255 * IMAGENET.mean[0]).round()
     mirrored = starts[:, 0] > starts[:, -1]
     assert 5 < mirrored.sum() < 35
     first = torch.where(mirrored, starts[:, -1], starts[:, 0])

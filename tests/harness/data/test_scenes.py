@@ -12,12 +12,12 @@ from tiny_ade20k import SIZES, ade
 from harness.cards import TaskCard, load_cards
 from harness.data import cache as cache_module
 from harness.data.augment import NO_DISTORTION, Crop, distorted, draw, hsv, rgb, scaled
-from harness.data.batch import MEAN, STD
 from harness.data.fingerprint import fingerprint
 from harness.data.loader import TestSetSealed, open_final, open_tuning
 from harness.data.prepare import prepare
 from harness.data.readers import check, records, resolve
 from harness.data.scenes import Scenes, together
+from harness.data.statistics import IMAGENET
 from harness.data.verify import verify
 from harness.errors import BadInput
 
@@ -220,7 +220,7 @@ def test_a_small_image_is_padded_with_the_mean_and_padding_doesnt_count():
 def test_a_crop_that_isnt_distorted_is_normalised_and_nothing_else():
     image = np.random.default_rng(0).integers(0, 256, (5, 5, 3), dtype=np.uint8)
     pixels, _ = together([Crop(image, np.zeros((5, 5), np.uint8), 5, 5, NO_DISTORTION)], CPU)
-    expected = (image / 255 - np.array(MEAN)) / np.array(STD)
+    expected = (image / 255 - np.array(IMAGENET.mean)) / np.array(IMAGENET.std)
     np.testing.assert_allclose(pixels[0].permute(1, 2, 0).numpy(), expected, atol=1e-5)
 
 

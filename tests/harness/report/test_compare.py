@@ -107,7 +107,8 @@ def test_the_command_names_what_is_not_the_suites_default(filler: Any) -> None:
     cell = {"suite": "mine", "backbone": "vit", "name": "quick", "protocol": {"epochs": 2, "trials": 3}}
     _fill(filler, [[1.0]] * 2, names=("ivpt(da=false,k=3)", "vpt"), **cell)
     text = _said(compare(filler.store, "ivpt(k=3, da=false)", "vpt"))
-    assert "harness run --methods 'ivpt(da=false,k=3),vpt' --tasks t0,t1 --backbone vit --protocol quick.toml --seeds 0,1,2,3,4" in text
+    words = "--tasks t0,t1 --backbone vit --protocol quick.toml --normalize imagenet"
+    assert f"harness run --methods 'ivpt(da=false,k=3),vpt' {words} --seeds 0,1,2,3,4" in text
 
 
 def test_few_tasks_get_intervals_over_seeds_and_no_p_value(filler: Any) -> None:
