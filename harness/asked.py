@@ -5,6 +5,8 @@ from pathlib import Path
 
 from harness.errors import BadInput, unknown
 
+DEFAULT_STORE = "sqlite:///results/harness.db"
+
 
 def path(text: str | Path) -> Path:
     """As typed, `~` at its beginning being a home folder: shells leave it in `--flag=~/x` and `NAME=~/x`. Raises `BadInput`."""

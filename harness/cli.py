@@ -7,12 +7,11 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from harness import asked, cli_data, cli_results, cli_store, own
+from harness import asked, cli_data, cli_results, cli_store, hints, own
+from harness.asked import DEFAULT_STORE
 from harness.errors import BadInput, unknown
 from harness.hidden import hide_passwords
 from harness.watch.events import Traces
-
-DEFAULT_STORE = "sqlite:///results/harness.db"
 
 app = typer.Typer(
     name="harness",
@@ -61,6 +60,7 @@ LogJson = Annotated[
 Tensorboard = Annotated[
     Path | None, typer.Option("--tensorboard", help="A folder for TensorBoard's curves, a run a trial.", parser=asked.path)
 ]
+AllowGaps = Annotated[bool, typer.Option("--allow-gaps", help="Exit with 0 though results are missing, in place of 3.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost, and stop.")]
 
 
@@ -88,6 +88,7 @@ def run(
     trial_timeout: TrialTimeout = 3600.0,
     log_json: LogJson = None,
     tensorboard: Tensorboard = None,
+    allow_gaps: AllowGaps = False,
     dry_run: DryRun = False,
 ) -> None:
     """Tune, train and score every method on every task; then show the leaderboard. Run it again to go on where it stopped."""
@@ -104,12 +105,14 @@ def run(
         request = Request(
             methods, suite, tasks, backbone, protocol, data_root, cards, pixels, image_size, normalize, trials, asked.seeds(seeds)
         )
-        shown = (
-            preview(request, view)
-            if dry_run
-            else _run(request, store, (workers, gpus_per_trial, address, trial_timeout), Traces(keep_large, log_json, tensorboard), view)
-        )
+        lines, gaps = [], 0
+        if dry_run:
+            shown = preview(request, view)
+        else:
+            traces = Traces(keep_large, log_json, tensorboard)
+            shown, lines, gaps = _run(request, store, (workers, gpus_per_trial, address, trial_timeout), traces, view)
     console.print(shown)
+    _end(lines, gaps, allow_gaps)
 
 
 @app.command()
@@ -134,6 +137,7 @@ def ablate(
     trial_timeout: TrialTimeout = 3600.0,
     log_json: LogJson = None,
     tensorboard: Tensorboard = None,
+    allow_gaps: AllowGaps = False,
     dry_run: DryRun = False,
 ) -> None:
     """Switch a method's toggles, every valid combination, and show what each is worth. Shares its cells with `harness run`."""
@@ -152,31 +156,46 @@ def ablate(
         request = Request(
             grid.methods, suite, tasks, backbone, protocol, data_root, cards, pixels, image_size, normalize, trials, asked.seeds(seeds)
         )
+        lines, gaps = [], 0
         if dry_run:
             shown = preview(request, view)
         else:
             traces = Traces(keep_large, log_json, tensorboard)
-            plan, results, _ = _fill(request, store, (workers, gpus_per_trial, address, trial_timeout), traces, view)
-            shown = table(results, plan, grid)
+            plan, results, ledger = _fill(request, store, (workers, gpus_per_trial, address, trial_timeout), traces, view)
+            shown, lines, gaps = table(results, plan, grid), _missing(results, ledger), ledger.gaps
     console.print(shown)
+    _end(lines, gaps, allow_gaps)
 
 
-def _run(request: Any, store_url: str, resources: tuple, traces: Traces, view: Any) -> Any:
-    """Fills the plan and gives back its leaderboard."""
-    from rich.console import Group
-    from rich.text import Text
-
+def _run(request: Any, store_url: str, resources: tuple, traces: Traces, view: Any) -> tuple:
+    """Fills the plan and gives back its leaderboard, what is said below it, and how many results are missing."""
     from harness.report.render import Report
     from harness.store import result_id
 
     plan, store, ledger = _fill(request, store_url, resources, traces, view)
     board = Report(store, plan.tasks, None, plan.suite, [cell.key for cell in plan.cells]).render("table")
     ids = [result_id(cell.planned.key, seed) for cell in ledger.cells for seed in cell.scores]
-    hints = [f"Stored in {store.name}."]
+    lines = [*_missing(store, ledger), f"Stored in {store.name}."]
     if ids:
         view.stage("writing the page")
-        hints += [_page(store), f"Next: harness report --format md, or harness show {ids[0]}"]
-    return Group(board, Text("\n".join(hints)))
+        lines += [_page(store), f"Next: harness report --format md, or harness show {ids[0]}"]
+    return board, lines, ledger.gaps
+
+
+def _missing(store: Any, ledger: Any) -> list[str]:
+    """A line where there are gaps."""
+    if not ledger.gaps:
+        return []
+    why = hints.command("results", "list", "--failed", store=store)
+    are = "results are" if ledger.wanted > 1 else "result is"
+    return [f"{ledger.gaps} of {ledger.wanted} {are} missing: `{why}` says why. The same command tries again; --allow-gaps accepts it."]
+
+
+def _end(lines: list[str], gaps: int, allowed: bool) -> None:
+    """The last lines, unbroken so that commands in them can be copied; then code 3 where a result is missing that was asked for."""
+    print("\n".join(lines), end="\n" * bool(lines))
+    if gaps and not allowed:
+        raise typer.Exit(3)
 
 
 def _page(store: Any) -> str:

@@ -7,12 +7,11 @@ from typing import Annotated, Any
 import typer
 
 from harness import asked
+from harness.asked import DEFAULT_STORE
 from harness.errors import BadInput, unknown
 from harness.plain import some
 
 app = typer.Typer(help="Import, export, list, show and remove results.", no_args_is_help=True, add_completion=False)
-
-DEFAULT_STORE = "sqlite:///results/harness.db"
 
 Store = Annotated[str, typer.Option("--store", help="Where results are kept: a file or any SQLAlchemy URL.")]
 Suite = Annotated[str | None, typer.Option("--suite", help="mini, vtab, fgvc, all ...: the tasks of one suite.")]

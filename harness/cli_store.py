@@ -4,11 +4,10 @@ from typing import Annotated
 
 import typer
 
+from harness.asked import DEFAULT_STORE
 from harness.plain import some
 
 app = typer.Typer(help="Check a store, or bring an older one up to date.", no_args_is_help=True, add_completion=False)
-
-DEFAULT_STORE = "sqlite:///results/harness.db"
 
 Store = Annotated[str, typer.Option("--store", help="Where results are kept: a file or any SQLAlchemy URL.")]
 

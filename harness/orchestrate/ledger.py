@@ -63,6 +63,11 @@ class Ledger:
     def finished(self) -> bool:
         return not self.in_flight and not self.unfinished
 
+    @property
+    def gaps(self) -> int:
+        """Results that were asked for and aren't there."""
+        return sum(len(set(cell.planned.seeds) - cell.scores.keys()) for cell in self.cells)
+
     def next(self, job_id: str) -> Job | None:
         """The next job, now in flight under `job_id`; None where all that is left waits for jobs in flight, or is another driver's.
 

@@ -37,6 +37,14 @@ class Address:
         shown = {key: value if key in _SHOWN else "***" for key, value in self.url.query.items()}
         return self.url.set(query=shown).render_as_string(hide_password=True).replace("%2A%2A%2A", "***")
 
+    @property
+    def argument(self) -> str:
+        """As `--store` takes it: the file, or the URL without secrets."""
+        if self.file is not None:
+            return str(self.file)
+        shown = {key: value for key, value in self.url.query.items() if key in _SHOWN}
+        return self.url.set(query=shown)._replace(password=None).render_as_string(hide_password=False)
+
     def line(self, error: BaseException) -> str:
         """What the database, its driver or the file system says, in one line, without the password."""
         said = " ".join(str(error.orig if isinstance(error, DBAPIError) else error).split())

@@ -122,19 +122,25 @@ def test_a_method_that_raises_is_a_gap_and_the_others_go_on(tiny, harness):
         "    def forward(self, images, read):\n        raise RuntimeError('no such luck')\n"
     )
     done = harness(*tiny.arguments(methods=f"vpt-deep,{mine}:Broken"))
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 3, done.stderr
     assert set(rows(tiny.store)) == {("vpt-deep", "toy", 0), ("vpt-deep", "toy", 1)}
     store = Store(tiny.store)
     assert {failure.seed for failure in store.failures()} == {0, 1}
     assert all("RuntimeError: no such luck" in failure.reason for failure in store.failures())
     assert sum(trial.state == "failed" for trial in store.trials()) == 4
     assert "no such luck" in done.stdout
+    assert f"2 of 4 results are missing: `harness results list --failed --store {tiny.store}` says why." in done.stdout
+    accepted = harness(*tiny.arguments("--allow-gaps", methods=f"vpt-deep,{mine}:Broken"))
+    assert accepted.returncode == 0, accepted.stderr
+    assert "2 of 4 results are missing" in accepted.stdout
+    assert harness(*tiny.arguments("--seeds", "0", methods="vpt-deep")).returncode == 0, "others' gaps are others'"
 
 
 def test_an_ablation_goes_through_the_engine_and_again_does_nothing(tiny, harness):
     arguments = ["ablate", "--tasks", "toy", *tiny.arguments("--seeds", "0", "--trials", "1")[5:]]
     first = harness(*arguments)
     assert first.returncode == 0, first.stderr
+    assert "missing" not in first.stdout
     assert len(rows(tiny.store)) == 6
     assert ("ivpt", "toy", 0) in rows(tiny.store)
     assert "Left out, da" in first.stdout
