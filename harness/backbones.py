@@ -99,7 +99,7 @@ def load(spec: str) -> Backbone:
         vit = _create_timm(name, file)
         pooling, source = _pooling(name, vit), str(file or "timm's hub")
     frozen = at_side(FrozenViT(vit, pooling), wanted)
-    return Backbone(name, _digest(vit), pooling, frozen.image_size, statistics_of(name), frozen, source)
+    return Backbone(name, digest_of(vit), pooling, frozen.image_size, statistics_of(name), frozen, source)
 
 
 def sided(text: str, identity: Mapping[str, Any], crop: int | None) -> Spec:
@@ -191,7 +191,7 @@ def _create_timm(name: str, file: Path | None) -> Any:
 def _pooling(name: str, vit: "VisionTransformer") -> "Pooling":
     """MAE's weights were not trained for their CLS token: VPT pools all others, the last block's outputs at the prompts included."""
     if name.partition(".")[2].startswith("mae"):
-        return "avg+prompts"
+        return "vpt-mae"
     return "avg" if vit.global_pool == "avg" else "cls"
 
 
@@ -230,7 +230,8 @@ def _load_file(vit: "VisionTransformer", name: str, file: Path) -> None:
         raise BadInput(f"backbone {name}: {file} doesn't fit: it {wrong}.")
 
 
-def _digest(vit: "VisionTransformer") -> str:
+def digest_of(vit: "VisionTransformer") -> str:
+    """The sha256 of a ViT's tensors: names, shapes, values."""
     digest = hashlib.sha256()
     for key, value in sorted(vit.state_dict().items()):
         digest.update(json.dumps([key, list(value.shape)]).encode())

@@ -31,12 +31,11 @@ from harness.plain import plain
 from harness.sliding import Sliding
 from harness.store import Result, Store, cell_key, result_id
 from harness.train import EVAL_BATCH, Diverged, precision
-from harness.variants import recorded
+from harness.variants import Variant, recorded
 
 if TYPE_CHECKING:
     from harness.orchestrate.jobs import Outcome
     from harness.plan import PlannedCell
-    from methods.base import Method
     from methods.vit import FrozenViT
 
 FORMAT = "vpt-harness checkpoint 1"
@@ -271,9 +270,9 @@ def load(file: str | Path, backbone: str | backbones.Backbone | None = None, met
     try:
         if variant.method.__module__.startswith("methods."):  # without memory first: the arguments may say any size
             with torch.device("meta"):
-                _check(_model(variant.method, sized(deepcopy(base.vit).to("meta"), origin.crop), origin), tensors)
+                _check(_model(variant, sized(deepcopy(base.vit).to("meta"), origin.crop), origin), tensors)
         vit = sized(base.vit, origin.crop)
-        model = _model(variant.method, vit, origin)
+        model = _model(variant, vit, origin)
         _check(model, tensors)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise unfit from error
@@ -283,8 +282,8 @@ def load(file: str | Path, backbone: str | backbones.Backbone | None = None, met
     return Tuned(model, origin, vit.image_size).eval()
 
 
-def _model(method: "type[Method]", vit: "FrozenViT", origin: Origin) -> Model:
-    built = method(vit, **origin.arguments)
+def _model(variant: Variant, vit: "FrozenViT", origin: Origin) -> Model:
+    built = variant.build(vit, origin.arguments)
     return Model(built, new_head(built.vit, origin.classes, origin.crop))
 
 

@@ -3,10 +3,13 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.cards import TaskCard
 from harness.protocols import Segmentation, Settings
+
+if TYPE_CHECKING:
+    from harness.variants import Variant
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class Pace:
         return (cost.train * self.train + cost.scored * self.scored) / 3600
 
 
-def probe(method: Any, arguments: Mapping[str, Any], vit: Any, card: TaskCard) -> Pace:
+def probe(variant: "Variant", arguments: Mapping[str, Any], vit: Any, card: TaskCard) -> Pace:
     """Times one training step and one forward of a method on random images, after one of each to warm up."""
     import torch
 
@@ -76,8 +79,8 @@ def probe(method: Any, arguments: Mapping[str, Any], vit: Any, card: TaskCard) -
     from harness.train import precision
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    vit = sized(vit, card.crop).to(device)
-    built = method(vit, **arguments)
+    vit = sized(vit, card.crop)
+    built = variant.build(vit, arguments)
     model = Model(built, new_head(built.vit, card.classes, card.crop)).to(device)
     loss = torch.nn.functional.cross_entropy if card.crop is None else segment.loss
 

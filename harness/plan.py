@@ -227,7 +227,7 @@ def check_variants(variants: Sequence[Variant], backbone: Backbone, protocol: Se
     """Builds every variant once on the backbone, so that arguments that don't fit are said before anything runs."""
     for variant in variants:
         try:
-            variant.method(backbone.vit, **own_arguments(variant.arguments, protocol))  # type: ignore[arg-type]
+            variant.build(backbone.vit, own_arguments(variant.arguments, protocol))
         except (ValueError, TypeError, RuntimeError) as error:
             raise BadInput(f"{variant.label} can't be built on {backbone.name}: {error}.") from error
 

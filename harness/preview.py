@@ -88,7 +88,7 @@ def _pace(variant: Variant, vit: "object", card: TaskCard, protocol: Settings) -
     }
     arguments = own_arguments({**largest, **variant.arguments}, protocol)
     try:
-        return probe(variant.method, arguments, vit, card)
+        return probe(variant, arguments, vit, card)
     except (ValueError, TypeError) as error:
         raise BadInput(f"{variant.label}: {error}.") from error
 

@@ -14,7 +14,7 @@ from harness.data.scenes import AHEAD, Crop, Scenes, together
 from harness.data.statistics import IMAGENET, Statistics
 from harness.metrics import overlap
 from harness.sliding import MULTI_SCALE, TOGETHER, Measured, measure
-from harness.train import Diverged, Score, precision
+from harness.train import Diverged, Score, Unreached, precision, seed_all
 
 AUXILIARY_WEIGHT = 0.4
 CHECK_EVERY = 1000
@@ -63,11 +63,11 @@ def fit(
 ) -> Iterator[Score]:
     """Trains what `build` returns on `train`; yields its mIoU on `held_out` after each iteration of `score_at` (from 1) and the last.
 
-    Everything random (initial values, dropout, order of images, crops) follows from `seed`. Raises `Diverged`.
+    Everything random (initial values, dropout, order of images, crops) follows from `seed`. Raises `Diverged`, `Untrained`.
     """
-    torch.manual_seed(seed)
+    seed_all(seed)
     model = build().to(device)
-    optimizer = new_optimizer(model, recipe)
+    optimizer, unreached = new_optimizer(model, recipe), Unreached(model)
     remember_as_one(model, recipe)
     total, units = torch.zeros((), device=device), 0.0
     batches = train.stream(recipe.batch_size, recipe.iterations, seed, AHEAD if device.type == "cuda" else 0)
@@ -75,7 +75,7 @@ def fit(
         model.train()
         for group in optimizer.param_groups:
             group["lr"] = recipe.lr(iteration, group["factor"])
-        total += step(model, optimizer, crops, recipe, device, train.statistics)
+        total += step(model, optimizer, crops, recipe, device, unreached, train.statistics)
         units += 2 * len(crops)
         done = iteration + 1
         scored = done in score_at or done == recipe.iterations
@@ -84,7 +84,7 @@ def fit(
         if scored:
             found = measure(model, held_out, model.head.classes, device, at_once=windows_at_once(recipe))
             units += found.windows
-            yield Score(done, overlap(found.confusion).miou, found.sha256, units, extras_of(found))
+            yield Score(done, overlap(found.confusion).miou, found.sha256, units, extras_of(found), unreached.warnings())
 
 
 def step(
@@ -93,6 +93,7 @@ def step(
     crops: list[Crop],
     recipe: Recipe,
     device: torch.device,
+    unreached: Unreached,
     statistics: Statistics = IMAGENET,
 ) -> Tensor:
     """One step on a batch, part after part; its loss, without a gradient."""
@@ -105,6 +106,7 @@ def step(
             part = loss(model(images), masks) * (len(some) / len(crops))
         part.backward()
         total += part.detach()
+    unreached.look()
     optimizer.step()
     return total
 

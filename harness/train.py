@@ -2,10 +2,12 @@
 
 import hashlib
 import math
+import random
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -67,10 +69,50 @@ class Score:
     """Forward-image units spent by the run so far: a training image counts 2, a scored one 1."""
     extras: Mapping[str, Any] | None = None
     """What else was measured, where there is more than one number."""
+    warnings: tuple[str, ...] = ()
+    """What of the run a reader of its score should know, a sentence each."""
 
 
 class Diverged(RuntimeError):
     """The loss, or what the model puts out, is no longer a finite number."""
+
+
+class Untrained(RuntimeError):
+    """Nothing of what the method means to train takes part in the loss."""
+
+
+class Unreached:
+    """The trained tensors of a model that have had no gradient in any step so far: what they hold is still what they were made with."""
+
+    def __init__(self, model: nn.Module):
+        self.left = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+        self.own = [name for name in self.left if name.startswith("method.")]
+        self.total = len(self.left)
+
+    def look(self) -> None:
+        """After a step's backward pass, before gradients are cleared. Raises `Untrained` where none of the method's tensors has one."""
+        if not self.left:
+            return
+        self.left = {name: parameter for name, parameter in self.left.items() if parameter.grad is None}
+        if self.own and all(name in self.left for name in self.own):
+            raise Untrained(f"none of the {len(self.own)} tensors that the method trains got a gradient: {_named(self.own)}")
+
+    def warnings(self) -> tuple[str, ...]:
+        if not self.left:
+            return ()
+        return (f"{len(self.left)} of {self.total} trained tensors got no gradient: {_named(list(self.left))}.",)
+
+
+def _named(names: list[str], most: int = 3) -> str:
+    shown = ", ".join(name.removeprefix("method.") for name in names[:most])
+    return shown + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def seed_all(seed: int) -> None:
+    """Python's, numpy's and torch's generators: whatever a method draws from follows from `seed`."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
 
 
 def fit(
@@ -84,12 +126,12 @@ def fit(
 ) -> Iterator[Score]:
     """Trains what `build` returns on `train`; yields its score on `held_out` after each epoch of `score_at` (from 1) and the last.
 
-    Everything random (initial values, dropout, order of images) follows from `seed`. Raises `Diverged`.
+    Everything random (initial values, dropout, order of images) follows from `seed`. Raises `Diverged`, `Untrained`.
     """
-    torch.manual_seed(seed)
+    seed_all(seed)
     model = build().to(device)
     order = torch.Generator().manual_seed(seed)
-    optimizer = new_optimizer(model, recipe)
+    optimizer, unreached = new_optimizer(model, recipe), Unreached(model)
     units = 0.0
     for epoch in range(recipe.epochs):
         model.train()
@@ -104,6 +146,7 @@ def fit(
                     loss = nn.functional.cross_entropy(model(images), labels) * (len(part) / len(index))
                 loss.backward()
                 total += loss.detach()
+            unreached.look()
             optimizer.step()
         units += 2 * len(train)
         if not torch.isfinite(total):
@@ -113,7 +156,7 @@ def fit(
             if not torch.isfinite(logits).all():
                 raise Diverged(f"the model's outputs are no finite numbers after epoch {epoch + 1}")
             units += len(held_out)
-            yield Score(epoch + 1, top1(logits, held_out.labels), sha256_of(logits), units)
+            yield Score(epoch + 1, top1(logits, held_out.labels), sha256_of(logits), units, warnings=unreached.warnings())
 
 
 def sha256_of(logits: Tensor) -> str:

@@ -1,10 +1,11 @@
 """Method variants: the text `ivpt(da=false,prompts=50)` and the class with fixed arguments that it means."""
 
+import copy
 import importlib.util
 import re
 import sys
 import tomllib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -17,6 +18,7 @@ from harness.plain import plain
 
 if TYPE_CHECKING:
     from methods.base import Method
+    from methods.vit import FrozenViT
 
 GROUP = "harness.methods"
 """The entry-point group that built-in methods and other packages' methods register in."""
@@ -37,6 +39,15 @@ class Variant:
         """As the user writes it, arguments sorted: `ivpt(da=false,prompts=50)`."""
         inside = ",".join(f"{key}={_text(value)}" for key, value in sorted(self.arguments.items()))
         return f"{self.name}({inside})" if inside else self.name
+
+    def build(self, vit: "FrozenViT", arguments: Mapping[str, Any]) -> "Method":
+        """The method on a copy of `vit`, modules and tensors, that nothing else uses: it may change, hook or overwrite anything of it.
+
+        Raises what the method's constructor raises, and `ValueError` where it changed a part of the backbone that isn't called.
+        """
+        built = self.method(copy.deepcopy(vit), **arguments)
+        built.vit.check()
+        return built
 
 
 def registered() -> dict[str, EntryPoint]:

@@ -5,7 +5,6 @@ x~ = ReLU(LN(x') W_down) W_up,   x = MLP(LN(x')) + s x~ + x';   W_up starts at z
 The bottlenecks and learning rates searched are ours, around the paper's 64.
 """
 
-import copy
 import math
 
 from jaxtyping import Float
@@ -18,6 +17,8 @@ from methods.vit import FrozenViT
 
 class AdaptMLP(nn.Module):
     """A frozen MLP with a trainable bottleneck in parallel; both see the block's normed tokens."""
+
+    each_token = True
 
     def __init__(self, mlp: nn.Module, dim: int, bottleneck: int, scale: float):
         super().__init__()
@@ -42,6 +43,6 @@ class Adapter(Method):
     optimizer = {"optimizer": "adamw"}
 
     def __init__(self, vit: FrozenViT, bottleneck: int = 64, scale: float = 0.1):
-        super().__init__(copy.deepcopy(vit))
+        super().__init__(vit)
         for block in self.vit.vit.blocks:
             block.mlp = AdaptMLP(block.mlp, vit.dim, bottleneck, scale)  # type: ignore[assignment,arg-type]

@@ -16,8 +16,13 @@ ADAMW_RATES = CategoricalDistribution((0.001, 0.005, 0.01, 0.05))
 class Method(nn.Module):
     """A way to adapt a frozen ViT. A subclass is built from the ViT and its own hyper-parameters, given as keyword arguments.
 
-    Its trainable tensors are its parameters that require a gradient; the backbone's don't. It raises `ValueError` for arguments that
-    make no sense together; the message is shown to the user.
+    The ViT is a copy of its own: it may unfreeze, wrap, hook, replace or overwrite any part of a block, and no other method sees it. A
+    module that it puts into a block is given all tokens, prompts behind them, as in timm's own blocks; one that acts on each token by
+    itself may say so with the class attribute `each_token = True`, and is then given only the rows that are needed.
+
+    Its trainable tensors are its parameters that require a gradient; the backbone's don't, unless it asks for it. It raises `ValueError`
+    for arguments that make no sense together; the message is shown to the user. Whatever it draws from torch's, numpy's or Python's own
+    generator follows from the run's seed.
     """
 
     name: ClassVar[str]
@@ -47,7 +52,7 @@ class Method(nn.Module):
     def forward(self, images: Float[Tensor, "batch channel height width"], read: Read) -> list[Float[Tensor, "batch row dim"]]:
         """The tokens that a head asks for: one tensor a block of `read.blocks`, with the rows of `read.rows`.
 
-        As it stands, the plain forward of `self.vit`: enough for a method that changes (a copy of) the backbone's weights alone.
+        As it stands, the plain forward of `self.vit`: enough for a method that changes the backbone's weights or blocks alone.
         """
         return self.vit.run(self.vit.embed(images), read)
 

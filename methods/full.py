@@ -1,7 +1,5 @@
 """Full fine-tuning: every weight of the backbone is trained. The upper bound on parameters that every table of the field shows."""
 
-import copy
-
 from optuna.distributions import CategoricalDistribution
 
 from methods.base import Method
@@ -9,7 +7,7 @@ from methods.vit import FrozenViT
 
 
 class Full(Method):
-    """A copy of the backbone, all of it trainable; AdamW with the learning rates of VPT's protocol (arXiv 2203.12119)."""
+    """All of the backbone is trained; AdamW with the learning rates of VPT's protocol (arXiv 2203.12119)."""
 
     name = "full"
     summary = "full fine-tuning of all weights, with AdamW"
@@ -17,5 +15,5 @@ class Full(Method):
     optimizer = {"optimizer": "adamw"}
 
     def __init__(self, vit: FrozenViT):
-        super().__init__(copy.deepcopy(vit))
+        super().__init__(vit)
         self.vit.vit.requires_grad_(True)

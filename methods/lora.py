@@ -5,7 +5,6 @@ h = W_0 x + (alpha / r) B A x,   A: r x d, random; B: d x r, zero, so that train
 The ranks and learning rates searched are ours: the paper tunes no ViT.
 """
 
-import copy
 import math
 
 import torch
@@ -44,7 +43,7 @@ class LoRA(Method):
     optimizer = {"optimizer": "adamw"}
 
     def __init__(self, vit: FrozenViT, rank: int = 8, alpha: float = 8.0):
-        super().__init__(copy.deepcopy(vit))
+        super().__init__(vit)
         for block in self.vit.vit.blocks:
             qkv = block.attn.qkv  # type: ignore[union-attr]
             parametrize.register_parametrization(qkv, "weight", LowRank(qkv.weight, rank, alpha))  # type: ignore[arg-type]

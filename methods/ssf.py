@@ -6,8 +6,6 @@ As the paper's re-parameterisation says, gamma (W x + b) + beta is a map with W'
 The learning rates searched are ours.
 """
 
-import copy
-
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
@@ -47,7 +45,7 @@ class SSF(Method):
     optimizer = {"optimizer": "adamw"}
 
     def __init__(self, vit: FrozenViT):
-        super().__init__(copy.deepcopy(vit))
+        super().__init__(vit)
         for module in list(self.vit.vit.modules()):
             if not isinstance(module, nn.Linear | nn.LayerNorm | nn.Conv2d):
                 continue

@@ -13,7 +13,7 @@ from harness.checkpoint import Keep, receive
 from harness.errors import BadInput
 from harness.orchestrate.cluster import LedgerScheduler
 from harness.orchestrate.interrupts import held
-from harness.orchestrate.jobs import DIED, NODE, Outcome, dump
+from harness.orchestrate.jobs import DIED, NODE, WARNINGS, Outcome, dump
 from harness.orchestrate.ledger import Ledger
 from harness.orchestrate.view import View
 from harness.orchestrate.watchdog import word_of
@@ -103,7 +103,9 @@ class LedgerSearcher(Searcher):
             self.view.warmed(**news)
         self.stopper.news.clear()
         if result is not None and "outcomes" in result:
-            self.ledger.finish(trial_id, [self._with_file(outcome, files) for outcome in outcomes_of(result)])
+            outcomes = [self._with_file(outcome, files) for outcome in outcomes_of(result)]
+            self._warn(trial_id, outcomes)
+            self.ledger.finish(trial_id, outcomes)
         elif result is not None and "error" in result:
             if result["error"].startswith(NODE):
                 self.view.tell(result["error"], once=True)
@@ -117,6 +119,13 @@ class LedgerSearcher(Searcher):
         elif trial_id in self.ledger.in_flight:
             self.ledger.lose(trial_id, word_of(trial_id) or f"{DIED} (killed, or the machine out of memory)")
         self.stopper.curves.pop(trial_id, None)
+
+    def _warn(self, trial_id: str, outcomes: list[Outcome]) -> None:
+        """What the runs say of themselves, once a method."""
+        cell, _ = self.ledger.in_flight[trial_id]
+        for outcome in outcomes:
+            for warning in (outcome.extras or {}).get(WARNINGS, ()):
+                self.view.tell(f"Warning: {cell.planned.variant.label}: {warning}", once=True)
 
     def _with_file(self, outcome: Outcome, files: dict[str, bytes]) -> Outcome:
         """Puts a checkpoint that came along in its place, and the place in the outcome's note."""

@@ -35,6 +35,10 @@ class Sent(Mapping[str, Backbone]):
             self.here[name] = ray.get(ref)
         return self.here[name]
 
+    def forget(self, name: str) -> None:
+        """The next time it is asked for, it comes from the store again, as it was put there."""
+        self.here.pop(name, None)
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.refs)
 

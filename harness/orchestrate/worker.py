@@ -21,6 +21,7 @@ import torch
 from ray import tune
 
 from harness import checkpoint, segment
+from harness.backbones import digest_of, load
 from harness.checkpoint import Keep
 from harness.data.cache import misses
 from harness.data.fingerprint import fingerprint
@@ -30,13 +31,15 @@ from harness.features import FeatureSplit, features
 from harness.heads import HeadOnTokens, Model, new_head, sized
 from harness.orchestrate.cluster import this_node, threads_here
 from harness.orchestrate.faults import free_memory, reason_of
-from harness.orchestrate.jobs import NODE, FinalJob, Job, Outcome, parse
+from harness.orchestrate.guard import differences, put_back
+from harness.orchestrate.jobs import NODE, WARNINGS, FinalJob, Job, Outcome, parse
 from harness.orchestrate.sent import Sent
 from harness.orchestrate.watchdog import Watchdog, leave_word
 from harness.plan import PlannedCell, RunPlan
 from harness.protocols import Segmentation
 from harness.strip import strip
-from harness.train import Score, eval_batch, fit
+from harness.train import Score, eval_batch, fit, seed_all
+from methods.base import Method
 from methods.vit import FrozenViT
 
 WARM_TASKS = 3
@@ -64,12 +67,21 @@ class Bench:
         if threads:
             torch.set_num_threads(threads)
         self.warm: OrderedDict[tuple, Any] = OrderedDict()
+        self.digests: dict[str, str] = {}
+        """The sha256 of each backbone when it came here."""
+        self.on_trust: PlannedCell | None = None
+        """That of a run after which the shared backbone hasn't been looked at."""
+        self.probed: tuple[str, Method] | None = None
+        """The last method whose features were computed, by its cell."""
         self.model: torch.nn.Module
         """The one that was trained last."""
 
     def carry_out(self, job: Job) -> Iterator[Score | list[Outcome]]:
         """Yields a score now and then, and at last the outcomes: one a point."""
         planned = self.plan.cell(job.cell)
+        self._changed()
+        if planned.backbone not in self.digests:
+            self.digests[planned.backbone] = digest_of(self.plan.backbones[planned.backbone].vit.vit)
         data, extracted = self._data(planned, job)
         if isinstance(job, FinalJob):
             assert isinstance(data, FinalData)
@@ -110,7 +122,10 @@ class Bench:
         counts = {}
 
         def build() -> torch.nn.Module:
-            method = planned.variant.method(self._vit(planned), **planned.method_arguments(params))
+            if isinstance(train, FeatureSplit):
+                method = self._probe(planned)
+            else:
+                method = planned.variant.build(self._vit(planned), planned.method_arguments(params)).to(self.device)
             head = new_head(method.vit, planned.card.classes, planned.card.crop)
             counts["trainable"] = sum(p.numel() for p in method.parameters() if p.requires_grad)
             counts["head_params"] = sum(p.numel() for p in head.parameters())
@@ -119,6 +134,8 @@ class Bench:
             return self.model
 
         score, reason = None, None
+        if not isinstance(train, FeatureSplit):
+            self.on_trust = planned
         try:
             for score in trained(build, train, held_out, recipe, seed, self.device, score_at):
                 curve[score.epoch] = score.value
@@ -126,6 +143,7 @@ class Bench:
                     yield score
         except Exception as error:  # whatever a method raises is this run's failure, not the engine's
             reason = reason_of(error, micro_batch or recipe.batch_size)
+        reason = self._changed() or reason
         if reason is not None:  # out here, where the error no longer holds what the run had in memory
             free_memory()
             yield Outcome(None, curve, time.monotonic() - started, 0.0, reason, provenance=made_with)
@@ -139,7 +157,7 @@ class Bench:
             logits_sha256=score.logits_sha256,
             memory=peak_memory(self.device),
             provenance=made_with,
-            extras=dict(score.extras or {}),
+            extras={**(score.extras or {}), **({WARNINGS: list(score.warnings)} if score.warnings else {})},
             **counts,
         )
 
@@ -169,8 +187,36 @@ class Bench:
         return replace(outcome, extras=extras, units=units, provenance=provenance)
 
     def _vit(self, planned: PlannedCell) -> FrozenViT:
-        """The planned backbone on the device, at the side that the task's images have."""
-        return sized(self.plan.backbones[planned.backbone].vit, planned.card.crop).to(self.device)
+        """The planned backbone on the CPU, at the side that the task's images have. All methods' own are copied from it."""
+        return sized(self.plan.backbones[planned.backbone].vit, planned.card.crop)
+
+    def _probe(self, planned: PlannedCell) -> Method:
+        """A method with constant features: built once for all points and seeds of a cell, since nothing of it is trained."""
+        if self.probed is None or self.probed[0] != planned.key:
+            self.on_trust = planned
+            seed_all(TUNING_SEED)
+            self.probed = planned.key, planned.variant.build(self._vit(planned), planned.method_arguments({})).to(self.device)
+        return self.probed[1]
+
+    def _changed(self) -> str | None:
+        """Whether the last run has changed what methods share, in words; the next one then gets it as it was loaded."""
+        planned, self.on_trust = self.on_trust, None
+        if planned is None:
+            return None
+        name = planned.backbone
+        used = self.plan.backbones[name]
+        found = put_back(used)
+        if digest_of(used.vit.vit) != self.digests[name]:
+            if isinstance(self.plan.backbones, Sent):
+                self.plan.backbones.forget(name)
+            else:
+                self.plan = replace(self.plan, backbones={**self.plan.backbones, name: load(name)})
+            found.append(differences(used, self.plan.backbones[name]))
+        if not found:
+            return None
+        self.probed = None
+        self.warm.clear()
+        return f"{planned.variant.label} changed {', '.join(found)}: a method may change its own copy of the backbone alone"
 
     def _data(self, planned: PlannedCell, job: Job) -> tuple[TuningData | FinalData, int]:
         """The splits that this kind of job may see, opened once and kept for the next job; as features where the method's are constant.
@@ -194,14 +240,17 @@ class Bench:
         return self.warm[key], extracted
 
     def _as_features(self, planned: PlannedCell, data: TuningData | FinalData, micro_batch: int | None) -> TuningData | FinalData:
-        vit = self._vit(planned)
-        method = planned.variant.method(vit, **planned.method_arguments({}))
-        method.register_forward_pre_hook(lambda *_: self.alive())
+        method = self._probe(planned)
+        vit, heard = method.vit, method.register_forward_pre_hook(lambda *_: self.alive())
         at_once = eval_batch(micro_batch, planned.protocol.batch_size)
-        train = features(method, vit.read(), data.train, self.device, at_once)
-        if isinstance(data, FinalData):
-            return FinalData(train, features(method, vit.read(), data.test, self.device, at_once))
-        return TuningData(train, features(method, vit.read(), data.val, self.device, at_once))
+        try:
+            train = features(method, vit.read(), data.train, self.device, at_once)
+            held_out = features(method, vit.read(), data.test if isinstance(data, FinalData) else data.val, self.device, at_once)
+        finally:
+            heard.remove()
+        if changed := self._changed():
+            raise RuntimeError(changed)
+        return FinalData(train, held_out) if isinstance(data, FinalData) else TuningData(train, held_out)
 
 
 class Worker(tune.Trainable):

@@ -38,7 +38,8 @@ def _never_run(like: Row, task: str, group: str) -> Row:
     empty: Row = {name: None for name in like if name not in kept}
     return {
         **{name: empty.get(name, like[name]) for name in like},
-        **{"task": task, "group": group, "n": 0, "ids": [], "gaps": {}, "scores": {}, "trials": 0, "failed_trials": 0, "superseded": 0},
+        **{"task": task, "group": group, "n": 0, "ids": [], "gaps": {}, "warnings": [], "scores": {}},
+        **dict.fromkeys(("trials", "failed_trials", "superseded"), 0),
     }
 
 

@@ -32,6 +32,8 @@ SQUARE = ("variant", "task", *SECTION)
 RUN = ("id", "seed", "score", "trainable", "seconds", "memory", "units", "created")
 MULTI_SCALE = "miou_ms"
 """Of a segmentation result's extras: its mIoU on several scales and mirrored."""
+WARNINGS = "warnings"
+"""Of a result's extras: what a reader of its score should know, a sentence each."""
 DETAIL = ("params", "curve", "head_params", "logits_sha256", "provenance")
 
 
@@ -39,19 +41,20 @@ def rows(store: Store, cells: Collection[str] | None = None, detail: bool = Fals
     """One row a final run, in the order they were stored; of the cells with these keys, or of all.
 
     Columns: `id`, `seed`, `score` (percent), `trainable` (values, without the head), `seconds`, `memory` (bytes), `units`, `created`,
-    `score_ms` (of segmentation at several scales, where that was scored), and those of `CELL`; with `detail` also `params` (the chosen
-    hyper-parameters), `curve` ({epoch: percent}), `head_params`, `logits_sha256` and `provenance`, as Python objects.
+    `score_ms` (of segmentation at several scales, where that was scored), `warnings` (sentences), and those of `CELL`; with `detail` also
+    `params` (the chosen hyper-parameters), `curve` ({epoch: percent}), `head_params`, `logits_sha256` and `provenance`, as Python objects.
     """
     known = _cells(store, cells)
     columns = (*RUN, *(DETAIL if detail else ()))
     runs = (vars(run) for run in store.results()) if detail else store.runs(("cell", *RUN))
     extras = store.extras()
-    found = [
-        {**known[run["cell"]], **{name: run[name] for name in columns}, "score_ms": _percent(extras.get(run["id"], {}).get(MULTI_SCALE))}
-        for run in runs
-        if run["cell"] in known
-    ]
-    return pd.DataFrame(found, columns=[*columns, "score_ms", *CELL]).astype({"score_ms": float})
+    found = []
+    for run in runs:
+        if run["cell"] in known:
+            more = extras.get(run["id"], {})
+            measured = {"score_ms": _percent(more.get(MULTI_SCALE)), "warnings": _sentences(more.get(WARNINGS))}
+            found.append({**known[run["cell"]], **{name: run[name] for name in columns}, **measured})
+    return pd.DataFrame(found, columns=[*columns, "score_ms", "warnings", *CELL]).astype({"score_ms": float})
 
 
 def failures(store: Store, cells: Collection[str] | None = None) -> pd.DataFrame:
@@ -95,8 +98,9 @@ def leaderboard(results: pd.DataFrame, failed: pd.DataFrame) -> pd.DataFrame:
 
     Columns: those of `CELL`; `mean` and `std` (ddof=1) of the score over seeds in percent, NaN where there is none; `n` seeds; the same
     three of `score_ms`; `scores`: {seed: percent}; `params`, `seconds`, `memory` and `units`: means over seeds; `ids`; `gaps`:
-    {seed: reason}; `superseded`: how many stored runs of older cells (other data, card or version of the method) are left out. The cell
-    shown is that of the newest run; of those of one second, the one stored last: an import of old results hides nothing newer.
+    {seed: reason}; `warnings`: what its runs say of themselves; `superseded`: how many stored runs of older cells (other data, card or
+    version of the method) are left out. The cell shown is that of the newest run; of those of one second, the one stored last: an import of
+    old results hides nothing newer.
     """
     squares: dict[tuple[str, ...], tuple[list[Row], list[Row]]] = {}
     for index, frame in enumerate((results, failed)):
@@ -112,7 +116,10 @@ def records(frame: pd.DataFrame) -> list[Row]:
     return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
 
 
-_MEASURED = ("mean", "std", "n", "mean_ms", "std_ms", "n_ms", "scores", "params", "seconds", "memory", "units", "ids", "gaps", "superseded")
+_MEASURED = (
+    *("mean", "std", "n", "mean_ms", "std_ms", "n_ms", "scores", "params", "seconds", "memory", "units", "ids"),
+    *("gaps", "warnings", "superseded"),
+)
 
 
 def _square(runs: list[Row], failed: list[Row]) -> Row:
@@ -136,6 +143,7 @@ def _square(runs: list[Row], failed: list[Row]) -> Row:
         "units": _mean(shown, "units"),
         "ids": [row["id"] for row in shown],
         "gaps": {row["seed"]: row["reason"] for row in told},
+        "warnings": sorted({sentence for row in shown for sentence in row["warnings"]}),
         "superseded": len(runs) - len(shown),
     }
 
@@ -151,6 +159,11 @@ def _std(rows: list[Row], name: str) -> float | None:
 def _percent(value: Any) -> float | None:
     """An extra's value, which in somebody else's store may be anything."""
     return float(value) if type(value) in (int, float) and 0 <= value <= 100 else None
+
+
+def _sentences(value: Any) -> list[str]:
+    """An extra's warnings, which in somebody else's store may be anything."""
+    return [plain(text)[:500] for text in value[:8] if isinstance(text, str)] if isinstance(value, list) else []
 
 
 def _cells(store: Store, keys: Collection[str] | None) -> dict[str, Row]:

@@ -57,7 +57,7 @@ def notes_of(section: Section) -> list[str]:
     old = [f"{row['variant']} on {row['task']} ({row['superseded']})" for row in squares if row["superseded"]]
     if old:
         notes.append(f"Not shown, runs of an older version, card or data: {_some(old)}.")
-    return notes + sorted({row["note"] for row in squares if row["note"]})
+    return notes + _warnings(section) + sorted({row["note"] for row in squares if row["note"]})
 
 
 def tests_of(section: Section, layout: Layout) -> list[str]:
@@ -89,6 +89,16 @@ def _failures(section: Section) -> list[str]:
             reasons.setdefault(reason, []).append(f"{row['variant']} on {row['task']} ({_seeds(seeds)})")
     lines = [f"Failed: {_some(places)}: {_short(reason)}" for reason, places in reasons.items()]
     return lines[:6] + ([f"{len(lines) - 6} more reasons of failure: see --format json."] if len(lines) > 6 else [])
+
+
+def _warnings(section: Section) -> list[str]:
+    """What runs say of themselves, a line a sentence and method."""
+    places: dict[tuple[str, str], list[str]] = {}
+    for row in section.squares.values():
+        for sentence in row["warnings"]:
+            places.setdefault((row["variant"], sentence), []).append(row["task"])
+    lines = [f"{variant} on {_some(tasks)}: {_short(sentence, 240)}" for (variant, sentence), tasks in places.items()]
+    return lines[:8] + ([f"{len(lines) - 8} more warnings: see --format json."] if len(lines) > 8 else [])
 
 
 def _seeds(seeds: Sequence[int]) -> str:

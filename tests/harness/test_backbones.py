@@ -119,7 +119,7 @@ def test_another_architecture_is_refused(tmp_path: Path):
 
 def test_maes_weights_are_pooled_over_all_but_cls():
     with torch.device("meta"):
-        assert backbones.architecture("vit_base_patch16_224.mae").pooling == "avg+prompts"
+        assert backbones.architecture("vit_base_patch16_224.mae").pooling == "vpt-mae"
         assert backbones.architecture("vit_base_patch16_224.dino").pooling == "cls"
         assert backbones.architecture("vit_wee_patch16_reg1_gap_256").pooling == "avg"
 

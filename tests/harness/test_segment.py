@@ -17,7 +17,7 @@ from harness.data.scenes import Scenes, together
 from harness.heads import LinearHead, Model, SetrPup
 from harness.metrics import confusion, overlap
 from harness.segment import Recipe, fit, loss, new_optimizer, remember_as_one, step, windows_at_once
-from harness.train import Diverged, Score
+from harness.train import Diverged, Score, Unreached
 from harness.variants import parse, registered
 from methods.vit import FrozenViT
 from methods.vpt import VPTDeep
@@ -164,8 +164,8 @@ def test_a_batch_in_parts_has_the_gradients_of_the_whole(micro_batch: int):
     torch.manual_seed(0)
     whole = Net().train()
     other = copy.deepcopy(whole)
-    expected = step(whole, new_optimizer(whole, RECIPE), crops, RECIPE, CPU)
-    found = step(other, new_optimizer(other, RECIPE), crops, replace(RECIPE, micro_batch=micro_batch), CPU)
+    expected = step(whole, new_optimizer(whole, RECIPE), crops, RECIPE, CPU, Unreached(whole))
+    found = step(other, new_optimizer(other, RECIPE), crops, replace(RECIPE, micro_batch=micro_batch), CPU, Unreached(other))
     torch.testing.assert_close(found, expected)
     for ours, theirs in zip(other.parameters(), whole.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs)
@@ -226,12 +226,12 @@ def test_every_method_serves_both_kinds_of_head_as_it_is(method: str, vit: Froze
     (variant,) = parse(documented(tmp_path) if method == "documented" else method)
     torch.manual_seed(0)
     images = torch.randn(2, 3, 30, 30)
-    linear = Model(variant.method(vit, **variant.arguments), LinearHead(vit, CLASSES))
+    linear = Model(variant.build(vit, variant.arguments), LinearHead(vit, CLASSES))
     assert linear(images).shape == (2, CLASSES)
     built: list[Model] = []
 
     def build() -> Model:
-        built_method = variant.method(vit, **variant.arguments)
+        built_method = variant.build(vit, variant.arguments)
         built.append(Model(built_method, SetrPup(built_method.vit, CLASSES)))
         return built[-1]
 

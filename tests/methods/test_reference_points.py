@@ -1,10 +1,13 @@
 """full, bias, lora, adapter, ssf: parameter counts on ViT-B/16 and each paper's equation, on a small ViT in float64."""
 
+import copy
+
 import pytest
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from harness.variants import Variant
 from methods.adapter import Adapter
 from methods.base import Method
 from methods.bias import Bias
@@ -15,6 +18,11 @@ from methods.ssf import SSF
 from methods.vit import FrozenViT
 
 IMAGES = torch.randn(3, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+def own(vit: VisionTransformer) -> FrozenViT:
+    """A method's backbone is a copy of its own."""
+    return FrozenViT(copy.deepcopy(vit))
 
 
 def features(method: Method) -> Tensor:
@@ -51,7 +59,7 @@ def test_parameter_counts_on_vit_b16(method: type[Method], arguments: dict, expe
 @pytest.mark.parametrize("method", [Full, Bias, LoRA, Adapter, SSF])
 def test_every_tuned_tensor_gets_a_gradient_and_the_given_backbone_none(plain: VisionTransformer, method: type[Method]):
     before = {name: value.clone() for name, value in plain.state_dict().items()}
-    built = method(FrozenViT(plain)).double()
+    built = Variant(method, "", {}, "").build(FrozenViT(plain), {}).double()
     randomise(built)
     features(built).square().sum().backward()
     without = [name for name, p in trainable(built).items() if p.grad is None or not p.grad.abs().sum() > 0]
@@ -62,11 +70,11 @@ def test_every_tuned_tensor_gets_a_gradient_and_the_given_backbone_none(plain: V
 
 @pytest.mark.parametrize("method", [Full, Bias, LoRA, Adapter])
 def test_training_starts_at_the_backbone(plain: VisionTransformer, method: type[Method]):
-    torch.testing.assert_close(features(method(FrozenViT(plain)).double()), features(Linear(FrozenViT(plain))), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(features(method(own(plain)).double()), features(Linear(FrozenViT(plain))), rtol=1e-9, atol=1e-9)
 
 
 def test_lora_adds_low_rank_updates_to_query_and_value(plain: VisionTransformer):
-    method = LoRA(FrozenViT(plain), rank=2, alpha=6.0).double()
+    method = LoRA(own(plain), rank=2, alpha=6.0).double()
     randomise(method)
     expected = plain
     for tuned, block in zip(method.vit.vit.blocks, expected.blocks, strict=True):
@@ -78,7 +86,7 @@ def test_lora_adds_low_rank_updates_to_query_and_value(plain: VisionTransformer)
 
 
 def test_the_adapter_works_beside_the_mlp_on_the_same_normed_tokens(plain: VisionTransformer):
-    method = Adapter(FrozenViT(plain), bottleneck=3, scale=0.5).double()
+    method = Adapter(own(plain), bottleneck=3, scale=0.5).double()
     randomise(method)
     tokens = plain._pos_embed(plain.patch_embed(IMAGES))
     for block, tuned in zip(plain.blocks, method.vit.vit.blocks, strict=True):
@@ -90,7 +98,7 @@ def test_the_adapter_works_beside_the_mlp_on_the_same_normed_tokens(plain: Visio
 
 
 def test_ssf_scales_and_shifts_what_every_operation_gives(plain: VisionTransformer):
-    method = SSF(FrozenViT(plain)).double()
+    method = SSF(own(plain)).double()
     randomise(method)
     for name, module in method.vit.vit.named_modules():
         if not name.endswith(("qkv", "proj", "fc1", "fc2", "norm1", "norm2", "norm")) or isinstance(module, nn.Identity):
@@ -103,4 +111,4 @@ def test_ssf_scales_and_shifts_what_every_operation_gives(plain: VisionTransform
 
 
 def test_bitfit_tunes_biases_alone(plain: VisionTransformer):
-    assert all(name.endswith(".bias") for name in trainable(Bias(FrozenViT(plain))))
+    assert all(name.endswith(".bias") for name in trainable(Bias(own(plain))))

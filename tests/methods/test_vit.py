@@ -84,14 +84,21 @@ def test_the_backbone_is_frozen_and_stays_in_eval_mode(plain: VisionTransformer)
 
 @pytest.mark.parametrize("count", [1, 10, 50])
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
-def test_maes_average_takes_the_last_blocks_prompt_outputs_in(plain: VisionTransformer, count: int, dropout: float):
-    vit = FrozenViT(plain, "avg+prompts")
+def test_mae_is_pooled_as_by_vpts_code(plain: VisionTransformer, count: int, dropout: float):
+    """The mean of image tokens and of what the last block makes of the prompts, then a layer norm that has no weights."""
+
+    def pooled(tokens: torch.Tensor) -> torch.Tensor:
+        mean = sum(tokens[:, row] for row in range(1, tokens.shape[1])) / (tokens.shape[1] - 1)
+        centred = mean - mean.mean(1, keepdim=True)
+        return centred / (centred.square().mean(1, keepdim=True) + 1e-6).sqrt()
+
+    vit = FrozenViT(plain, "vpt-mae")
     deep = Model(VPTDeep(vit, prompts=count, dropout=dropout), LinearHead(vit, 7)).double().train()
     torch.manual_seed(3)
     logits = deep(IMAGES)
     torch.manual_seed(3)
     dropped = [nn.functional.dropout(p.expand(5, -1, -1), dropout) if dropout else p for p in deep.method.prompts]
-    expected = deep.head.linear(plain.norm(oracle.vpt_deep(plain, IMAGES, dropped, keep_last=True)[:, 1:]).mean(1))
+    expected = deep.head.linear(pooled(oracle.vpt_deep(plain, IMAGES, dropped, keep_last=True)))
     torch.testing.assert_close(logits, expected, rtol=1e-9, atol=1e-9)
     (ours,), (theirs,) = gradients(logits.square().sum(), deep.method.prompts), gradients(expected.square().sum(), deep.method.prompts)
     torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
@@ -100,7 +107,7 @@ def test_maes_average_takes_the_last_blocks_prompt_outputs_in(plain: VisionTrans
     torch.testing.assert_close(without.eval()(IMAGES), deep.eval()(IMAGES), rtol=1e-12, atol=1e-12)
     shallow = Model(VPT(vit, prompts=count), LinearHead(vit, 7)).double()
     tokens = oracle.vpt_shallow(plain, IMAGES, shallow.method.prompts, keep_last=True)
-    torch.testing.assert_close(shallow(IMAGES), shallow.head.linear(plain.norm(tokens[:, 1:]).mean(1)), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(shallow(IMAGES), shallow.head.linear(pooled(tokens)), rtol=1e-9, atol=1e-9)
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
@@ -113,7 +120,7 @@ def test_maes_average_takes_the_last_blocks_prompt_outputs_in(plain: VisionTrans
     registers=st.integers(0, 3),
     count=st.integers(1, 9),
     batch=st.integers(1, 4),
-    pooling=st.sampled_from(["cls", "avg", "avg+prompts"]),
+    pooling=st.sampled_from(["cls", "avg", "vpt-mae"]),
     deep=st.booleans(),
 )
 def test_any_shape_equals_the_papers_form(
@@ -133,10 +140,14 @@ def test_any_shape_equals_the_papers_form(
     vit.eval()
     images = torch.randn(batch, 3, grid * patch, grid * patch, dtype=torch.float64)
     method = (VPTDeep if deep else VPT)(FrozenViT(vit, pooling), prompts=count).double()
-    keep = pooling == "avg+prompts"
+    keep = pooling == "vpt-mae"
     tokens = oracle.vpt_deep(vit, images, list(method.prompts), keep) if deep else oracle.vpt_shallow(vit, images, method.prompts, keep)
-    normed = vit.norm(tokens)
-    expected = normed[:, 0] if pooling == "cls" else normed[:, 1 + registers :].mean(1)
+    if pooling == "vpt-mae":
+        mean = tokens[:, 1 + registers :].mean(1)
+        expected = (mean - mean.mean(1, keepdim=True)) / (mean.var(1, correction=0, keepdim=True) + 1e-6).sqrt()
+    else:
+        normed = vit.norm(tokens)
+        expected = normed[:, 0] if pooling == "cls" else normed[:, 1 + registers :].mean(1)
     features = method.vit.pool(method(images, method.vit.read())[-1])
     torch.testing.assert_close(features, expected, rtol=1e-9, atol=1e-9)
     (ours,), (theirs,) = gradients(features.square().sum(), method.prompts), gradients(expected.square().sum(), method.prompts)

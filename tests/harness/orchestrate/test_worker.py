@@ -102,3 +102,168 @@ def test_a_run_that_diverges_is_an_outcome_with_its_reason(planned: RunPlan):
     assert outcome.score is None
     assert outcome.reason is not None
     assert outcome.reason.startswith("Diverged")
+
+
+OTHERS = '''
+import gc
+import random
+
+import numpy as np
+import torch
+from timm.models.vision_transformer import Attention
+from torch import nn
+
+from methods.base import Method
+from methods.vit import FrozenViT
+
+
+class Norms(Method):
+    """Unfreezes what it is given, without a copy."""
+
+    def __init__(self, vit):
+        super().__init__(vit)
+        for module in self.vit.vit.modules():
+            if isinstance(module, nn.LayerNorm):
+                module.requires_grad_(True)
+
+
+class Zeroed(Method):
+    """Overwrites what it is given."""
+
+    def __init__(self, vit):
+        super().__init__(vit)
+        self.moved = nn.Parameter(torch.zeros(1, vit.dim))
+        with torch.no_grad():
+            for tensor in vit.vit.parameters():
+                tensor.zero_()
+
+    def forward(self, images, read):
+        return self.vit.run(self.vit.embed(images) + self.moved, read)
+
+
+class Replaced(Method):
+    def __init__(self, vit):
+        super().__init__(vit)
+        for block in vit.vit.blocks:
+            block.mlp = nn.Sequential(nn.Linear(vit.dim, 4), nn.Linear(4, vit.dim))
+
+
+class Reaching(Norms):
+    """Finds every ViT of the process, not only its own."""
+
+    def __init__(self, vit):
+        super().__init__(vit)
+        for other in gc.get_objects():
+            if type(other) is FrozenViT:
+                other.vit.blocks[1].mlp.fc1.weight.data.zero_()
+
+
+class OfAll(Norms):
+    """Changes timm's class while it runs."""
+
+    def forward(self, images, read):
+        Attention.forward = lambda self, x, **_: x
+        return super().forward(images, read)
+
+
+class Drawing(Norms):
+    def __init__(self, vit):
+        super().__init__(vit)
+        self.factor = random.random() * np.random.rand()
+
+    def forward(self, images, read):
+        return [self.factor * np.random.rand() * random.random() * tokens for tokens in super().forward(images, read)]
+
+
+class Unused(Norms):
+    def __init__(self, vit):
+        super().__init__(vit)
+        self.spare = nn.Parameter(torch.zeros(3))
+
+
+class Untrained(Method):
+    def __init__(self, vit):
+        super().__init__(vit)
+        self.one, self.two = nn.Parameter(torch.zeros(3)), nn.Parameter(torch.zeros(3))
+'''
+
+
+@pytest.fixture
+def other_methods(tiny):
+    """Plans methods of a user's file beside built-in ones: (linear, vpt-deep, then the file's)."""
+    (tiny.folder / "others.py").write_text(OTHERS)
+
+    def make(*classes: str) -> RunPlan:
+        named = ",".join(f"{tiny.folder / 'others.py'}:{name}" for name in classes)
+        request = Request(f"linear,vpt-deep,{named}", tasks="toy", cards=tiny.cards, protocol=str(tiny.protocol), backbone="mini_vit")
+        return plan(request)
+
+    return make
+
+
+def final(bench: Bench, planned: RunPlan, index: int) -> Outcome:
+    point = {**POINT, "prompts": 2} if planned.cells[index].variant.name == "vpt-deep" else POINT
+    _, (outcome,) = outcomes(bench, FinalJob(planned.cells[index].key, (0,), point))
+    return outcome
+
+
+def test_a_method_may_do_anything_with_its_backbone_and_no_other_sees_it(other_methods):
+    classes = ("Norms", "Zeroed", "Replaced")
+    planned = other_methods(*classes)
+    clean = [final(Bench(planned, threads=1), planned, index).logits_sha256 for index in (0, 1)]
+    bench = Bench(planned, threads=1)
+    for index in range(2, 2 + len(classes)):
+        own = final(bench, planned, index)
+        assert own.reason is None
+        assert own.trainable > 0 or classes[index - 2] == "Replaced"
+        assert [final(bench, planned, other).logits_sha256 for other in (0, 1)] == clean
+        assert final(bench, planned, index).logits_sha256 == own.logits_sha256
+    assert final(bench, planned, 0).trainable == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Reaching", r"others\.py:Reaching|Reaching changed the backbone of all methods \(blocks\.1\.mlp\.fc1\.weight\)"),
+        ("OfAll", r"OfAll changed Attention\.forward of all methods"),
+    ],
+)
+def test_a_job_that_changes_what_all_methods_share_fails_and_the_next_gets_it_as_it_was(other_methods, name: str, said: str):
+    planned = other_methods("Norms")
+    clean = [final(Bench(planned, threads=1), planned, index).logits_sha256 for index in (0, 1)]
+    bench = Bench(planned, threads=1)
+    assert final(bench, planned, 2).reason is None
+    rogue = replace(planned.cells[2], variant=replace(planned.cells[2].variant, method=_of_file(planned, name), name=name))
+    bench.plan = replace(planned, cells=(*planned.cells[:2], rogue))
+    failed = final(bench, planned, 2)
+    assert failed.score is None
+    assert failed.reason is not None
+    import re
+
+    assert re.search(said, failed.reason), failed.reason
+    bench.plan = replace(bench.plan, cells=planned.cells)
+    assert [final(bench, planned, other).logits_sha256 for other in (0, 1)] == clean
+
+
+def _of_file(planned: RunPlan, name: str):
+    import sys
+
+    return getattr(sys.modules[planned.cells[2].variant.method.__module__], name)
+
+
+def test_pythons_and_numpys_generators_follow_the_seed(other_methods):
+    planned = other_methods("Drawing")
+    one, other = (final(Bench(planned, threads=1), planned, 2) for _ in range(2))
+    assert one.logits_sha256 == other.logits_sha256
+    _, (third,) = outcomes(Bench(planned, threads=1), FinalJob(planned.cells[2].key, (1,), POINT))
+    assert third.logits_sha256 != one.logits_sha256
+
+
+def test_tensors_without_a_gradient_are_told_and_a_method_without_any_fails(other_methods):
+    planned = other_methods("Unused", "Untrained")
+    told = final(Bench(planned, threads=1), planned, 2)
+    assert told.extras == {"warnings": ["1 of 21 trained tensors got no gradient: spare."]}
+    failed = final(Bench(planned, threads=1), planned, 3)
+    assert failed.score is None
+    assert failed.reason == "Untrained: none of the 2 tensors that the method trains got a gradient: one, two"
+    assert final(Bench(planned, threads=1), planned, 1).extras == {}
