@@ -36,7 +36,7 @@ def cell_cost(card: TaskCard, protocol: Settings, trials: int, seeds: int, const
     train, val, test = (card.sizes.get(split, 0) for split in ("train", "val", "test"))
     if isinstance(protocol, Segmentation):
         once, more = windows(card)
-        crops = (trials + seeds) * protocol.iterations * protocol.batch_size
+        crops = (trials + seeds) * protocol.iterations * protocol.largest_batch
         tests = once + (more if protocol.multi_scale else 0)
         return Cost(trials, seeds, crops, trials * val * once * len(protocol.score_at()) + seeds * test * tests)
     final = train + val if card.train_on == "train+val" else train

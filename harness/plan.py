@@ -14,7 +14,7 @@ from harness.cards import Suite, TaskCard, load_cards, load_suites
 from harness.data import statistics
 from harness.data.statistics import Statistics
 from harness.errors import BadInput, unknown
-from harness.protocols import Segmentation, Settings
+from harness.protocols import HeadInit, Segmentation, Settings
 from harness.space import described, narrowed
 from harness.store import Cell, cell_key
 from harness.train import Recipe
@@ -92,28 +92,37 @@ class PlannedCell:
         """The method's own arguments: those fixed by the variant and those chosen by the search."""
         return own_arguments({**self.variant.arguments, **params}, self.protocol)
 
+    def batch_size(self, *points: Mapping[str, Any]) -> int:
+        """The largest of these points' batches."""
+        return max(self.recipe(params).batch_size for params in points)
+
+    @property
+    def head_init(self) -> HeadInit:
+        """Of a linear head; segmentation's has its own."""
+        return "kaiming_normal" if isinstance(self.protocol, Segmentation) else self.protocol.head_init
+
     def recipe(self, params: Mapping[str, Any]) -> Recipe | segment.Recipe:
         """The protocol with a point of its space filled in."""
         chosen = {**self.variant.arguments, **params}
-        settings = {"optimizer": self.protocol.optimizer, **self.variant.method.optimizer}
-        if isinstance(self.protocol, Segmentation):
+        protocol = self.protocol.at(self.method_arguments(params) | chosen)
+        step: dict[str, Any] = {name: getattr(protocol, name) for name in ("optimizer", "momentum", "eps", "no_decay", "batch_size")}
+        if isinstance(protocol, Segmentation):
             return segment.Recipe(
-                base_lr=chosen.get("base_lr", self.protocol.base_lr),
-                weight_decay=chosen.get("weight_decay", self.protocol.weight_decay),
-                batch_size=self.protocol.batch_size,
-                iterations=self.protocol.iterations,
-                head_factor=self.protocol.head_factor,
-                power=self.protocol.power,
-                lowest_lr=self.protocol.lowest_lr,
-                **settings,
+                base_lr=chosen.get("base_lr", protocol.base_lr),
+                weight_decay=chosen.get("weight_decay", protocol.weight_decay),
+                iterations=protocol.iterations,
+                head_factor=protocol.head_factor,
+                power=protocol.power,
+                lowest_lr=protocol.lowest_lr,
+                **step,
             )
         return Recipe(
             base_lr=chosen["base_lr"],
             weight_decay=chosen["weight_decay"],
-            batch_size=self.protocol.batch_size,
-            epochs=self.protocol.epochs,
-            warmup_epochs=self.protocol.warmup_epochs,
-            **settings,
+            epochs=protocol.epochs,
+            warmup_epochs=protocol.warmup_epochs,
+            warmup_from_zero=protocol.warmup_from_zero,
+            **step,
         )
 
 
@@ -161,6 +170,7 @@ def plan(request: Request) -> RunPlan:
     suite, cards, suites = choose_tasks(request.suite, request.tasks, request.cards)
     cells: list[PlannedCell] = []
     backbones: dict[str, Backbone] = {}
+    built: set[str] = set()
     cards = [resolve(card, request.data_root, request.pixels) for card in cards]
     chosen = [(card, *settings(request, card, suite_of(card, suite, suites))) for card in cards]
     variants = parse(request.methods, also={name for _, _, protocol in chosen for name in protocol.arguments})
@@ -168,7 +178,7 @@ def plan(request: Request) -> RunPlan:
     for card, spec, protocol in chosen:
         if spec not in backbones:
             backbones[spec] = harness.backbones.load(spec)
-            check_variants(variants, backbones[spec], protocol)
+        check_variants(variants, backbones[spec], card, protocol, built)
         digest = fingerprint(card, request.data_root)
         for variant in variants:
             cells.append(plan_cell(card, request, digest, variant, spec, backbones[spec], protocol))
@@ -223,11 +233,19 @@ def missing(cards: Sequence[TaskCard], root: Path | None) -> dict[str, str]:
     return found
 
 
-def check_variants(variants: Sequence[Variant], backbone: Backbone, protocol: Settings) -> None:
-    """Builds every variant once on the backbone, so that arguments that don't fit are said before anything runs."""
+def check_variants(variants: Sequence[Variant], backbone: Backbone, card: TaskCard, protocol: Settings, built: set[str]) -> None:
+    """Builds every variant once as it is on a backbone, so that arguments that don't fit are said before anything runs.
+
+    `built`: what was built before, to which it adds.
+    """
     for variant in variants:
+        arguments = own_arguments(variant.arguments, of_cell(protocol, variant, card, backbone.name))
+        made = f"{variant.label} {arguments} {backbone.name} {backbone.sha256}"
+        if made in built:
+            continue
+        built.add(made)
         try:
-            variant.build(backbone.vit, own_arguments(variant.arguments, protocol))
+            variant.build(backbone.vit, arguments)
         except (ValueError, TypeError, RuntimeError) as error:
             raise BadInput(f"{variant.label} can't be built on {backbone.name}: {error}.") from error
 
@@ -242,10 +260,11 @@ def plan_cell(
     protocol: Settings,
     normalize: Statistics | None = None,
 ) -> PlannedCell:
-    """One cell with its key: the sha256 of everything that its numbers may depend on, seed aside.
+    """One cell with its key: the sha256 of everything that its numbers may depend on, seed aside. `protocol`: of all cells.
 
     `normalize` replaces what the request and the protocol say of it.
     """
+    shared, protocol = protocol, of_cell(protocol, variant, card, backbone.name)
     normalize = normalize or normalized_by(request, protocol, backbone.name)
     identity = {
         "method": {"name": variant.name, "version": variant.method.version, "arguments": variant.arguments},
@@ -267,6 +286,7 @@ def plan_cell(
         "classes": card.classes,
         "protocol": protocol.name,
         "note": variant.method.note,
+        "settings": shared.identity(),
     }
     inputs = {
         "method": asked.method_file(variant.origin),
@@ -275,6 +295,7 @@ def plan_cell(
         "backbone": spec,
         "pixels": request.pixels,
     }
+    card = trained_on(card, protocol)
     space, seeds = search_space(variant, protocol), request.seeds or protocol.seeds
     return PlannedCell(
         Cell(cell_key(identity), identity, labels), card, request.data_root, fingerprint, variant, spec, protocol, space, seeds, inputs
@@ -295,8 +316,19 @@ def side_of(card: TaskCard, patch: int) -> int:
     return card.crop - card.crop % patch
 
 
+def of_cell(protocol: Settings, variant: Variant, card: TaskCard, backbone: str) -> Settings:
+    """What of a protocol holds for one cell, and for points that its search may choose. Raises `BadInput`."""
+    own = protocol.for_cell(variant, card.suite, backbone, card.train_on)
+    return own.within(search_space(variant, own))
+
+
+def trained_on(card: TaskCard, protocol: Settings) -> TaskCard:
+    """A card whose final runs train on what the cell's protocol says."""
+    return card.model_copy(update={"train_on": protocol.train_on or card.train_on})
+
+
 def search_space(variant: Variant, protocol: Settings) -> dict[str, BaseDistribution]:
-    """What is left to choose: the method's own arguments, then the protocol's; fixed ones are out.
+    """What is left to choose under a cell's protocol: the method's own arguments, then the protocol's; fixed ones are out.
 
     A protocol's `method_space` narrows an argument to the values that the method allows: those of its `allows`, else of its space. Where it
     allows none of them, its space is searched as it is.
@@ -304,9 +336,11 @@ def search_space(variant: Variant, protocol: Settings) -> dict[str, BaseDistribu
     own = {
         name: narrowed_to(variant, name, distribution, protocol) or distribution
         for name, distribution in variant.method.search_space.items()
+        if name not in protocol.space
     }
-    shared = {name: entry.distribution() for name, entry in protocol.space.items() if name not in own}
-    return {name: distribution for name, distribution in {**own, **shared}.items() if name not in variant.arguments}
+    shared = {name: entry.distribution() for name, entry in protocol.space.items()}
+    fixed = {**protocol.method_arguments, **variant.arguments}
+    return {name: distribution for name, distribution in {**own, **shared}.items() if name not in fixed}
 
 
 def narrowed_to(variant: Variant, name: str, own: BaseDistribution, protocol: Settings) -> BaseDistribution | None:
@@ -350,5 +384,5 @@ def search_size(space: Mapping[str, BaseDistribution], protocol: Settings) -> in
 
 
 def own_arguments(chosen: Mapping[str, Any], protocol: Settings) -> dict[str, Any]:
-    """Of all that was chosen, what goes to the method's constructor; the rest is the protocol's."""
-    return {name: value for name, value in chosen.items() if name not in protocol.arguments}
+    """Of all that was chosen, what goes to the method's constructor, and what a cell's protocol fixes of it."""
+    return {**protocol.method_arguments, **{name: value for name, value in chosen.items() if name not in protocol.arguments}}

@@ -19,6 +19,7 @@ from harness.plan import (
     choose_tasks,
     missing,
     normalized_by,
+    of_cell,
     own_arguments,
     search_size,
     search_space,
@@ -26,6 +27,7 @@ from harness.plan import (
     settings,
     side_of,
     suite_of,
+    trained_on,
 )
 from harness.protocols import Settings
 from harness.variants import Variant, parse
@@ -42,16 +44,18 @@ def preview(request: Request, view: View) -> RenderableType:
     gaps = missing(cards, request.data_root)
     view.stage("timing one step of each method")
     shapes = {spec: _loaded(spec) for _, spec, _ in chosen}
-    paces: dict[tuple[str, str, int | None], Pace] = {}
+    paces: dict[tuple[str, str, int | None, str], Pace] = {}
     table = Table(title=f"{len(cards) * len(variants)} cells: {len(variants)} methods x {len(cards)} tasks", title_justify="left")
     for name in ("method", "trials", "final runs", "forward-image units", "hours here"):
         table.add_column(name, justify="left" if name == "method" else "right")
-    total = [0, 0, 0.0, 0.0]
+    total, said = [0, 0, 0.0, 0.0], []
     for variant in variants:
         row = [0, 0, 0.0, 0.0]
-        for card, spec, protocol in chosen:
-            cost = _cost(variant, card, protocol, request)
-            kind = variant.label, spec, card.crop
+        for card, spec, shared in chosen:
+            protocol = of_cell(shared, variant, card, backbones.parse(spec).name)
+            said.append(searched(variant, protocol))
+            cost = _cost(variant, trained_on(card, protocol), protocol, request)
+            kind = variant.label, spec, card.crop, str(protocol.method_arguments)
             if kind not in paces:
                 paces[kind] = _pace(variant, shapes[spec], card, protocol)
             row = [a + b for a, b in zip(row, (cost.trials, cost.seeds, cost.units, paces[kind].hours(cost)), strict=True)]
@@ -59,7 +63,7 @@ def preview(request: Request, view: View) -> RenderableType:
         table.add_row(escape(variant.label), *_figures(row))
     table.add_section()
     table.add_row("all", *_figures(total))
-    notes = list(dict.fromkeys(searched(variant, protocol) for variant in variants for _, _, protocol in chosen))
+    notes = list(dict.fromkeys(said))
     notes += [_weights_note(spec) for spec in shapes]
     notes += _inputs(request, chosen, shapes)
     notes += dict.fromkeys(f"Protocol {protocol.name}: {protocol.title}." for _, _, protocol in chosen)

@@ -14,7 +14,7 @@ from harness.data.scenes import AHEAD, Crop, Scenes, together
 from harness.data.statistics import IMAGENET, Statistics
 from harness.metrics import overlap
 from harness.sliding import MULTI_SCALE, TOGETHER, Measured, measure
-from harness.train import Diverged, Score, Unreached, precision, seed_all
+from harness.train import Diverged, Score, Unreached, is_spared, precision, seed_all
 
 AUXILIARY_WEIGHT = 0.4
 CHECK_EVERY = 1000
@@ -39,6 +39,8 @@ class Recipe:
     lowest_lr: float
     """What the schedule ends at, for method and head alike; not scaled."""
     momentum: float = 0.9
+    eps: float = 1e-8
+    no_decay: Literal["head", "biases", "vectors"] = "head"
     micro_batch: int | None = None
     """Crops that go through the model at once, where memory is short; a step is still one of `batch_size`. None: the whole batch.
 
@@ -121,17 +123,21 @@ def loss(scores: list[Float[Tensor, "batch class height width"]], masks: Int64[T
 
 
 def new_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """SGD with momentum or AdamW over what is trained; the head `head_factor` times as fast, its biases and norms without weight decay."""
+    """SGD with momentum or AdamW over what is trained; the head `head_factor` times as fast.
+
+    Weight decay spares the head's biases and norms, and what `no_decay` names.
+    """
     groups: dict[tuple[float, float], list[Tensor]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             in_head = name.startswith("head.")
-            decay = 0.0 if in_head and parameter.ndim == 1 else recipe.weight_decay
+            spared = (in_head and parameter.ndim == 1) or is_spared(name, parameter, recipe.no_decay)
+            decay = 0.0 if spared else recipe.weight_decay
             groups.setdefault((recipe.head_factor if in_head else 1.0, decay), []).append(parameter)
     settings = [{"params": own, "factor": factor, "weight_decay": decay} for (factor, decay), own in groups.items()]
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(settings, lr=recipe.lr(0), momentum=recipe.momentum)
-    return torch.optim.AdamW(settings, lr=recipe.lr(0))
+    return torch.optim.AdamW(settings, lr=recipe.lr(0), eps=recipe.eps)
 
 
 def remember_as_one(model: nn.Module, recipe: Recipe) -> None:

@@ -36,7 +36,10 @@ class Recipe:
     batch_size: int
     epochs: int
     warmup_epochs: int
+    warmup_from_zero: bool = False
     momentum: float = 0.9
+    eps: float = 1e-8
+    no_decay: Literal["head", "biases", "vectors"] = "head"
     micro_batch: int | None = None
     """Images that go through the model at once, where memory is short; a step is still one of `batch_size`. None: the whole batch.
 
@@ -45,13 +48,13 @@ class Recipe:
     """
 
     def lr(self, epoch: int) -> float:
-        """Linear warm-up from base/warmup_epochs, then a cosine to zero; one value an epoch. `epoch` counts from 0.
+        """Linear warm-up, then a cosine to zero; one value an epoch. `epoch` counts from 0.
 
-        VPT's released code has 0 in its first epoch, which trains nothing; ours starts one step up and so ends warm-up one epoch earlier.
+        The first epoch has a `warmup_epochs`-th of the peak; with `warmup_from_zero` 0, as in VPT's released code: it trains nothing.
         """
         peak = self.base_lr * self.batch_size / 256
         if epoch < self.warmup_epochs:
-            return peak * (epoch + 1) / self.warmup_epochs
+            return peak * (epoch + (0 if self.warmup_from_zero else 1)) / self.warmup_epochs
         done = (epoch - self.warmup_epochs) / max(1, self.epochs - self.warmup_epochs)
         return peak * 0.5 * (1 + math.cos(math.pi * done))
 
@@ -165,19 +168,25 @@ def sha256_of(logits: Tensor) -> str:
 
 
 def new_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """SGD with momentum or AdamW over the trainable tensors; no weight decay on the head's bias."""
+    """SGD with momentum or AdamW over the trainable tensors; weight decay spares the head's bias and what `no_decay` names."""
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    spared = {name for name, p in trainable.items() if is_head_bias(name) or is_spared(name, p, recipe.no_decay)}
     groups = [
-        {"params": [p for name, p in trainable.items() if not is_head_bias(name)], "weight_decay": recipe.weight_decay},
-        {"params": [p for name, p in trainable.items() if is_head_bias(name)], "weight_decay": 0.0},
+        {"params": [p for name, p in trainable.items() if name not in spared], "weight_decay": recipe.weight_decay},
+        {"params": [p for name, p in trainable.items() if name in spared], "weight_decay": 0.0},
     ]
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=recipe.lr(0), momentum=recipe.momentum)
-    return torch.optim.AdamW(groups, lr=recipe.lr(0))
+    return torch.optim.AdamW(groups, lr=recipe.lr(0), eps=recipe.eps)
 
 
 def is_head_bias(name: str) -> bool:
     return name.startswith("head.") and name.endswith(".bias")
+
+
+def is_spared(name: str, parameter: Tensor, no_decay: Literal["head", "biases", "vectors"]) -> bool:
+    """Whether a rule spares a tensor, of the method or the head, from weight decay: `biases` those called so, `vectors` all 1-d ones."""
+    return (no_decay == "biases" and name.endswith("bias")) or (no_decay == "vectors" and parameter.ndim <= 1)
 
 
 def precision(device: torch.device) -> torch.autocast:

@@ -14,6 +14,8 @@ from typer.testing import CliRunner
 from harness import cli, protocols
 from harness.cards import load_cards, load_suites
 from harness.cost import cell_cost
+from harness.plan import of_cell, search_size, search_space, trained_on
+from harness.variants import parse
 
 DOCS = Path(__file__).parent.parent / "docs"
 QUANTITY = {"type": ["string", "integer"], "pattern": r"^[0-9]+(\.[0-9]+)?(m|[kMGTPE]i?)?$"}
@@ -126,10 +128,15 @@ def test_the_slurm_script_is_one_that_bash_reads():
 def test_the_costs_are_counted():
     cards, suites, page = load_cards(), load_suites(), (DOCS / "cluster.md").read_text()
     step, forward = flops(50, 64, ours=True), forward_flops(50)
+    (variant,) = parse("vpt-deep(prompts=50)")
     for name in ("default", "vpt"):
         protocol = protocols.load(name)
         for suite in ("vtab", "fgvc"):
-            costs = [cell_cost(cards[task], protocol, protocol.trials or 40, len(protocol.seeds), False) for task in suites[suite].tasks]
+            costs = []
+            for task in suites[suite].tasks:
+                own = of_cell(protocol, variant, cards[task], suites[suite].backbone)
+                trials = search_size(search_space(variant, own), own)
+                costs.append(cell_cost(trained_on(cards[task], own), own, trials, len(own.seeds), False))
             train, scored = sum(cost.train for cost in costs), sum(cost.scored for cost in costs)
             total = train * step + scored * forward
             figures = f"| {train / 1e6:.1f} M | {scored / 1e6:.1f} M | {total / 1e15:.0f} | {total / 100e12 / 3600:.1f} |"

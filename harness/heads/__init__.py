@@ -1,6 +1,6 @@
 """What turns tokens into scores. A head says what it reads (`read`), and a method gives it that."""
 
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -19,9 +19,9 @@ def sized(vit: FrozenViT, crop: int | None) -> FrozenViT:
     return vit if crop is None else vit.at(crop)
 
 
-def new_head(vit: FrozenViT, classes: int, crop: int | None) -> Head:
-    """The head of a task's kind: only segmentation has a crop."""
-    return LinearHead(vit, classes) if crop is None else SetrPup(vit, classes)
+def new_head(vit: FrozenViT, classes: int, crop: int | None, init: Literal["kaiming_normal", "xavier_uniform"] = "kaiming_normal") -> Head:
+    """The head of a task's kind: only segmentation has a crop. `init`: of a linear head."""
+    return LinearHead(vit, classes, init) if crop is None else SetrPup(vit, classes)
 
 
 class Model(nn.Module):

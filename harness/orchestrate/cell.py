@@ -215,7 +215,7 @@ class CellLedger:
         """For a job that ran out of memory: the micro-batch to try next, 0 where it can't be smaller. None for other reasons."""
         if reason is None or not reason.startswith(OUT_OF_MEMORY):
             return None
-        return smaller(job.micro_batch, self.planned.protocol.batch_size) or 0
+        return smaller(job.micro_batch, self.planned.batch_size(*job.chosen)) or 0
 
     def _choose(self) -> tuple[dict[str, Any], int | None] | None:
         """The best last-epoch score on val, ties to the smaller learning rate, then to the earlier trial."""

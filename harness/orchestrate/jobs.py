@@ -32,6 +32,11 @@ class TuneJob:
     def runs(self) -> int:
         return len(self.points)
 
+    @property
+    def chosen(self) -> tuple[dict[str, Any], ...]:
+        """The hyper-parameters of its runs."""
+        return tuple(params for _, params in self.points)
+
 
 @dataclass(frozen=True)
 class FinalJob:
@@ -49,6 +54,11 @@ class FinalJob:
     @property
     def runs(self) -> int:
         return len(self.seeds)
+
+    @property
+    def chosen(self) -> tuple[dict[str, Any], ...]:
+        """As a `TuneJob`'s."""
+        return (self.params,)
 
 
 Job = TuneJob | FinalJob

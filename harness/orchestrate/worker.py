@@ -126,7 +126,7 @@ class Bench:
                 method = self._probe(planned)
             else:
                 method = planned.variant.build(self._vit(planned), planned.method_arguments(params)).to(self.device)
-            head = new_head(method.vit, planned.card.classes, planned.card.crop)
+            head = new_head(method.vit, planned.card.classes, planned.card.crop, planned.head_init)
             counts["trainable"] = sum(p.numel() for p in method.parameters() if p.requires_grad)
             counts["head_params"] = sum(p.numel() for p in head.parameters())
             self.model = HeadOnTokens(head) if isinstance(train, FeatureSplit) else Model(method, head)
@@ -225,13 +225,13 @@ class Bench:
         """
         constant = planned.constant_features
         of = (planned.variant.label, job.micro_batch) if constant else None
-        key = (type(job), planned.card.name, planned.fingerprint, planned.backbone, planned.statistics, of)
+        key = (type(job), planned.card.name, planned.card.train_on, planned.fingerprint, planned.backbone, planned.statistics, of)
         extracted = 0
         if key not in self.warm:
             opened = open_final if isinstance(job, FinalJob) else open_tuning
             data = opened(planned.card, planned.root, self._vit(planned).image_size, planned.fingerprint, planned.statistics)
             if constant:
-                data = self._as_features(planned, data, job.micro_batch)
+                data = self._as_features(planned, data, job)
                 extracted = len(data.train) + len(data.test if isinstance(data, FinalData) else data.val)
             self.warm[key] = data
             while len(self.warm) > 4 * WARM_TASKS:
@@ -239,10 +239,10 @@ class Bench:
         self.warm.move_to_end(key)
         return self.warm[key], extracted
 
-    def _as_features(self, planned: PlannedCell, data: TuningData | FinalData, micro_batch: int | None) -> TuningData | FinalData:
+    def _as_features(self, planned: PlannedCell, data: TuningData | FinalData, job: Job) -> TuningData | FinalData:
         method = self._probe(planned)
         vit, heard = method.vit, method.register_forward_pre_hook(lambda *_: self.alive())
-        at_once = eval_batch(micro_batch, planned.protocol.batch_size)
+        at_once = eval_batch(job.micro_batch, planned.batch_size(*job.chosen))
         try:
             train = features(method, vit.read(), data.train, self.device, at_once)
             held_out = features(method, vit.read(), data.test if isinstance(data, FinalData) else data.val, self.device, at_once)
@@ -277,7 +277,7 @@ class Worker(tune.Trainable):
         self.started = time.monotonic()
         self.job = parse(config["job"])
         self.planned = self.bench.plan.cell(self.job.cell)
-        self.at_once = eval_batch(self.job.micro_batch, self.planned.protocol.batch_size)
+        self.at_once = eval_batch(self.job.micro_batch, self.planned.batch_size(*self.job.chosen))
         self.steps = self.bench.carry_out(self.job)
 
     def step(self) -> dict:

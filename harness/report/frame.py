@@ -179,7 +179,8 @@ def _cells(store: Store, keys: Collection[str] | None) -> dict[str, Row]:
 
 def _describe(cell: Cell, trials: dict[str, int]) -> Row:
     identity, labels = cell.identity, cell.labels
-    settings = json.dumps(identity["protocol"], sort_keys=True)
+    shared = labels.get("settings")  # of all cells of the protocol; rows from before it could say something of some cells alone have none
+    settings = json.dumps(shared if isinstance(shared, dict) else identity["protocol"], sort_keys=True)
     return {
         "cell": cell.key,
         "method": identity["method"]["name"],

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 import torch
@@ -55,6 +56,29 @@ def test_learning_rate_warms_up_from_the_first_epoch_and_ends_near_zero():
     assert all(recipe.lr(e) > recipe.lr(e + 1) for e in range(10, 99))
 
 
+def test_warmup_from_zero_is_the_released_schedule():
+    """KMnP/vpt's lr_scheduler.py: e / 10 of the peak in the first ten epochs, then half a cosine wave over the other ninety."""
+    recipe = replace(RECIPE, base_lr=1.0, batch_size=128, epochs=100, warmup_epochs=10, warmup_from_zero=True)
+    for epoch in range(100):
+        factor = epoch / 10 if epoch < 10 else 0.5 + 0.5 * math.cos(math.pi * (epoch - 10) / 90)
+        assert recipe.lr(epoch) == pytest.approx(0.5 * factor, abs=1e-15)
+    assert sum(recipe.lr(epoch) for epoch in range(100)) == pytest.approx(0.5 * 50)
+    *_, at_zero = fit_weights(replace(recipe, epochs=1))
+    *_, before = fit_weights(replace(recipe, epochs=1, base_lr=0.0))
+    assert torch.equal(at_zero, before)  # an epoch that trains nothing
+
+
+def fit_weights(recipe: Recipe) -> list[Tensor]:
+    built: list[Net] = []
+
+    def build() -> nn.Module:
+        built.append(Net())
+        return built[-1]
+
+    list(fit(build, points(20), points(9), recipe, 0, CPU, ()))
+    return [net.head.weight.detach() for net in built]
+
+
 def test_the_same_seed_gives_the_same_logits_and_another_seed_others():
     assert train()[-1].logits_sha256 == train()[-1].logits_sha256
     assert train()[-1].logits_sha256 != train(seed=1)[-1].logits_sha256
@@ -103,6 +127,44 @@ def test_only_the_heads_bias_is_spared_weight_decay():
     assert [id(p) for p in spared["params"]] == [id(model.head.bias)]
     assert decayed["weight_decay"] == 0.01
     assert len(decayed["params"]) == 3
+
+
+class Several(nn.Module):
+    """Tensors of all kinds, below a method and a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.method = nn.ModuleDict({"map": nn.Linear(2, 2), "norm": nn.LayerNorm(2)})
+        self.method.prompts = nn.Parameter(torch.zeros(3, 2))  # type: ignore[assignment]
+        self.method.gamma = nn.Parameter(torch.zeros(2))  # type: ignore[assignment]
+        self.head = nn.Linear(2, 2)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize(
+    ("rule", "spared"),
+    [
+        ("head", {"head.bias"}),
+        ("biases", {"head.bias", "method.map.bias", "method.norm.bias"}),
+        ("vectors", {"head.bias", "method.map.bias", "method.norm.bias", "method.norm.weight", "method.gamma"}),
+    ],
+)
+def test_what_weight_decay_spares(rule: Any, spared: set[str], optimizer: Any):
+    """By a step without gradients, in which decay alone moves a tensor."""
+    model = Several()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(1.0)
+            parameter.grad = torch.zeros_like(parameter)
+    made = new_optimizer(model, replace(RECIPE, no_decay=rule, optimizer=optimizer, warmup_epochs=0))
+    made.step()
+    assert {name for name, parameter in model.named_parameters() if (parameter == 1.0).all()} == spared
+
+
+def test_the_optimiser_has_the_recipes_momentum_and_eps():
+    model = Several()
+    assert new_optimizer(model, replace(RECIPE, momentum=0.5)).param_groups[0]["momentum"] == 0.5
+    assert new_optimizer(model, replace(RECIPE, optimizer="adamw", eps=1e-6)).param_groups[0]["eps"] == 1e-6
 
 
 def test_without_a_micro_batch_nothing_changes_bit_for_bit():

@@ -2,7 +2,7 @@
 
 function sourcesOf(section) {
   const { settings, tasks, variants } = section;
-  const pairs = Object.entries(settings).map(([name, value]) => [name.replaceAll("_", " "), value === null ? "none" : typeof value === "object" ? spaceOf(value) : String(value)]);
+  const pairs = Object.entries(settings).map(([name, value]) => [name.replaceAll("_", " "), value === null ? "none" : Array.isArray(value) ? overridesOf(value) : typeof value === "object" ? spaceOf(value) : String(value)]);
   const sha = el("code", {}, section.backbone_sha.slice(0, 16));
   return [
     el("h3", {}, "Backbone"),
@@ -33,6 +33,13 @@ function sourcesOf(section) {
   ];
 }
 
+/** What holds for some cells alone: `method: full, bias; optimizer: adamw`, a line each. */
+function overridesOf(overrides) {
+  const said = (value) => (Array.isArray(value) ? value.join(", ") : typeof value === "object" ? `(${spaceOf(value)})` : String(value));
+  const lines = overrides.map((one) => Object.entries(one).map(([name, value]) => `${name.replaceAll("_", " ")}: ${said(value)}`).join("; "));
+  return lines.join(" | ") || "none";
+}
+
 /** A search space as read: `base_lr 0.05 to 50 (log)`. */
 function spaceOf(space) {
   const said = Object.entries(space).map(([name, value]) => {
@@ -54,7 +61,7 @@ function plainTable(titles, rows, numbersFrom = titles.length) {
 }
 
 const DEFINITIONS = [
-  ["Selection", "Hyper-parameters are those of the trial with the best score on val after its last epoch, ties to the smaller learning rate. The final runs train on train and val together, and read the test set once, after the last epoch."],
+  ["Selection", "Hyper-parameters are those of the trial with the best score on val after its last epoch, ties to the smaller learning rate. The final runs train on train and val together, or on train alone where the protocol or the task's card says so (\"train on\"), and read the test set once, after the last epoch."],
   ["Score of a cell", "Mean over seeds, \u00b1 the standard deviation (n \u2212 1). Its 95 % interval is Student's t over seeds."],
   ["Mean of N tasks, mean of N groups", "Two conventions, always named. The first counts each task once; the second is the mean of the groups' means, so that a small group counts as much as a large one."],
   ["Interval of a mean", "Studentised bootstrap over tasks, at least as wide as Student's t: tasks are taken as a sample of the tasks one could have chosen. As a statement on just these tasks, it is too wide."],

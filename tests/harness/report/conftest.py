@@ -36,8 +36,9 @@ class Filler:
         name: str = "mini",
         note: str = "",
         metric: str = "top1",
+        settings: Mapping[str, Any] | None = None,
     ) -> str:
-        """Adds a cell; its key."""
+        """Adds a cell; its key. `settings`: what the protocol says of all cells."""
         identity = {
             "method": {"name": variant.partition("(")[0], "version": version, "arguments": {"label": variant}},
             "task": {"name": task, "card": "c" * 64, "data": data, "pixels": pixels},
@@ -54,7 +55,7 @@ class Filler:
             "classes": 10,
         }
         key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-        self.store.add_cell(Cell(key, identity, {**labels, "note": note}))
+        self.store.add_cell(Cell(key, identity, {**labels, "note": note, **({"settings": settings} if settings else {})}))
         return key
 
     def results(

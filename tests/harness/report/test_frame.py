@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from harness.report.frame import CELL, TIDY, failures, leaderboard, records, rows, tidy
+from harness.report.stats import sections
 from harness.store import Store
 
 SCORES = [81.25, 79.5, 84.125]
@@ -15,6 +16,19 @@ SCORES = [81.25, 79.5, 84.125]
 
 def _board(filler: Any) -> list[dict[str, Any]]:
     return records(leaderboard(rows(filler.store), failures(filler.store)))
+
+
+def test_what_a_protocol_says_of_single_cells_parts_no_scores(filler: Any) -> None:
+    """A board's section is a whole protocol, whose cells differ by method; rows without its word stand by their own."""
+    whole = {"epochs": 10, "batch_size": 128, "override": [{"method": ["linear"], "batch_size": 1024}]}
+    for variant, batch in (("vpt", 128), ("linear", 1024)):
+        filler.results(filler.cell(variant, "digits", protocol={"epochs": 10, "batch_size": batch}, settings=whole), SCORES)
+    filler.results(filler.cell("vpt", "digits", protocol={"epochs": 10, "batch_size": 64}), SCORES)
+    filler.results(filler.cell("bias", "digits", settings={**whole, "override": []}), SCORES)
+    filler.results(filler.cell("ssf", "digits", settings="odd"), SCORES)  # type: ignore[arg-type]
+    found = [(part.protocol, sorted(part.scores)) for part in sections(leaderboard(rows(filler.store), failures(filler.store)), None, None)]
+    assert [variants for _, variants in found] == [["linear", "vpt"], ["vpt"], ["bias"], ["ssf"]]
+    assert len({name for name, _ in found}) == 4
 
 
 def test_a_row_a_final_run(filler: Any) -> None:
