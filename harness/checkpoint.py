@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from harness import backbones
+from harness import backbones, hints
 from harness.cards import LARGEST_CROP
 from harness.data import statistics
 from harness.data.batch import squares
@@ -188,8 +188,8 @@ def find(store: Store, result: Result) -> Path:
         if path.name == name and path.is_file():  # an imported row may name any file of this machine
             return path
     reason = result.provenance.get("no_checkpoint") or (f"{recorded} is gone" if recorded else "it was made without one")
-    again = f"`harness reproduce {result.id} --export FILE` trains it again and keeps it"
-    raise BadInput(f"result {result.id} has no checkpoint ({reason}): {again}.")
+    again = hints.again(store, result, "--export", name)
+    raise BadInput(f"result {result.id} has no checkpoint ({reason}): `{again}` trains it again and keeps it.")
 
 
 def export(source: Path, file: Path) -> None:
@@ -326,7 +326,7 @@ def _read(file: Path, name: Path | None = None) -> tuple[Origin, dict[str, Tenso
     except (SafetensorError, OSError) as error:
         raise BadInput(f"{name} is no safetensors file, or is cut short ({plain(str(error))[:200]}).") from error
     if metadata.get("format") != FORMAT:
-        raise BadInput(f"{name} is no checkpoint of this version ({FORMAT}): `harness export` makes them.")
+        raise BadInput(f"{name} is no checkpoint of this version ({FORMAT}): `harness export ID FILE` makes them.")
     try:
         origin = TypeAdapter(Origin).validate_json(metadata["origin"], strict=True)
         if cell_key(origin.identity) != origin.cell or not isinstance(origin.identity["task"]["name"], str):
@@ -335,7 +335,7 @@ def _read(file: Path, name: Path | None = None) -> tuple[Origin, dict[str, Tenso
             raise ValueError(f"a crop of {origin.crop} pixels")
         return origin, tensors
     except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise BadInput(f"{name} doesn't say where it comes from: `harness export` makes files that do.") from error
+        raise BadInput(f"{name} doesn't say where it comes from: `harness export ID FILE` makes files that do.") from error
 
 
 def opened(file: str | Path) -> Image.Image:

@@ -178,8 +178,13 @@ def _run(request: Any, store_url: str, resources: tuple, traces: Traces, view: A
     lines = [*_missing(store, ledger), f"Stored in {store.name}."]
     if ids:
         view.stage("writing the page")
-        lines += [_page(store), f"Next: harness report --format md, or harness show {ids[0]}"]
+        lines += [_page(store), _next(store, ids[0])]
     return board, lines, ledger.gaps
+
+
+def _next(store: Any, id: str) -> str:
+    """Two commands to go on with."""
+    return f"Next: `{hints.command('report', '--format', 'md', store=store)}`, or `{hints.command('show', id, store=store)}`"
 
 
 def _missing(store: Any, ledger: Any) -> list[str]:
@@ -421,7 +426,7 @@ def export(
 
 @app.command()
 def predict(
-    file: Annotated[Path, typer.Argument(help="A checkpoint that `harness export` made.", parser=asked.path)],
+    file: Annotated[Path, typer.Argument(help="A checkpoint, as `harness export ID FILE` makes it.", parser=asked.path)],
     images: Annotated[list[Path], typer.Argument(help="Image files.", parser=asked.path)],
     backbone: Backbone = None,
     method: Method = None,

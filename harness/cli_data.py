@@ -47,7 +47,7 @@ def status(suite: Suite = None, tasks: Tasks = None, data_root: DataRoot = None,
 
     _, chosen, _ = choose_tasks(suite or (None if tasks else "all"), tasks, cards)
     found = [of.status(one, data_root) for one in chosen]
-    Console().print(of.table(found, data_root))
+    Console().print(of.table(found, data_root), crop=False)  # a command that is cut, or broken, is none
     if any(row.state != "found" for row in found):
         raise typer.Exit(1)
 

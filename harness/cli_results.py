@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from harness import asked
+from harness import asked, hints
 from harness.asked import DEFAULT_STORE
 from harness.errors import BadInput, unknown
 from harness.plain import some
@@ -172,7 +172,8 @@ def multi_scale(
     wanted = Wanted(asked.tasks(None, tasks), asked.methods(methods), asked.seeds(seed, "--seed"))
     found = by_id(opened, ids) if ids else [row for row in wanted.results(opened) if cells[row.cell].labels.get("kind") == "segmentation"]
     if not found:
-        raise BadInput(f"{opened.name} holds no result of segmentation among these: see `harness results list`.")
+        all_of_them = hints.command("results", "list", store=opened)
+        raise BadInput(f"{opened.name} holds no result of segmentation among these: see `{all_of_them}`.")
     left = [row for row in found if "miou_ms" not in row.extras]
     for row in left:
         said = at_several_scales(opened, row, cells[row.cell], data_root, cards, backbone, method)
@@ -211,7 +212,7 @@ def rm(
     searches = (touched if ids or wanted.seeds is not None else wanted.cells(opened)) if trials else ()
     going = removal(opened, results, failures, searches)
     if not (results or failures or going.trials or going.also):
-        raise BadInput(f"nothing of this in {opened.name}: see `harness results list`.")
+        raise BadInput(f"nothing of this in {opened.name}: see `{hints.command('results', 'list', store=opened)}`.")
     rows = records(opened, results or failures)
     Console().print(table(rows[:SHOWN]))
     if len(rows) > SHOWN:

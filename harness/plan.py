@@ -294,6 +294,9 @@ def plan_cell(
         "cards": str(request.cards.resolve()) if request.cards else None,
         "backbone": spec,
         "pixels": request.pixels,
+        "image_size": request.image_size,
+        "normalize": request.normalize,
+        "protocol": request.protocol,
     }
     card = trained_on(card, protocol)
     space, seeds = search_space(variant, protocol), request.seeds or protocol.seeds

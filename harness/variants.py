@@ -3,6 +3,7 @@
 import copy
 import importlib.util
 import re
+import shlex
 import sys
 import tomllib
 from collections.abc import Collection, Mapping
@@ -11,7 +12,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import asked, declared
+from harness import asked, declared, hints
 from harness.declared import own_arguments
 from harness.errors import BadInput, unknown
 from harness.plain import plain
@@ -80,7 +81,8 @@ def recorded(text: object, given: str | None) -> Variant:
     """
     if given is None and ".py:" in str(text):
         named = plain(str(text))[:200]
-        raise BadInput(f"it was made by a file of its own, {named}, which would be run: look into it, then add --method '{named}'.")
+        flag = f"--method {shlex.quote(hints.method(named))}"
+        raise BadInput(f"it was made by a file of its own, {named}, which would be run: look into it, then add {flag}.")
     found = parse(given or str(text))
     if len(found) != 1:
         raise BadInput(f"'{plain(given or str(text))[:200]}' is not one method.")

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from harness import hints
 from harness.cards import SPLITS, TaskCard
 from harness.data.readers import check, is_present, resolve
 from harness.errors import BadInput
@@ -59,19 +60,21 @@ def table(found: Sequence[Status], root: Path | None) -> RenderableType:
     for row in found:
         state = f"[{colours[row.state]}]{row.state}[/]"
         shown.add_row(row.card.name, state, row.format, row.counts, readable(row.bytes), row.todo)
-    return Group(shown, *(Text(line) for line in _advice(found, root)))
+    return Group(shown, *(Text(line, no_wrap=True, overflow="ignore") for line in _advice(found, root)))
 
 
 def _advice(found: Sequence[Status], root: Path | None) -> Iterator[str]:
     for row in found:
         if row.state == "partial":
             yield f"{row.card.name}: {row.problem}"
-    where = root or "DIR"
+    where = root or "data"
     if get := [row.card for row in found if "fetch" in row.todo]:
         sizes = {archive.url: archive.bytes or 0 for card in get for archive in card.archives}
-        yield f"fetch: harness data fetch {' '.join(card.name for card in get)} --data-root {where}  (over {readable(sum(sizes.values()))})"
-    if by_hand := [row.card.name for row in found if "by hand" in row.todo]:
-        yield f"by hand: {', '.join(by_hand)}: `harness data card TASK` says how."
+        fetch = hints.command("data", "fetch", *(card.name for card in get), "--data-root", where, *hints.cards(get))
+        yield f"fetch: {fetch}  (over {readable(sum(sizes.values()))})"
+    if by_hand := [row.card for row in found if "by hand" in row.todo]:
+        how = hints.command("data", "card", by_hand[0].name, *hints.cards(by_hand))
+        yield f"by hand: {', '.join(card.name for card in by_hand)}: `{how}` says how{', and so on' * (len(by_hand) > 1)}."
     if any(row.card.suite == "vtab" and row.state == "missing" for row in found):
         yield "Or put a VTAB-1k folder (as NOAH's vtab-1k.zip has it) or a tensorflow_datasets directory there." + (
             "" if root else " Give --data-root, the folder that holds the data."

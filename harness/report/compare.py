@@ -1,11 +1,11 @@
 """`harness compare A B`: what may be claimed of two methods, in words, and what not."""
 
 import json
-import shlex
-from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from harness import hints
 from harness.errors import BadInput
 from harness.report import frame
 from harness.report.document import SHARED
@@ -62,19 +62,19 @@ def compare(
     if not found:
         places = "; ".join(f"{', '.join(section.scores)}: {title_of(section)}" for section in parts)
         raise BadInput(plain(f"{first} and {second} were never run with the same backbone and protocol. {places}."))
-    return Comparison(first, second, found)
+    return Comparison(first, second, [replace(part, run=command(part, store)) for part in found])
 
 
 def sentences(part: Versus) -> list[str]:
     """What may be claimed and what not, then what a reader must know beside it."""
     if part.claim == "nothing":
-        return [f"Nothing to compare: no task has a seed of both. Run: {command(part)}", *part.notes]
+        return [f"Nothing to compare: no task has a seed of both. Run: {part.run}", *part.notes]
     if part.claim == "refused":
         places = "every task" if len(part.single) == len(part.tasks) else ", ".join(part.single)
         return [
             f"No claim: both have only one seed in common on {places}, and a difference of single seeds may be the seed.",
             f"What was measured: {_measured(part)}.",
-            f"For a claim run {SEEDS} seeds: {command(part)}",
+            f"For a claim run {SEEDS} seeds: {part.run}",
             *part.notes,
         ]
     test = part.test
@@ -146,7 +146,7 @@ def _digits(value: float) -> int:
     return next((digits for digits in (1, 2, 3) if round(value, digits)), 1 if round(value, DIGITS) == 0 else 3)
 
 
-def command(part: Versus) -> str:
+def command(part: Versus, store: Store) -> str:
     """What runs the seeds that a claim takes. Those that are stored aren't run again."""
     from harness import protocols
     from harness.backbones import own_side
@@ -154,13 +154,15 @@ def command(part: Versus) -> str:
     from harness.data.statistics import BACKBONES_OWN, NAMED
 
     first, suite = part.section.first, load_suites().get(part.section.suite)
-    words = ["harness", "run", "--methods", f"{part.one},{part.other}"]
+    made = {variant: _inputs(part, variant, store) for variant in (part.one, part.other)}
+    inputs = made[part.one] or made[part.other]
+    words = ["run", "--methods", ",".join(_asked(variant, made[variant]) for variant in made)]
     words += ["--suite", part.section.suite] if suite else ["--tasks", ",".join(part.section.wanted or part.section.tasks)]
-    if suite is None or suite.backbone != first["backbone"]:
-        words += ["--backbone", first["backbone"]]
-    shipped = first["protocol"] in protocols.names()
-    if suite is None or suite.protocol != first["protocol"]:
-        words += ["--protocol", first["protocol"] if shipped else f"{first['protocol']}.toml"]
+    if suite is None or suite.backbone != first["backbone"] or "=" in str(inputs.get("backbone")):
+        words += ["--backbone", hints.backbone(inputs.get("backbone") or first["backbone"])]
+    shipped = first["protocol"] in protocols.names() and not str(inputs.get("protocol")).endswith(".toml")
+    if suite is None or suite.protocol != first["protocol"] or not shipped:
+        words += ["--protocol", first["protocol"] if shipped else hints.near(inputs.get("protocol") or f"{first['protocol']}.toml")]
     usual = own_side(first["backbone"]) or (suite.image_size if suite else IMAGE_SIZE)
     if first["metric"] == "top1" and first["side"] not in ("", str(usual)):
         words += ["--image-size", first["side"]]
@@ -171,7 +173,20 @@ def command(part: Versus) -> str:
         words += ["--trials", str(trials)]
     stored = {seed for row in part.section.board for seed in row["scores"]}
     seeds = [*sorted(stored), *(seed for seed in range(SEEDS) if seed not in stored)]
-    return shlex.join([*words, "--seeds", ",".join(map(str, seeds[: max(SEEDS, len(stored))]))])
+    words += [*hints.given(inputs), "--seeds", ",".join(map(str, seeds[: max(SEEDS, len(stored))]))]
+    return hints.command(*words, store=store)
+
+
+def _inputs(part: Versus, variant: str, store: Store) -> Mapping[str, Any]:
+    """What a variant's newest row in this section was made from."""
+    ids = [id for (name, _), row in part.section.squares.items() if name == variant for id in row["ids"]]
+    return store.result(ids[-1])[0].provenance.get("inputs", {}) if ids else {}
+
+
+def _asked(variant: str, inputs: Mapping[str, Any]) -> str:
+    """A variant as `--methods` takes it: one of a file by that file."""
+    origin = str(inputs.get("method"))
+    return hints.method(origin, variant.partition("(")[2].removesuffix(")")) if ".py:" in origin else variant
 
 
 def _document(part: Versus) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
+from harness import hints
 from harness.store import Store
 
 
@@ -18,7 +19,7 @@ def detail(store: Store, id: str) -> dict[str, Any]:
         "labels": cell.labels,
         "identity": cell.identity,
         "trials": trials,
-        "again": f"harness reproduce {result.id}",
+        "again": hints.again(store, result),
     }
 
 

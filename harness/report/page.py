@@ -6,7 +6,6 @@ All that comes from the store is in blocks of JSON, which the page's script read
 import base64
 import hashlib
 import json
-import shlex
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -17,6 +16,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
+from harness import hints
 from harness.data.atomic import replacing, unwritable
 from harness.plain import plain
 from harness.report import frame, payload
@@ -25,7 +25,6 @@ from harness.report.selection import of_methods, one_variant, stored
 from harness.report.stats import Section, Sort, sections
 from harness.store import Store
 
-DEFAULT_STORE = "results/harness.db"
 """Where `harness` looks for results unless told."""
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -67,7 +66,7 @@ def page(
         "title": ", ".join(dict.fromkeys(plain(part.suite) for part in parts)),
         "facts": _facts(store.name, results, parts),
         "live": live,
-        "store": "" if store.name == DEFAULT_STORE else f" --store {shlex.quote(plain(store.name))}",
+        "store": hints.command(store=store).removeprefix("harness"),
         "sections": [
             {**payload.section(part, baseline), "published": published_rows(part, published), "strips": payload.strips(part, extras)}
             for part in parts

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from harness import hints
 from harness.plain import plain
 from harness.report.columns import places_of, task_columns
 from harness.report.frame import Row
@@ -284,6 +285,7 @@ class Runs:
         """[id, seed, score, trained values, of the head, seconds, bytes, units, places in `shared` by name, thinned curve]"""
         made = {name: value for name, value in row["provenance"].items() if name not in HIDDEN}
         inputs = {name: value for name, value in made.pop("inputs", {}).items() if name in ("method", "backbone", "pixels") and value}
+        inputs |= {name: at(str(inputs[name])) for name, at in (("method", hints.method), ("backbone", hints.backbone)) if name in inputs}
         versions = made.pop("versions", {})
         curve = thinned(row["curve"])
         params = {plain(str(name)): shortened(value, 8) for name, value in row["params"].items()}

@@ -5,6 +5,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 import pandas as pd
 
+from harness import hints
+from harness.cards import load_cards
 from harness.errors import BadInput, unknown
 from harness.report import frame
 from harness.store import Store
@@ -16,12 +18,17 @@ def stored(
     """The frames of `frame.rows` and `frame.failures`, of these tasks and cells, None for all. Raises `BadInput` where there is nothing."""
     results, failed = frame.rows(store, cells, detail), frame.failures(store, cells)
     if results.empty and failed.empty:
-        raise BadInput(f"{store.name} holds no results{'' if cells is None else ' of this run'}: `harness run` makes some.")
+        of_this = "" if cells is None else " of this run"
+        raise BadInput(f"{store.name} holds no results{of_this}: `{hints.command('run', store=store)}` makes some.")
     if tasks is not None:
         results, failed = (where(part, "task", tasks) for part in (results, failed))
         if results.empty and failed.empty:
-            flag = f"--suite {suite_name}" if suite_name else f"--tasks {','.join(tasks)}"
-            raise BadInput(f"{store.name} holds no results of {flag.split(' ', 1)[1]}: `harness run {flag}` makes them.")
+            flag = ("--suite", suite_name) if suite_name else ("--tasks", ",".join(tasks))
+            if suite_name or set(tasks) <= load_cards().keys():
+                mend = f"`{hints.command('run', *flag, store=store)}` makes them"
+            else:
+                mend = f"`{hints.command('results', 'list', store=store)}` says which there are"
+            raise BadInput(f"{store.name} holds no results of {flag[1]}: {mend}.")
     return results, failed
 
 

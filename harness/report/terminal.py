@@ -46,7 +46,7 @@ class Leaderboard:
             in_full = table in full
             lines = [caption(section, "underlined", spread=in_full, near=NEAR if in_full else "", groups=not in_full)]
             if not in_full and not self.layout.groups:
-                lines.append(f"{len(section.tasks)} tasks don't fit here: `harness report` with --format md, csv or html has each of them.")
+                lines.append(f"{len(section.tasks)} tasks don't fit here: with --format md, csv or html the report has each of them.")
             for line in [*lines, *tests_of(section, self.layout), *notes_of(section)]:
                 yield Text(plain(line), style="dim")
             if self.published is not None:

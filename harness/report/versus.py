@@ -37,6 +37,8 @@ class Versus:
     """Those with a seed that both have."""
     lacking: dict[str, str]
     """The other tasks, and why they aren't compared."""
+    run: str = ""
+    """The command that runs the seeds which a claim takes."""
 
     @cached_property
     def single(self) -> list[str]:

@@ -8,6 +8,7 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
+from harness import hints
 from harness.errors import BadInput
 from harness.plain import plain, some
 from harness.report.selection import of_methods
@@ -30,10 +31,11 @@ class Wanted:
         """The cells of these tasks and methods, by key. Raises `BadInput` where there are none."""
         known = store.cells()
         if not known:
-            raise BadInput(f"{store.name} holds no results: `harness run` makes some, `harness results import` takes others'.")
+            raise BadInput(f"{store.name} holds no results: `{hints.command('run', store=store)}` makes some.")
         found = {key: cell for key, cell in known.items() if self.tasks is None or cell.identity["task"]["name"] in self.tasks}
         if not found:
-            raise BadInput(f"{store.name} holds nothing of {', '.join(self.tasks or ())}: see `harness results list`.")
+            these = ", ".join(self.tasks or ())
+            raise BadInput(f"{store.name} holds nothing of {these}: see `{hints.command('results', 'list', store=store)}`.")
         if self.methods is not None:
             named = [(key, cell.labels["variant"], cell.identity["method"]["name"]) for key, cell in found.items()]
             table = pd.DataFrame(named, columns=["key", "variant", "method"])

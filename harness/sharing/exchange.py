@@ -102,7 +102,7 @@ def read(file: Path) -> Rows:
     opened = _open(file)
     metadata = _metadata(opened)
     if metadata.get("format") != FORMAT:
-        raise BadInput(f"{file} is another program's parquet: `harness results export` makes those that can be imported.")
+        raise BadInput(f"{file} is another program's parquet: `harness results export FILE.parquet` makes those that can be imported.")
     if metadata.get("schema") not in {str(number) for number in range(1, SCHEMA + 1)}:
         raise BadInput(f"{file} has schema {metadata.get('schema')}, this harness knows {SCHEMA}: upgrade vpt-harness, or export it again.")
     columns = {name: kind for name, kind in _COLUMNS.items() if _SINCE.get(name, 1) <= int(metadata["schema"])}

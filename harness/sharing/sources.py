@@ -58,7 +58,7 @@ def sources(text: str, into: Store) -> Iterator[Source]:
         files = [file for file in sorted(path.iterdir()) if file.is_file() and file.suffix in (".db", ".parquet")]
         files = [file for file in files if not _same(file, into) and (file.suffix == ".db" or _may_be_exported(file))]
         if not files:
-            raise BadInput(f"{path} holds neither a store (*.db) nor a file that `harness results export` made (*.parquet).")
+            raise BadInput(f"{path} holds neither a store (*.db) nor a file that `harness results export FILE.parquet` made (*.parquet).")
         yield from (Source(str(file), file) for file in files)
     elif not path.is_file():
         raise BadInput(f"no file or folder {path}.")

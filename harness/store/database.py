@@ -15,6 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
+from harness import hints
 from harness.errors import BadInput
 from harness.store import leases
 from harness.store.engine import Engine
@@ -229,7 +230,7 @@ class Store:
         prefix = id_or_prefix.strip().lower()
         found = [result for result in results if result.id.startswith(prefix)] if prefix else []
         if not found:
-            raise BadInput(f"no result '{id_or_prefix}' in {self.name}: see the ids in `harness results list`.")
+            raise BadInput(f"no result '{id_or_prefix}' in {self.name}: see the ids in `{hints.command('results', 'list', store=self)}`.")
         if len(found) > 1:
             ids = ", ".join(result.id for result in found[:4]) + (", ..." if len(found) > 4 else "")
             raise BadInput(f"'{id_or_prefix}' begins {len(found)} ids: {ids}. Give more of it.")

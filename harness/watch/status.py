@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Literal
 
+from harness import hints
 from harness.errors import BadInput
 from harness.plain import plain
 from harness.store import Cell, Lease, Store, gone
@@ -183,7 +184,7 @@ def read(store: Store, before: Status | None = None) -> Status:
     `before`: an earlier one, to tell the rate from what was done since, once that is enough; else from when results were stored.
     """
     if store.engine.read(lambda _, schema: schema, None) is None:
-        raise BadInput(f"there is no store {store.name}: give --store, or start `harness run`.")
+        raise BadInput(f"there is no store {store.name}: give --store, or start `{hints.command('run', store=store)}`.")
     now = datetime.now(UTC)
     counts, stored, failures, leases, known = store.trial_counts(), store.runs(_RUN), store.failures(), store.leases(), store.cells()
     drivers = _drivers(leases)

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from harness import hints
 from harness.cards import Reader, SplitName, TaskCard
 from harness.data.mapped import Mapped
 from harness.data.readers.files import stamp
@@ -97,9 +98,13 @@ def rows_of(path: Path) -> list[Row]:
     return rows
 
 
+def _prepare(card: TaskCard, root: Path | None) -> str:
+    return hints.command("data", "prepare", "--tasks", card.name, "--from", root or "data", *hints.cards([card]))
+
+
 def _opened(card: TaskCard, root: Path | None, split: SplitName) -> tuple[list[Row], Mapped]:
     if root is None or not present(card, root):
-        raise BadInput(f"task {card.name}: no prepared data in {root}. Run `harness data prepare --tasks {card.name} --from DIR`.")
+        raise BadInput(f"task {card.name}: no prepared data in {root}. Run `{_prepare(card, root)}`.")
     path = folder_of(card.name, root) / f"{split}.pixels"
     try:
         rows = rows_of(path.with_suffix(".csv"))

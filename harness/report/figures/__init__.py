@@ -55,7 +55,9 @@ def _draw(kind: str, section: Section, store: Store | None, baseline: str | None
         return differences.draw(section, baseline)
     if kind == "search" and store is not None:
         return search.draw(section, store)
-    return {"tradeoff": tradeoff, "ranks": ranks, "ablation": ablation, "cost": cost}[kind].draw(section)
+    if kind == "ablation":
+        return ablation.draw(section, store)
+    return {"tradeoff": tradeoff, "ranks": ranks, "cost": cost}[kind].draw(section)
 
 
 def save(drawn: Figure, path: Path) -> None:

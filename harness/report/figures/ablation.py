@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from harness import hints
 from harness.errors import BadInput
 from harness.report.columns import rounded
 from harness.report.figures.style import BLUE, DOUBLE, GREY, LINE, SINGLE
 from harness.report.figures.text import measured, names, note, shown
 from harness.report.intervals import Difference, mean_difference
 from harness.report.stats import Section
+from harness.store import Store
 
 
 @dataclass(frozen=True)
@@ -64,10 +66,11 @@ def _family(fixed: tuple[str, ...], switches: Mapping[str, Mapping[str, bool]]) 
     return Family(f"{fixed[0]}({inside})" if inside else fixed[0], toggles, ordered)
 
 
-def draw(section: Section) -> Figure:
+def draw(section: Section, store: Store | None = None) -> Figure:
     found = families(list(section.scores))
     if not found:
-        raise BadInput("figure ablation: no two variants that differ only in what is on. `harness ablate` makes them.")
+        some = hints.command("ablate", store=store)
+        raise BadInput(f"figure ablation: no two variants that differ only in what is on. `{some}` makes them.")
     if len(found) > 1 and len(found[0].settings) == len(found[1].settings):
         raise BadInput(f"figure ablation: which method? Give one with --methods: {', '.join(shown(family.name) for family in found)}.")
     family, off = found[0], found[0].off

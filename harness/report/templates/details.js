@@ -72,8 +72,14 @@ function ofRuns(section, variant, made) {
     titled("Made with", ...alike(made, (run) => ({ method: `version ${variant.versions.join(", ")}`, ...run.inputs, ...run.machine }))),
     titled("Versions", ...alike(made, (run) => run.versions)),
     titled("When", el("p", {}, [...new Set(made.map((run) => run.created))].join(", "))),
-    titled("Run it again", ...made.map((run) => el("pre", {}, el("code", {}, `harness reproduce ${run.id}${about.store}`)))),
+    titled("Run it again", ...made.map((run) => el("pre", {}, el("code", {}, `harness reproduce ${run.id}${ownMethod(run)}${about.store}`)))),
   ];
+}
+
+/** A method of a .py file is run only where the user names it. */
+function ownMethod(run) {
+  const named = run.inputs.method ?? "";
+  return named.includes(".py:") ? ` --method '${named.replaceAll("'", "'\\''")}'` : "";
 }
 
 function titled(title, ...content) {

@@ -235,12 +235,12 @@ def test_filters(mini: Store) -> None:
 
 
 def test_nothing_to_show_is_one_line(mini: Store, tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"absent.db holds no results: `harness run` makes some"):
+    with pytest.raises(BadInput, match=r"absent.db holds no results: `harness run --store .*` makes some"):
         render(Store(tmp_path / "absent.db"))
     assert not (tmp_path / "absent.db").exists()
     with pytest.raises(BadInput, match=r"holds no results of vtab: `harness run --suite vtab` makes them"):
         render(mini, tasks=["cifar100"], suite_name="vtab")
-    with pytest.raises(BadInput, match=r"of a,b: `harness run --tasks a,b`"):
+    with pytest.raises(BadInput, match=r"of a,b: `harness results list`"):
         render(mini, tasks=["a", "b"])
     with pytest.raises(BadInput, match="of this run"):
         render(mini, cells=[])
@@ -290,7 +290,7 @@ def test_many_tasks_fold_to_groups(vtab: tuple[Store, np.ndarray], width: int) -
     for number in (*groups.ravel(), *groups.mean(axis=1), *scores.mean(axis=1)):
         assert f"{number:.2f}" in text
     flat = " ".join(text.split())
-    assert "19 tasks don't fit here: `harness report` with --format md, csv or html has each of them." in flat
+    assert "19 tasks don't fit here: with --format md, csv or html the report has each of them." in flat
     assert "…" not in text
 
 
