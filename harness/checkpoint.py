@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
@@ -246,11 +247,17 @@ def adopt(source: Path, store: Store, result: Result) -> bool:
     return True
 
 
-def load(file: str | Path, backbone: str | backbones.Backbone | None = None, method: str | None = None) -> Tuned:
+def load(
+    file: str | Path,
+    backbone: str | backbones.Backbone | None = None,
+    method: str | None = None,
+    say: Callable[[str], object] = warnings.warn,
+) -> Tuned:
     """A tuned model from its checkpoint, on the CPU. Raises `BadInput` where file, method or backbone isn't what it was made with.
 
     `backbone`: its name, NAME=FILE, or one that is loaded already; by default the one that the checkpoint names. `method`: FILE.py:CLASS,
-    which must be given where it was made by a method of that kind: a checkpoint runs no code by itself.
+    which must be given where it was made by a method of that kind: a checkpoint runs no code by itself. `say` is told where that file has
+    changed since.
     """
     origin, tensors = _read(Path(file))
     identity = origin.identity
@@ -265,6 +272,12 @@ def load(file: str | Path, backbone: str | backbones.Backbone | None = None, met
     if variant.method.version != identity["method"]["version"]:
         raise BadInput(
             f"{file} was tuned by {variant.name} version {identity['method']['version']}; this is version {variant.method.version}."
+        )
+    now, then = variant.identity.get("source"), identity["method"].get("source")
+    if now and then and now != then:
+        say(
+            f"{file} was tuned by other code of {variant.name} than its file holds now (sha256 {then[:8]}, now {now[:8]}): "
+            "what it predicts may differ."
         )
     unfit = BadInput(f"{file} doesn't fit {variant.name}: it holds other tensors than the method tunes.")
     try:

@@ -217,6 +217,7 @@ def _page(store: Any) -> str:
 
 def _fill(request: Any, store_url: str, resources: tuple, traces: Traces, view: Any) -> tuple:
     """Carries out a request: (plan, store, ledger). `resources`: the fields of `Resources`, in order."""
+    from harness.earlier import notes
     from harness.orchestrate.interrupts import Interrupted, Interrupts
     from harness.orchestrate.run import Resources
     from harness.orchestrate.run import run as carry_out
@@ -228,6 +229,8 @@ def _fill(request: Any, store_url: str, resources: tuple, traces: Traces, view: 
         with Interrupts(f"Interrupted. All that finished is saved in {store.name}. The same command goes on from there.") as interrupts:
             view.stage("checking data and backbone")
             plan = make_plan(request)
+            for line in notes(plan, store):
+                view.tell(line)
             return plan, store, carry_out(plan, store, on, view, traces, interrupts)
     except Interrupted as signal:
         view.__exit__(None, None, None)
@@ -446,7 +449,7 @@ def predict(
     from harness import checkpoint
     from harness.report.predictions import rows, shares, table
 
-    tuned = checkpoint.load(file, backbone, method)
+    tuned = checkpoint.load(file, backbone, method, lambda line: print(f"harness: {line}", file=sys.stderr))
     if (output is None) != (tuned.origin.crop is None):
         raise BadInput(f"{file} is of {'classification: leave --output out' if output else 'segmentation: give --output FOLDER'}.")
     if output is not None:

@@ -267,7 +267,7 @@ def plan_cell(
     shared, protocol = protocol, of_cell(protocol, variant, card, backbone.name)
     normalize = normalize or normalized_by(request, protocol, backbone.name)
     identity = {
-        "method": {"name": variant.name, "version": variant.method.version, "arguments": variant.arguments},
+        "method": variant.identity,
         "task": {"name": card.name, "card": card.digest(), "data": fingerprint, "pixels": card.pixels, "normalize": normalize.identity()},
         "backbone": {
             "name": backbone.name,

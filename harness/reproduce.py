@@ -22,6 +22,10 @@ CUDA_TOLERANCE = 0.5
 """Percentage points that two runs on CUDA may differ by: bf16 sums there depend on the order of threads."""
 
 
+_SINCE = {"method": ("source", "bases")}
+"""What rows of before don't say of the parts of their identity: nothing to hold the present against."""
+
+
 @dataclass(frozen=True)
 class Comparison:
     """A stored result beside the same run made again."""
@@ -90,10 +94,10 @@ def replan(
     request = Request(data_root=root, cards=cards, seeds=(result.seed,))
     planned = plan_cell(card, request, fingerprint(card, root), variant, spec, loaded, protocol, statistics.of(identity))
     for part in ("method", "task", "backbone", "protocol"):
-        if planned.cell.identity[part] != identity[part]:
-            raise BadInput(
-                f"{result.id} can't be made again: its {part} has changed ({_first_change(identity[part], planned.cell.identity[part])})."
-            )
+        before, now = identity[part], planned.cell.identity[part]
+        now = {name: value for name, value in now.items() if name in before or name not in _SINCE.get(part, ())}
+        if now != before:
+            raise BadInput(f"{result.id} can't be made again: its {part} has changed ({_first_change(before, now)}).")
     return planned, RunPlan((planned,), {spec: loaded}, (card.name,), None)
 
 

@@ -1,18 +1,16 @@
 """Method variants: the text `ivpt(da=false,prompts=50)` and the class with fixed arguments that it means."""
 
 import copy
-import importlib.util
 import re
 import shlex
-import sys
 import tomllib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import asked, declared, hints
+from harness.code import Code, check_apart, imported, of_class, of_file
 from harness.declared import own_arguments
 from harness.errors import BadInput, unknown
 from harness.plain import plain
@@ -34,6 +32,8 @@ class Variant:
     arguments: dict[str, Any]
     origin: str
     """How it was asked for: a registered name, or FILE.py:CLASS."""
+    code: Code | None = field(default=None, compare=False, repr=False)
+    """What the method is made of, where it isn't one of ours."""
 
     @property
     def label(self) -> str:
@@ -50,6 +50,33 @@ class Variant:
         built.vit.check()
         return built
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a score's key says of it. Of ours a version stands for the code; of others the code is there, with the versions of ours
+        that they are made from."""
+        said: dict[str, Any] = {"name": self.name, "version": self.method.version, "arguments": self.arguments}
+        if is_ours(self.method):
+            return said
+        if self.code is not None:
+            said["source"] = self.code.digest
+        bases = {base.name: base.version for base in self.method.__mro__ if is_ours(base) and "name" in vars(base)}
+        return {**said, "bases": bases} if bases else said
+
+    def __reduce__(self) -> Any:
+        """A method of the user's file goes to a worker as text: it may hold what can't be pickled, and the file may change meanwhile."""
+        if ".py:" not in self.origin or self.code is None:
+            return Variant, (self.method, self.name, self.arguments, self.origin, self.code)
+        return _restored, (self.code, self.origin.rpartition(":")[2], self.name, self.arguments, self.origin)
+
+
+def _restored(code: Code, attribute: str, name: str, arguments: dict[str, Any], origin: str) -> Variant:
+    return Variant(getattr(imported(code), attribute), name, arguments, origin, code)
+
+
+def is_ours(method: type) -> bool:
+    """Whether a class is of the package `methods` of this harness."""
+    return method.__module__.partition(".")[0] == "methods"
+
 
 def registered() -> dict[str, EntryPoint]:
     """Built-in and third-party methods by name, not yet imported."""
@@ -62,14 +89,21 @@ def parse(text: str, also: Collection[str] = ()) -> list[Variant]:
     `also` names arguments that are the protocol's (`base_lr`) and may be fixed in a variant too.
     """
     variants: dict[str, Variant] = {}
+    named: dict[str, Variant] = {}
     for part in re.split(r",(?![^(]*\))", text):
         match = re.fullmatch(r"\s*([^()]+?)\s*(?:\((.*)\))?\s*", part, re.DOTALL)
         if not match:
             raise BadInput(f"can't read the method '{part.strip()}': write name or name(argument=value,...).")
         origin, inside = match.groups()
-        name, method = _find(origin)
+        name, method, code = _find(origin)
         declared.check(method, origin, also or None)
-        variant = Variant(method, name, _arguments(name, method, inside or "", set(also)), origin)
+        variant = Variant(method, name, _arguments(name, method, inside or "", set(also)), origin, code)
+        first = named.setdefault(name, variant)
+        if first.method is not method:
+            raise BadInput(f"{first.origin} and {origin} are both called '{name}': results are told apart by it. Give one another `name`.")
+        for other in variants.values():
+            if code is not None and other.code is not None:
+                check_apart(other.code, code)
         variants[variant.label] = variant
     return list(variants.values())
 
@@ -89,38 +123,39 @@ def recorded(text: object, given: str | None) -> Variant:
     return found[0]
 
 
-def _find(name: str) -> "tuple[str, type[Method]]":
+def _find(name: str) -> "tuple[str, type[Method], Code | None]":
     from methods.base import Method
 
     if ".py:" in name:
         file, _, attribute = name.rpartition(":")
-        found = getattr(_import_file(asked.path(file)), attribute, None)
+        code = of_file(asked.path(file))
+        found = getattr(_module_of(code, file), attribute, None)
         if not (isinstance(found, type) and issubclass(found, Method)):
             raise BadInput(f"{file} has no method '{attribute}': a subclass of methods.base.Method.")
-        return getattr(found, "name", attribute), found
+        called = getattr(found, "name", attribute)
+        if called in registered():
+            whose = "" if "name" in vars(found) else f", inherited from {found.__mro__[1].__name__}"
+            raise BadInput(f"{name} is called '{called}'{whose}, as a registered method is: give the class a `name` of its own.")
+        return called, found, code
     known = registered()
     if name not in known:
         raise unknown("method", name, known)
+    if len(others := {entry.value for entry in entry_points(group=GROUP, name=name)}) > 1:
+        raise BadInput(f"method '{name}' is registered by {' and by '.join(sorted(others))}: uninstall one of these packages.")
     try:
-        return name, known[name].load()
+        method = known[name].load()
     except Exception as error:  # somebody else's package may fail in any way
         raise BadInput(f"method '{name}' can't be imported from {known[name].value}: {type(error).__name__}: {error}.") from error
+    return name, method, None if is_ours(method) else of_class(method)
 
 
-def _import_file(path: Path):
-    if not path.is_file():
-        raise BadInput(f"no file {path}.")
-    module_name = f"user_method_{path.stem}"
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module
+def _module_of(code: Code, file: str) -> Any:
     try:
-        spec.loader.exec_module(module)
+        return imported(code)
+    except BadInput:
+        raise
     except Exception as error:  # the user's code may fail in any way
-        raise BadInput(f"{path} can't be imported: {type(error).__name__}: {error}.") from error
-    return module
+        raise BadInput(f"{file} can't be imported: {type(error).__name__}: {error}.") from error
 
 
 def _arguments(name: str, method: "type[Method]", inside: str, also: set[str]) -> dict[str, Any]:

@@ -129,16 +129,13 @@ def _fill(
         ledger.tell.started(ledger, workers)
         store.add_cells(cell.cell for cell in ledger.cells)
         import ray
-        from ray import cloudpickle, tune
+        from ray import tune
 
         from harness import checkpoint
         from harness.orchestrate.cluster import LedgerScheduler, room
         from harness.orchestrate.search import LedgerSearcher, LedgerStopper
         from harness.orchestrate.sent import Sent
         from harness.orchestrate.worker import Worker
-
-        for module in {cell.variant.method.__module__ for cell in plan.cells if ".py:" in cell.variant.origin}:
-            cloudpickle.register_pickle_by_value(sys.modules[module])  # a user's file: workers have no module of that name
 
         keep = checkpoint.Keep(checkpoint.folder_of(store), keep_large)
         stopper, scheduler = LedgerStopper(ledger), LedgerScheduler()

@@ -34,7 +34,7 @@ _DROPPED = {"cell", "settings", "note", "data", "position", "scores"}
 
 def _never_run(like: Row, task: str, group: str) -> Row:
     """A row for a square that the store knows nothing of."""
-    kept = {*SECTION, "method", "version", "variant", "suite", "backbone", "protocol"}
+    kept = {*SECTION, "method", "version", "method_source", "variant", "suite", "backbone", "protocol"}
     empty: Row = {name: None for name in like if name not in kept}
     return {
         **{name: empty.get(name, like[name]) for name in like},

@@ -18,14 +18,14 @@ SECTION = ("backbone_sha", "pooling", "side", "normalize", "protocol_digest", "m
 """What two scores must share to be compared."""
 
 CELL = (
-    *("cell", "method", "version", "variant", "task", "suite", "group", "metric"),
+    *("cell", "method", "version", "method_source", "variant", "task", "suite", "group", "metric"),
     *("backbone", "backbone_sha", "pooling", "side", "normalize"),
     *("protocol", "protocol_digest", "settings", "epochs", "data", "pixels", "note"),
     *("trials", "failed_trials", "search_units", "position"),
 )
-"""What a row says of its cell; `side`: of images in pixels, empty where it isn't known; `normalize`: a name, or mean and std;
-`search_units`: forward-image units of its search; `position`: where the cell is in the order in which they
-were added, a plan's."""
+"""What a row says of its cell; `method_source`: sha256 of the code of a method that isn't built in, else empty; `side`: of images in
+pixels, empty where it isn't known; `normalize`: a name, or mean and std; `search_units`: forward-image units of its search; `position`:
+where the cell is in the order in which they were added, a plan's."""
 SQUARE = ("variant", "task", *SECTION)
 
 
@@ -69,7 +69,7 @@ def failures(store: Store, cells: Collection[str] | None = None) -> pd.DataFrame
 
 
 TIDY = (
-    *("origin", "method", "version", "variant", "task", "suite", "group", "metric", "seed", "score", "score_ms", "reason"),
+    *("origin", "method", "version", "method_source", "variant", "task", "suite", "group", "metric", "seed", "score", "score_ms", "reason"),
     *("backbone", "backbone_sha", "pooling", "side", "normalize"),
     *("protocol", "protocol_digest", "epochs", "trials", "failed_trials", "search_units"),
     *("pixels", "data", "trainable", "seconds", "memory", "units", "id", "created", "pretrain", "source"),
@@ -98,8 +98,8 @@ def leaderboard(results: pd.DataFrame, failed: pd.DataFrame) -> pd.DataFrame:
 
     Columns: those of `CELL`; `mean` and `std` (ddof=1) of the score over seeds in percent, NaN where there is none; `n` seeds; the same
     three of `score_ms`; `scores`: {seed: percent}; `params`, `seconds`, `memory` and `units`: means over seeds; `ids`; `gaps`:
-    {seed: reason}; `warnings`: what its runs say of themselves; `superseded`: how many stored runs of older cells (other data, card or
-    version of the method) are left out. The cell shown is that of the newest run; of those of one second, the one stored last: an import of
+    {seed: reason}; `warnings`: what its runs say of themselves; `superseded`: how many stored runs of older cells (other data, card,
+    version or code) are left out. The cell shown is that of the newest run; of those of one second, the one stored last: an import of
     old results hides nothing newer.
     """
     squares: dict[tuple[str, ...], tuple[list[Row], list[Row]]] = {}
@@ -185,6 +185,7 @@ def _describe(cell: Cell, trials: dict[str, int]) -> Row:
         "cell": cell.key,
         "method": identity["method"]["name"],
         "version": str(identity["method"]["version"]),
+        "method_source": str(identity["method"].get("source") or ""),
         "variant": labels["variant"],
         "task": identity["task"]["name"],
         "suite": labels["suite"],

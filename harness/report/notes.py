@@ -51,12 +51,17 @@ def notes_of(section: Section) -> list[str]:
         versions = sorted({row["version"] for row in squares if row["variant"] == variant})
         if len(versions) > 1:
             notes.append(f"{variant} was run in versions {', '.join(versions)} on different tasks.")
+        sources = sorted({row["method_source"][:8] for row in squares if row["variant"] == variant})
+        if len(sources) > 1:
+            notes.append(
+                f"{variant} was run from different code on different tasks (sha256 {', '.join(one or 'unknown' for one in sources)})."
+            )
     for task in section.tasks:
         if len({row["data"] for row in squares if row["task"] == task}) > 1:
             notes.append(f"On {task}, methods were run on different data.")
     old = [f"{row['variant']} on {row['task']} ({row['superseded']})" for row in squares if row["superseded"]]
     if old:
-        notes.append(f"Not shown, runs of an older version, card or data: {_some(old)}.")
+        notes.append(f"Not shown, runs of an older version or code, card or data: {_some(old)}. See `harness results list`, and `rm`.")
     return notes + _warnings(section) + sorted({row["note"] for row in squares if row["note"]})
 
 

@@ -67,6 +67,8 @@ def _record(cell: Cell, row: Result | Failure) -> dict[str, Any]:
         "task": cell.identity["task"]["name"],
         "backbone": cell.identity["backbone"]["name"],
         "protocol": cell.labels["protocol"],
+        "version": str(cell.identity["method"]["version"]),
+        "source": str(cell.identity["method"].get("source") or ""),
         "seed": row.seed,
     }
     if isinstance(row, Result):
@@ -75,11 +77,17 @@ def _record(cell: Cell, row: Result | Failure) -> dict[str, Any]:
 
 
 def table(found: Sequence[dict[str, Any]]) -> Table:
-    """For the terminal; empty for no records. A backbone and a protocol that all share are said once, above."""
+    """For the terminal; empty for no records. A backbone and a protocol that all share are said once, above.
+
+    The method's version and the sha256 of its code are shown where a variant has several.
+    """
     shared = {name: found[0][name] for name in ("backbone", "protocol") if found and len({row[name] for row in found}) == 1}
     title = plain(", ".join(f"{name} {value}" for name, value in shared.items()))
     made = Table(box=None, pad_edge=False, header_style="bold", title=Text(title, style="dim") if title else None, title_justify="left")
-    columns = [name for name in (found[0] if found else ()) if name != "cell" and name not in shared]
+    alike = [
+        name for name in ("version", "source") if len({(row["variant"], row[name]) for row in found}) == len({r["variant"] for r in found})
+    ]
+    columns = [name for name in (found[0] if found else ()) if name not in ("cell", *shared, *alike)]
     for name in columns:
         number = name in ("seed", "score")
         made.add_column(
@@ -93,7 +101,7 @@ def table(found: Sequence[dict[str, Any]]) -> Table:
 def _shown(name: str, value: Any) -> str:
     if name == "score":
         return f"{value:.2f}"
-    return plain(str(value)[:10] if name == "created" else str(value))
+    return plain(str(value)[: {"created": 10, "source": 8}.get(name)])
 
 
 @dataclass(frozen=True)

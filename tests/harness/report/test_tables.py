@@ -183,7 +183,7 @@ def test_older_runs_are_told_of(filler: Any) -> None:
     filler.results(filler.cell("vpt", "digits", version="2"), [60.0, 61.0])
     filler.results(filler.cell("linear", "digits", data="e" * 64), [40.0, 41.0])
     text = str(render(filler.store, fmt="md"))
-    assert "Not shown, runs of an older version, card or data: vpt on digits (2)." in text
+    assert "Not shown, runs of an older version or code, card or data: vpt on digits (2)." in text
     assert "vpt was run in versions 1, 2 on different tasks." in text
     assert "On digits, methods were run on different data." in text
     assert "60.5" in text
