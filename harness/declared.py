@@ -33,6 +33,10 @@ def check(method: "type[Method]", where: str, also: Collection[str] | None = Non
             raise BadInput(f'{where}: {name} must be a text in the class ({name} = "..."), not {_kind(value)}.')
     if (called := getattr(method, "name", None)) is not None and not _NAME.fullmatch(called):
         raise BadInput(f"{where}: name = {called!r}: a name is one word, without spaces, commas, brackets, '=' and ':'.")
+    try:
+        inspect.signature(method.forward).bind(None, None, None)
+    except TypeError as error:
+        raise BadInput(f"{where}: forward must take (self, images, read), not {inspect.signature(method.forward)}.") from error
     known = own_arguments(method)
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in inspect.signature(method).parameters.values())
     for name in ("search_space", "allows"):

@@ -8,7 +8,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution
 
 import harness.backbones
-from harness import asked, protocols, segment
+from harness import asked, blame, protocols, segment
 from harness.backbones import Backbone
 from harness.cards import Suite, TaskCard, load_cards, load_suites
 from harness.data import statistics
@@ -246,8 +246,8 @@ def check_variants(variants: Sequence[Variant], backbone: Backbone, card: TaskCa
         built.add(made)
         try:
             variant.build(backbone.vit, arguments)
-        except (ValueError, TypeError, RuntimeError) as error:
-            raise BadInput(f"{variant.label} can't be built on {backbone.name}: {error}.") from error
+        except Exception as error:  # the user's code may fail in any way
+            raise BadInput(f"{variant.label} can't be built on {backbone.name}: {blame.line(error)}.") from error
 
 
 def plan_cell(

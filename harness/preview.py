@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from harness import backbones, space
+from harness import backbones, blame, space
 from harness.cards import TaskCard
 from harness.cost import Cost, Pace, cell_cost, probe
 from harness.data.readers import resolve
@@ -93,8 +93,8 @@ def _pace(variant: Variant, vit: "object", card: TaskCard, protocol: Settings) -
     arguments = own_arguments({**largest, **variant.arguments}, protocol)
     try:
         return probe(variant, arguments, vit, card)
-    except (ValueError, TypeError) as error:
-        raise BadInput(f"{variant.label}: {error}.") from error
+    except Exception as error:  # the user's code may fail in any way
+        raise BadInput(f"{variant.label}: {blame.line(error)}.") from error
 
 
 def _figures(row: list[float]) -> list[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
-from harness import asked, declared, hints
+from harness import asked, blame, declared, hints
 from harness.code import Code, check_apart, imported, of_class, of_file
 from harness.declared import own_arguments
 from harness.errors import BadInput, unknown
@@ -47,6 +47,8 @@ class Variant:
         Raises what the method's constructor raises, and `ValueError` where it changed a part of the backbone that isn't called.
         """
         built = self.method(copy.deepcopy(vit), **arguments)
+        if "_modules" not in vars(built) or "vit" not in built._modules:
+            raise TypeError(f"{self.method.__name__}.__init__ doesn't call super().__init__(vit), which it must do first")
         built.vit.check()
         return built
 
@@ -131,13 +133,19 @@ def _find(name: str) -> "tuple[str, type[Method], Code | None]":
         code = of_file(asked.path(file))
         found = getattr(_module_of(code, file), attribute, None)
         if not (isinstance(found, type) and issubclass(found, Method)):
-            raise BadInput(f"{file} has no method '{attribute}': a subclass of methods.base.Method.")
+            if found is None:
+                raise BadInput(f"{file} has no method '{attribute}': a subclass of methods.base.Method{_others(_module_of(code, file))}.")
+            kind = "a plain nn.Module" if _is_module(found) else "no method"
+            raise BadInput(f"{name} is {kind}: make it a subclass of methods.base.Method, with forward(self, images, read).")
         called = getattr(found, "name", attribute)
         if called in registered():
             whose = "" if "name" in vars(found) else f", inherited from {found.__mro__[1].__name__}"
             raise BadInput(f"{name} is called '{called}'{whose}, as a registered method is: give the class a `name` of its own.")
         return called, found, code
     known = registered()
+    if name.endswith(".py"):
+        code = of_file(asked.path(name))
+        raise BadInput(f"{name}: name the class too, {name}:CLASS{_others(_module_of(code, name))}.")
     if name not in known:
         raise unknown("method", name, known)
     if len(others := {entry.value for entry in entry_points(group=GROUP, name=name)}) > 1:
@@ -154,8 +162,31 @@ def _module_of(code: Code, file: str) -> Any:
         return imported(code)
     except BadInput:
         raise
+    except SystemExit as error:
+        raise BadInput(
+            f"{file} ends Python while it is imported (SystemExit: {error}; {blame.place(error)}): "
+            'put what it does as a script under `if __name__ == "__main__":`.'
+        ) from error
     except Exception as error:  # the user's code may fail in any way
-        raise BadInput(f"{file} can't be imported: {type(error).__name__}: {error}.") from error
+        said = blame.line(error) if not isinstance(error, ValueError) else f"{type(error).__name__}: {blame.line(error)}"
+        if isinstance(error, ModuleNotFoundError) and str(error.name).split(".")[0] in ("methods", "harness"):
+            said += f"; '{str(error.name).split('.')[0]}' is this harness's own package, so rename yours"
+        raise BadInput(f"{file} can't be imported: {said}.") from error
+
+
+def _is_module(found: Any) -> bool:
+    from torch import nn
+
+    return isinstance(found, type) and issubclass(found, nn.Module)
+
+
+def _others(module: Any) -> str:
+    """The methods that a file has, for one who named another."""
+    from methods.base import Method
+
+    names = [name for name, value in vars(module).items() if isinstance(value, type) and issubclass(value, Method)]
+    own = [name for name in names if vars(module)[name].__module__ == module.__name__]
+    return f". It has {', '.join(own)}" if own else ""
 
 
 def _arguments(name: str, method: "type[Method]", inside: str, also: set[str]) -> dict[str, Any]:
@@ -175,6 +206,8 @@ def _arguments(name: str, method: "type[Method]", inside: str, also: set[str]) -
         method.check({key: value for key, value in arguments.items() if key in known})
     except ValueError as error:
         raise BadInput(f"{error}.") from error
+    except Exception as error:  # the user's code may fail in any way
+        raise BadInput(f"{name}: its check() fails: {blame.line(error)}.") from error
     return arguments
 
 

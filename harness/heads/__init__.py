@@ -33,7 +33,27 @@ class Model(nn.Module):
         self.head = head
 
     def forward(self, images: Tensor) -> Any:
-        return self.head(self.method(images, self.head.read))
+        tokens = self.method(images, self.head.read)
+        self._check(tokens, len(images))
+        return self.head(tokens)
+
+    def _check(self, tokens: Any, batch: int) -> None:
+        """Raises `TypeError` for what a head can't read, with the place of the method's forward: no frame of it is left to blame."""
+        wanted, given = len(self.head.read.blocks), list(tokens) if isinstance(tokens, list | tuple) else None
+        if given is None:
+            said = f"a tensor of shape {tuple(tokens.shape)}" if isinstance(tokens, Tensor) else f"a {type(tokens).__name__}"
+        elif len(given) != wanted or not all(isinstance(one, Tensor) for one in given):
+            said = f"a list of {len(given)} ({', '.join(type(one).__name__ for one in given[:3])})"
+        elif any(one.ndim != 3 or len(one) != batch or one.shape[2] != self.method.vit.dim for one in given):
+            said = f"tensors of shape {', '.join(str(tuple(one.shape)) for one in given)}"
+        else:
+            return
+        code = type(self.method).forward.__code__
+        few = f"{wanted} tensor{'s' * (wanted > 1)} of shape ({batch}, rows, {self.method.vit.dim})"
+        raise TypeError(
+            f"{type(self.method).__name__}.forward ({code.co_filename}:{code.co_firstlineno}) returned {said}, and a head reads a list of "
+            f"{few}, tokens that aren't pooled: what self.vit.run(tokens, read) gives"
+        )
 
 
 class HeadOnTokens(nn.Module):

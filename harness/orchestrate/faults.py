@@ -4,6 +4,7 @@ import re
 
 import torch
 
+from harness import blame
 from harness.orchestrate.jobs import OUT_OF_MEMORY
 
 _LONGEST = 500
@@ -14,6 +15,8 @@ _MEMORY = re.compile(r"out of memory|not enough memory|can't allocate memory|CUB
 def reason_of(error: BaseException, at_once: int) -> str:
     """One line that names the error; begins with `OUT_OF_MEMORY` where it is that. `at_once`: images that went through the model."""
     said = " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST]
+    if where := blame.place(error):
+        said = f"{said} ({where})"
     if out_of_memory(error):
         return f"{OUT_OF_MEMORY} with {at_once} image{'s' if at_once > 1 else ''} at once: {said}"
     return said
