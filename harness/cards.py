@@ -132,6 +132,8 @@ class TaskCard(BaseModel):
     """Why a person must get the data, or a part of it: one sentence."""
     howto: str = Field(default="", pattern=r"^[^\n\r]*$")
     """How to get the data, said when it is missing: one line."""
+    overlap: int = Field(default=0, ge=0)
+    """How many test images may be in train or val too, byte for byte, in the data as their owner published them."""
     slices: dict[str, str] = {}
     """Which records of the original make each split; documentation."""
     label_rule: str = ""

@@ -44,6 +44,9 @@ ImageSize = Annotated[
 Normalize = Annotated[
     str | None, typer.Option("--normalize", help="imagenet, backbone (its own), inception or none. Default: the protocol's, imagenet.")
 ]
+AllowOverlap = Annotated[
+    bool, typer.Option("--allow-overlap", help="Go on although test images are in train or val too; the board says it.")
+]
 Protocol = Annotated[str | None, typer.Option("--protocol", help="mini, default, vpt, or a .toml file. Default: the suite's.")]
 Trials = Annotated[int | None, typer.Option("--trials", min=1, help="Points of each search. Default: the protocol's.")]
 Seeds = Annotated[str | None, typer.Option("--seeds", help="Seeds of the final runs, as 0,1,2. Default: the protocol's.")]
@@ -78,6 +81,7 @@ def run(
     pixels: Pixels = None,
     image_size: ImageSize = None,
     normalize: Normalize = None,
+    allow_overlap: AllowOverlap = False,
     trials: Trials = None,
     seeds: Seeds = None,
     store: Store = DEFAULT_STORE,
@@ -103,7 +107,7 @@ def run(
         from harness.preview import preview
 
         request = Request(
-            methods, suite, tasks, backbone, protocol, data_root, cards, pixels, image_size, normalize, trials, asked.seeds(seeds)
+            methods, suite, tasks, backbone, protocol, data_root, cards, pixels, image_size, normalize, allow_overlap, trials, asked.seeds(seeds)
         )
         lines, gaps = [], 0
         if dry_run:
@@ -127,6 +131,7 @@ def ablate(
     pixels: Pixels = None,
     image_size: ImageSize = None,
     normalize: Normalize = None,
+    allow_overlap: AllowOverlap = False,
     trials: Trials = None,
     seeds: Seeds = None,
     store: Store = DEFAULT_STORE,
@@ -154,7 +159,7 @@ def ablate(
 
         grid = ablation(method)
         request = Request(
-            grid.methods, suite, tasks, backbone, protocol, data_root, cards, pixels, image_size, normalize, trials, asked.seeds(seeds)
+            grid.methods, suite, tasks, backbone, protocol, data_root, cards, pixels, image_size, normalize, allow_overlap, trials, asked.seeds(seeds)
         )
         lines, gaps = [], 0
         if dry_run:
@@ -231,6 +236,8 @@ def _fill(request: Any, store_url: str, resources: tuple, traces: Traces, view: 
             plan = make_plan(request)
             for line in notes(plan, store):
                 view.tell(line)
+            for warning in plan.warnings:
+                view.tell(f"warning: {warning}")
             return plan, store, carry_out(plan, store, on, view, traces, interrupts)
     except Interrupted as signal:
         view.__exit__(None, None, None)

@@ -8,6 +8,7 @@ import typer
 
 from harness import asked
 from harness.errors import BadInput, unknown
+from harness.plain import some
 
 app = typer.Typer(help="See, check, get and prepare the tasks' data.", no_args_is_help=True, add_completion=False)
 
@@ -53,8 +54,14 @@ def status(suite: Suite = None, tasks: Tasks = None, data_root: DataRoot = None,
 
 
 @app.command()
-def verify(suite: Suite = None, tasks: Tasks = None, data_root: DataRoot = None, cards: Cards = None) -> None:
-    """Read all data: counts, labels, fingerprints, and that no image is in two splits. Exit code 1 where something is wrong."""
+def verify(
+    suite: Suite = None,
+    tasks: Tasks = None,
+    data_root: DataRoot = None,
+    cards: Cards = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Decode no image: a file that is cut short, or no image, isn't noticed.")] = False,
+) -> None:
+    """Read all data and decode every image: counts, labels, fingerprints, images that are there twice. Exit code 1 where one is wrong."""
     from rich.console import Console
 
     from harness.data.verify import verify as check
@@ -66,7 +73,7 @@ def verify(suite: Suite = None, tasks: Tasks = None, data_root: DataRoot = None,
     with View(Console(stderr=True)) as view:
         for one in chosen:
             try:
-                verdict = check(one, data_root, view.stage)
+                verdict = check(one, data_root, view.stage, quick)
             except BadInput as error:
                 wrong = True
                 print(error)
@@ -75,7 +82,11 @@ def verify(suite: Suite = None, tasks: Tasks = None, data_root: DataRoot = None,
                 f"{split} {len(counts)} ({min(counts.values(), default=0)}-{max(counts.values(), default=0)} images each)"
                 for split, counts in verdict.histograms.items()
             )
-            print(f"{verdict.task}: {verdict.format}, fingerprint {verdict.fingerprint[:16]}, classes of {one.classes} seen: {seen}")
+            decoded = "no image decoded (--quick)" if quick else f"{some(verdict.decoded, 'image')} decoded"
+            what = f"{verdict.format}, fingerprint {verdict.fingerprint[:16]}, {decoded}"
+            print(f"{verdict.task}: {what}, classes of {one.classes} seen: {seen}")
+            for warning in verdict.warnings:
+                print(f"{verdict.task}: warning: {warning}.")
             for fault in verdict.faults:
                 wrong = True
                 print(f"{verdict.task}: {fault}.")

@@ -37,6 +37,8 @@ class Request:
     pixels: str | None = None
     image_size: int | None = None
     normalize: str | None = None
+    allow_overlap: bool = False
+    """Go on although test images are in train or val too."""
     trials: int | None = None
     seeds: tuple[int, ...] | None = None
 
@@ -134,6 +136,8 @@ class RunPlan:
     backbones: Mapping[str, Backbone]
     tasks: tuple[str, ...]
     suite: str | None
+    warnings: tuple[str, ...] = ()
+    """What the data hold that a reader of the scores should know: images that are there twice."""
 
     def cell(self, key: str) -> PlannedCell:
         return next(cell for cell in self.cells if cell.key == key)
@@ -164,13 +168,15 @@ def choose_tasks(suite: str | None, tasks: str | None, cards: Path | None) -> tu
 
 def plan(request: Request) -> RunPlan:
     """The whole plan. Reads cards, checks and fingerprints the data, loads the backbones. Raises `BadInput`: nothing was written."""
-    from harness.data.fingerprint import fingerprint
+    from harness.data.fingerprint import contents
     from harness.data.readers import resolve
 
     suite, cards, suites = choose_tasks(request.suite, request.tasks, request.cards)
     cells: list[PlannedCell] = []
     backbones: dict[str, Backbone] = {}
     built: set[str] = set()
+    errors: list[str] = []
+    warnings: list[str] = []
     cards = [resolve(card, request.data_root, request.pixels) for card in cards]
     chosen = [(card, *settings(request, card, suite_of(card, suite, suites))) for card in cards]
     variants = parse(request.methods, also={name for _, _, protocol in chosen for name in protocol.arguments})
@@ -179,10 +185,18 @@ def plan(request: Request) -> RunPlan:
         if spec not in backbones:
             backbones[spec] = harness.backbones.load(spec)
         check_variants(variants, backbones[spec], card, protocol, built)
-        digest = fingerprint(card, request.data_root)
+        digest, doubles = contents(card, request.data_root)
+        if wrong := doubles.error(card):
+            mend = "Take them out of one of the two; or go on with --allow-overlap, and the board will say it."
+            (warnings if request.allow_overlap else errors).append(
+                f"task {card.name}: {wrong}. {'' if request.allow_overlap else mend}".strip()
+            )
+        warnings += [f"task {card.name}: {said}." for said in doubles.warnings(card)]
         for variant in variants:
-            cells.append(plan_cell(card, request, digest, variant, spec, backbones[spec], protocol))
-    return RunPlan(tuple(cells), backbones, tuple(card.name for card in cards), suite)
+            cells.append(plan_cell(card, request, digest, variant, spec, backbones[spec], protocol, overlap=doubles.test))
+    if errors:
+        raise BadInput("\n".join(errors))
+    return RunPlan(tuple(cells), backbones, tuple(card.name for card in cards), suite, tuple(warnings))
 
 
 def suite_of(card: TaskCard, chosen: str | None, suites: Mapping[str, Suite]) -> Suite:
@@ -259,10 +273,12 @@ def plan_cell(
     backbone: Backbone,
     protocol: Settings,
     normalize: Statistics | None = None,
+    overlap: int = 0,
 ) -> PlannedCell:
     """One cell with its key: the sha256 of everything that its numbers may depend on, seed aside. `protocol`: of all cells.
 
-    `normalize` replaces what the request and the protocol say of it.
+    `normalize` replaces what the request and the protocol say of it. `overlap`: how many test images are in train or val too. It follows
+    from the data, so it isn't in the key, but stands beside the score.
     """
     shared, protocol = protocol, of_cell(protocol, variant, card, backbone.name)
     normalize = normalize or normalized_by(request, protocol, backbone.name)
@@ -287,6 +303,7 @@ def plan_cell(
         "protocol": protocol.name,
         "note": variant.method.note,
         "settings": shared.identity(),
+        **({"overlap": {"images": overlap, "of": card.sizes["test"], "expected": card.overlap}} if overlap else {}),
     }
     inputs = {
         "method": asked.method_file(variant.origin),

@@ -3,12 +3,14 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import UInt8
+from PIL import UnidentifiedImageError
 from PIL.Image import DecompressionBombError, Image
 
+from harness.data.images import FORMATS, remarks
 from harness.data.readers.record import Record
 from harness.errors import BadInput
 from harness.plain import plain
@@ -21,6 +23,20 @@ CHUNK = 64
 def decoded(task: str, rows: Sequence[Record], turn: Callable[[Image], T]) -> Iterator[T]:
     """What `turn` makes of each record's image. Raises `BadInput` for a record that can't be decoded."""
     yield from _each(rows, lambda record: _decode(task, record, turn))
+
+
+class Look(NamedTuple):
+    """What decoding an image showed."""
+
+    failure: str = ""
+    """Why it can't be decoded, with its name; empty where it can."""
+    remarks: tuple[str, ...] = ()
+    """What it has that its pixels don't show: `no end`."""
+
+
+def looks(rows: Sequence[Record]) -> Iterator[Look]:
+    """Decodes each image and drops it. Only as many are in memory at once as there are threads."""
+    yield from _each(rows, _look)
 
 
 def masks(task: str, rows: Sequence[Record]) -> Iterator[UInt8[np.ndarray, "height width"]]:
@@ -49,6 +65,28 @@ def _decode(task: str, record: Record, turn: Callable[[Image], T]) -> T:
     except BadInput:
         raise
     except Exception as error:  # Pillow and OpenCV raise many kinds for a file that isn't what it should be
-        key = plain(record.key)[:200]
-        raise BadInput(f"task {task}: record {key} is missing, or no image that can be decoded. Get it again.") from error
+        raise BadInput(f"task {task}: record {_told(record, error)}. Get it again.") from error
     return turn(image)
+
+
+def _look(record: Record) -> Look:
+    try:
+        record.image().load()
+        return Look("", tuple(remarks(record.raw())) if record.file else ())
+    except Exception as error:  # as above; and `BadInput`, which has a place of its own
+        return Look(str(error) if isinstance(error, BadInput) else _told(record, error))
+
+
+def _told(record: Record, error: Exception) -> str:
+    key = plain(record.key)[:200]
+    file = f"{plain(record.file)[:300]}: " if record.file else ""
+    return f"{key} is missing, or no image that can be decoded ({file}{reason(error)})"
+
+
+def reason(error: Exception) -> str:
+    """Why a file is no image, in a few words."""
+    if isinstance(error, UnidentifiedImageError):
+        return f"not one of {', '.join(FORMATS)}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return plain(" ".join(str(error).split()))[:200].rstrip(".") or type(error).__name__

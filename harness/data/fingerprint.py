@@ -5,14 +5,26 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from harness.cards import TaskCard
 from harness.data.atomic import making, replacing
 from harness.data.decode import masks
+from harness.data.doubles import Doubles, Image, doubles, restored
 from harness.data.readers import records
 from harness.data.readers.record import Record
 from harness.errors import BadInput
 from harness.resources import cache_dir
+
+Rows = Sequence[tuple[str, Record]]
+"""A task's records with their splits."""
+
+
+class Contents(NamedTuple):
+    """What reading all bytes of a task's data once tells."""
+
+    fingerprint: str
+    doubles: Doubles
 
 
 def fingerprint(card: TaskCard, root: Path | None) -> str:
@@ -21,34 +33,56 @@ def fingerprint(card: TaskCard, root: Path | None) -> str:
     All bytes are read once, and masks decoded once, so that a wrong one is said before anything runs; after that, only the files' sizes
     and times are looked at. Raises `BadInput`.
     """
-    rows = [(split, record) for split in sorted(card.sizes) for record in records(card, root, split)]
+    return contents(card, root).fingerprint
+
+
+def contents(card: TaskCard, root: Path | None, rows: Rows | None = None, again: bool = False) -> Contents:
+    """The fingerprint, and which images are there more than once, remembered together.
+
+    `rows`: the records, where the caller has them. `again`: read all bytes, whatever is remembered.
+    """
+    listed = rows_of(card, root) if rows is None else rows
     try:
-        memo = cache_dir() / "fingerprints" / signature(card, root, rows)
-        if known := _recall(memo):
+        memo = cache_dir() / "fingerprints" / signature(card, root, listed)
+        if not again and (known := _recall(memo)):
             return known
         with making(memo):
-            if known := _recall(memo):
+            if not again and (known := _recall(memo)):
                 return known
-            for _ in masks(card.name, [record for _, record in rows if record.mask]):
+            for _ in masks(card.name, [record for _, record in listed if record.mask]):
                 """Each is looked at, and dropped."""
-            found = _digest([split, record.key, record.label, record.sha256()] for split, record in rows)
+            found = _read(listed)
             with replacing(memo) as file:
-                file.write(found.encode())
+                file.write(json.dumps([found.fingerprint, found.doubles._asdict()]).encode())
         return found
     except OSError as error:
         raise BadInput(f"task {card.name}: can't read {error.filename} ({error.strerror}).") from error
 
 
-def forget(card: TaskCard, root: Path | None) -> str | None:
-    """Drops what was remembered of these data, so that all bytes are read again; gives it back. None where nothing was."""
-    rows = [(split, record) for split in sorted(card.sizes) for record in records(card, root, split)]
-    memo = cache_dir() / "fingerprints" / signature(card, root, rows)
-    known = _recall(memo)
-    memo.unlink(missing_ok=True)
-    return known
+def rows_of(card: TaskCard, root: Path | None) -> Rows:
+    """All records, with their splits. Raises `BadInput`."""
+    return [(split, record) for split in sorted(card.sizes) for record in records(card, root, split)]
 
 
-def signature(card: TaskCard, root: Path | None, rows: Sequence[tuple[str, Record]]) -> str:
+def remembered(card: TaskCard, root: Path | None, rows: Rows) -> str | None:
+    """The fingerprint of these data as it was when they were last read. None where they never were."""
+    known = _recall(cache_dir() / "fingerprints" / signature(card, root, rows))
+    return known and known.fingerprint
+
+
+def _read(rows: Rows) -> Contents:
+    images: list[Image] = []
+
+    def lines() -> Iterator[list]:
+        for split, record in rows:
+            whole, alone = record.digests()
+            images.append(Image(split, record.key, record.label, alone, str(record.label) if record.mask is None else whole))
+            yield [split, record.key, record.label, whole]
+
+    return Contents(_digest(lines()), doubles(images))
+
+
+def signature(card: TaskCard, root: Path | None, rows: Rows) -> str:
     """Of every record's key, label and file time; as long as it stays, the data needn't be read again. Raises `BadInput`."""
 
     def lines() -> Iterator[list]:
@@ -65,9 +99,11 @@ def _digest(lines: Iterator[list]) -> str:
     return total.hexdigest()
 
 
-def _recall(memo: Path) -> str | None:
+def _recall(memo: Path) -> Contents | None:
     try:
-        text = memo.read_text(encoding="ascii")
-    except (OSError, UnicodeDecodeError):
+        found, fields = json.loads(memo.read_bytes())
+        if re.fullmatch(r"[0-9a-f]{64}", found) is None:
+            return None
+        return Contents(found, restored(fields))
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
-    return text if re.fullmatch(r"[0-9a-f]{64}", text) else None

@@ -1,6 +1,7 @@
 """Image files, decoded. They may be anybody's: only what image sets are made of is opened, and only up to a size."""
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image
@@ -21,6 +22,12 @@ def opened(file: Path | io.BytesIO) -> Image.Image:
     if image.width * image.height > MOST:
         raise ValueError(f"{image.width} x {image.height} pixels are too many")
     return image
+
+
+def remarks(content: bytes) -> Iterator[str]:
+    """What an image file has that its pixels don't show, each as what `has` may stand before."""
+    if content.startswith(b"\xff\xd8") and content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda"):
+        yield "no end: its last part may have been lost, and is grey"
 
 
 def rgb(file: Path | io.BytesIO) -> Image.Image:

@@ -1,6 +1,6 @@
-"""Whether a task's data are what they should be, read byte by byte, for `harness data verify`."""
+"""Whether a task's data are what they should be, read byte by byte and decoded, for `harness data verify`."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
@@ -9,10 +9,16 @@ from pathlib import Path
 import numpy as np
 
 from harness.cards import IGNORED, TaskCard
-from harness.data.decode import masks
-from harness.data.fingerprint import fingerprint, forget
+from harness.data.decode import looks, masks
+from harness.data.fingerprint import contents, remembered, rows_of
 from harness.data.keys import exact_labels
-from harness.data.readers import check, records, resolve
+from harness.data.readers import module_of, resolve
+from harness.plain import some, visible
+
+NAMED = 5
+"""Images that can't be decoded, of a split, that are named."""
+SHOWN = 3
+"""Of those that something is to be said of."""
 
 
 @dataclass(frozen=True)
@@ -24,45 +30,58 @@ class Verdict:
     fingerprint: str
     histograms: dict[str, Counter[int]]
     """Images of each class, by split; of a segmentation task, images that it is seen in."""
+    decoded: int
+    """Images that were decoded; 0 for a quick look."""
     faults: tuple[str, ...]
-    """What should not be: shared images, other labels than the exact split's, a fingerprint that is not the one remembered."""
+    """What should not be: images that can't be decoded, or that training and test share; other labels than the exact split's; a fingerprint
+    that is not the one remembered."""
+    warnings: tuple[str, ...]
+    """What may be: doubles within a split, one image under two labels."""
 
 
-def verify(card: TaskCard, root: Path | None, progress: Callable[[str], None]) -> Verdict:
-    """Reads all records of all splits. Raises `BadInput` for data that is missing, short or wrong."""
+def verify(card: TaskCard, root: Path | None, progress: Callable[[str], None], quick: bool = False) -> Verdict:
+    """Reads all records of all splits, and decodes each unless `quick`. Raises `BadInput` for data that is missing, short or wrong."""
     found = resolve(card, root)
     progress(f"{card.name}: counts and labels")
-    check(found, root)
-    hashes: dict[str, dict[str, str]] = {}
+    rows = rows_of(found, root)
+    module_of(found).check(found, root)
+    of_split = {split: [record for of, record in rows if of == split] for split in card.sizes}
     histograms: dict[str, Counter[int]] = {}
-    for split in card.sizes:
-        progress(f"{card.name}: images of {split}")
-        rows = records(found, root, split)
+    faults, warnings, decoded = [], [], 0
+    for split, records in of_split.items():
         if found.kind == "segmentation":
-            seen = chain.from_iterable(np.unique(mask).tolist() for mask in masks(card.name, rows))
+            progress(f"{card.name}: masks of {split}")
+            seen = chain.from_iterable(np.unique(mask).tolist() for mask in masks(card.name, records))
             histograms[split] = Counter(label for label in seen if label != IGNORED)
         else:
-            histograms[split] = Counter(record.label for record in rows)
-        hashes[split] = {record.sha256(): record.key for record in rows}
-    faults = []
+            histograms[split] = Counter(record.label for record in records)
+        if quick:
+            continue
+        progress(f"{card.name}: decoding {some(len(records), 'image')} of {split}")
+        wrong, remarked = [], defaultdict[str, list[str]](list)
+        for record, look in zip(records, looks(records), strict=True):
+            wrong += [look.failure] if look.failure else []
+            for remark in look.remarks:
+                remarked[remark].append(record.key)
+        decoded += len(records) - len(wrong)
+        for remark, names in remarked.items():
+            has = "image has" if len(names) == 1 else "images have"
+            warnings.append(f"{split}: {len(names):,} {has} {remark}: {', '.join(map(visible, names[:SHOWN]))}")
+        faults += [f"{split}: {failed}" for failed in wrong[:NAMED]]
+        if len(wrong) > NAMED:
+            faults.append(f"{split}: {some(len(wrong) - NAMED, 'more image')} can't be decoded")
     for split, expected in exact_labels(card).items():
         if histograms[split] != (counted := Counter(expected)):
-            wrong = min(label for label in counted | histograms[split] if counted[label] != histograms[split][label])
+            other = min(label for label in counted | histograms[split] if counted[label] != histograms[split][label])
             faults.append(
-                f"{split} has {histograms[split][wrong]} images of class {wrong}, VTAB-1k's own split has {counted[wrong]}: "
+                f"{split} has {histograms[split][other]} images of class {other}, VTAB-1k's own split has {counted[other]}: "
                 "these are other records, or other labels"
             )
-    for one, other in (("train", "val"), ("train", "test"), ("val", "test")):
-        shared = hashes.get(one, {}).keys() & hashes.get(other, {}).keys()
-        if shared:
-            example = min(shared)
-            faults.append(
-                f"{one} and {other} share {len(shared)} images, such as {hashes[one][example]} and {hashes[other][example]}: "
-                "the same bytes in both"
-            )
     progress(f"{card.name}: fingerprint")
-    remembered = forget(found, root)
-    now = fingerprint(found, root)
-    if remembered is not None and remembered != now:
-        faults.append(f"its fingerprint was {remembered[:16]} and is {now[:16]}: bytes have changed, sizes and times haven't")
-    return Verdict(card.name, found.reader.format, now, histograms, tuple(faults))
+    before, now = remembered(found, root, rows), contents(found, root, rows, again=True)
+    if before is not None and before != now.fingerprint:
+        faults.append(f"its fingerprint was {before[:16]} and is {now.fingerprint[:16]}: bytes have changed, sizes and times haven't")
+    faults += filter(None, [now.doubles.error(card)])
+    return Verdict(
+        card.name, found.reader.format, now.fingerprint, histograms, decoded, tuple(faults), (*warnings, *now.doubles.warnings(card))
+    )

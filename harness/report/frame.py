@@ -21,6 +21,7 @@ CELL = (
     *("cell", "method", "version", "method_source", "variant", "task", "suite", "group", "metric"),
     *("backbone", "backbone_sha", "pooling", "side", "normalize"),
     *("protocol", "protocol_digest", "settings", "epochs", "data", "pixels", "note"),
+    *("overlap", "overlap_of", "overlap_expected"),
     *("trials", "failed_trials", "search_units", "position"),
 )
 """What a row says of its cell; `method_source`: sha256 of the code of a method that isn't built in, else empty; `side`: of images in
@@ -72,7 +73,7 @@ TIDY = (
     *("origin", "method", "version", "method_source", "variant", "task", "suite", "group", "metric", "seed", "score", "score_ms", "reason"),
     *("backbone", "backbone_sha", "pooling", "side", "normalize"),
     *("protocol", "protocol_digest", "epochs", "trials", "failed_trials", "search_units"),
-    *("pixels", "data", "trainable", "seconds", "memory", "units", "id", "created", "pretrain", "source"),
+    *("pixels", "data", "overlap", "trainable", "seconds", "memory", "units", "id", "created", "pretrain", "source"),
 )
 
 
@@ -88,7 +89,7 @@ def tidy(results: pd.DataFrame, failed: pd.DataFrame, published: pd.DataFrame | 
         parts.append(published.rename(columns=names).assign(origin="published", variant=published["method"]))
     rows = [row for part in parts for row in records(part)]
     found = pd.DataFrame([{name: row.get(name) for name in TIDY} for row in rows], columns=list(TIDY))
-    whole = ("seed", "epochs", "trials", "failed_trials", "trainable", "memory")
+    whole = ("seed", "epochs", "overlap", "trials", "failed_trials", "trainable", "memory")
     kinds = {name: "Int64" for name in whole} | dict.fromkeys(("score", "score_ms", "search_units", "seconds", "units"), "float64")
     return found.astype({**{name: "string" for name in TIDY}, **kinds})
 
@@ -177,6 +178,13 @@ def _cells(store: Store, keys: Collection[str] | None) -> dict[str, Row]:
     }
 
 
+def _overlap(said: Any) -> Row:
+    """Of a cell's test images, how many are in train or val too, of how many, and how many its card expects; a store may be anybody's."""
+    fields = said if isinstance(said, dict) else {}
+    images, of, expected = (value if type(value := fields.get(name)) is int and value >= 0 else 0 for name in ("images", "of", "expected"))
+    return {"overlap": images, "overlap_of": of, "overlap_expected": expected}
+
+
 def _describe(cell: Cell, trials: dict[str, int]) -> Row:
     identity, labels = cell.identity, cell.labels
     shared = labels.get("settings")  # of all cells of the protocol; rows from before it could say something of some cells alone have none
@@ -203,6 +211,7 @@ def _describe(cell: Cell, trials: dict[str, int]) -> Row:
         "data": identity["task"]["data"],
         "pixels": identity["task"]["pixels"],
         "note": labels.get("note") or "",
+        **_overlap(labels.get("overlap")),
         "trials": trials.get("complete", 0) + trials.get("pruned", 0),
         "failed_trials": trials.get("failed", 0),
     }

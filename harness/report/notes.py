@@ -59,10 +59,23 @@ def notes_of(section: Section) -> list[str]:
     for task in section.tasks:
         if len({row["data"] for row in squares if row["task"] == task}) > 1:
             notes.append(f"On {task}, methods were run on different data.")
+    if overlap := _overlap(section):
+        notes.append(f"Test images that train or val has too, byte for byte: {overlap}.")
     old = [f"{row['variant']} on {row['task']} ({row['superseded']})" for row in squares if row["superseded"]]
     if old:
         notes.append(f"Not shown, runs of an older version or code, card or data: {_some(old)}. See `harness results list`, and `rm`.")
     return notes + _warnings(section) + sorted({row["note"] for row in squares if row["note"]})
+
+
+def _overlap(section: Section) -> str:
+    """By task; more than its card expects is what a run was allowed with --allow-overlap."""
+    found = {}
+    for row in section.squares.values():
+        if row["overlap"]:
+            allowed = row["overlap"] > row["overlap_expected"]
+            why = "allowed by --allow-overlap" if allowed else "as published"
+            found[f"{row['task']} {row['overlap']:,} of {row['overlap_of']:,} ({why})"] = None
+    return ", ".join(found)
 
 
 def tests_of(section: Section, layout: Layout) -> list[str]:

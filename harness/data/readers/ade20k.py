@@ -40,7 +40,7 @@ def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Rec
             raise BadInput(f"task {card.name}: {image} has no mask: {annotation} is missing. Get a whole copy.")
         mask = Mask(annotation.read_bytes, partial(_classes, card, image, annotation))
         key = f"{part}/{name}"
-        found.append(Record(key, 0, image.read_bytes, partial(rgb, image), partial(_stamp, image, annotation), mask=mask))
+        found.append(Record(key, 0, image.read_bytes, partial(rgb, image), partial(_stamp, image, annotation), mask=mask, file=str(image)))
     return found
 
 

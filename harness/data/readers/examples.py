@@ -100,7 +100,16 @@ def records(shards: Shards, chosen: Sequence[Row], scale: int = 1) -> list[Recor
     for row in chosen:
         path = shards.paths[row.shard]
         of = (shards.task, path, row.offset, row.length)
-        found.append(Record(row.key, row.label, partial(_raw, *of), partial(_image, *of, scale), partial(stamp, path)))
+        found.append(
+            Record(
+                row.key,
+                row.label,
+                partial(_raw, *of),
+                partial(_image, *of, scale),
+                partial(stamp, path),
+                file=f"{path} at byte {row.offset}",
+            )
+        )
     return found
 
 

@@ -94,5 +94,5 @@ def image_records(card: TaskCard, images: Sequence[tuple[str, int, Path]], open_
         path = present(named)
         if path is None:
             raise absent(card, named, key)
-        found.append(Record(key, label, path.read_bytes, partial(open_image, path), partial(stamp, path)))
+        found.append(Record(key, label, path.read_bytes, partial(open_image, path), partial(stamp, path), file=str(path)))
     return found

@@ -36,12 +36,18 @@ class Record:
     """For data in another form than they were published in: the digest of the bytes that were."""
     mask: Mask | None = None
     """Of a segmentation task."""
+    file: str = ""
+    """The file that the bytes are in, for errors; empty where the key says it, or nothing does."""
 
     def sha256(self) -> str:
         """Of the stored bytes; where there is a mask, of the image's digest and the mask's."""
+        return self.digests()[0]
+
+    def digests(self) -> tuple[str, str]:
+        """`sha256`, and that of the image's stored bytes alone. Both are read once."""
         if self.known_sha256:
-            return self.known_sha256()
+            return (known := self.known_sha256()), known
         image = hashlib.sha256(self.raw())
         if self.mask is None:
-            return image.hexdigest()
-        return hashlib.sha256(image.digest() + hashlib.sha256(self.mask.raw()).digest()).hexdigest()
+            return (alone := image.hexdigest()), alone
+        return hashlib.sha256(image.digest() + hashlib.sha256(self.mask.raw()).digest()).hexdigest(), image.hexdigest()

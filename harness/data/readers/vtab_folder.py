@@ -43,7 +43,7 @@ def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Rec
         path = present(folder / name)
         if path is None:
             raise absent(card, folder / name, name, f"{LISTS[split]}.txt")
-        found.append(Record(key, label, path.read_bytes, partial(rgb, path), partial(stamp, path)))
+        found.append(Record(key, label, path.read_bytes, partial(rgb, path), partial(stamp, path), file=str(path)))
     return found
 
 
