@@ -24,6 +24,7 @@ from harness import backbones, hints
 from harness.cards import LARGEST_CROP
 from harness.data import statistics
 from harness.data.batch import squares
+from harness.data.decode import reason
 from harness.data.images import rgb
 from harness.data.pixels import kept
 from harness.errors import BadInput
@@ -356,4 +357,4 @@ def opened(file: str | Path) -> Image.Image:
     try:
         return rgb(Path(file))
     except Exception as error:  # Pillow raises many kinds for a file that isn't what it should be
-        raise BadInput(f"{file} is missing, or no image that can be decoded.") from error
+        raise BadInput(f"{file} is missing, or no image that can be decoded ({reason(error)}).") from error

@@ -107,7 +107,19 @@ def run(
         from harness.preview import preview
 
         request = Request(
-            methods, suite, tasks, backbone, protocol, data_root, cards, pixels, image_size, normalize, allow_overlap, trials, asked.seeds(seeds)
+            methods,
+            suite,
+            tasks,
+            backbone,
+            protocol,
+            data_root,
+            cards,
+            pixels,
+            image_size,
+            normalize,
+            allow_overlap,
+            trials,
+            asked.seeds(seeds),
         )
         lines, gaps = [], 0
         if dry_run:
@@ -159,7 +171,19 @@ def ablate(
 
         grid = ablation(method)
         request = Request(
-            grid.methods, suite, tasks, backbone, protocol, data_root, cards, pixels, image_size, normalize, allow_overlap, trials, asked.seeds(seeds)
+            grid.methods,
+            suite,
+            tasks,
+            backbone,
+            protocol,
+            data_root,
+            cards,
+            pixels,
+            image_size,
+            normalize,
+            allow_overlap,
+            trials,
+            asked.seeds(seeds),
         )
         lines, gaps = [], 0
         if dry_run:

@@ -19,6 +19,7 @@ from jaxtyping import Int64, UInt8, UInt32
 from harness.cards import SplitName, TaskCard
 from harness.data.atomic import making, replacing
 from harness.data.decode import CHUNK, decoded, masks
+from harness.data.images import RULES
 from harness.data.mapped import Mapped
 from harness.data.pixels import kept
 from harness.data.readers import records
@@ -67,7 +68,7 @@ def cached(card: TaskCard, root: Path | None, split: SplitName, size: int, finge
     """The split from the cache; made first if it isn't there, or isn't whole. Raises `BadInput` for data or a cache that can't be used."""
     if card.reader.format == "prepared" and card.pixels == "tf":
         return mapped(card, root, split)  # is already what the cache would hold
-    stem = f"{fingerprint[:16]}-{split}-{card.pixels}" + ("" if card.pixels in ("tf", "setr") else f"-{size}")
+    stem = f"{RULES}-{fingerprint[:16]}-{split}-{card.pixels}" + ("" if card.pixels in ("tf", "setr") else f"-{size}")
     path = cache_dir() / "images" / f"{stem}.bin"
     if found := _open(path, card, split):
         return found

@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 from PIL import UnidentifiedImageError
 from PIL.Image import DecompressionBombError, Image
 
-from harness.data.images import FORMATS, remarks
+from harness.data.images import FORMATS, REMARKS, remarks
 from harness.data.readers.record import Record
 from harness.errors import BadInput
 from harness.plain import plain
@@ -31,7 +31,7 @@ class Look(NamedTuple):
     failure: str = ""
     """Why it can't be decoded, with its name; empty where it can."""
     remarks: tuple[str, ...] = ()
-    """What it has that its pixels don't show: `no end`."""
+    """What it has that its pixels don't show, each as what `has` may stand before."""
 
 
 def looks(rows: Sequence[Record]) -> Iterator[Look]:
@@ -71,8 +71,9 @@ def _decode(task: str, record: Record, turn: Callable[[Image], T]) -> T:
 
 def _look(record: Record) -> Look:
     try:
-        record.image().load()
-        return Look("", tuple(remarks(record.raw())) if record.file else ())
+        image = record.image()
+        image.load()
+        return Look("", (*image.info.get(REMARKS, ()), *(remarks(record.raw()) if record.file else ())))
     except Exception as error:  # as above; and `BadInput`, which has a place of its own
         return Look(str(error) if isinstance(error, BadInput) else _told(record, error))
 

@@ -122,5 +122,5 @@ def _raw(task: str, path: Path, offset: int, length: int) -> bytes:
 
 
 def _image(task: str, path: Path, offset: int, length: int, scale: int) -> Image.Image:
-    decoded = rgb(io.BytesIO(_raw(task, path, offset, length)))
+    decoded = rgb(io.BytesIO(_raw(task, path, offset, length)), "dropped")  # as TensorFlow decodes
     return decoded if scale == 1 else Image.fromarray(np.asarray(decoded) * np.uint8(scale))

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from harness.cards import SPLITS, SplitName, TaskCard
-from harness.data.readers.files import image_records, in_order, need
+from harness.data.readers.files import by_alpha, image_records, in_order, need
 from harness.data.readers.lists import name_of, refuse_doubles
 from harness.data.readers.record import Record
 from harness.errors import BadInput
 from harness.plain import visible
 
-ARGUMENTS = ("folder", "images")
+ARGUMENTS = ("alpha", "folder", "images")
 
 
 def present(card: TaskCard, root: Path | None) -> bool:
@@ -26,7 +26,9 @@ def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Rec
     """In the list's own order."""
     labels = {of_class: label for label, of_class in enumerate(classes(card, root))}
     images = _folder(card, root) / card.reader.argument("images", card.name, str)
-    return image_records(card, [(path, labels[of_class], images / path) for path, of_class in _list(card, root, split).items()])
+    return image_records(
+        card, [(path, labels[of_class], images / path) for path, of_class in _list(card, root, split).items()], by_alpha(card)
+    )
 
 
 def check(card: TaskCard, root: Path | None) -> None:

@@ -13,12 +13,12 @@ import numpy as np
 
 from harness.cards import SplitName, TaskCard
 from harness.data.readers import matlab
-from harness.data.readers.files import find, image_records, in_order, need, stamp
+from harness.data.readers.files import by_alpha, find, image_records, in_order, need, stamp
 from harness.data.readers.lists import inside, lines_of, name_of, refuse_doubles, whole
 from harness.data.readers.record import Record
 from harness.errors import BadInput
 
-ARGUMENTS = ("counts", "folder", "layout", "seed")
+ARGUMENTS = ("alpha", "counts", "folder", "layout", "seed")
 MARK = "not-vpt-split:"
 
 
@@ -47,12 +47,12 @@ def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Rec
     labels = {name: label for label, name in enumerate(in_order(one.of_class for one in listed))}
     official_val = any(one.part == "val" for one in listed)
     if split == "test" or official_val:
-        return image_records(card, [(one.key, labels[one.of_class], one.path) for one in listed if one.part == split])
+        return image_records(card, [(one.key, labels[one.of_class], one.path) for one in listed if one.part == split], by_alpha(card))
     training = sorted((one for one in listed if one.part == "train"), key=lambda one: one.key)
     shuffled = np.random.RandomState(card.reader.argument("seed", card.name, int)).permutation(len(training))
     n = card.sizes["train"]
     chosen = [training[place] for place in (shuffled[:n] if split == "train" else shuffled[n:])]
-    return image_records(card, [(MARK + one.key, labels[one.of_class], one.path) for one in chosen])
+    return image_records(card, [(MARK + one.key, labels[one.of_class], one.path) for one in chosen], by_alpha(card))
 
 
 def check(card: TaskCard, root: Path | None) -> None:

@@ -87,6 +87,14 @@ def absent(card: TaskCard, path: Path, named: str, by: str = "") -> BadInput:
     return BadInput(f"task {card.name}: {printable(str(path))[:300]} is missing{where}.{howto}")
 
 
+def by_alpha(card: TaskCard) -> Callable[[Path], Image]:
+    """How a reader opens images: by its argument `alpha`, `grey` or `dropped`. Raises `BadInput` for another."""
+    alpha = card.reader.arguments.get("alpha", "grey")
+    if alpha not in ("grey", "dropped"):
+        raise BadInput(f"task {card.name}: 'alpha' in its card's [reader] is {str(alpha)[:40]!r}, expected grey or dropped.")
+    return partial(rgb, alpha=alpha)
+
+
 def image_records(card: TaskCard, images: Sequence[tuple[str, int, Path]], open_image: Callable[[Path], Image] = rgb) -> list[Record]:
     """Records of image files: (key, label, path), opened by Pillow or `open_image`. Every file must be there. Raises `BadInput`."""
     found, present = [], Present()

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
-from harness.data.images import MOST, SIGNATURES, opened
+from harness.data.images import MOST, SIGNATURES, as_rgb, opened
 
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MOST))  # which it reads when it is imported
 try:
@@ -45,6 +45,8 @@ def decode(content: bytes) -> Pixels:
     if cv2 is not None:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
         if image is not None:
+            if image.dtype != np.uint8:  # which OpenCV's encoder would cut at 255
+                raise OSError(f"its pixels are {image.dtype}, and this task's own processing takes 8 bits: save it with 8 bits a channel")
             return image
     return _decoded_by_pillow(content)[..., ::-1]
 
@@ -60,7 +62,9 @@ def _holds_its_chunks(png: bytes) -> bool:
 
 def _decoded_by_pillow(content: bytes) -> Pixels:
     with opened(io.BytesIO(content)) as image:
-        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+        if image.mode.startswith("I"):
+            raise OSError("its pixels have 16 bits, and this task's own processing takes 8: save it with 8 bits a channel")
+        return np.asarray(as_rgb(ImageOps.exif_transpose(image), "dropped"))
 
 
 def encode(image: Pixels, quality: int = 95) -> bytes:

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from harness.cards import SplitName, TaskCard
+from harness.data.images import rgb
 from harness.data.readers.files import find, image_records, need
 from harness.data.readers.lists import inside, lines_of, name_of, whole
 from harness.data.readers.record import Record
@@ -28,7 +29,8 @@ def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Rec
     source, _, _ = parse(card.slices[split])
     labels = _labels(card, root, source)
     images = need(card, root, *_names(source)).parent.parent / "images"
-    return image_records(card, [(key, labels[key], inside(card, images, key)) for key in select(card, split, partial(keys, card, root))])
+    files = [(key, labels[key], inside(card, images, key)) for key in select(card, split, partial(keys, card, root))]
+    return image_records(card, files, partial(rgb, alpha="dropped"))  # as TensorFlow decodes: a few are RGBA
 
 
 def check(card: TaskCard, root: Path | None) -> None:
