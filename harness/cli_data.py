@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,9 +10,16 @@ from harness import asked
 from harness.errors import BadInput, unknown
 from harness.plain import some
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from harness.cards import TaskCard
+
+    Progress = Callable[[int, int], None]
+
 app = typer.Typer(help="See, check, get and prepare the tasks' data.", no_args_is_help=True, add_completion=False)
 
-Task = Annotated[str, typer.Argument(help="A task; see `harness list tasks`.")]
+Named = Annotated[list[str] | None, typer.Argument(metavar="[TASK]...", help="Tasks; see `harness list tasks`. As --tasks.")]
 Suite = Annotated[str | None, typer.Option("--suite", help="mini, vtab, fgvc, all ...")]
 Tasks = Annotated[str | None, typer.Option("--tasks", help="Comma-separated names.")]
 DataRoot = Annotated[Path | None, typer.Option("--data-root", help="Folder that holds the tasks' data.", parser=asked.path)]
@@ -21,40 +28,46 @@ Cards = Annotated[Path | None, typer.Option("--cards", help="Folder with your ow
 
 @app.command()
 def keys(
-    task: Task,
     split: Annotated[str, typer.Option("--split", help="train800, val200, train800val200 or test.")],
+    named: Named = None,
+    suite: Suite = None,
+    tasks: Tasks = None,
     data_root: DataRoot = None,
     cards: Cards = None,
 ) -> None:
-    """Print the keys of a split in order, one a line. Needs no data where they follow from counts or names."""
+    """Print the keys of a split in order, one a line; of several tasks, each behind its task's name and a tab.
+
+    Needs no data where they follow from counts or names, and only the lists where they follow from these.
+    """
     from harness.data.keys import keys as keys_of
 
-    print("\n".join(keys_of(_card(task, cards), data_root, split)))
+    chosen = _chosen(named, suite, tasks, cards)
+    of_task = [(one.name, keys_of(one, data_root, split)) for one in chosen]  # all, before any is printed
+    print("\n".join(key if len(chosen) == 1 else f"{name}\t{key}" for name, found in of_task for key in found))
 
 
 @app.command()
-def card(task: Task, cards: Cards = None) -> None:
-    """Show a task's card."""
-    print(_card(task, cards).path.read_text(encoding="utf-8"), end="")
+def card(named: Named = None, suite: Suite = None, tasks: Tasks = None, cards: Cards = None) -> None:
+    """Show tasks' cards."""
+    print("\n".join(one.path.read_text(encoding="utf-8-sig") for one in _chosen(named, suite, tasks, cards)), end="")
 
 
 @app.command()
-def status(suite: Suite = None, tasks: Tasks = None, data_root: DataRoot = None, cards: Cards = None) -> None:
-    """Show which tasks' data are there. Exit code 1 where any are not."""
+def status(named: Named = None, suite: Suite = None, tasks: Tasks = None, data_root: DataRoot = None, cards: Cards = None) -> None:
+    """Show which tasks' data are there; of all tasks, where none is named. Exit code 1 where any are not."""
     from rich.console import Console
 
     from harness.data import status as of
-    from harness.plan import choose_tasks
 
-    _, chosen, _ = choose_tasks(suite or (None if tasks else "all"), tasks, cards)
-    found = [of.status(one, data_root) for one in chosen]
-    Console().print(of.table(found, data_root), crop=False)  # a command that is cut, or broken, is none
+    found = [of.status(one, data_root) for one in _chosen(named, suite, tasks, cards, default="all")]
+    of.show(found, data_root, Console())
     if any(row.state != "found" for row in found):
         raise typer.Exit(1)
 
 
 @app.command()
 def verify(
+    named: Named = None,
     suite: Suite = None,
     tasks: Tasks = None,
     data_root: DataRoot = None,
@@ -66,9 +79,8 @@ def verify(
 
     from harness.data.verify import verify as check
     from harness.orchestrate.view import View
-    from harness.plan import choose_tasks
 
-    _, chosen, _ = choose_tasks(suite, tasks, cards)
+    chosen = _chosen(named, suite, tasks, cards, default="mini")
     wrong = False
     with View(Console(stderr=True)) as view:
         for one in chosen:
@@ -96,8 +108,10 @@ def verify(
 
 @app.command()
 def fetch(
-    tasks: Annotated[list[str], typer.Argument(metavar="TASK...", help="Tasks; see `harness list tasks`.")],
     data_root: Annotated[Path, typer.Option("--data-root", help="Where the data go.", parser=asked.path)],
+    named: Named = None,
+    suite: Suite = None,
+    tasks: Tasks = None,
     cards: Cards = None,
 ) -> None:
     """Download tasks' originals from their owners, checked and extracted. Goes on where it was cut."""
@@ -106,15 +120,22 @@ def fetch(
 
     from harness.data.fetch import fetch as get
 
-    chosen = [_card(task, cards) for task in tasks]
+    chosen, wrong = _chosen(named, suite, tasks, cards), False
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         row = bar.add_task("", total=None)
         for card in chosen:
-            got = get(card, data_root, lambda what, done, total: bar.update(row, description=what, completed=done, total=total))
+            try:
+                got = get(card, data_root, lambda what, done, total: bar.update(row, description=what, completed=done, total=total))
+            except BadInput as error:  # the others may be had
+                wrong = True
+                print(f"harness: {error}", file=sys.stderr)
+                continue
             print(f"{card.name}: " + (f"fetched {', '.join(got)}" if got else "was there"))
             if card.by_hand:
                 print(f"{card.name}: {card.by_hand}")
+    if wrong:
+        raise typer.Exit(2)
 
 
 @app.command()
@@ -123,6 +144,7 @@ def prepare(
     to: Annotated[
         Path | None, typer.Option("--to", help="Where the prepared folders go. Default: where the data are.", parser=asked.path)
     ] = None,
+    named: Named = None,
     suite: Suite = None,
     tasks: Tasks = None,
     cards: Cards = None,
@@ -135,7 +157,7 @@ def prepare(
         folder = folder_of(card.name, to or origin)
         return f"prepared: {folder}" if make(card, origin, to or origin, progress) else f"was there: {folder}"
 
-    _each(one, suite, tasks, cards)
+    _each(one, _chosen(named, suite, tasks, cards, default="mini"))
 
 
 @app.command()
@@ -144,6 +166,7 @@ def export(
     to: Annotated[Path, typer.Option("--to", help="Where the folders go.", parser=asked.path)],
     form: Annotated[str, typer.Option("--format", help="vtab1k-folder, which other projects' code reads.")] = "vtab1k-folder",
     lossy: Annotated[bool, typer.Option("--jpeg/--png", help="JPEG of quality 75, as in the common copies; or lossless.")] = False,
+    named: Named = None,
     suite: Suite = None,
     tasks: Tasks = None,
     cards: Cards = None,
@@ -158,17 +181,14 @@ def export(
         folder, new = write(card, data_root, to, "jpeg" if lossy else "png", progress)
         return f"written: {folder}" if new else f"was there: {folder}"
 
-    _each(one, suite, tasks, cards)
+    _each(one, _chosen(named, suite, tasks, cards, default="mini"))
 
 
-def _each(do, suite: str | None, tasks: str | None, cards: Path | None) -> None:
+def _each(do: "Callable[[TaskCard, Progress], str]", chosen: "Sequence[TaskCard]") -> None:
     """Does one thing to each task, with a progress bar; the tasks that can't are said in a line each, then the exit code is 2."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from harness.plan import choose_tasks
-
-    _, chosen, _ = choose_tasks(suite, tasks, cards)
     wrong = False
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
@@ -184,10 +204,13 @@ def _each(do, suite: str | None, tasks: str | None, cards: Path | None) -> None:
         raise typer.Exit(2)
 
 
-def _card(task: str, cards: Path | None):
-    from harness.cards import load_cards
+def _chosen(
+    named: list[str] | None, suite: str | None, tasks: str | None, cards: Path | None, default: str | None = None
+) -> "list[TaskCard]":
+    """The tasks that are asked for, by name, --tasks or --suite alike; those of the suite `default` where none is. Raises `BadInput`."""
+    from harness.plan import choose_tasks
 
-    known = load_cards(cards)
-    if task not in known:
-        raise unknown("task", task, known)
-    return known[task]
+    wanted = ",".join([*(named or ()), *([tasks] if tasks is not None else [])]) if named or tasks is not None else None
+    if wanted is None and suite is None and default is None:
+        raise BadInput("name a task, as in `harness data card cifar100`; or give --tasks or --suite.")
+    return choose_tasks(suite or (default if wanted is None else None), wanted, cards)[1]

@@ -30,7 +30,7 @@ from harness.cards import Archive, Reader, TaskCard, load_cards
 from harness.data.images import rgb
 from harness.data.readers import arrays, class_folders, hdf5, matlab, opencv, prepared, vtab_folder
 from harness.data.readers.cifar100 import unpickled
-from harness.data.readers.files import inside
+from harness.data.readers.lists import inside
 from harness.data.unpack import unpack
 from harness.errors import BadInput
 from harness.sharing.sources import sources

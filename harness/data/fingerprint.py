@@ -101,7 +101,7 @@ def _digest(lines: Iterator[list]) -> str:
 
 def _recall(memo: Path) -> Contents | None:
     try:
-        found, fields = json.loads(memo.read_bytes())
+        found, fields = json.loads(memo.read_text(encoding="ascii"))
         if re.fullmatch(r"[0-9a-f]{64}", found) is None:
             return None
         return Contents(found, restored(fields))

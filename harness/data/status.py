@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from rich.console import Group, RenderableType
+from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
-from rich.text import Text
 
 from harness import hints
 from harness.cards import SPLITS, TaskCard
@@ -51,8 +51,8 @@ def status(card: TaskCard, root: Path | None) -> Status:
     return Status(card, "found", found.reader.format, counts, size, "")
 
 
-def table(found: Sequence[Status], root: Path | None) -> RenderableType:
-    """A line a task, and below it what to do, once."""
+def show(found: Sequence[Status], root: Path | None, console: Console) -> None:
+    """A line a task, and below it what to do, once. No word is cut and no line folded, whatever the width: programs read it too."""
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("task", "data", "format", "train val test", "space", "to do"):
         shown.add_column(name, justify="right" if name in ("train val test", "space") else "left", no_wrap=True)
@@ -60,7 +60,11 @@ def table(found: Sequence[Status], root: Path | None) -> RenderableType:
     for row in found:
         state = f"[{colours[row.state]}]{row.state}[/]"
         shown.add_row(row.card.name, state, row.format, row.counts, readable(row.bytes), row.todo)
-    return Group(shown, *(Text(line, no_wrap=True, overflow="ignore") for line in _advice(found, root)))
+    wide = Measurement.get(console, console.options.update(max_width=10_000), shown).maximum
+    console.width = max(wide, console.width)
+    console.print(shown)
+    for line in _advice(found, root):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _advice(found: Sequence[Status], root: Path | None) -> Iterator[str]:

@@ -22,6 +22,12 @@ ARGUMENTS = ("alpha", "counts", "folder", "layout", "seed")
 MARK = "not-vpt-split:"
 
 
+LABELS_OF_CARS = (
+    "They were a download of their own (https://ai.stanford.edu/~jkrause/cars/cars_test_annos_withlabels.mat, which answers no more); "
+    "copies of the data set on Kaggle and Hugging Face have the file under this name."
+)
+
+
 @dataclass(frozen=True)
 class Listed:
     """One image of the official lists."""
@@ -146,8 +152,13 @@ def _cars(card: TaskCard, annotations: Path) -> list[Listed]:
         return found
     folder = annotations.parent.parent if annotations.parent.name == "devkit" else annotations.parent
     for part, name in (("train", "cars_train_annos.mat"), ("test", "cars_test_annos_withlabels.mat")):
-        place = annotations.with_name(name)
-        for row in _fields(card, place if place.is_file() else folder / name, "annotations")["annotations"].reshape(-1):
+        place = annotations.with_name(name) if annotations.with_name(name).is_file() else folder / name
+        if part == "test" and not place.is_file():
+            raise BadInput(
+                f"task {card.name}: no {name} in {annotations.parent} or {folder}: the labels of the test images were never in the devkit, "
+                f"whose cars_test_annos.mat has boxes alone. {LABELS_OF_CARS}"
+            )
+        for row in _fields(card, place, "annotations")["annotations"].reshape(-1):
             path = f"cars_{part}/{row['fname'].item()}"
             found.append(Listed(path, str(int(row["class"].item())), part, inside(card, folder, path)))
     return found

@@ -6,6 +6,7 @@ line that shows what can't be seen: `'a\\xa0b'`.
 """
 
 import csv
+import hashlib
 import io
 import re
 from collections.abc import Iterable, Sequence
@@ -85,6 +86,25 @@ def expect(card: TaskCard, path: Path, source: str, found: int) -> None:
             f"task {card.name}: {path} has {found:,} records of {source}, expected {expected:,}: with any other number, the splits are "
             "made of other records. Get it again."
         )
+
+
+def as_published(card: TaskCard, path: Path) -> None:
+    """Raises `BadInput` for a list that isn't the one whose sha256 the card has, as saved by whatever editor."""
+    for archive in card.archives:
+        if archive.name == path.name and archive.sha256 is not None:
+            lines = names_of(card, path)
+            found = {hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()}
+            if archive.sha256 not in found | {_sha256(path, _stamp(card.name, path))}:
+                raise BadInput(
+                    f"task {card.name}: {path} is not the list that its owner published: its lines have sha256 {min(found)[:16]}, expected "
+                    f"{archive.sha256[:16]}. Delete it, and fetch the task again or get it from {archive.url}."
+                )
+
+
+@lru_cache(maxsize=16)
+def _sha256(path: Path, changed: str) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def inside(card: TaskCard, folder: Path, name: str) -> Path:

@@ -16,7 +16,7 @@ from harness.cards import SplitName, TaskCard
 from harness.data.images import rgb
 from harness.data.readers import opencv
 from harness.data.readers.files import find, image_records, need
-from harness.data.readers.lists import names_of, whole
+from harness.data.readers.lists import as_published, names_of, whole
 from harness.data.readers.record import Record
 from harness.data.splits import select
 from harness.errors import BadInput
@@ -39,7 +39,9 @@ def keys(card: TaskCard, root: Path | None, source: str) -> Sequence[str]:
     for line in lines:
         if not (line.startswith("/") and line.count("/") > 1) or ".." in line:
             raise BadInput(f"task {card.name}: {path} has the line {line[:60]!r}, expected '/a/abbey/sun_x.jpg'. Get it again.")
-    return [line for line in whole(card, path, source, lines) if line not in LEFT_OUT]
+    whole(card, path, source, lines)
+    as_published(card, path)
+    return [line for line in lines if line not in LEFT_OUT]
 
 
 def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Record]:

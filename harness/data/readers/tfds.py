@@ -68,8 +68,23 @@ RULES: dict[str, Callable[[Features], int]] = {
 """Labels that aren't a feature of their own, by what a card calls them."""
 
 
+def _of_class(features: Features, label: int) -> str:
+    """EuroSAT's and RESISC45's key, which TensorFlow Datasets orders by and doesn't store: `Forest_Forest_687.jpg` of `Forest_687.jpg`."""
+    name = examples.text(features["filename"][0])
+    return f"{name.rpartition('_')[0]}_{name}"
+
+
+def _of_label(features: Features, label: int) -> str:
+    """Caltech-101's files are numbered in each class anew: `12/image_0003.jpg`, the label and the file's name."""
+    return f"{label}/{examples.text(features['image/file_name'][0])}"
+
+
+KEYS: dict[str, Callable[[Features, int], str]] = {"class-and-filename": _of_class, "label-and-file-name": _of_label}
+"""Keys that aren't a feature of their own, by what a card calls them."""
+
+
 class _Described(NamedTuple):
-    """An `examples.Describe`. The key is the feature that the card names, where the copy has it, and the place in the split otherwise."""
+    """An `examples.Describe`. The key is the feature or rule that the card names, and the place in the split where there is none."""
 
     source: str
     key: str
@@ -78,8 +93,10 @@ class _Described(NamedTuple):
     """How many values of the feature are one class: VTAB groups neighbouring ones."""
 
     def __call__(self, features: Features, place: int) -> tuple[str, int]:
-        key = examples.text(features[self.key][0]) if features.get(self.key) else f"{self.source}/{place}"
-        return key, RULES[self.label](features) if self.label in RULES else int(float(features[self.label][0]) // self.groups)
+        label = RULES[self.label](features) if self.label in RULES else int(float(features[self.label][0]) // self.groups)
+        if self.key in KEYS:
+            return KEYS[self.key](features, label), label
+        return examples.text(features[self.key][0]) if features.get(self.key) else f"{self.source}/{place}", label
 
 
 def _folder(card: TaskCard, root: Path | None) -> Path | None:

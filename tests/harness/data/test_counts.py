@@ -1,5 +1,6 @@
 """A source that lacks a record, or has one twice: VTAB's slices of it would be made of others, so it is refused, whatever its format."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from tiny_fgvc import write_flowers as write_fgvc_flowers
 from tiny_originals import FORMS, card_of
 from tiny_tfrecords import dmlab, tiny_tfds, write_dmlab, write_tfds
 
-from harness.cards import TaskCard, load_cards, load_suites
+from harness.cards import Archive, TaskCard, load_cards, load_suites
 from harness.data.readers import check, resolve
 from harness.data.status import status
 from harness.data.verify import verify
@@ -171,3 +172,58 @@ def test_the_shipped_cards_count_what_their_sources_have():
             counts = source.arguments["counts"]
             assert counts["train"] + counts.get("val", 0) == card.sizes["train"] + card.sizes["val"]
             assert counts["test"] == card.sizes["test"]
+
+
+def test_suns_lists_are_held_to_their_sha256(tmp_path: Path):
+    """A list of the right length with another name in it; the published one, as an editor saves it, passes."""
+    FORMS["sun397"][1](tmp_path)
+    path = tmp_path / "sun397" / "sun397_tfds_va.txt"
+    published = path.read_bytes()
+    digest = hashlib.sha256(published).hexdigest()
+    archive = Archive(url="https://example.org/sun397_tfds_va.txt", sha256=digest)  # type: ignore[call-arg]
+    card = card_of("sun397").model_copy(update={"archives": (archive,)})
+    for content in (published, b"\xef\xbb\xbf" + published.replace(b"\n", b"\r\n"), published.replace(b"/", b"\\").rstrip()):
+        path.write_bytes(content)
+        check(resolve(card, tmp_path), tmp_path)
+    first, second, *rest = published.splitlines()
+    path.write_bytes(b"\n".join([second, first, *rest]) + b"\n")
+    said = f"sun397_tfds_va.txt is not the list that its owner published: its lines have sha256 .*, expected {digest[:16]}"
+    with pytest.raises(BadInput, match=said):
+        check(resolve(card, tmp_path), tmp_path)
+
+
+def test_the_shipped_card_has_the_sha256_of_tensorflow_datasets_lists():
+    """Of the files in the wheel of 4.9.10."""
+    found = {archive.name: (archive.bytes, (archive.sha256 or "")[:16]) for archive in load_cards()["sun397"].archives}
+    assert found["sun397_tfds_tr.txt"] == (3070803, "764d9aa5c7b67a12")
+    assert found["sun397_tfds_va.txt"] == (438722, "0f5f5e56d4c10ea6")
+    assert found["sun397_tfds_te.txt"] == (877678, "e172ef48fe5e94e2")
+
+
+def test_cars_devkit_without_the_labels_says_where_they_come_from(tmp_path: Path):
+    write_cars_devkit(tmp_path)
+    card = fgvc_card("stanford_cars")
+    labels = tmp_path / "stanford_cars" / "cars_test_annos_withlabels.mat"
+    labels.rename(tmp_path / "stanford_cars" / "devkit" / labels.name)  # where many copies have it
+    check(resolve(card, tmp_path), tmp_path)
+    (tmp_path / "stanford_cars" / "devkit" / labels.name).unlink()
+    with pytest.raises(BadInput) as error:
+        check(resolve(card, tmp_path), tmp_path)
+    assert "no cars_test_annos_withlabels.mat in" in str(error.value)
+    assert "a download of their own (https://ai.stanford.edu/~jkrause/cars/cars_test_annos_withlabels.mat" in str(error.value)
+    assert "cars_test_annos_withlabels.mat" in load_cards()["stanford_cars"].howto
+
+
+def test_official_lists_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """NABirds' three lists of 48,562 lines were read and joined for every split and check."""
+    from harness.data.readers import fgvc_official
+
+    write_nabirds(tmp_path)
+    card, read = fgvc_card("nabirds"), []
+    real = fgvc_official._cub
+    monkeypatch.setitem(fgvc_official.LAYOUTS, "cub", lambda card, path: read.append(path) or real(card, path))
+    assert verify(card, tmp_path, lambda line: None).faults == ()
+    assert len(read) == 1
+    less("images.txt")(tmp_path)
+    with pytest.raises(BadInput):
+        verify(card, tmp_path, lambda line: None)

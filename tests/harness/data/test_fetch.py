@@ -399,7 +399,7 @@ def test_the_command(server: Server, tmp_path: Path, cards: Path):
 def test_the_shipped_archives_are_named_and_checked():
     archives = {archive.url: archive for card in load_cards().values() for archive in card.archives}
     unchecked = {archive.name for archive in archives.values() if not (archive.sha256 or archive.md5)}
-    assert unchecked == {"sun397_tfds_tr.txt", "sun397_tfds_va.txt", "sun397_tfds_te.txt"}
+    assert not unchecked
     assert all(archive.name for archive in archives.values())
     vtab_fgvc = [card for card in load_cards().values() if card.suite in ("vtab", "fgvc")]
     assert all(card.archives or card.by_hand for card in vtab_fgvc)

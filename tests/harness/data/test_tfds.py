@@ -1,14 +1,18 @@
 """Directories of TensorFlow Datasets, of all of VTAB-1k's tasks: read in their own order, labels by VTAB's rules."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_tfrecords import COUNTS, encoded, of_tfds, tfds_value, tiny_tfds, write_tfds
+from tiny_originals import FORMS, card_of
+from tiny_tfrecords import COUNTS, encoded, example, framed, of_tfds, tfds_value, tiny_tfds, write_tfds
 
-from harness.cards import load_suites
+from harness.cards import load_cards, load_suites
+from harness.data.fingerprint import fingerprint
+from harness.data.keys import keys
 from harness.data.readers import check, records, resolve
 from harness.data.splits import parse
 from harness.errors import BadInput
@@ -27,6 +31,11 @@ def expected(task: str, row: int) -> int:
     return int(value / 2) if task == "dsprites_location" else int(value / 2.5) if task == "dsprites_orientation" else value
 
 
+def key_of(task: str, key: str, source: str, row: int) -> str:
+    made = {"class-and-filename": f"name_name_{row}", "label-and-file-name": f"{tfds_value(task, row)}/name_{row}"}
+    return made.get(key) or (f"{source}/{row}" if key in ("", "id") else f"name_{row}")
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_records_come_in_the_order_of_the_shards(task: str, tmp_path: Path):
     write_tfds(tmp_path, task)
@@ -39,7 +48,7 @@ def test_records_come_in_the_order_of_the_shards(task: str, tmp_path: Path):
         rows = range(start, COUNTS[source] if stop is None else stop)
         found = records(card, tmp_path, split)
         assert [record.label for record in found] == [expected(task, row) for row in rows]
-        assert [record.key for record in found] == [f"name_{row}" if key not in ("", "id") else f"{source}/{row}" for row in rows]
+        assert [record.key for record in found] == [key_of(task, key, source, row) for row in rows]
         for record, row in zip(found, rows, strict=True):
             value = row % 2 * 255 if task.startswith("dsprites") else row
             assert record.image().mode == "RGB"
@@ -106,3 +115,41 @@ def test_a_damaged_directory_is_one_line(damage: Callable[[Path], object], said:
         check(resolve(card, tmp_path), tmp_path)
     assert str(error.value).startswith("task dtd: ")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("form", ["eurosat", "resisc45"])
+def test_a_fingerprint_is_the_same_whichever_reader_reads_it(form: str, tmp_path: Path):
+    """The archive's class folders, and the shards that TensorFlow Datasets makes of them: in md5 order of keys, which it doesn't store."""
+    FORMS[form][1](tmp_path / "folders")
+    card = card_of(form)
+    folders = resolve(card, tmp_path / "folders")
+    (source,) = (one for one in load_cards()[form].sources if one.format == "tfds")
+    dataset = source.arguments["dataset"]
+    folder = tmp_path / "shards" / dataset / f"{source.arguments['version']}.0.0"
+    folder.mkdir(parents=True)
+    whole = folders.model_copy(update={"sizes": {"train": 21}, "slices": {"train": "train"}})
+    files = {path.name: path for path in (tmp_path / "folders").rglob("*.jpg")}
+    classes = sorted({path.parent.name for path in files.values()})
+    content = b""
+    for record in records(whole, tmp_path / "folders", "train"):
+        path = files[re.sub(r"^(\w+?)_(?=\1_)", "", record.key)]
+        features = {"filename": [path.name.encode()], "image": [path.read_bytes()], "label": [classes.index(path.parent.name)]}
+        content += framed(example(features))
+    name = dataset.partition("/")[0]
+    (folder / f"{name}-train.tfrecord-00000-of-00001").write_bytes(content)
+    splits = [{"name": "train", "shardLengths": ["21"], "numBytes": "1"}]
+    (folder / "dataset_info.json").write_text(json.dumps({"name": name, "fileFormat": "tfrecord", "splits": splits}))
+    alone = card.model_copy(update={"sources": (source.model_copy(update={"counts": {"train": 21}}),)})
+    shards = resolve(alone, tmp_path / "shards")
+    assert shards.reader.format == "tfds"
+    for split in ("train", "val", "test"):
+        assert [record.key for record in records(shards, tmp_path / "shards", split)] == keys(card, None, split)
+    assert fingerprint(shards, tmp_path / "shards") == fingerprint(folders, tmp_path / "folders")
+
+
+def test_caltechs_keys_name_records(tmp_path: Path):
+    """Its files are called the same in every class: 136 names for VPT's 800 records."""
+    write_tfds(tmp_path, "caltech101")
+    found = records(resolve(tiny_tfds("caltech101"), tmp_path), tmp_path, "train")
+    assert len({record.key for record in found}) == len(found)
+    assert found[3].key == f"{found[3].label}/name_3"

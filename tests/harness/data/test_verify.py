@@ -1,6 +1,7 @@
 """`harness data verify` decodes what it reads: any file that isn't a whole image is named, with the reason."""
 
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -91,6 +92,8 @@ def test_memory_is_bounded_by_the_threads():
 
         def load(self):
             pass
+
+        info: ClassVar[dict] = {}
 
     rows = [Record(str(row), 0, bytes, Picture) for row in range(10 * CHUNK)]  # type: ignore[arg-type]
     assert [look.failure for look in looks(rows)] == [""] * len(rows)

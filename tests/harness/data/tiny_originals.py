@@ -216,7 +216,7 @@ def tiny(task: str, **arguments) -> TaskCard:
     val, test = card.slices["val"], card.slices["test"]
     slices = {"train": "train[:8]", "val": cut.get(val, "train[8:12]"), "test": ends.get(test, test)}
     own = source.model_copy(update=arguments)
-    return card.model_copy(update={"sizes": {"train": 8, "val": 4, "test": 6}, "slices": slices, "sources": (own,)})
+    return card.model_copy(update={"sizes": {"train": 8, "val": 4, "test": 6}, "slices": slices, "sources": (own,), "archives": ()})
 
 
 COUNTS = {"train": 20, "test": 6}

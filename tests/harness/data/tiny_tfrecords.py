@@ -107,6 +107,10 @@ def tiny_tfds(task: str) -> TaskCard:
     return card.model_copy(update={"sizes": sizes, "slices": slices, "sources": (source,)})
 
 
+STORED = {"class-and-filename": "filename", "label-and-file-name": "image/file_name"}
+"""The feature that a rule makes keys of."""
+
+
 def tfds_features(task: str, row: int) -> dict[str, list]:
     """What TensorFlow Datasets stores of such a record, as far as VTAB reads it."""
     source = of_tfds(task).arguments
@@ -117,7 +121,7 @@ def tfds_features(task: str, row: int) -> dict[str, list]:
     if task.startswith("smallnorb"):
         features["image"] = [encoded(row, (96, 96))]
     if key and key != "id":
-        features[key] = [f"name_{row}".encode()]
+        features[STORED.get(key, key)] = [f"name_{row}".encode()]
     if label.startswith("clevr"):
         features["objects/pixel_coords"] = [1.0, 2.0, DISTANCES[row % 6], 3.0, 4.0, 50.0, 1.0, 2.0, 60.0] + [0.0, 0.0, 70.0] * (row % 3)
     elif label.startswith("kitti"):
