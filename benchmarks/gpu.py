@@ -54,7 +54,7 @@ def measure(vit: VisionTransformer, p: int, batch: int, repeats: int, matmul: fl
     patches = vit.patch_embed
     images = torch.randn(batch, 3, *patches.img_size, device=device)  # type: ignore[misc]
     labels = torch.randint(100, (batch,), device=device)
-    forms = forms_of(vit, p)
+    forms = forms_of(vit, p)  # without prompt dropout
     if compiled:
         forms |= {f"{name}, compiled": torch.compile(forward) for name, forward in forms.items()}
 

@@ -20,7 +20,10 @@ from harness import protocols
 from harness.cards import TaskCard, load_cards, load_suites
 from harness.store import Cell, Failure, Result, Store, Trial, result_id
 
-NOTE = "ivpt is this project's reading of arXiv 2404.05207 (from its abstract); not the paper's numbers."
+NOTE = (
+    "ivpt is our reading of arXiv 2404.05207: CDC and DA agree with the first author's compiled segmentation code; "
+    "which image tokens AR picks is our choice. Not the paper's numbers."
+)
 PACKAGES = {
     "python": "3.12.7",
     "vpt-harness": "0.1.0",

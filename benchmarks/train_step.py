@@ -1,9 +1,10 @@
 """Claim: our training step is the paper's VPT-Deep, made faster by leaving out what it throws away.
 
-    python benchmarks/train_step.py [--json] [--batch 16] [--repeats 5] [--threads 2]
+    python benchmarks/train_step.py [--json] [--batch 16] [--repeats 5] [--threads 2] [--prompts 10 50] [--dropout 0 0.1]
 
 Ours against the paper's concatenating form (the oracle of the tests: timm's own blocks, with fused attention as well), ViT-B/16
-at 224 in float32, prompts p in {1, 10, 50, 100, 200}; interleaved repeats, medians. `flop_ratio` is counted in closed form at
+at 224 in float32, prompts p in {1, 10, 50, 100, 200}, without and with prompt dropout, which makes our prompts' keys and values another for
+each image; interleaved repeats, medians. `flop_ratio` is counted in closed form at
 batch 64 (docs/speed.md) and held against torch's own counter by a test. `memory_ratio` is of the bytes that a step keeps for its
 backward pass, frozen weights aside. Ratios are paper / ours: above 1, ours is better. `ivpt_over_vpt_deep` is iVPT's time over
 VPT-Deep's, both ours.
@@ -24,9 +25,10 @@ from torch import Tensor
 from harness.heads import LinearHead, Model
 from methods.ivpt import IVPT
 from methods.vit import FrozenViT
-from methods.vpt import VPTDeep
+from methods.vpt import PROMPT_DROPOUT, VPTDeep
 
 PROMPTS = (1, 10, 50, 100, 200)
+DROPOUTS = (0.0, PROMPT_DROPOUT)
 
 
 def oracle():
@@ -38,10 +40,11 @@ def oracle():
     return module
 
 
-def flops(p: int, batch: int, ours: bool, dim: int = 768, depth: int = 12, image: int = 196) -> float:
+def flops(p: int, batch: int, ours: bool, dropout: bool = False, dim: int = 768, depth: int = 12, image: int = 196) -> float:
     """FLOPs of a training step for one image, head aside. A row costs 24 d^2 forward, attention of q queries on k keys 4 q k d.
 
-    Backward costs the same for rows (activations only: weights are frozen) and twice for attention.
+    Backward costs the same for rows (activations only: weights are frozen) and twice for attention. With prompt dropout each
+    image has prompts of its own.
     """
     rows, total = 1 + image, 0.0
     for block in range(depth):
@@ -51,7 +54,7 @@ def flops(p: int, batch: int, ours: bool, dim: int = 768, depth: int = 12, image
             continue
         queries = 1 if block == depth - 1 else rows
         linear = 4 * dim**2 * rows + 20 * dim**2 * queries  # keys and values of all rows; query, output and MLP of those that are read
-        shared = 4 * dim**2 * p / batch  # the prompts' keys and values, once a batch
+        shared = 4 * dim**2 * p / (1 if dropout else batch)  # the prompts' keys and values, once a batch where they are the same for all
         not_needed = 6 * dim**2 * rows if block == 0 else 0.0  # gradients for queries, keys and values of the first block's image tokens
         total += 2 * (linear + shared) - not_needed + 3 * 4 * queries * (rows + p) * dim
     return total
@@ -83,21 +86,23 @@ def saved_bytes(forward: Callable[[Tensor], Tensor], frozen: Sequence[Tensor], i
     return sum(size for pointer, size in kept.items() if pointer not in weights)
 
 
-def forms_of(vit: VisionTransformer, p: int) -> dict[str, Callable[[Tensor], Tensor]]:
+def forms_of(vit: VisionTransformer, p: int, dropout: float = 0.0) -> dict[str, Callable[[Tensor], Tensor]]:
     """The paper's form of VPT-Deep, ours of the same model, and iVPT: images to logits, with `p` prompts, where `vit` is."""
     frozen, paper = FrozenViT(vit), oracle()
     device = next(vit.parameters()).device
-    deep, ivpt = (Model(method(frozen, prompts=p), LinearHead(frozen, 100)).train().to(device) for method in (VPTDeep, IVPT))
+    models = (Model(method(frozen, prompts=p, dropout=dropout), LinearHead(frozen, 100)) for method in (VPTDeep, IVPT))
+    deep, ivpt = (model.train().to(device) for model in models)
 
     def concatenated(x: Tensor) -> Tensor:
-        return deep.head.linear(paper.pooled(vit, paper.vpt_deep(vit, x, list(deep.method.prompts))))
+        prompts = [deep.method.dropout(own, len(x)) for own in deep.method.prompts]
+        return deep.head.linear(paper.pooled(vit, paper.vpt_deep(vit, x, prompts)))
 
     return {"paper": concatenated, "ours": deep, "ivpt": ivpt}
 
 
-def measure(vit: VisionTransformer, p: int, batch: int, repeats: int) -> dict[str, float]:
+def measure(vit: VisionTransformer, p: int, dropout: float, batch: int, repeats: int) -> dict[str, float]:
     images, labels = torch.randn(batch, 3, 224, 224), torch.randint(100, (batch,))
-    forms = forms_of(vit, p)
+    forms = forms_of(vit, p, dropout)
     seconds: dict[str, list[float]] = {name: [] for name in forms}
     for repeat in range(repeats + 1):
         for name, forward in forms.items():
@@ -109,8 +114,9 @@ def measure(vit: VisionTransformer, p: int, batch: int, repeats: int) -> dict[st
     weights = list(vit.parameters())
     return {
         "p": p,
+        "dropout": dropout,
         "time_ratio": medians["paper"] / medians["ours"],
-        "flop_ratio": flops(p, 64, ours=False) / flops(p, 64, ours=True),
+        "flop_ratio": flops(p, 64, ours=False) / flops(p, 64, ours=True, dropout=dropout > 0),
         "memory_ratio": saved_bytes(forms["paper"], weights, images, labels) / saved_bytes(forms["ours"], weights, images, labels),
         "ivpt_over_vpt_deep": medians["ivpt"] / medians["ours"],
         "seconds_ours": medians["ours"],
@@ -124,15 +130,17 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--prompts", type=int, nargs="*", default=PROMPTS)
+    parser.add_argument("--dropout", type=float, nargs="*", default=DROPOUTS)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     vit = VisionTransformer(num_classes=0)
     rows = []
     for p in arguments.prompts:
-        rows.append(measure(vit, p, arguments.batch, arguments.repeats))
-        if not arguments.json:
-            print(", ".join(f"{name} {value:.3g}" for name, value in rows[-1].items()), flush=True)
+        for dropout in arguments.dropout:
+            rows.append(measure(vit, p, dropout, arguments.batch, arguments.repeats))
+            if not arguments.json:
+                print(", ".join(f"{name} {value:.3g}" for name, value in rows[-1].items()), flush=True)
     if arguments.json:
         print(json.dumps({"rows": rows, "batch": arguments.batch, "threads": arguments.threads, "torch": torch.__version__}))
 

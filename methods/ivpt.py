@@ -1,13 +1,17 @@
-"""iVPT, cross-layer dynamic connections for prompts: arXiv 2404.05207 (2024). This is our reading of its abstract, not its authors' code.
+"""iVPT, cross-layer dynamic connections for prompts: our reading of arXiv 2404.05207 (2024).
+
+CDC and DA agree with the first author's compiled segmentation code; which image tokens AR picks is our choice. That code is public as .pyc
+files alone (github.com/weeknan/ProPETL, commit 6233001) and names no paper; the paper's equations and tables were not at hand.
 
 With P_l the learnable prompts of block l, E_l the image tokens before it, and drop(.) prompt dropout:
 
     base  VPT-Deep: block l sees [CLS, P~_l, E_l], and its outputs at prompt positions are dropped
-    CDC   P~_0 = drop(P_0),  P~_l = drop(P_l) + A_l(drop(P_{l-1}))           cross-layer dynamic connection
+    CDC   P~_0 = drop(P_0),  P~_l = drop(P_l) + A_l(drop'(P_{l-1}))          cross-layer dynamic connection
     DA    A_l(Q)[j] = sum_k W_l[j, k] Q[k] + b_l[j]; without DA, A_l is the identity      dynamic aggregation
     AR    E_l[i_r] += R_l[r] for the k image tokens i_1, ..., i_k that CLS attends to most in block l-1    attentive reinforcement
 
-R_l starts at zero, so that step 0 equals CDC + DA. The choice of i_r has no gradient. All three off is VPT-Deep.
+drop'(.) has a mask of its own: the link drops P_{l-1} anew. With k = "all" R_l[m] is added to image token m, as in that code: a vector for
+each token and block. R_l starts at zero, so that step 0 equals CDC + DA. The choice of i_r has no gradient. All three off is VPT-Deep.
 """
 
 from collections.abc import Mapping
@@ -19,20 +23,25 @@ from torch import Tensor, nn
 
 from methods.base import Method
 from methods.vit import FrozenViT, Read
-from methods.vpt import ANY_LENGTH, PROMPT_LENGTHS, PromptDropout, new_prompts
+from methods.vpt import ANY_LENGTH, PROMPT_DROPOUT, PROMPT_LENGTHS, PromptDropout, new_prompts
 
 
 class IVPT(Method):
-    """VPT-Deep whose blocks share prompts (`cdc`, `da`) and reinforce the `k` most salient image tokens (`ar`).
+    """VPT-Deep whose blocks share prompts (`cdc`, `da`) and reinforce the `k` most salient image tokens, or all of them (`ar`).
 
-    Other readings: `cdc_source` "input" (default), "output" (the previous block's outputs at the prompts) or "recursive" (P~_{l-1});
-    `da` True (a map over tokens), False (identity) or "gate" (a sigmoid of CLS, one value a prompt); `ar_vector` "learned" (R_l) or
-    "prompt" (the mean of P~_l, weighted by the salient token's scaled dot-product attention to it).
+    Other readings, none of which the first author's compiled code supports: `cdc_source` "output" (the previous block's outputs at the
+    prompts) and "recursive" (P~_{l-1}) contradict it, where the default "input" is P_{l-1}; `da="gate"` (a sigmoid of CLS, one value a
+    prompt, in place of the map over tokens; False is the identity) has nothing to rest on; `ar_vector="prompt"` (the mean of P~_l, weighted
+    by the token's scaled dot-product attention to it, in place of R_l) contradicts it.
     """
 
     name = "ivpt"
     summary = "iVPT: VPT-Deep with cross-layer connections and reinforced image tokens (our reading of arXiv 2404.05207)"
-    note = "ivpt is this project's reading of arXiv 2404.05207 (from its abstract); not the paper's numbers."
+    version = "2"
+    note = (
+        "ivpt is our reading of arXiv 2404.05207: CDC and DA agree with the first author's compiled segmentation code; "
+        "which image tokens AR picks is our choice. Not the paper's numbers."
+    )
     search_space = {"prompts": PROMPT_LENGTHS}
     allows = {"prompts": ANY_LENGTH}
     toggles = ("cdc", "da", "ar")
@@ -41,19 +50,19 @@ class IVPT(Method):
         self,
         vit: FrozenViT,
         prompts: int = 10,
-        dropout: float = 0.0,
+        dropout: float = PROMPT_DROPOUT,
         cdc: bool = True,
         da: bool | Literal["gate"] = True,
         ar: bool = True,
-        k: int = 10,
+        k: int | Literal["all"] = 10,
         cdc_source: Literal["input", "output", "recursive"] = "input",
         ar_vector: Literal["learned", "prompt"] = "learned",
     ):
         self.check(locals())
         super().__init__(vit)
-        if ar and vit.vit.cls_token is None:
-            raise ValueError("ivpt's AR reads CLS attention, and this backbone has no CLS token: write ivpt(ar=false)")
-        if ar and k > vit.image_tokens:
+        if ar and k != "all" and vit.vit.cls_token is None:
+            raise ValueError("ivpt's AR reads CLS attention, and this backbone has no CLS token: write ivpt(ar=false) or ivpt(k=all)")
+        if ar and k != "all" and k > vit.image_tokens:
             raise ValueError(f"ivpt's k={k} is more than the backbone's {vit.image_tokens} image tokens")
         self.cdc, self.da, self.ar, self.k, self.cdc_source, self.ar_vector = cdc, da, ar, k, cdc_source, ar_vector
         self.prompts = new_prompts(vit, vit.depth, prompts)
@@ -64,7 +73,7 @@ class IVPT(Method):
         elif da:
             self.aggregations = nn.ModuleList(nn.Linear(prompts, prompts) for _ in range(links))
         if ar and ar_vector == "learned":
-            self.reinforcements = nn.Parameter(torch.zeros(links, k, vit.dim))
+            self.reinforcements = nn.Parameter(torch.zeros(links, vit.image_tokens if k == "all" else k, vit.dim))
 
     @classmethod
     def check(cls, arguments: Mapping[str, Any]) -> None:
@@ -77,13 +86,19 @@ class IVPT(Method):
         }.items():
             if name in arguments and arguments[name] not in choices:
                 raise ValueError(f"ivpt's {name} is one of {', '.join(map(str, choices))}")
+        k = arguments.get("k", 10)
+        if k != "all" and (type(k) is not int or k < 1):
+            raise ValueError("ivpt's k is a number of image tokens, from 1 on, or all")
 
     def forward(self, images: Tensor, read: Read) -> list[Tensor]:
         vit, asked = self.vit, []
         tokens = vit.embed(images)
+        reads_attention = self.ar and self.k != "all"
         shared = saliency = tokens  # of the block before; the first block has none and asks for none
         for index in range(read.blocks[-1] + 1):
             own = self.dropout(self.prompts[index], len(images))
+            if index > 0 and self.cdc and self.cdc_source == "input":
+                shared = self.dropout(self.prompts[index - 1], len(images))
             prompts = own if index == 0 or not self.cdc else own + self.aggregate(index, shared, tokens)
             if self.ar and index > 0:
                 tokens = self.reinforce(index, tokens, prompts, saliency)
@@ -91,11 +106,14 @@ class IVPT(Method):
             if self.cdc and self.cdc_source == "output" and index < read.blocks[-1]:
                 count = tokens.shape[1]
                 tokens = torch.cat([tokens, prompts.expand(len(tokens), -1, -1)], dim=1)
-                tokens, saliency = vit.block_and_saliency(index, tokens)
+                if reads_attention:
+                    tokens, saliency = vit.block_and_saliency(index, tokens)
+                else:
+                    tokens = vit.block(index, tokens)
                 tokens, shared = tokens[:, :count], tokens[:, count:]
             else:
-                shared = prompts if self.cdc_source == "recursive" else own
-                if self.ar and index < read.blocks[-1]:
+                shared = prompts  # for "recursive"
+                if reads_attention and index < read.blocks[-1]:
                     tokens, saliency = vit.block_and_saliency(index, tokens, prompts, rows)
                 else:
                     tokens = vit.block(index, *vit.placed(index, tokens, prompts, read), rows)
@@ -113,12 +131,18 @@ class IVPT(Method):
     def reinforce(
         self, index: int, tokens: Float[Tensor, "batch token dim"], prompts: Tensor, saliency: Float[Tensor, "batch image"]
     ) -> Float[Tensor, "batch token dim"]:
-        """Adds R_l[r] to the image token of rank r by descending saliency; ties go to the earlier token."""
+        """Adds R_l[r] to the image token of rank r by descending saliency, ties to the earlier one; with k = "all" by its place."""
+        if self.k == "all":
+            first, last = self.vit.prefix, self.vit.prefix + self.vit.image_tokens
+            added = self.vectors(index, tokens[:, first:last], prompts)
+            return tokens + nn.functional.pad(added, (0, 0, first, tokens.shape[1] - last))
         ranked: Int[Tensor, "batch k"] = saliency.argsort(dim=1, descending=True, stable=True)[:, : self.k] + self.vit.prefix
         places = ranked[:, :, None].expand(-1, -1, tokens.shape[2])
+        return tokens.scatter_add(1, places, self.vectors(index, tokens.gather(1, places), prompts).to(tokens.dtype))
+
+    def vectors(self, index: int, salient: Float[Tensor, "batch k dim"], prompts: Tensor) -> Float[Tensor, "batch k dim"]:
+        """What is added to the salient tokens, in their order."""
         if self.ar_vector == "learned":
-            added = self.reinforcements[index - 1].expand(len(tokens), -1, -1)
-        else:
-            salient, prompts = tokens.gather(1, places), prompts.expand(len(tokens), -1, -1)
-            added = nn.functional.scaled_dot_product_attention(salient, prompts, prompts)
-        return tokens.scatter_add(1, places, added.to(tokens.dtype))
+            return self.reinforcements[index - 1].expand(len(salient), -1, -1)
+        prompts = prompts.expand(len(salient), -1, -1)
+        return nn.functional.scaled_dot_product_attention(salient, prompts, prompts)

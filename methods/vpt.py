@@ -22,6 +22,10 @@ ANY_LENGTH = IntDistribution(1, 10_000)
 """A protocol may search others."""
 
 
+PROMPT_DROPOUT = 0.1
+"""Of methods with new prompts at every block: VPT-Deep's in its released commands and its descendants'. VPT-Shallow has none there."""
+
+
 def new_prompts(vit: FrozenViT, *shape: int) -> nn.Parameter:
     """Learnable prompts of `shape` + (dim,), uniform in (-v, v) with v = sqrt(6 / (3 * patch_h * patch_w + dim)), as VPT's code does."""
     height, width = vit.patch_size
@@ -64,11 +68,12 @@ class VPTDeep(Method):
     """VPT-Deep: `prompts` new tokens at every block; what a block makes of them is dropped."""
 
     name = "vpt-deep"
+    version = "2"
     summary = "VPT-Deep: fresh prompts at every block (arXiv 2203.12119)"
     search_space = {"prompts": PROMPT_LENGTHS}
     allows = {"prompts": ANY_LENGTH}
 
-    def __init__(self, vit: FrozenViT, prompts: int = 10, dropout: float = 0.0):
+    def __init__(self, vit: FrozenViT, prompts: int = 10, dropout: float = PROMPT_DROPOUT):
         super().__init__(vit)
         self.prompts = new_prompts(vit, vit.depth, prompts)
         self.dropout = PromptDropout(dropout)

@@ -127,7 +127,7 @@ def test_the_slurm_script_is_one_that_bash_reads():
 
 def test_the_costs_are_counted():
     cards, suites, page = load_cards(), load_suites(), (DOCS / "cluster.md").read_text()
-    step, forward = flops(50, 64, ours=True), forward_flops(50)
+    step, forward = flops(50, 64, ours=True, dropout=True), forward_flops(50)
     (variant,) = parse("vpt-deep(prompts=50)")
     for name in ("default", "vpt"):
         protocol = protocols.load(name)

@@ -20,7 +20,7 @@ def tiny() -> FrozenViT:
 
 def test_the_concatenating_form_says_the_same():
     vit = tiny()
-    ours, paper = VPTDeep(vit, prompts=3), benchmark.Concatenated(vit, prompts=3)
+    ours, paper = VPTDeep(vit, prompts=3).eval(), benchmark.Concatenated(vit, prompts=3)  # eval: no prompt dropout
     paper.load_state_dict(ours.state_dict())
     images, read = torch.randn(2, 3, 32, 32), SetrPup(vit, 5).read
     for one, other in zip(ours(images, read), paper(images, read), strict=True):

@@ -54,7 +54,7 @@ def test_vpt_shallow_equals_the_papers_form(vit: VisionTransformer, count: int):
 
 
 def test_a_head_may_read_image_tokens_of_several_blocks(vit: VisionTransformer):
-    method = VPTDeep(frozen(vit), prompts=4).double()
+    method = VPTDeep(frozen(vit), prompts=4, dropout=0.0).double()
     first, last = method(IMAGES, Read((0, 2), "image"))
     tokens = oracle.vpt_deep(vit, IMAGES, list(method.prompts))
     torch.testing.assert_close(last, tokens[:, vit.num_prefix_tokens :], rtol=1e-9, atol=1e-9)
@@ -139,7 +139,7 @@ def test_any_shape_equals_the_papers_form(
     ).double()
     vit.eval()
     images = torch.randn(batch, 3, grid * patch, grid * patch, dtype=torch.float64)
-    method = (VPTDeep if deep else VPT)(FrozenViT(vit, pooling), prompts=count).double()
+    method = (VPTDeep if deep else VPT)(FrozenViT(vit, pooling), prompts=count, dropout=0.0).double()
     keep = pooling == "vpt-mae"
     tokens = oracle.vpt_deep(vit, images, list(method.prompts), keep) if deep else oracle.vpt_shallow(vit, images, method.prompts, keep)
     if pooling == "vpt-mae":
