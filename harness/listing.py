@@ -68,13 +68,16 @@ def _protocols() -> Table:
 
 def _backbones() -> Table:
     from harness import backbones
+    from harness.backbones.names import ELSEWHERE
     from harness.cards import load_suites
 
     table = _table("backbone", "what it is")
     for name, card in backbones.shipped().items():
         table.add_row(name, f"shipped: {card['title']}")
     for name in dict.fromkeys(suite.backbone for suite in load_suites().values()):
-        if name not in backbones.shipped():
+        if name and name not in backbones.shipped():
             table.add_row(name, "timm; weights from its hub, or NAME=FILE")
-    table.add_row("any other ViT of timm", "NAME (weights from its hub) or NAME=FILE (.safetensors, .pth, .npz)")
+    for name, url in ELSEWHERE.items():
+        table.add_row(name, f"{url}, or NAME=FILE")
+    table.add_row("any other plain ViT of timm", "NAME (weights from its hub) or NAME=FILE (.safetensors, .pth, .npz); NAME@384: its side")
     return table

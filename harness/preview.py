@@ -104,15 +104,12 @@ def _figures(row: list[float]) -> list[str]:
 
 def _loaded(spec: str) -> FrozenViT:
     """The backbone; where its weights would have to be fetched, with random ones. Raises `BadInput` for a file that doesn't hold them."""
-    wanted = backbones.parse(spec)
-    return backbones.load(spec).vit if wanted.file or wanted.name in backbones.shipped() else backbones.architecture(spec)
+    return backbones.architecture(spec) if backbones.where_from(spec) else backbones.load(spec).vit
 
 
 def _weights_note(spec: str) -> str:
-    wanted = backbones.parse(spec)
-    if wanted.file or wanted.name in backbones.shipped():
-        return f"Backbone {spec}."
-    return f"Backbone {spec}: weights come from timm's hub; offline, give --backbone {spec}=FILE."
+    source = backbones.where_from(spec)
+    return f"Backbone {spec}: weights come from {source}; offline, give --backbone {spec}=FILE." if source else f"Backbone {spec}."
 
 
 def _inputs(request: Request, chosen: list[tuple[TaskCard, str, Settings]], shapes: Mapping[str, FrozenViT]) -> list[str]:

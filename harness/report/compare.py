@@ -164,9 +164,9 @@ def command(part: Versus, store: Store) -> str:
     if suite is None or suite.protocol != first["protocol"] or not shipped:
         words += ["--protocol", first["protocol"] if shipped else hints.near(inputs.get("protocol") or f"{first['protocol']}.toml")]
     usual = own_side(first["backbone"]) or (suite.image_size if suite else IMAGE_SIZE)
-    if first["metric"] == "top1" and first["side"] not in ("", str(usual)):
+    if first["metric"] == "top1" and first["side"] not in ("", str(usual)) and not inputs.get("image_size"):
         words += ["--image-size", first["side"]]
-    if not shipped or first["normalize"] != protocols.load(first["protocol"]).normalize:
+    if not inputs.get("normalize") and (not shipped or first["normalize"] != protocols.load(first["protocol"]).normalize):
         words += ["--normalize", first["normalize"] if first["normalize"] in NAMED else BACKBONES_OWN]
     trials = json.loads(first["settings"]).get("trials")
     if shipped and trials and trials != protocols.load(first["protocol"]).trials:

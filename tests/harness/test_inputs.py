@@ -212,7 +212,7 @@ def test_scores_of_other_inputs_have_tables_of_their_own(two: Store):
     assert {(row["side"], row["normalize"]) for row in document["methods"]} == {("32", "imagenet"), ("40", "inception")}
     page = str(Report(two).render("html"))
     assert '"side":"40","normalize":"inception"' in page.replace('": "', '":"').replace(", ", ",")
-    usual, other = (command(part) for part in compare(two, "linear", "vpt").parts)
+    usual, other = (command(part, two) for part in compare(two, "linear", "vpt").parts)
     assert "--image-size" not in usual
     assert "--image-size 40 --normalize inception" in other
     shown = detail(two, next(row.id for row in two.results() if two.cells()[row.cell].identity["backbone"]["side"] == 40))

@@ -104,17 +104,16 @@ def test_a_pickle_that_would_run_code_is_not_run(tmp_path: Path):
 
 
 def test_without_a_network_the_mend_is_said(monkeypatch: pytest.MonkeyPatch):
-    def offline(*_, **__):
-        raise OSError("Couldn't reach the hub")
+    create = timm.create_model
+
+    def offline(*names, pretrained: bool, **more):
+        if pretrained:
+            raise OSError("Couldn't reach the hub")
+        return create(*names, **more)
 
     monkeypatch.setattr(timm, "create_model", offline)
     with pytest.raises(BadInput, match=f"could not be fetched.*--backbone {NAME}=FILE"):
         backbones.load(NAME)
-
-
-def test_another_architecture_is_refused(tmp_path: Path):
-    with pytest.raises(BadInput, match="unknown backbone 'resnet18'"):
-        backbones.load("resnet18")
 
 
 def test_maes_weights_are_pooled_over_all_but_cls():
@@ -122,8 +121,3 @@ def test_maes_weights_are_pooled_over_all_but_cls():
         assert backbones.architecture("vit_base_patch16_224.mae").pooling == "vpt-mae"
         assert backbones.architecture("vit_base_patch16_224.dino").pooling == "cls"
         assert backbones.architecture("vit_wee_patch16_reg1_gap_256").pooling == "avg"
-
-
-def test_a_tag_that_timm_does_not_know_is_refused():
-    with pytest.raises(BadInput, match=r"unknown weights 'maee' of vit_base_patch16_224: timm knows .*mae"):
-        backbones.load("vit_base_patch16_224.maee")

@@ -1,0 +1,184 @@
+"""Backbones: a name, or a name and a file of weights, becomes a frozen ViT with the identity that results are keyed by."""
+
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.backbones.layouts import fill
+from harness.backbones.names import ELSEWHERE, Spec, check, fetched, not_covered, parse
+from harness.cards import LARGEST_CROP
+from harness.data.statistics import IMAGENET, Statistics, from_lists
+from harness.errors import BadInput
+
+if TYPE_CHECKING:
+    from timm.models.vision_transformer import VisionTransformer
+
+    from methods.vit import FrozenViT, Pooling
+
+__all__ = ["Backbone", "Spec", "architecture", "digest_of", "load", "own_side", "parse", "shipped", "sided", "statistics_of", "where_from"]
+
+WEIGHTS = Path(__file__).parent.parent / "weights"
+"""Shipped backbones: NAME.toml (architecture, pooling, data, recipe, accuracy, sha256) beside NAME.safetensors."""
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A frozen ViT and where it comes from."""
+
+    name: str
+    sha256: str
+    """Of the weights as loaded (names, shapes, values), whatever format they came in; before positions are resized to another side."""
+    pooling: "Pooling"
+    size: int
+    """Side of its square images, in pixels."""
+    statistics: Statistics
+    """Those of the images that it was trained with."""
+    vit: "FrozenViT"
+    """In float32 on the CPU."""
+    source: str
+    """File or hub the weights were read from; provenance, not identity."""
+
+
+def shipped() -> dict[str, dict]:
+    """The cards of the shipped backbones by name."""
+    return {path.stem: tomllib.loads(path.read_text()) for path in sorted(WEIGHTS.glob("*.toml"))}
+
+
+def load(spec: str) -> Backbone:
+    """Loads `NAME`, `NAME@SIDE`, `NAME=FILE` or `NAME@SIDE=FILE`. NAME is shipped, or a plain ViT of timm; FILE holds its weights.
+
+    FILE is safetensors, a timm or torch checkpoint (read with `weights_only`), or an original ViT .npz (read without pickle); `layouts.py`
+    says of which layouts. The position embedding is resized where the side differs. Raises `BadInput`.
+    """
+    from methods.vit import FrozenViT
+
+    wanted, cards = parse(spec), shipped()
+    name = wanted.name
+    vit, pooling = _random(name, cards)
+    side = wanted.side or vit.patch_embed.img_size[0]
+    if wanted.file or name in cards or name in ELSEWHERE:
+        fill(vit, name, wanted.file or (WEIGHTS / f"{name}.safetensors" if name in cards else fetched(name)))
+    else:
+        vit = _from_hub(name)
+    digest = digest_of(vit)
+    frozen = FrozenViT(_at(vit, name, side), pooling)
+    source = str(wanted.file or ("shipped" if name in cards else ELSEWHERE.get(name, "timm's hub")))
+    return Backbone(name, digest, pooling, frozen.image_size, statistics_of(name), frozen, source)
+
+
+def architecture(spec: str) -> "FrozenViT":
+    """The ViT of a timm or shipped name with random weights: for a plan's timing, where weights aren't needed. Raises `BadInput`."""
+    from methods.vit import FrozenViT
+
+    wanted = parse(spec)
+    vit, pooling = _random(wanted.name, shipped())
+    return FrozenViT(_at(vit, wanted.name, wanted.side or vit.patch_embed.img_size[0]), pooling)
+
+
+def own_side(name: str) -> int | None:
+    """The side that a name says (`..._224`, `..._384`), or a shipped one's; None for a name that says none, as DINOv2's."""
+    if name in (cards := shipped()):
+        return cards[name]["architecture"]["img_size"]
+    said = re.findall(r"_(\d{2,4})(?=_|$)", name.partition(".")[0])
+    return int(said[-1]) if said else None
+
+
+def sided(text: str, identity: Mapping[str, Any], crop: int | None) -> Spec:
+    """What a user asks for, at the side that a stored identity has, where it says one. Raises `BadInput` where another is asked for."""
+    wanted, side = parse(text), identity["backbone"].get("side")
+    if crop is not None or side is None:
+        return wanted
+    if wanted.side not in (None, side):
+        raise BadInput(f"--backbone {text}: it was made with images of {side} pixels. Leave @{wanted.side} out.")
+    return replace(wanted, side=side)
+
+
+def statistics_of(name: str) -> Statistics:
+    """Those that a backbone was trained with, by its card or by timm's configuration of that name."""
+    import timm
+
+    if name in (cards := shipped()):
+        return from_lists(cards[name]["mean"], cards[name]["std"])
+    if name in ELSEWHERE:
+        return IMAGENET
+    config: Any = timm.get_pretrained_cfg(name)
+    return from_lists(config.mean, config.std)
+
+
+def where_from(spec: str) -> str:
+    """Where its weights would have to be fetched from; empty where they are here."""
+    wanted = parse(spec)
+    if wanted.file or wanted.name in shipped():
+        return ""
+    return ELSEWHERE.get(wanted.name, "timm's hub")
+
+
+def digest_of(vit: "VisionTransformer") -> str:
+    """The sha256 of a ViT's tensors: names, shapes, values."""
+    digest = hashlib.sha256()
+    for key, value in sorted(vit.state_dict().items()):
+        digest.update(json.dumps([key, list(value.shape)]).encode())
+        digest.update(value.detach().float().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _random(name: str, cards: Mapping[str, dict]) -> "tuple[Any, Pooling]":
+    """The ViT of a name with random weights, and its pooling. Raises `BadInput` for a name that isn't known, or isn't covered."""
+    import timm
+    from timm.layers.patch_embed import PatchEmbed
+    from timm.models.vision_transformer import VisionTransformer
+
+    from methods.vit import FrozenViT
+
+    if name in cards:
+        return VisionTransformer(**cards[name]["architecture"]), cards[name]["pooling"]
+    check(name, cards)
+    vit: Any = timm.create_model(name.partition(".")[0] if name in ELSEWHERE else name, pretrained=False, num_classes=0)
+    if type(vit.patch_embed) is not PatchEmbed:
+        raise not_covered(name, f"its patches come from a {type(vit.patch_embed).__name__}")
+    if hasattr(vit, "dist_token"):
+        raise not_covered(name, "its features are the mean of two tokens, for the class and for distillation")
+    pooling = _pooling(name, vit)
+    try:
+        FrozenViT(vit, pooling)  # before anything is fetched for it
+    except BadInput as error:
+        raise not_covered(name, str(error).split(" is not covered")[0]) from error
+    return vit, pooling
+
+
+def _pooling(name: str, vit: "VisionTransformer") -> "Pooling":
+    """MAE's weights were not trained for their CLS token: VPT pools all others, the last block's outputs at the prompts included."""
+    if name.partition(".")[2].startswith("mae"):
+        return "vpt-mae"
+    return "avg" if vit.global_pool == "avg" else "cls"
+
+
+def _from_hub(name: str) -> Any:
+    import timm
+
+    try:
+        return timm.create_model(name, pretrained=True, num_classes=0)
+    except Exception as error:  # timm and its hub raise many kinds: no network, no such tag, no weights for this name
+        reason = re.sub(r"\s+", " ", str(error)).strip().split(". ")[0][:160]
+        raise BadInput(
+            f"backbone {name}: its weights could not be fetched ({type(error).__name__}: {reason}). "
+            f"Offline? Give a file: --backbone {name}=FILE."
+        ) from error
+
+
+def _at(vit: Any, name: str, side: int) -> Any:
+    """The same ViT, for images of that side. Raises `BadInput` where that is no whole number of patches."""
+    if side == vit.patch_embed.img_size[0]:
+        return vit
+    patch = vit.patch_embed.patch_size[0]
+    if side % patch:
+        below = side - side % patch
+        near = " or ".join(str(side) for side in (below, below + patch) if 0 < side <= LARGEST_CROP)
+        raise BadInput(f"backbone {name} has patches of {patch} pixels, which {side} is no multiple of: take {near}.")
+    vit.set_input_size((side, side))
+    return vit
