@@ -15,10 +15,11 @@ from harness.data import statistics
 from harness.data.statistics import Statistics
 from harness.errors import BadInput, unknown
 from harness.protocols import HeadInit, Segmentation, Settings
-from harness.space import described, narrowed
+from harness.space import described, narrowed, values
 from harness.store import Cell, cell_key
 from harness.train import Recipe
 from harness.variants import Variant, parse
+from harness.variants import own_arguments as arguments_of
 
 DEFAULT_METHODS = "linear,vpt,vpt-deep,ivpt"
 
@@ -317,6 +318,7 @@ def plan_cell(
     }
     card = trained_on(card, protocol)
     space, seeds = search_space(variant, protocol), request.seeds or protocol.seeds
+    labels |= {"arguments": settled(variant, protocol, space), "searched": {name: values(entry) for name, entry in space.items()}}
     return PlannedCell(
         Cell(cell_key(identity), identity, labels), card, request.data_root, fingerprint, variant, spec, protocol, space, seeds, inputs
     )
@@ -345,6 +347,13 @@ def of_cell(protocol: Settings, variant: Variant, card: TaskCard, backbone: str)
 def trained_on(card: TaskCard, protocol: Settings) -> TaskCard:
     """A card whose final runs train on what the cell's protocol says."""
     return card.model_copy(update={"train_on": protocol.train_on or card.train_on})
+
+
+def settled(variant: Variant, protocol: Settings, space: Mapping[str, BaseDistribution]) -> dict[str, Any]:
+    """What isn't searched of a method's arguments, the defaults too; and what a variant fixes of the protocol's."""
+    defaults = {name: parameter.default for name, parameter in arguments_of(variant.method).items()}
+    fixed = {**defaults, **own_arguments({}, protocol), **variant.arguments}
+    return {name: value for name, value in fixed.items() if name not in space and type(value) in (bool, int, float, str)}
 
 
 def search_space(variant: Variant, protocol: Settings) -> dict[str, BaseDistribution]:

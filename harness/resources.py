@@ -17,6 +17,11 @@ def published_csv() -> Path:
     return _shipped / "results" / "published.csv"
 
 
+def recipes_toml() -> Path:
+    """How published numbers were made, with the place where each fact was read."""
+    return _shipped / "results" / "recipes.toml"
+
+
 def cache_dir() -> Path:
     """Decoded images, fingerprints and features: `$VPT_HARNESS_CACHE`, else `~/.cache/vpt-harness`. Safe to delete."""
     return Path(os.environ.get("VPT_HARNESS_CACHE") or Path.home() / ".cache" / "vpt-harness")

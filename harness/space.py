@@ -39,6 +39,11 @@ def described(distribution: BaseDistribution) -> str:
     return f"{distribution.low:g} to {distribution.high:g}{step}{' (log)' if distribution.log else ''}"
 
 
+def values(distribution: BaseDistribution) -> list[Any] | str:
+    """As a cell's labels have it: the choices, else a text."""
+    return list(distribution.choices) if isinstance(distribution, CategoricalDistribution) else described(distribution)
+
+
 def largest(distribution: BaseDistribution) -> Any:
     """The largest number of a distribution; None where its values aren't numbers."""
     if isinstance(distribution, CategoricalDistribution):

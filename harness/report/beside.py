@@ -1,50 +1,44 @@
 """Published numbers for the page's own tab, each in the column that it belongs to: looked at beside what was measured, and nothing else."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
 from harness.plain import plain
-from harness.report.published import Published, beside, differences, means, means_disagree
+from harness.report.published import Published, beside, differences, means, means_disagree, named_here
 from harness.report.stats import Section
-
-ALIASES = {"bitfit": "bias", "adaptformer": "adapter", "adapter": "adapter of papers"}
-"""Methods that papers name otherwise. Ours named `adapter` is AdaptFormer; what papers call Adapter is Houlsby's or Pfeiffer's."""
 
 
 def published_rows(section: Section, frame: pd.DataFrame | None) -> dict[str, Any]:
-    """`rows`, and where there are none the `reason`; their `sources`; and the `faults` of printed means that aren't those of their numbers.
+    """`rows`, and where there are none the `reason`; their `sources`, and the `phrases` of what sets them apart, each once; and the
+    `faults` of printed means that aren't those of their own numbers.
 
-    A row has `method`, `key` (the method as it is named here), `identity`, `apart` (what is known to differ from the section) and `values`:
-    a list of [column, value, place of its source], a column being "mean", "mean_of_groups", "group,N", "task,N" or "other,NAME".
+    A row has `method`, `key` (the method as it is named here), `identity`, `apart` (places of phrases) and `values`: a list of [column,
+    value, place of its source], a column being "mean", "mean_of_groups", "group,N", "task,N" or "other,NAME".
     """
     if frame is None:
-        return {"rows": [], "reason": "none were given", "sources": [], "faults": []}
+        return {"rows": [], "reason": "none were given", "sources": [], "phrases": [], "faults": []}
     found = beside(section, frame)
     methods = {row.method for row in found.rows}
     faults = [plain(line) for line in means_disagree(frame) if any(line.startswith(f"{method} on ") for method in methods)]
     sources = sorted({plain(source) for row in found.rows for source in row.sources.values()})
     places = {source: place for place, source in enumerate(sources)}
-    return {"rows": [_row(section, row, places) for row in found.rows], "reason": found.reason, "sources": sources, "faults": faults}
+    phrases: dict[str, int] = {}
+    rows = [_row(section, row, places, phrases) for row in found.rows]
+    return {"rows": rows, "reason": found.reason, "sources": sources, "phrases": list(phrases), "faults": faults}
 
 
-def _row(section: Section, row: Published, places: Mapping[str, int]) -> dict[str, Any]:
+def _row(section: Section, row: Published, places: Mapping[str, int], phrases: dict[str, int]) -> dict[str, Any]:
     numbers = [[f"task,{section.tasks.index(task)}", value, places[plain(row.sources[task])]] for task, value in row.numbers.items()]
     printed = [[_column(section, name), value, places[plain(row.sources[name])]] for name, value in row.means.items()]
     return {
         "method": plain(row.method),
-        "key": _key(row.method),
+        "key": named_here(row.method),
         "identity": plain(f"{row.backbone} · {row.pretrain}"),
-        "apart": [plain(phrase) for phrase in differences(section, row)],
+        "apart": [phrases.setdefault(plain(phrase), len(phrases)) for phrase in differences(section, row)],
         "values": numbers + printed,
     }
-
-
-def _key(method: str) -> str:
-    name = re.sub(r"\(.*", "", method).strip().lower()
-    return ALIASES.get(name, name)
 
 
 def _column(section: Section, name: str) -> str:

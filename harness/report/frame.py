@@ -22,11 +22,13 @@ CELL = (
     *("backbone", "backbone_sha", "pooling", "side", "normalize"),
     *("protocol", "protocol_digest", "settings", "epochs", "data", "pixels", "note"),
     *("overlap", "overlap_of", "overlap_expected"),
+    *("of_cell", "arguments", "searched"),
     *("trials", "failed_trials", "search_units", "position"),
 )
 """What a row says of its cell; `method_source`: sha256 of the code of a method that isn't built in, else empty; `side`: of images in
-pixels, empty where it isn't known; `normalize`: a name, or mean and std; `search_units`: forward-image units of its search; `position`:
-where the cell is in the order in which they were added, a plan's."""
+pixels, empty where it isn't known; `normalize`: a name, or mean and std; `of_cell`: what the protocol says of it alone; `arguments`: the
+method's, fixed or by default; `searched`: what is chosen, by name (all three as JSON, null where a cell was stored without);
+`search_units`: forward-image units of its search; `position`: where the cell is in the order in which they were added, a plan's."""
 SQUARE = ("variant", "task", *SECTION)
 
 
@@ -38,24 +40,27 @@ WARNINGS = "warnings"
 DETAIL = ("params", "curve", "head_params", "logits_sha256", "provenance")
 
 
-def rows(store: Store, cells: Collection[str] | None = None, detail: bool = False) -> pd.DataFrame:
+def rows(store: Store, cells: Collection[str] | None = None, detail: bool = False, precision: bool = False) -> pd.DataFrame:
     """One row a final run, in the order they were stored; of the cells with these keys, or of all.
 
     Columns: `id`, `seed`, `score` (percent), `trainable` (values, without the head), `seconds`, `memory` (bytes), `units`, `created`,
-    `score_ms` (of segmentation at several scales, where that was scored), `warnings` (sentences), and those of `CELL`; with `detail` also
-    `params` (the chosen hyper-parameters), `curve` ({epoch: percent}), `head_params`, `logits_sha256` and `provenance`, as Python objects.
+    `score_ms` (of segmentation at several scales, where that was scored), `warnings` (sentences), `precision` (what it was computed in;
+    empty where that isn't known, or was asked for by neither `precision` nor `detail`), and those of `CELL`; with `detail` also `params`
+    (the chosen hyper-parameters), `curve` ({epoch: percent}), `head_params`, `logits_sha256` and `provenance`, as Python objects.
     """
     known = _cells(store, cells)
     columns = (*RUN, *(DETAIL if detail else ()))
     runs = (vars(run) for run in store.results()) if detail else store.runs(("cell", *RUN))
     extras = store.extras()
+    made_in = store.provenance("precision") if precision or detail else {}
     found = []
     for run in runs:
         if run["cell"] in known:
             more = extras.get(run["id"], {})
             measured = {"score_ms": _percent(more.get(MULTI_SCALE)), "warnings": _sentences(more.get(WARNINGS))}
-            found.append({**known[run["cell"]], **{name: run[name] for name in columns}, **measured})
-    return pd.DataFrame(found, columns=[*columns, "score_ms", "warnings", *CELL]).astype({"score_ms": float})
+            computed = {"precision": str(made_in.get(run["id"]) or "")}
+            found.append({**known[run["cell"]], **{name: run[name] for name in columns}, **measured, **computed})
+    return pd.DataFrame(found, columns=[*columns, "score_ms", "warnings", "precision", *CELL]).astype({"score_ms": float})
 
 
 def failures(store: Store, cells: Collection[str] | None = None) -> pd.DataFrame:
@@ -99,9 +104,9 @@ def leaderboard(results: pd.DataFrame, failed: pd.DataFrame) -> pd.DataFrame:
 
     Columns: those of `CELL`; `mean` and `std` (ddof=1) of the score over seeds in percent, NaN where there is none; `n` seeds; the same
     three of `score_ms`; `scores`: {seed: percent}; `params`, `seconds`, `memory` and `units`: means over seeds; `ids`; `gaps`:
-    {seed: reason}; `warnings`: what its runs say of themselves; `superseded`: how many stored runs of older cells (other data, card,
-    version or code) are left out. The cell shown is that of the newest run; of those of one second, the one stored last: an import of
-    old results hides nothing newer.
+    {seed: reason}; `warnings`: what its runs say of themselves; `precision`: what they were computed in, each once; `superseded`: how many
+    stored runs of older cells (other data, card, version or code) are left out. The cell shown is that of the newest run; of those of one
+    second, the one stored last: an import of old results hides nothing newer.
     """
     squares: dict[tuple[str, ...], tuple[list[Row], list[Row]]] = {}
     for index, frame in enumerate((results, failed)):
@@ -119,7 +124,7 @@ def records(frame: pd.DataFrame) -> list[Row]:
 
 _MEASURED = (
     *("mean", "std", "n", "mean_ms", "std_ms", "n_ms", "scores", "params", "seconds", "memory", "units", "ids"),
-    *("gaps", "warnings", "superseded"),
+    *("gaps", "warnings", "superseded", "precision"),
 )
 
 
@@ -146,6 +151,7 @@ def _square(runs: list[Row], failed: list[Row]) -> Row:
         "gaps": {row["seed"]: row["reason"] for row in told},
         "warnings": sorted({sentence for row in shown for sentence in row["warnings"]}),
         "superseded": len(runs) - len(shown),
+        "precision": ", ".join(sorted({row["precision"] for row in shown if row["precision"]})),
     }
 
 
@@ -212,6 +218,9 @@ def _describe(cell: Cell, trials: dict[str, int]) -> Row:
         "pixels": identity["task"]["pixels"],
         "note": labels.get("note") or "",
         **_overlap(labels.get("overlap")),
+        "of_cell": json.dumps(identity["protocol"], sort_keys=True),
+        "arguments": json.dumps(labels.get("arguments"), sort_keys=True),
+        "searched": json.dumps(labels.get("searched"), sort_keys=True),
         "trials": trials.get("complete", 0) + trials.get("pruned", 0),
         "failed_trials": trials.get("failed", 0),
     }

@@ -7,7 +7,7 @@ import pandas as pd
 
 from harness.report.columns import NOTHING, rounded
 from harness.report.notes import plain
-from harness.report.published import Published, beside, differences, means, means_disagree
+from harness.report.published import beside, differences, means, means_disagree
 from harness.report.stats import Section
 
 
@@ -27,15 +27,20 @@ def literature(section: Section, frame: pd.DataFrame, groups: bool) -> Literatur
     shown = [task for task in section.tasks if any(task in row.numbers for row in found.rows)] if not groups else []
     named = [name for name in means() if any(name in row.means for row in found.rows)]
     head = ["Published", *shown, *(_mean(name) for name in named)]
-    sources: dict[str, int] = {}
+    sources: dict[tuple[str, ...], int] = {}
     grid = [head]
     for row in found.rows:
-        number = sources.setdefault(_source(section, row), len(sources) + 1)
+        number = sources.setdefault((plain(row.source.rstrip(".")), *map(plain, differences(section, row))), len(sources) + 1)
         numbers = [rounded(row.numbers.get(task), 1) for task in shown] + [rounded(row.means.get(name), 2) for name in named]
         if set(numbers) != {NOTHING}:
             grid.append([f"{plain(row.method)} [{number}]", *numbers])
     notes = ["Published numbers, as printed; they are in no mean, rank or test here."]
-    notes += [f"[{number}] {source}." for source, number in sources.items()]
+    notes += [f"[{number}] {source}." for (source, *_), number in sources.items()]
+    said: dict[str, list[int]] = {}
+    for (_, *apart), number in sources.items():
+        for phrase in apart:
+            said.setdefault(phrase, []).append(number)
+    notes += [f"Not as here, {_ranges(numbers)}: {phrase}." for phrase, numbers in said.items()]
     shown_methods = {row.method for row in found.rows}
     wrong = [line for line in means_disagree(frame) if any(line.startswith(f"{method} on ") for method in shown_methods)]
     return Literature(grid, notes + wrong)
@@ -48,6 +53,12 @@ def _mean(name: str) -> str:
     return titles.get(name) or f"{group.rstrip('0123456789')} ({len(means()[name])})"
 
 
-def _source(section: Section, row: Published) -> str:
-    apart: Sequence[str] = differences(section, row)
-    return plain(row.source.rstrip(".")) + (f". Not as here: {'; '.join(apart)}" if apart else "")
+def _ranges(numbers: Sequence[int]) -> str:
+    """[1 to 3, 7], of numbers that rise."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return f"[{', '.join(f'{run[0]} to {run[-1]}' if len(run) > 2 else ', '.join(map(str, run)) for run in runs)}]"

@@ -2,8 +2,8 @@
 takes them in: their frame has neither `score` nor `seed` nor `variant`, without which `frame.leaderboard` refuses it.
 """
 
-import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -17,6 +17,7 @@ from harness.cards import load_cards, load_suites
 from harness.errors import BadInput, nearest
 from harness.plain import plain
 from harness.report.frame import records
+from harness.report.recipes import Facts, apart, here, recipe_of
 from harness.report.stats import Section
 from harness.resources import published_csv
 
@@ -73,19 +74,14 @@ class Beside:
     reason: str | None
 
 
-@dataclass(frozen=True)
-class _Known:
-    """What a source says of how its numbers were made."""
-
-    pixels: Mapping[str, str]
-    """By suite."""
-    protocol: str
-    """The protocol here that follows it."""
-    seeds: int
+ALIASES = {"bitfit": "bias", "adaptformer": "adapter", "adapter": "adapter of papers"}
+"""Methods that papers name otherwise. Ours named `adapter` is AdaptFormer; what papers call Adapter is Houlsby's or Pfeiffer's."""
 
 
-_KNOWN = {"VPT paper": _Known({"vtab": "tf", "fgvc": "vpt"}, "vpt", 5)}
-"""By the beginning of a source: of the VPT paper (arXiv 2203.12119) and its code. Nothing is assumed of others."""
+def named_here(method: str) -> str:
+    """A published method as it is named here, without the note in brackets."""
+    name = re.sub(r"\(.*", "", method).strip().lower()
+    return ALIASES.get(name, name)
 
 
 @cache
@@ -160,33 +156,33 @@ def beside(section: Section, frame: pd.DataFrame) -> Beside:
 
 
 def differences(section: Section, row: Published) -> list[str]:
-    """What is known to set a section apart from a published row, a phrase each; and last, what isn't known of its sources."""
+    """What sets a section apart from a published row, a phrase each; then what isn't known of its sources.
+
+    The rows here of the same method are compared, where there are any, else all: the facts of `harness.report.recipes`, one by one.
+    """
     found = []
     named = _named(section)
     if named != (row.backbone, row.pretrain):
         found.append(f"backbone: {plain(section.first['backbone'])} here, {row.backbone} ({row.pretrain}) there")
     if METRICS.get(section.first["metric"]) != row.metric:
         found.append(f"metric: {METRICS.get(section.first['metric'], plain(section.first['metric']))} here, {row.metric} there")
-    facts_of = {name: _known(source) for name, source in row.sources.items()}
-    for facts in {id(facts): facts for facts in facts_of.values() if facts is not None}.values():
-        tasks = {task for name in facts_of if facts_of[name] is facts for task in means().get(name, (name,))}
-        squares = [square for square in section.board if square["task"] in tasks and square["suite"] in facts.pixels]
-        if not squares:
-            continue
-        apart = [square for square in squares if square["pixels"] != facts.pixels[square["suite"]]]
-        if apart:
-            here, there = {plain(square["pixels"]) for square in apart}, {facts.pixels[square["suite"]] for square in apart}
-            names = list(dict.fromkeys(plain(square["task"]) for square in apart))
-            where = ", ".join(names) if len(names) <= 3 else f"{len(names)} tasks"
-            found.append(f"pixels: {', '.join(sorted(here))} here, {', '.join(sorted(there))} there, on {where}")
-        if json.loads(section.first["settings"]) != _settings(facts.protocol):
-            found.append(f"selection: protocol {plain(section.protocol)} here, {facts.protocol} there")
-        if section.seeds != facts.seeds:
-            found.append(f"seeds: {section.seeds} here, {facts.seeds} there")
-    if None in facts_of.values():
-        some = "its source" if not any(facts_of.values()) else "some of its sources"
-        found.append(f"pixels, selection, seeds: not known of {some}")
+    known = {name: recipe_of(source) if row.metric == "top1" else None for name, source in row.sources.items()}
+    theirs = {
+        task: recipe.at(row.method, task, row.pretrain) for name, recipe in known.items() if recipe for task in means().get(name, (name,))
+    }
+    found += _apart(section, row.method, theirs) if theirs else []
+    if None in known.values():
+        found.append(f"how it was made: not known of {'its source' if not any(known.values()) else 'some of its sources'}")
     return found
+
+
+def _apart(section: Section, method: str, theirs: Mapping[str, Facts]) -> list[str]:
+    """What sets the section's rows of this published method apart; or all its rows, where there is none of it."""
+    same = [square for square in section.board if square["method"] == named_here(method)]
+    made: dict[str, list[Facts]] = {}
+    for square in same or section.board:
+        made.setdefault(square["task"], []).append(here(square, section.seeds))
+    return apart(made, theirs, bool(same))
 
 
 def _fault(row: Mapping[str, Any]) -> str | None:
@@ -247,14 +243,3 @@ def _recomputed(name: str, row: Published) -> float | None:
 def _named(section: Section) -> tuple[str, str] | None:
     """The section's backbone as papers name it: architecture and pretraining."""
     return (BACKBONES if section.first["metric"] == "top1" else SEGMENTERS).get(section.first["backbone"])
-
-
-def _known(source: str) -> _Known | None:
-    return next((facts for beginning, facts in _KNOWN.items() if source.startswith(beginning)), None)
-
-
-@cache
-def _settings(protocol: str) -> dict[str, Any]:
-    from harness import protocols
-
-    return protocols.load(protocol).identity()

@@ -126,7 +126,7 @@ class Report:
     @cached_property
     def frames(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Final runs and failures, as asked for."""
-        results, failed = stored(self.store, self.tasks, self.suite, self.cells)
+        results, failed = stored(self.store, self.tasks, self.suite, self.cells, precision=self.published)
         return (results, failed) if self.methods is None else of_methods(results, failed, self.methods)
 
     @cached_property

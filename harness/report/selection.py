@@ -13,10 +13,15 @@ from harness.store import Store
 
 
 def stored(
-    store: Store, tasks: Sequence[str] | None, suite_name: str | None, cells: Collection[str] | None, detail: bool = False
+    store: Store,
+    tasks: Sequence[str] | None,
+    suite_name: str | None,
+    cells: Collection[str] | None,
+    detail: bool = False,
+    precision: bool = False,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The frames of `frame.rows` and `frame.failures`, of these tasks and cells, None for all. Raises `BadInput` where there is nothing."""
-    results, failed = frame.rows(store, cells, detail), frame.failures(store, cells)
+    results, failed = frame.rows(store, cells, detail, precision), frame.failures(store, cells)
     if results.empty and failed.empty:
         of_this = "" if cells is None else " of this run"
         raise BadInput(f"{store.name} holds no results{of_this}: `{hints.command('run', store=store)}` makes some.")

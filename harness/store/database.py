@@ -199,6 +199,11 @@ class Store:
         query = sa.select(*(_results.c[name] for name in columns)).order_by(_results.c.row)
         return [dict(row._mapping) for row in self._rows(query)]
 
+    def provenance(self, name: str) -> dict[str, Any]:
+        """One entry of the provenance of final runs, by their ids: of those that have it."""
+        query = sa.select(_results.c.id, _results.c.provenance)
+        return {id: made[name] for id, text in self._rows(query) if name in (made := json.loads(text))}
+
     def extras(self) -> dict[str, dict[str, Any]]:
         """What else was measured in final runs, by their ids: of those that have any."""
 

@@ -42,14 +42,14 @@ function ablation(section, family) {
 
 /** Published rows beside measured ones of the same method; no place, no mean and no test is made of both. */
 function publishedOf(section) {
-  const { rows, reason, sources, faults } = section.published;
+  const { rows, reason, sources, phrases, faults } = section.published;
   if (!rows.length) return [el("p", { class: "lead" }, `No published numbers: ${reason}.`)];
   const measured = section.variants.map((variant, place) => {
     return { key: variant.method, from: "measured", name: variant.name, said: "here", value: (column) => measuredValue(section, place, column) };
   });
   const printed = rows.map((row) => {
     const values = new Map(row.values.map(([column, value, source]) => [column, [value, sources[source]]]));
-    return { key: row.key, from: "published", name: row.method, said: row.identity, apart: row.apart, columns: [...values.keys()], value: (column) => values.get(column) };
+    return { key: row.key, from: "published", name: row.method, said: row.identity, apart: row.apart.map((place) => phrases[place]), columns: [...values.keys()], value: (column) => values.get(column) };
   });
   const columns = publishedColumns(section, printed);
   const known = new Set(printed.map((row) => row.key));

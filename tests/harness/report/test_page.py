@@ -199,7 +199,7 @@ def test_published_numbers_are_beside_and_never_among(filler: Any) -> None:
     ]
     assert [section["published"]["sources"][place] for *_, place in vpt["values"]] == [NASTY.replace("\u2028", " "), *["a paper"] * 3]
     assert (vpt["key"], bitfit["key"]) == ("vpt", "bias")
-    assert vpt["apart"] == ["pixels, selection, seeds: not known of its source"]
+    assert [section["published"]["phrases"][place] for place in vpt["apart"]] == ["how it was made: not known of its source"]
     assert [(said["name"], said["mean"]) for said in section["variants"]] == [("vpt", 50.0)]
 
 
@@ -217,7 +217,7 @@ def test_shipped_published_numbers_find_their_places(filler: Any) -> None:
 
 def test_without_published_numbers_the_page_says_why(filler: Any) -> None:
     filler.results(filler.cell("vpt", "digits"), [50.0])
-    assert _only(page(filler.store))["published"] == {"rows": [], "reason": "none were given", "sources": [], "faults": []}
+    assert _only(page(filler.store))["published"] == {"rows": [], "reason": "none were given", "sources": [], "phrases": [], "faults": []}
     assert _only(page(filler.store, published=published()))["published"]["reason"].startswith("different tasks")
 
 
