@@ -142,6 +142,8 @@ def _text(task: str, path: Path) -> str:
         line = content.count(b"\n", 0, error.start) + 1
         wrong = str(content.split(b"\n")[line - 1][:60])[1:]
         raise BadInput(f"task {task}: {path} is no text in UTF-8: line {line} is {wrong}. Save it as UTF-8, or get it again.") from error
+    if odd := re.search("[\x85\u2028\u2029]", text):  # which some programs end lines with, and others take for letters
+        raise BadInput(f"task {task}: {path} has the line end {odd[0]!a}. Save it with line feeds.")
     if "\0" in text:
         raise BadInput(f"task {task}: {path} is no text: it has NUL characters. Save it as UTF-8, or get it again.")
     return text

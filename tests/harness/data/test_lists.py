@@ -144,6 +144,12 @@ def test_other_encodings_are_named(form: str, names: list[str], tmp_path: Path):
         assert names[0] in message
 
 
+@pytest.mark.parametrize("end", ["\x85", "\u2028", "\u2029"])
+def test_line_ends_that_some_take_for_letters_are_named(end: str, card: TaskCard, root: Path):
+    rewrite(root, ["test.txt"], lambda content: content.decode().replace("\n", end).encode())
+    assert f"test.txt has the line end {end!a}" in told(card, root)
+
+
 def test_latin_1_is_told_by_its_line(card: TaskCard, root: Path):
     rewrite(root, ["test.txt"], lambda content: content.replace(b"images/test/000002", "images/test/é2".encode("latin-1")))
     message = told(card, root)
