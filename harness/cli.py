@@ -7,7 +7,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from harness import asked, cli_data, cli_results, cli_store, hints, own
+from harness import asked, cli_data, cli_results, cli_store, hints, output, own
 from harness.asked import DEFAULT_STORE
 from harness.errors import BadInput, unknown
 from harness.hidden import hide_passwords
@@ -502,13 +502,20 @@ def predict(
 def main() -> None:
     """The entry point: a `BadInput` becomes one line a fault and exit code 2."""
     hide_passwords()
+    output.prepare()
     try:
         own.check()
-        app()
+        try:
+            app()
+        except SystemExit:
+            sys.stdout.flush()  # what can't be written is said, and no success
+            raise
     except BadInput as error:
         for line in str(error).splitlines():
             print(f"harness: {line}", file=sys.stderr)
         sys.exit(2)
+    except output.Unwritten as unwritten:
+        output.end(unwritten)
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)
         sys.exit(130)

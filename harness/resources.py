@@ -1,6 +1,8 @@
 """Where the shipped files are (inside the wheel, or beside the package in a checkout), and where caches go."""
 
 import os
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 _package = Path(__file__).parent
@@ -23,5 +25,12 @@ def recipes_toml() -> Path:
 
 
 def cache_dir() -> Path:
-    """Decoded images, fingerprints and features: `$VPT_HARNESS_CACHE`, else `~/.cache/vpt-harness`. Safe to delete."""
-    return Path(os.environ.get("VPT_HARNESS_CACHE") or Path.home() / ".cache" / "vpt-harness")
+    """Decoded images, fingerprints and features: `$VPT_HARNESS_CACHE`, else `~/.cache/vpt-harness`. Safe to delete.
+
+    A user without a home, as in many a container, has it beside other temporary files.
+    """
+    if given := os.environ.get("VPT_HARNESS_CACHE"):
+        return Path(given)
+    with suppress(RuntimeError):
+        return Path.home() / ".cache" / "vpt-harness"
+    return Path(tempfile.gettempdir()) / f"vpt-harness-{os.getuid()}"

@@ -1,5 +1,6 @@
 """Files that are made by one process at a time, and either whole or absent."""
 
+import errno
 import fcntl
 import os
 import shutil
@@ -29,8 +30,15 @@ def making(path: Path) -> Iterator[None]:
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A file that takes the place of `path` when the block ends well. Only while `making(path)`.
 
-    What a killed process left is overwritten.
+    What a killed process left is overwritten. A device or a pipe is written to as it is.
     """
+    if path.exists() and not path.is_file():
+        try:
+            with path.open("wb") as file:
+                yield file
+        except OSError as error:
+            raise unwritable(path, error) from error
+        return
     temporary = path.with_name(f"{path.name}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -59,7 +67,12 @@ def begin(folder: Path, of: str) -> None:
         file.write(of.encode())
 
 
+class ReadOnly(BadInput):
+    """A file that this user may not write, or nobody."""
+
+
 def unwritable(path: Path, error: OSError) -> BadInput:
     """One line for a folder that can't be written or is full."""
     where = " in VPT_HARNESS_CACHE" if path.is_relative_to(cache_dir()) else ""
-    return BadInput(f"can't write {path} ({error.strerror}). Make room, or name another folder{where}.")
+    kind = ReadOnly if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) else BadInput
+    return kind(f"can't write {path} ({error.strerror}). Make room, or name another folder{where}.")

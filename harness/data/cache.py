@@ -1,14 +1,15 @@
 """Decode once: the images of a split as they are kept (`pixels.py`), in a file that all processes of a machine map into memory.
 
 Masks are in a file beside it. Many small images (dSprites' 73,728 of 64 x 64) are kept at their own size and resized when they are read: at
-224 they would take 11 GB. Where the disk is short, nothing is kept and images are decoded each time.
+224 they would take 11 GB. Where the disk is short, or the
+cache can't be written, nothing is kept and images are decoded each time.
 """
 
-import os
 import shutil
 import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -17,7 +18,8 @@ import numpy as np
 from jaxtyping import Int64, UInt8, UInt32
 
 from harness.cards import SplitName, TaskCard
-from harness.data.atomic import making, replacing
+from harness.cores import cores
+from harness.data.atomic import ReadOnly, making, replacing
 from harness.data.decode import CHUNK, decoded, masks
 from harness.data.images import RULES
 from harness.data.mapped import Mapped
@@ -72,6 +74,14 @@ def cached(card: TaskCard, root: Path | None, split: SplitName, size: int, finge
     path = cache_dir() / "images" / f"{stem}.bin"
     if found := _open(path, card, split):
         return found
+    with suppress(ReadOnly):
+        return _made(path, card, root, split, size)
+    rows = records(card, root, split)
+    return Live(np.array([record.label for record in rows], dtype=np.int64), card, rows, size)
+
+
+def _made(path: Path, card: TaskCard, root: Path | None, split: SplitName, size: int) -> Images:
+    """The split, now in the cache; or decoded each time where the disk is short. Raises `ReadOnly` where the cache can't be written."""
     with making(path):
         if found := _open(path, card, split):
             return found
@@ -152,5 +162,5 @@ def _sums(*content: np.ndarray | None) -> UInt32[np.ndarray, " block"]:
     blocks = [
         part.reshape(-1).view(np.uint8)[at : at + _BLOCK] for part in content if part is not None for at in range(0, part.nbytes, _BLOCK)
     ]
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
+    with ThreadPoolExecutor(min(8, cores())) as threads:
         return np.array(list(threads.map(zlib.crc32, blocks)), dtype=np.uint32)

@@ -1,6 +1,5 @@
 """Decoding many images and masks by a few threads, in order, with a bounded number of them in memory."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
@@ -10,6 +9,7 @@ from jaxtyping import UInt8
 from PIL import UnidentifiedImageError
 from PIL.Image import DecompressionBombError, Image
 
+from harness.cores import cores
 from harness.data.images import FORMATS, REMARKS, remarks
 from harness.data.readers.record import Record
 from harness.errors import BadInput
@@ -45,7 +45,7 @@ def masks(task: str, rows: Sequence[Record]) -> Iterator[UInt8[np.ndarray, "heig
 
 
 def _each(rows: Sequence[Record], do: Callable[[Record], T]) -> Iterator[T]:
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
+    with ThreadPoolExecutor(min(8, cores())) as threads:
         for start in range(0, len(rows), CHUNK):
             yield from threads.map(do, rows[start : start + CHUNK])
 

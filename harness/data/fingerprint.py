@@ -4,11 +4,12 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from harness.cards import TaskCard
-from harness.data.atomic import making, replacing
+from harness.data.atomic import ReadOnly, making, replacing
 from harness.data.decode import masks
 from harness.data.doubles import Doubles, Image, doubles, restored
 from harness.data.readers import records
@@ -46,15 +47,14 @@ def contents(card: TaskCard, root: Path | None, rows: Rows | None = None, again:
         memo = cache_dir() / "fingerprints" / signature(card, root, listed)
         if not again and (known := _recall(memo)):
             return known
-        with making(memo):
+        with suppress(ReadOnly), making(memo):
             if not again and (known := _recall(memo)):
                 return known
-            for _ in masks(card.name, [record for _, record in listed if record.mask]):
-                """Each is looked at, and dropped."""
-            found = _read(listed)
+            found = _read(card, listed)
             with replacing(memo) as file:
                 file.write(json.dumps([found.fingerprint, found.doubles._asdict()]).encode())
-        return found
+            return found
+        return _read(card, listed)  # a cache that can't be written: read anew each time
     except OSError as error:
         raise BadInput(f"task {card.name}: can't read {error.filename} ({error.strerror}).") from error
 
@@ -70,7 +70,9 @@ def remembered(card: TaskCard, root: Path | None, rows: Rows) -> str | None:
     return known and known.fingerprint
 
 
-def _read(rows: Rows) -> Contents:
+def _read(card: TaskCard, rows: Rows) -> Contents:
+    for _ in masks(card.name, [record for _, record in rows if record.mask]):
+        """Each is looked at, and dropped."""
     images: list[Image] = []
 
     def lines() -> Iterator[list]:

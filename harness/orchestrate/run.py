@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from harness.cores import cores
 from harness.errors import BadInput
 from harness.orchestrate.interrupts import Interrupted, Interrupts, RayDied, watching
 from harness.orchestrate.ledger import LEASE, Ledger
@@ -31,6 +32,9 @@ LOST = (
     "All that finished is stored; once it is back, the same command goes on from there."
 )
 
+
+LONGEST_FOLDER = 34
+"""Bytes of a folder's name that leave room for what Ray adds, `/ray` among it."""
 
 STUCK = "a process of Ray died, and this one is stuck in a call to it. All that finished is stored: the same command goes on from there."
 
@@ -220,16 +224,17 @@ def _ray(resources: Resources, interrupts: Interrupts | None) -> Iterator[tuple[
 
     for name in ("ray", "ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    cores = os.cpu_count() or 1
+    here = cores()
     gpus = torch.cuda.device_count()
     per_gpu = resources.gpus_per_trial if resources.gpus_per_trial is not None else (1.0 if gpus or resources.cluster else 0.0)
-    workers = resources.workers or (max(1, int(gpus / per_gpu)) if gpus and per_gpu else cores)
+    workers = resources.workers or (max(1, int(gpus / per_gpu)) if gpus and per_gpu else here)
+    ended = contextlib.ExitStack()
     try:
         with _sigterm_is_ours(interrupts):
             if resources.cluster:
                 _connect(resources.cluster)
             else:
-                _connect("local", num_cpus=workers, num_gpus=gpus, include_dashboard=False)
+                _connect("local", num_cpus=workers, num_gpus=gpus, include_dashboard=False, _temp_dir=ended.enter_context(_short_folder()))
         if resources.cluster and resources.gpus_per_trial is None and not ray.cluster_resources().get("GPU"):
             per_gpu = 0.0
         per_trial = {"cpu": 1.0, "gpu": per_gpu} if per_gpu else {"cpu": 1.0}
@@ -243,7 +248,7 @@ def _ray(resources: Resources, interrupts: Interrupts | None) -> Iterator[tuple[
                 yield at_once, per_trial, per_trial
         else:
             with watching(_dead_processes, f"harness: {STUCK}"):
-                yield at_once, max(1, cores // workers), per_trial
+                yield at_once, max(1, here // workers), per_trial
     finally:
         ended_by = sys.exc_info()[1]
         if isinstance(ended_by, KeyboardInterrupt):  # Ray may take its time: what is left of it ends with this process
@@ -255,6 +260,27 @@ def _ray(resources: Resources, interrupts: Interrupts | None) -> Iterator[tuple[
                 atexit.unregister(worker.shutdown)
         else:
             ray.shutdown()
+        ended.close()
+
+
+@contextlib.contextmanager
+def _short_folder() -> Iterator[str | None]:
+    """A folder for the sockets of Ray's processes, gone in the end; None where the one that Ray would take is short enough.
+
+    A socket's path has room for 107 bytes (unix(7)), and Ray adds 70: Slurm's folders for a job are longer than what is left. Raises
+    `BadInput`.
+    """
+    usual = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
+    if len(os.fsencode(os.path.abspath(usual))) <= LONGEST_FOLDER and os.access(usual, os.W_OK):
+        yield None
+        return
+    for place in ("/tmp", os.environ.get("XDG_RUNTIME_DIR", ""), "/var/tmp", "/dev/shm"):
+        if place and len(os.fsencode(place)) <= LONGEST_FOLDER - 16 and os.access(place, os.W_OK | os.X_OK):
+            break
+    else:
+        raise BadInput(f"the folder for temporary files, {usual}, has too long a name for Ray's sockets: set RAY_TMPDIR to a short one.")
+    with tempfile.TemporaryDirectory(prefix="vpt-ray-", dir=place, ignore_cleanup_errors=True) as folder:
+        yield folder
 
 
 @contextlib.contextmanager

@@ -4,7 +4,6 @@ The actor is reused from trial to trial; the backbone and the data of its last t
 """
 
 import json
-import os
 import platform
 import resource
 import tempfile
@@ -23,6 +22,7 @@ from ray import tune
 from harness import checkpoint, segment
 from harness.backbones import digest_of, load
 from harness.checkpoint import Keep
+from harness.cores import cores
 from harness.data.cache import misses
 from harness.data.fingerprint import fingerprint
 from harness.data.loader import FinalData, TuningData, open_final, open_tuning
@@ -363,13 +363,13 @@ def provenance(device: torch.device) -> dict[str, Any]:
         "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
         "precision": "bf16 autocast" if device.type == "cuda" else "fp32",
-        "cores": os.cpu_count(),
+        "cores": cores(),
     }
 
 
 def _processor() -> str:
     try:
-        with open("/proc/cpuinfo") as lines:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
             return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor()

@@ -56,7 +56,7 @@ class Engine:
             given = self.address.url.query
             options = {"connect_args": {key: value for key, value in _NETWORK.items() if key not in given}}
         try:
-            self._engine = sa.create_engine(self._unlocked() if foreign else self.address.url, **options)
+            self._engine = sa.create_engine(self.address.url, **options)
         except (ArgumentError, NoSuchModuleError, ValueError) as error:
             raise unreadable(text) from error
         except ModuleNotFoundError as error:
@@ -64,6 +64,7 @@ class Engine:
             raise BadInput(f"store {self.address.name}: install its driver, {error.name}{extra}.") from error
         weakref.finalize(self, self._engine.dispose)  # a pooled connection isn't left open by a store that nobody has any more
         if self.address.backend == "sqlite":
+            event.listen(self._engine, "do_connect", self._connect_unlocked)
             event.listen(self._engine, "connect", _set_up_sqlite)
             event.listen(self._engine, "begin", _begin_sqlite)
             if foreign:
@@ -185,12 +186,17 @@ class Engine:
                 ) from error
             raise BadInput(f"store {self.address.name} can't be used: {said}. Mend it, or {self.mend}.") from error
 
-    def _unlocked(self) -> sa.URL:
-        """The URL; of a SQLite file in a folder that can't be written, one that needs no files beside it."""
-        url, file = self.address.url, self.address.file
-        if file is None or os.access(file.absolute().parent, os.W_OK) or _beside(file, "-wal").exists():
-            return url
-        return url.set(database=f"file:{quote(str(file.absolute()))}", query={"mode": "ro", "immutable": "1", "uri": "true"})
+    def _connect_unlocked(self, dialect: sa.Dialect, _: Any, arguments: list[Any], options: dict[str, Any]) -> None:
+        """Of a SQLite file that this user can only read, opens it so that it needs no files beside it; as long as nobody has some there.
+
+        A log beside it is of somebody who writes at this moment, or was killed: then SQLite reads both, where it may.
+        """
+        file = self.address.file
+        if file is None or not file.exists() or (os.access(file, os.W_OK) and os.access(file.absolute().parent, os.W_OK)):
+            return
+        log = _beside(file, "-wal")
+        lonely = "" if log.exists() and log.stat().st_size else "&immutable=1"
+        arguments[0], options["uri"] = f"file:{quote(str(file.absolute()))}?mode=ro{lonely}", True
 
 
 def _beside(file: Path, end: str) -> Path:
