@@ -42,7 +42,9 @@ class SSF(Method):
     name = "ssf"
     summary = "SSF: scale and shift after every operation (arXiv 2210.08823)"
     search_space = {"base_lr": ADAMW_RATES}
-    optimizer = {"optimizer": "adamw"}
+    version = "2"
+    optimizer = {"optimizer": "adamw", "no_decay": "vectors"}
+    """Weight decay would pull gamma to 0, not to 1: SSF's code spares all 1-d tensors."""
 
     def __init__(self, vit: FrozenViT):
         super().__init__(vit)

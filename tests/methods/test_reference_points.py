@@ -7,7 +7,10 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from harness.variants import Variant
+from harness import protocols
+from harness.heads import LinearHead, Model
+from harness.train import Recipe, new_optimizer
+from harness.variants import Variant, parse
 from methods.adapter import Adapter
 from methods.base import Method
 from methods.bias import Bias
@@ -15,7 +18,7 @@ from methods.full import Full
 from methods.linear import Linear
 from methods.lora import LoRA
 from methods.ssf import SSF
-from methods.vit import FrozenViT
+from methods.vit import FrozenViT, Read
 
 IMAGES = torch.randn(3, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
@@ -85,16 +88,54 @@ def test_lora_adds_low_rank_updates_to_query_and_value(plain: VisionTransformer)
     torch.testing.assert_close(features(method), expected(IMAGES), rtol=1e-9, atol=1e-9)
 
 
-def test_the_adapter_works_beside_the_mlp_on_the_same_normed_tokens(plain: VisionTransformer):
-    method = Adapter(own(plain), bottleneck=3, scale=0.5).double()
+@pytest.mark.parametrize("form", ["released", "paper"])
+@pytest.mark.parametrize("training", [False, True])
+def test_the_adapter_sees_the_stream_as_released_or_normed_tokens_as_in_the_paper(plain: VisionTransformer, form: str, training: bool):
+    """By timm's own blocks, taken apart. In training the released form drops a tenth of the hidden values, block by block."""
+    method = Adapter(own(plain), bottleneck=3, scale=0.5, form=form).double().train(training)  # type: ignore[arg-type]
     randomise(method)
+    tuned = method.vit.vit.blocks
+    rows = method.vit.vit.num_prefix_tokens + method.vit.image_tokens
+    torch.manual_seed(3)
+    found = method(IMAGES, Read((2,), "image"))[0]
+    torch.manual_seed(3)
     tokens = plain._pos_embed(plain.patch_embed(IMAGES))
-    for block, tuned in zip(plain.blocks, method.vit.vit.blocks, strict=True):
-        tokens = tokens + block.attn(block.norm1(tokens))  # type: ignore[operator]
-        normed, adapter = block.norm2(tokens), tuned.mlp  # type: ignore[operator]
-        aside = torch.relu(normed @ adapter.down.weight.T + adapter.down.bias) @ adapter.up.weight.T + adapter.up.bias  # type: ignore
-        tokens = tokens + block.mlp(normed) + 0.5 * aside  # type: ignore[operator]
-    torch.testing.assert_close(features(method), plain.norm(tokens)[:, 0], rtol=1e-9, atol=1e-9)
+    for index, block in enumerate(plain.blocks):
+        adapter = tuned[index].mlp
+        stream = tokens + block.attn(block.norm1(tokens))  # type: ignore[operator]
+        if index == 2:
+            stream = stream[:, 1:rows]  # what a head of image tokens reads
+        normed = block.norm2(stream)  # type: ignore[operator]
+        hidden = torch.relu((stream if form == "released" else normed) @ adapter.down.weight.T + adapter.down.bias)  # type: ignore
+        hidden = nn.functional.dropout(hidden, 0.1, training and form == "released")
+        tokens = stream + block.mlp(normed) + 0.5 * (hidden @ adapter.up.weight.T + adapter.up.bias)  # type: ignore[operator]
+    torch.testing.assert_close(found, tokens, rtol=1e-9, atol=1e-9)
+    if not training:
+        by_timm = method.vit.vit.forward_features(IMAGES)
+        torch.testing.assert_close(features(method), by_timm[:, 0], rtol=1e-9, atol=1e-9)
+    if form == "paper":  # no dropout: the same in training
+        torch.testing.assert_close(features(method), features(method.eval()), rtol=1e-12, atol=1e-12)
+
+
+def test_the_adapter_has_two_forms(plain: VisionTransformer):
+    with pytest.raises(ValueError, match="form is one of released, paper"):
+        Adapter(own(plain), form="before")  # type: ignore[arg-type]
+
+
+def test_weight_decay_spares_ssfs_scales_and_shifts(plain: VisionTransformer):
+    """All that it trains is 1-d; decay would pull its scales to 0."""
+    (variant,) = parse("ssf")
+    protocol = protocols.load("vpt").for_cell(variant, "vtab", "vit_base_patch16_224.orig_in21k", "train+val")
+    recipe = Recipe("adamw", base_lr=1.0, weight_decay=0.1, batch_size=64, epochs=1, warmup_epochs=0, no_decay=protocol.no_decay)
+    method = SSF(own(plain))
+    model = Model(method, LinearHead(method.vit, 3))
+    before = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.grad = torch.zeros_like(parameter)
+    new_optimizer(model, recipe).step()
+    moved = [name for name, p in model.named_parameters() if p.requires_grad and not torch.equal(p, before[name])]
+    assert moved == ["head.linear.weight"]
 
 
 def test_ssf_scales_and_shifts_what_every_operation_gives(plain: VisionTransformer):
