@@ -39,7 +39,7 @@ def section(
     pretrain: str = "sup-IN21k",
     suite: str = "vtab",
     protocol: str = "vpt",
-    methods: str = "linear,vpt,vpt-deep(dropout=0.1),full,bias",
+    methods: str = "linear,vpt,vpt-deep,full,bias",
     precision: str = "fp32",
     pixels: str | None = None,
     normalize: Statistics = IMAGENET,
@@ -140,8 +140,16 @@ def test_by_protocol_mini_each_difference_is_named() -> None:
     found = phrases(section(protocol="mini", pixels="pil", normalize=NONE), "vpt-deep")
     titles = [phrase.partition(":")[0] for phrase in found]
     assert titles == [
-        *("pixels", "pixel statistics", "optimiser", "batch size", "learning rates at batch 256", "weight decays", "prompt lengths"),
-        *("search", "seed of the search", "epochs", "warm-up epochs", "first epoch's learning rate", "head's initial weights"),
+        *("pixels", "pixel statistics", "dropout", "optimiser", "batch size", "learning rates at batch 256", "weight decays"),
+        *(
+            "prompt lengths",
+            "search",
+            "seed of the search",
+            "epochs",
+            "warm-up epochs",
+            "first epoch's learning rate",
+            "head's initial weights",
+        ),
         *("test set", "seeds"),
     ]
     assert "pixel statistics: none here, imagenet there" in found
@@ -154,7 +162,7 @@ def test_one_change_is_one_phrase(vpt_run: dict[tuple[str, str], Section]) -> No
     """Each that a row's identity or provenance knows, one by one."""
     for changed, phrase in (
         (section(methods="vpt-deep(dropout=0.0)"), "dropout: 0 here, 0.1 there"),
-        (section(methods="vpt-deep(dropout=0.1,prompts=10)"), "prompt lengths: 10 here, 1/5/10/50/100/200 there"),
+        (section(methods="vpt-deep(prompts=10)"), "prompt lengths: 10 here, 1/5/10/50/100/200 there"),
         (section(methods="vpt-deep", precision="bf16 autocast"), "arithmetic: bf16 autocast here, fp32 there"),
         (section(methods="vpt-deep", pixels="pil"), "pixels: pil here, tf there"),
         (section(methods="vpt-deep", pooling="avg"), "features: avg here, cls there"),
