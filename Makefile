@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-faults fuzz audit format clean
+.PHONY: run test test-lowest test-faults fuzz audit format clean
 run: $(VENV)/.installed
 	$(BIN)/harness run
 
@@ -13,6 +13,22 @@ test: $(VENV)/.tested
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 	$(BIN)/pytest -m "not slow"
+
+# The oldest dependencies that pyproject.toml allows, in an environment of their own: the main job, and the tests that touch them most.
+# Some 6 GB; to be run where a bound, or code that uses a library, has changed.
+LOWEST := .venv-lowest
+test-lowest: $(LOWEST)/.installed
+	rm -rf $(LOWEST)/run && mkdir $(LOWEST)/run
+	cd $(LOWEST)/run && ../bin/harness run --methods linear,vpt --tasks digits --trials 1 --seeds 0
+	$(LOWEST)/bin/python -m pytest -o filterwarnings=default tests/methods/test_vit.py tests/harness/backbones tests/harness/test_train.py \
+		tests/harness/test_cli.py tests/harness/store/test_database.py  # old libraries warn of each other's age
+
+$(LOWEST)/.installed: pyproject.toml $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(LOWEST)
+	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --editable '.[tfds,postgres,tensorboard]' \
+		'pytest>=8' 'pytest-timeout>=2.2' 'hypothesis>=6.100'
+	@touch $@
 
 test-faults: $(VENV)/.tested
 	$(BIN)/pytest tests/faults
@@ -49,4 +65,4 @@ $(VENV)/.tested: pyproject.toml $(VENV)/.installed
 	@touch $@
 
 clean:
-	rm -rf $(VENV) dist
+	rm -rf $(VENV) $(LOWEST) dist
