@@ -136,6 +136,8 @@ def _reason(error: Exception) -> str:
     if called := re.search(r"GLOBAL ([\w.]+)", text):
         kind = called.group(1).rpartition(".")[2]
         return f"holds Python objects ({plain(kind)[:60]}), not tensors alone; reading them would run code: save a `state_dict()`"
+    if "allow_pickle" in text:
+        return "holds Python objects, not arrays alone; reading them would run code"
     if isinstance(error, ValueError) and text.startswith(("holds ", "is ")):
         return text.rstrip(".")
     if "weights_only" in text or "Weights only" in text or type(error).__name__ == "UnpicklingError":

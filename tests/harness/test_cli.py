@@ -104,7 +104,7 @@ def test_a_weights_file_of_the_wrong_shape_is_one_line(call, tmp_path: Path):
     np.savez(weights, allow_pickle=False, nothing=np.zeros(3))
     code, _, err = call("run", "--backbone", f"mini_vit={weights}")
     assert code == 2
-    assert "doesn't hold its weights" in err
+    assert "holds no Vision Transformer that is known, but nothing" in err
     assert len(err.strip().splitlines()) == 1
 
 
