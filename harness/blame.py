@@ -33,7 +33,8 @@ def line(error: BaseException, longest: int = 400) -> str:
 
 def whole(error: BaseException) -> str:
     """The traceback, or the end of a long one."""
-    return "".join(traceback.format_exception(error))[-LONGEST:].rstrip()
+    text = "".join(traceback.format_exception(error)).rstrip()
+    return text if len(text) <= LONGEST and text.startswith("Traceback") else f"Traceback (its end):\n...{text[-LONGEST:]}"
 
 
 def _near(file: str) -> str:

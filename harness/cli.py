@@ -2,6 +2,7 @@
 
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -64,6 +65,7 @@ Tensorboard = Annotated[
     Path | None, typer.Option("--tensorboard", help="A folder for TensorBoard's curves, a run a trial.", parser=asked.path)
 ]
 AllowGaps = Annotated[bool, typer.Option("--allow-gaps", help="Exit with 0 though results are missing, in place of 3.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Print the whole traceback of every error.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost, and stop.")]
 
 
@@ -94,6 +96,7 @@ def run(
     tensorboard: Tensorboard = None,
     allow_gaps: AllowGaps = False,
     dry_run: DryRun = False,
+    debug: Debug = False,
 ) -> None:
     """Tune, train and score every method on every task; then show the leaderboard. Run it again to go on where it stopped."""
     from rich.console import Console
@@ -123,6 +126,7 @@ def run(
         )
         lines, gaps = [], 0
         if dry_run:
+            view.pause_at_breakpoints()
             shown = preview(request, view)
         else:
             traces = Traces(keep_large, log_json, tensorboard)
@@ -156,6 +160,7 @@ def ablate(
     tensorboard: Tensorboard = None,
     allow_gaps: AllowGaps = False,
     dry_run: DryRun = False,
+    debug: Debug = False,
 ) -> None:
     """Switch a method's toggles, every valid combination, and show what each is worth. Shares its cells with `harness run`."""
     from rich.console import Console
@@ -187,6 +192,7 @@ def ablate(
         )
         lines, gaps = [], 0
         if dry_run:
+            view.pause_at_breakpoints()
             shown = preview(request, view)
         else:
             traces = Traces(keep_large, log_json, tensorboard)
@@ -204,11 +210,24 @@ def _run(request: Any, store_url: str, resources: tuple, traces: Traces, view: A
     plan, store, ledger = _fill(request, store_url, resources, traces, view)
     board = Report(store, plan.tasks, None, plan.suite, [cell.key for cell in plan.cells]).render("table")
     ids = [result_id(cell.planned.key, seed) for cell in ledger.cells for seed in cell.scores]
-    lines = [*_missing(store, ledger), f"Stored in {store.name}."]
+    lines = [*_tracebacks(store, ledger), *_missing(store, ledger), f"Stored in {store.name}."]
     if ids:
         view.stage("writing the page")
         lines += [_page(store), _next(store, ids[0])]
     return board, lines, ledger.gaps
+
+
+def _tracebacks(store: Any, ledger: Any) -> list[str]:
+    """With --debug, those of the final runs that failed, each once."""
+    if not _debugging():
+        return []
+    keys = {cell.planned.key for cell in ledger.cells if cell.failures}
+    return list(dict.fromkeys(row.traceback for row in store.failures() if row.cell in keys and row.traceback))
+
+
+def _debugging() -> bool:
+    """Errors may come before a command has read its flags."""
+    return "--debug" in sys.argv[1:]
 
 
 def _next(store: Any, id: str) -> str:
@@ -511,6 +530,8 @@ def main() -> None:
             sys.stdout.flush()  # what can't be written is said, and no success
             raise
     except BadInput as error:
+        if _debugging():
+            traceback.print_exception(error)
         for line in str(error).splitlines():
             print(f"harness: {line}", file=sys.stderr)
         sys.exit(2)

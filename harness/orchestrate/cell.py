@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from harness.cost import cell_cost
-from harness.orchestrate.jobs import DIED, NODE, OUT_OF_MEMORY, FinalJob, Job, Outcome, TuneJob, smaller
+from harness.orchestrate.jobs import DIED, NODE, OUT_OF_MEMORY, TRACEBACK, FinalJob, Job, Outcome, TuneJob, smaller
 from harness.orchestrate.order import EAGER, FINAL, TRIAL
 from harness.orchestrate.study import STATES, Search
 from harness.plan import PlannedCell
@@ -39,7 +39,7 @@ class CellLedger:
         """Takes over what the store has. What was in flight is forgotten."""
         self.counts = Counter(there.trials)
         self.scores = dict(there.scores)
-        self.failures = {seed: failure.reason for seed, failure in there.failures.items() if failure not in self.failed_before}
+        self.failures = {seed: failure.line for seed, failure in there.failures.items() if failure not in self.failed_before}
         """Reason by seed, of this run: what failed before is tried again when the user runs the command again."""
         self.spent: Counter[int | str] = Counter()
         """Lives, by seed of a final run or point of the search."""
@@ -188,7 +188,7 @@ class CellLedger:
                 self.micro_batch[seed] = half
             self.spent[seed] += _cost(outcome.reason, half)
             if self.spent[seed] >= LIVES:
-                self._fail(seed, outcome.reason or "unknown")
+                self._fail(seed, outcome.reason or "unknown", (outcome.provenance or {}).get(TRACEBACK))
             return
         result = Result(
             id=result_id(self.planned.key, seed),
@@ -228,13 +228,19 @@ class CellLedger:
 
     def _give_up(self) -> None:
         """No trial of the search came through: every seed is a gap with the last reason."""
-        reasons = [trial.reason for trial in self.store.trials(self.planned.key) if trial.reason]
+        failed = [trial for trial in self.store.trials(self.planned.key) if trial.reason]
         for seed in self.missing_seeds:
-            self._fail(seed, f"no trial of the search came through: {reasons[-1] if reasons else 'all were pruned'}")
+            self._fail(
+                seed,
+                f"no trial of the search came through: {failed[-1].reason if failed else 'all were pruned'}",
+                failed[-1].provenance.get(TRACEBACK) if failed else None,
+            )
 
-    def _fail(self, seed: int, reason: str) -> None:
+    def _fail(self, seed: int, reason: str, traceback: str | None = None) -> None:
+        reason = " ".join(reason.split())
         self.failures[seed] = reason
-        self.store.add_failure(Failure(self.planned.key, seed, reason, datetime.now(UTC).isoformat(timespec="seconds")))
+        whole = f"{reason}\n{traceback}" if traceback else reason
+        self.store.add_failure(Failure(self.planned.key, seed, whole, datetime.now(UTC).isoformat(timespec="seconds")))
 
 
 def _cost(reason: str | None, half: int | None) -> int:

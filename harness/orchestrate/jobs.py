@@ -4,6 +4,9 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+TRACEBACK = "traceback"
+"""Of a failed run's provenance: where its error came from, whole."""
+
 OUT_OF_MEMORY = "out of memory"
 """What a reason begins with where a run may fit with a smaller micro-batch."""
 

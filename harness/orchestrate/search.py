@@ -13,11 +13,12 @@ from harness.checkpoint import Keep, receive
 from harness.errors import BadInput
 from harness.orchestrate.cluster import LedgerScheduler
 from harness.orchestrate.interrupts import held
-from harness.orchestrate.jobs import DIED, NODE, WARNINGS, Outcome, dump
+from harness.orchestrate.jobs import DIED, NODE, WARNINGS, FinalJob, Outcome, dump
 from harness.orchestrate.ledger import Ledger
 from harness.orchestrate.view import View
 from harness.orchestrate.watchdog import word_of
 from harness.orchestrate.worker import FILES, NEWS, outcomes_of
+from harness.plain import plain
 
 SPARE = 1
 """Jobs beyond those that fit: one is at hand when a worker ends; a node that joins gets it, and an autoscaler sees that more are wanted."""
@@ -86,7 +87,25 @@ class LedgerSearcher(Searcher):
         return {}
 
     def on_trial_result(self, trial_id: str, result: dict) -> None:
-        """Readings in mid-trial are the Stopper's, which Tune asks first."""
+        """Readings in mid-trial are the Stopper's, which Tune asks first; what was printed until then is shown."""
+        self._tell_news()
+
+    def _tell_news(self) -> None:
+        """What workers found cold, and what methods printed there."""
+        for trial_id, news in self.stopper.news:
+            for line in news.pop("printed", ()):
+                self.view.tell(f"[{self._name(trial_id)}] {plain(line)}")
+            self.view.warmed(**news)
+        self.stopper.news.clear()
+
+    def _name(self, trial_id: str) -> str:
+        """`mine on digits, trial 3`."""
+        if trial_id not in self.ledger.in_flight:
+            return "a job"
+        cell, job = self.ledger.in_flight[trial_id]
+        numbers = job.seeds if isinstance(job, FinalJob) else [number for number, _ in job.points]
+        what = ("seed" if isinstance(job, FinalJob) else "trial") + "s" * (len(numbers) > 1)
+        return f"{cell.planned.variant.label} on {cell.planned.card.name}, {what} {', '.join(map(str, numbers))}"
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
         if self.stopper.fault is not None:
@@ -99,9 +118,7 @@ class LedgerSearcher(Searcher):
     def _complete(self, trial_id: str, result: dict | None) -> None:
         last = self.stopper.last.pop(trial_id, None)
         files = self.stopper.files.pop(trial_id, {})
-        for news in self.stopper.news:
-            self.view.warmed(**news)
-        self.stopper.news.clear()
+        self._tell_news()
         if result is not None and "outcomes" in result:
             outcomes = [self._with_file(outcome, files) for outcome in outcomes_of(result)]
             self._warn(trial_id, outcomes)
@@ -151,7 +168,8 @@ class LedgerStopper(Stopper):
         self.pruned: set[str] = set()
         self.last: dict[str, dict] = {}
         self.curves: dict[str, dict[int, float]] = {}
-        self.news: list[dict] = []
+        self.news: list[tuple[str, dict]] = []
+        """By the trial that it came from."""
         self.files: dict[str, dict[str, bytes]] = {}
         self.fault: BadInput | None = None
         """The store can't be used any more, say: everything ends. Tune would take what we raise for a trial's failure, and go on."""
@@ -165,7 +183,7 @@ class LedgerStopper(Stopper):
 
     def __call__(self, trial_id: str, result: dict) -> bool:
         if news := result.pop(NEWS, None):
-            self.news.append(news)
+            self.news.append((trial_id, news))
         if files := result.pop(FILES, None):  # else Tune would keep them with the trial
             self.files[trial_id] = files
         if "value" not in result or trial_id not in self.ledger.in_flight:

@@ -1,11 +1,13 @@
 """What one sees of a run: a live grid in a terminal, plain lines elsewhere. Never silent for more than five seconds."""
 
+import pdb
+import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -59,6 +61,15 @@ class View:
         self._end.set()
         if self._live:
             self._live.stop()
+
+    def pause_at_breakpoints(self) -> None:
+        """From here on `breakpoint()` in this process ends the view, which would write over the debugger."""
+
+        def stop(*_: Any, **__: Any) -> None:
+            self.__exit__(None, None, None)
+            pdb.Pdb().set_trace(sys._getframe(1))
+
+        sys.breakpointhook = stop
 
     def show_workers(self, workers: int) -> None:
         """How many jobs can run at once."""

@@ -19,7 +19,7 @@ import ray
 import torch
 from ray import tune
 
-from harness import checkpoint, segment
+from harness import blame, checkpoint, segment
 from harness.backbones import digest_of, load
 from harness.checkpoint import Keep
 from harness.cores import cores
@@ -32,8 +32,9 @@ from harness.heads import HeadOnTokens, Model, new_head, sized
 from harness.orchestrate.cluster import this_node, threads_here
 from harness.orchestrate.faults import free_memory, reason_of
 from harness.orchestrate.guard import differences, put_back
-from harness.orchestrate.jobs import NODE, WARNINGS, FinalJob, Job, Outcome, parse
+from harness.orchestrate.jobs import NODE, TRACEBACK, WARNINGS, FinalJob, Job, Outcome, parse
 from harness.orchestrate.sent import Sent
+from harness.orchestrate.spoken import Spoken, refuse_breakpoints
 from harness.orchestrate.watchdog import Watchdog, leave_word
 from harness.plan import PlannedCell, RunPlan
 from harness.protocols import Segmentation
@@ -133,7 +134,7 @@ class Bench:
             self.model.register_forward_pre_hook(lambda *_: self.alive())
             return self.model
 
-        score, reason = None, None
+        score, reason, trace = None, None, None
         if not isinstance(train, FeatureSplit):
             self.on_trust = planned
         try:
@@ -141,12 +142,14 @@ class Bench:
                 curve[score.epoch] = score.value
                 if score.epoch < planned.protocol.last:
                     yield score
-        except Exception as error:  # whatever a method raises is this run's failure, not the engine's
-            reason = reason_of(error, micro_batch or recipe.batch_size)
+        except (Exception, SystemExit) as error:  # whatever a method raises is this run's failure, not the engine's
+            reason, trace = reason_of(error, micro_batch or recipe.batch_size), blame.whole(error)
         reason = self._changed() or reason
         if reason is not None:  # out here, where the error no longer holds what the run had in memory
             free_memory()
-            yield Outcome(None, curve, time.monotonic() - started, 0.0, reason, provenance=made_with)
+            yield Outcome(
+                None, curve, time.monotonic() - started, 0.0, reason, provenance={**made_with, **({TRACEBACK: trace} if trace else {})}
+            )
             return
         assert score is not None
         yield Outcome(
@@ -265,6 +268,8 @@ class Worker(tune.Trainable):
         if self.away and keep is not None:
             self.outbox = tempfile.TemporaryDirectory(prefix="vpt-harness-")
             keep = replace(keep, folder=Path(self.outbox.name))
+        self.spoken = Spoken()
+        refuse_breakpoints()
         self.watchdog = Watchdog(timeout, lambda reason: leave_word(self.trial_id, reason))
         self.bench = Bench(plan, threads if isinstance(threads, int) else threads_here(threads), keep, self.watchdog.alive)
         self._start(config)
@@ -282,7 +287,7 @@ class Worker(tune.Trainable):
 
     def step(self) -> dict:
         try:
-            with self.watchdog.watching():
+            with self.watchdog.watching(), self.spoken.listening():
                 if self.away:
                     self._check_data()
                 step = next(self.steps)
@@ -290,7 +295,7 @@ class Worker(tune.Trainable):
             if self.away and isinstance(error, BadInput):
                 time.sleep(UNFIT)
                 return {"done": True, "error": f"{NODE} {this_node()} can't do it: {error}"}
-            return {"done": True, "error": reason_of(error, self.at_once)}
+            return {"done": True, "error": reason_of(error, self.at_once), NEWS: self._news(over=True)}
         if isinstance(step, Score):
             return {
                 "done": False,
@@ -303,7 +308,7 @@ class Worker(tune.Trainable):
         files = {}
         if self.away:
             step, files = sent_back(step)
-        return {"done": True, "outcomes": json.dumps([asdict(outcome) for outcome in step]), NEWS: self._news(), FILES: files}
+        return {"done": True, "outcomes": json.dumps([asdict(outcome) for outcome in step]), NEWS: self._news(over=True), FILES: files}
 
     def _check_data(self) -> None:
         """Another machine's files may be others: a score's key says which they were. Once a task; all bytes are read once a node."""
@@ -313,11 +318,14 @@ class Worker(tune.Trainable):
                 raise BadInput(f"task {card.name}: its files are not those of the driver's machine. Copy them, or share the folder.")
             self.checked.add(card.name)
 
-    def _news(self) -> dict[str, Any]:
-        """What this process has warmed up since it was last asked: splits decoded, backbones brought to this node."""
+    def _news(self, over: bool = False) -> dict[str, Any]:
+        """What this process has warmed up since it was last asked: splits decoded, backbones brought to this node; and what was printed.
+
+        `over`: the job has ended.
+        """
         sent = self.bench.plan.backbones
         fetched = sent.fetched if isinstance(sent, Sent) else []
-        news = {"node": this_node(), "decoded": list(misses), "fetched": list(fetched)}
+        news = {"node": this_node(), "decoded": list(misses), "fetched": list(fetched), "printed": self.spoken.taken(over)}
         misses.clear()
         fetched.clear()
         return news

@@ -29,7 +29,7 @@ def _rows(parts: Sequence[Section]) -> list[dict[str, Any]]:
 
 SHARED = ("backbone", "backbone_sha", "side", "normalize", "protocol", "protocol_digest", "metric")
 """What every row says of its section."""
-_DROPPED = {"cell", "settings", "note", "data", "position", "scores"}
+_DROPPED = {"cell", "settings", "note", "data", "position", "scores", "tracebacks"}
 
 
 def _never_run(like: Row, task: str, group: str) -> Row:
@@ -38,7 +38,7 @@ def _never_run(like: Row, task: str, group: str) -> Row:
     empty: Row = {name: None for name in like if name not in kept}
     return {
         **{name: empty.get(name, like[name]) for name in like},
-        **{"task": task, "group": group, "n": 0, "ids": [], "gaps": {}, "warnings": [], "scores": {}},
+        **{"task": task, "group": group, "n": 0, "ids": [], "gaps": {}, "tracebacks": {}, "warnings": [], "scores": {}},
         **dict.fromkeys(("trials", "failed_trials", "superseded"), 0),
     }
 

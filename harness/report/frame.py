@@ -64,14 +64,15 @@ def rows(store: Store, cells: Collection[str] | None = None, detail: bool = Fals
 
 
 def failures(store: Store, cells: Collection[str] | None = None) -> pd.DataFrame:
-    """One row a final run that failed, and isn't stored as a result: `seed`, `reason` (one line), `created`, and the columns of `CELL`."""
+    """One row a final run that failed, and isn't stored as a result: `seed`, `reason` (one line), `traceback` (or None), `created`, and the
+    columns of `CELL`."""
     known, done = _cells(store, cells), {(run["cell"], run["seed"]) for run in store.runs(("cell", "seed"))}
     found = [
-        {**known[f.cell], "seed": f.seed, "reason": " ".join(f.reason.split()), "created": f.created}
+        {**known[f.cell], "seed": f.seed, "reason": f.line, "traceback": f.traceback, "created": f.created}
         for f in store.failures()
         if f.cell in known and (f.cell, f.seed) not in done
     ]
-    return pd.DataFrame(found, columns=["seed", "reason", "created", *CELL])
+    return pd.DataFrame(found, columns=["seed", "reason", "traceback", "created", *CELL])
 
 
 TIDY = (
@@ -124,7 +125,7 @@ def records(frame: pd.DataFrame) -> list[Row]:
 
 _MEASURED = (
     *("mean", "std", "n", "mean_ms", "std_ms", "n_ms", "scores", "params", "seconds", "memory", "units", "ids"),
-    *("gaps", "warnings", "superseded", "precision"),
+    *("gaps", "tracebacks", "warnings", "superseded", "precision"),
 )
 
 
@@ -149,6 +150,7 @@ def _square(runs: list[Row], failed: list[Row]) -> Row:
         "units": _mean(shown, "units"),
         "ids": [row["id"] for row in shown],
         "gaps": {row["seed"]: row["reason"] for row in told},
+        "tracebacks": {row["seed"]: row["traceback"] for row in told if isinstance(row["traceback"], str)},
         "warnings": sorted({sentence for row in shown for sentence in row["warnings"]}),
         "superseded": len(runs) - len(shown),
         "precision": ", ".join(sorted({row["precision"] for row in shown if row["precision"]})),

@@ -127,7 +127,7 @@ def _some(items: Sequence[str], most: int = 6) -> str:
     return ", ".join(items[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")
 
 
-def _short(text: str, most: int = 160) -> str:
+def _short(text: str, most: int = 260) -> str:
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 

@@ -129,12 +129,13 @@ def _average(rows: Sequence[Row], name: str) -> float | None:
 
 
 def _square(part: Section, variant: str, task: str) -> list[Any] | None:
-    """[mean, std, seeds, low, high, gaps]; gaps are [seed, reason]. None where nothing was run."""
+    """[mean, std, seeds, low, high, gaps]; gaps are [seed, reason], with the lines of a traceback. None where nothing was run."""
     row = part.squares.get((variant, task))
     if row is None:
         return None
     ends = interval(list(row["scores"].values())) or (None, None)
-    gaps = [[seed, plain(reason)] for seed, reason in row["gaps"].items()]
+    traces = {seed: [plain(line) for line in text.splitlines()] for seed, text in row["tracebacks"].items()}
+    gaps = [[seed, plain(reason), *([traces[seed]] if seed in traces else [])] for seed, reason in row["gaps"].items()]
     return [number(row["mean"]), number(row["std"]), row["n"], *(number(end, 4) for end in ends), gaps]
 
 

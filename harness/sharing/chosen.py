@@ -12,7 +12,7 @@ from harness import hints
 from harness.errors import BadInput
 from harness.plain import plain, some
 from harness.report.selection import of_methods
-from harness.store import Store
+from harness.store import Store, result_id
 from harness.store.rows import Cell, Failure, Result
 
 
@@ -73,7 +73,7 @@ def _record(cell: Cell, row: Result | Failure) -> dict[str, Any]:
     }
     if isinstance(row, Result):
         return {"id": row.id, **what, "score": row.score, "created": row.created, "cell": row.cell}
-    return {**what, "reason": " ".join(row.reason.split()), "created": row.created, "cell": row.cell}
+    return {"id": result_id(row.cell, row.seed), **what, "reason": plain(row.line), "created": row.created, "cell": row.cell}
 
 
 def table(found: Sequence[dict[str, Any]]) -> Table:

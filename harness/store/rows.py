@@ -74,7 +74,18 @@ class Failure:
     cell: str
     seed: int
     reason: str
+    """A line; where it has a traceback, that follows it."""
     created: str
+
+    @property
+    def line(self) -> str:
+        """The reason without its traceback."""
+        return " ".join(self.reason.partition("\nTraceback")[0].split())
+
+    @property
+    def traceback(self) -> str | None:
+        found = self.reason.partition("\nTraceback")
+        return f"Traceback{found[2]}" if found[1] else None
 
 
 Row = TypeVar("Row", Cell, Trial, Result, Failure)

@@ -206,7 +206,7 @@ def read(store: Store, before: Status | None = None) -> Status:
         now.isoformat(timespec="seconds"),
         tuple(cells.values()),
         tuple(drivers),
-        tuple(Gap(cells[row.cell].variant, cells[row.cell].task, row.seed, plain(row.reason)) for row in failures if row.cell in cells),
+        tuple(Gap(cells[row.cell].variant, cells[row.cell].task, row.seed, plain(row.line)) for row in failures if row.cell in cells),
         tuple(Counter(reasons).most_common()),
         len(reasons),
         _of_results(stored, cells, now),

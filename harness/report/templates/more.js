@@ -109,9 +109,13 @@ function gapsOf(section) {
   return section.cells.flatMap((row, place) =>
     row.flatMap((cell, task) => {
       if (!cell) return [{ place, task, seed: null, reason: "not run" }];
-      return cell[5].map(([seed, reason]) => ({ place, task, seed, reason }));
+      return cell[5].map(([seed, reason, trace]) => ({ place, task, seed, reason, trace }));
     }),
   );
+}
+
+function traceOf({ trace }) {
+  return trace ? el("details", {}, el("summary", {}, "Traceback"), el("pre", {}, trace.join("\n"))) : null;
 }
 
 function failuresOf(section, at) {
@@ -127,7 +131,7 @@ function failuresOf(section, at) {
       { title: "Method", kind: "name", value: (row) => row.variant, cell: (row) => named(row.variant) },
       { title: "Task", value: (row) => row.on, cell: (row) => el("td", {}, ...breakable(row.on)) },
       { title: "Seed", kind: "n", value: (row) => row.seed, cell: text((row) => (row.seed === null ? "all" : String(row.seed)), "n") },
-      { title: "Reason", value: (row) => row.reason, cell: (row) => el("td", { class: "reason" }, row.reason) },
+      { title: "Reason", value: (row) => row.reason, cell: (row) => el("td", { class: "reason" }, row.reason, traceOf(row)) },
     ],
   });
   return [missing, el("p", {}, "A failed or empty cell is a gap: it counts in no mean, and its method has no rank."), table.box];
