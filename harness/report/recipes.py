@@ -135,13 +135,24 @@ def recipe_of(source: str) -> Recipe | None:
 def here(square: Row, seeds: int) -> Facts:
     """Of a classification square of a leaderboard, whose section has `seeds` seeds. What its cell was stored without is None."""
     return _made(
-        seeds, *(square[name] for name in ("of_cell", "arguments", "searched", "pixels", "normalize", "side", "pooling", "precision"))
+        seeds,
+        square["method"],
+        *(square[name] for name in ("of_cell", "arguments", "searched", "pixels", "normalize", "side", "pooling", "precision")),
     )
 
 
 @lru_cache(4096)
 def _made(
-    seeds: int, of_cell: str, arguments_: str, searched_: str, pixels: str, normalize: str, side: str, pooling: str, precision: str
+    seeds: int,
+    method: str,
+    of_cell: str,
+    arguments_: str,
+    searched_: str,
+    pixels: str,
+    normalize: str,
+    side: str,
+    pooling: str,
+    precision: str,
 ) -> Facts:
     """Of texts, so that what a published row is compared with is read once, not once for each."""
     settings, arguments, searched = map(_table, (of_cell, arguments_, searched_))
@@ -151,7 +162,7 @@ def _made(
         "normalize": normalize,
         "side": int(side) if side.isdecimal() else None,
         "pooling": pooling,
-        "dropout": _argument("dropout", arguments, searched, 0),
+        "dropout": _argument("dropout", arguments, searched, _DROPOUT.get((method, arguments.get("form")))),
         "backbone_dropout": 0,
         "drop_path": 0,
         "optimizer": _at_points(settings, _optimizer) if resolved else None,
@@ -227,6 +238,13 @@ def _on(some: Sequence[str], tasks: Sequence[str]) -> str:
         return ""
     return f", on {', '.join(map(plain, some)) if len(some) <= 3 else f'{len(some)} tasks'}"
 
+
+_DROPOUT = {
+    **{(name, None): 0 for name in ("linear", "full", "bias", "ssf", "lora")},
+    ("adapter", "released"): 0.1,
+    ("adapter", "paper"): 0,
+}
+"""Of the built-in methods that have no such argument, by their `form`; of others' nothing is known."""
 
 _NO_DECAY = {"head": "the head's bias", "biases": "all biases", "vectors": "all 1-d tensors"}
 

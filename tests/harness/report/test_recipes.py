@@ -183,6 +183,10 @@ def test_beside_osus_rows_its_recipe_is_named() -> None:
         assert phrase in found
     assert any(phrase.startswith("method: one A and one B for query, key and value together") for phrase in phrases(part, "LoRA(NOAH)"))
     assert "reported: last epoch here, best on test there" in phrases(part, "LoRA(NOAH)")
+    assert "dropout: 0 here, 0.1 there" in phrases(part, "LoRA(NOAH)")
+    released, paper = (section(methods=method) for method in ("adapter", "adapter(form=paper)"))
+    assert not any(phrase.startswith("dropout") for phrase in phrases(released, "AdaptFormer(OSU)"))
+    assert "dropout: 0 here, 0.1 there" in phrases(paper, "AdaptFormer(OSU)")
 
 
 def test_a_row_that_lacks_a_field_is_not_taken_for_equal(filler: Any) -> None:
