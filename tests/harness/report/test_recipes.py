@@ -223,6 +223,9 @@ def test_every_recipe_is_of_rows_that_are_there() -> None:
     named = {pattern for recipe in recipes() for of in recipe.of for pattern in of.methods}
     assert named - {"*"} <= methods
     assert recipe_of("a paper") is None
+    nobodys = {source for source in sources if "whose run" in source}
+    assert len(nobodys) >= 3
+    assert not [source for source in nobodys if recipe_of(source)], "of a run that nobody owns no recipe is known"
 
 
 def test_of_a_whole_recipe_nothing_is_left_unknown() -> None:
