@@ -1,0 +1,40 @@
+"""A built-in method's version stands for its code in a score's key: it must not change without it."""
+
+import tomllib
+from pathlib import Path
+
+import method_sources
+import pytest
+
+RECORDED = tomllib.loads((Path(__file__).parent / "sources.toml").read_text(encoding="utf-8"))
+
+
+def test_every_built_in_method_is_recorded():
+    assert set(RECORDED) == set(method_sources.sources()), "run scripts/method_sources.py"
+
+
+@pytest.mark.parametrize("name", sorted(RECORDED))
+def test_code_that_changed_has_another_version(name: str):
+    version, code = method_sources.sources()[name]
+    before = RECORDED[name]
+    mend = "Raise `version` and run scripts/method_sources.py; where no number moves, run it alone"
+    assert code == before["code"] or version != before["version"], (
+        f"the code of method '{name}', or of a module of methods/ that it imports, has changed, and its version is still {version}: "
+        f"scores of the old code would pass for those of the new. {mend}."
+    )
+    assert (version, code) == (before["version"], before["code"]), "the version was raised: run scripts/method_sources.py to record it"
+
+
+def test_comments_and_docstrings_are_no_code_and_all_else_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "methods").mkdir()
+    monkeypatch.setattr(method_sources, "ROOT", tmp_path)
+
+    def digest(mine: str, base: str = "X = 1\n") -> str:
+        (tmp_path / "methods" / "mine.py").write_text(mine)
+        (tmp_path / "methods" / "base.py").write_text(base)
+        return method_sources.digest("methods.mine")
+
+    first = digest("from methods.base import X\n\n\ndef f():\n    return X\n")
+    assert digest('"""Says more."""\nfrom methods.base import X\n\n\ndef f():\n    """And more."""\n    return X  # yes\n') == first
+    assert digest("from methods.base import X\n\n\ndef f():\n    return -X\n") != first
+    assert digest("from methods.base import X\n\n\ndef f():\n    return X\n", "X = 2\n") != first
