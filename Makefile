@@ -23,10 +23,10 @@ test-lowest: $(LOWEST)/.installed
 	$(LOWEST)/bin/python -m pytest -o filterwarnings=default tests/methods/test_vit.py tests/harness/backbones tests/harness/test_train.py \
 		tests/harness/test_cli.py tests/harness/store/test_database.py  # old libraries warn of each other's age
 
-$(LOWEST)/.installed: pyproject.toml $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(LOWEST)
-	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --editable '.[tfds,postgres,tensorboard]' \
+$(LOWEST)/.installed: pyproject.toml
+	rm -rf $(LOWEST) && $(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet uv
+	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --editable '.[tfds,postgres,tensorboard]' \
 		'pytest>=8' 'pytest-timeout>=2.2' 'hypothesis>=6.100'
 	@touch $@
 
