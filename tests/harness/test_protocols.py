@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from optuna.distributions import FloatDistribution
 
 from harness import protocols
 from harness.errors import BadInput
@@ -103,6 +104,19 @@ def flat(own: Settings, kind: str) -> dict[str, Any]:
     for table in ("space", "method_space", "method_arguments"):
         fields |= {f"{table}.{name}": value for name, value in fields.pop(table).items()}
     return fields if kind == "classification" else {f"{kind}.{field}": value for field, value in fields.items()}
+
+
+def test_default_searches_one_range_for_all_that_vpt_gives_the_rates_of_prompts(tmp_path: Path):
+    """A method of a user's own too, which no file names; FGVC's nine rates are vpt's alone."""
+    text = "from methods.base import Method\n\n\nclass Mine(Method):\n    name = 'mine'\n"
+    (tmp_path / "mine.py").write_text(text)
+    default = protocols.load("default")
+    for label in (f"{tmp_path}/mine.py:Mine", "linear", "vpt", "vpt-deep", "ivpt"):
+        (variant,) = parse(label)
+        for suite in ("vtab", "fgvc", "own"):
+            for backbone in (IN21K, MAE):
+                rates = search_space(variant, default.for_cell(variant, suite, backbone, "train+val"))["base_lr"]
+                assert rates == FloatDistribution(0.05, 50.0, log=True), (label, suite, backbone)
 
 
 def test_every_shipped_protocol_loads():
