@@ -36,9 +36,10 @@ def tensors_of(file: Path, name: str) -> "tuple[dict[str, Tensor], dict[str, Any
     try:
         with file.open("rb") as opened:
             start = opened.read(256)
-        if strange := _strange(start):
+        safetensors = _is_safetensors(file, start)
+        if not safetensors and (strange := _strange(start)):
             raise unreadable(strange)
-        read = _reader(file, start)
+        read = _safetensors if safetensors else _reader(file)
         state, room = read(file), Room(file)
         tensors, beside = unwrapped(state)
         for value in tensors.values():  # a few bytes may be said to be repeated any number of times
@@ -64,8 +65,13 @@ def _strange(start: bytes) -> str:
     return ""
 
 
-def _reader(file: Path, start: bytes) -> Any:
-    """By the content, not by the name."""
+def _is_safetensors(file: Path, start: bytes) -> bool:
+    """Whether it begins with the length of a JSON header, any of whose bytes may look like text, and the header."""
+    return start[8:9] == b"{" and int.from_bytes(start[:8], "little") < file.stat().st_size
+
+
+def _reader(file: Path) -> Any:
+    """By the content; by the name where that says nothing."""
     if zipfile.is_zipfile(file):
         check_zip(file)
         with zipfile.ZipFile(file) as archive:
@@ -73,8 +79,6 @@ def _reader(file: Path, start: bytes) -> Any:
         if any(member.endswith("constants.pkl") for member in members):
             raise ValueError("is a TorchScript archive, which is code: save the `state_dict()` of what it was made from")
         return _npz if members and all(member.endswith(".npy") for member in members) else _torch
-    if len(start) > 9 and start[8:9] == b"{" and int.from_bytes(start[:8], "little") < file.stat().st_size:
-        return _safetensors
     return _safetensors if file.suffix == ".safetensors" else _torch
 
 

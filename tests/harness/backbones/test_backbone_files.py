@@ -330,6 +330,18 @@ def test_a_file_that_was_cut_short_is_refused(state: State, tmp_path: Path):
         assert "damaged" in refused(tmp_path / f"cut.{suffix}")
 
 
+@pytest.mark.parametrize("first", [b"<", b"[", b"{"])
+def test_a_header_whose_length_looks_like_text_is_no_text(state: State, tmp_path: Path, first: bytes):
+    """A safetensors file begins with its header's length, and old writers don't pad that to 8."""
+    save_file(state, tmp_path / "x.safetensors")
+    whole = (tmp_path / "x.safetensors").read_bytes()
+    length = int.from_bytes(whole[:8], "little")
+    header = whole[8 : 8 + length] + b" " * ((first[0] - length) % 256)
+    (tmp_path / "x.pth").write_bytes(len(header).to_bytes(8, "little") + header + whole[8 + length :])
+    assert (tmp_path / "x.pth").read_bytes()[:1] == first
+    assert loaded(tmp_path / "x.pth").sha256 == loaded(tmp_path / "x.safetensors").sha256
+
+
 def test_a_folder_says_which_file_is_meant(tmp_path: Path):
     (tmp_path / "model.safetensors").touch()
     assert "is a folder: give the file in it, as model.safetensors" in refused(tmp_path)
