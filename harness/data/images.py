@@ -14,7 +14,7 @@ What becomes of pixels that aren't 8-bit RGB or grey; all that isn't named here 
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -95,8 +95,16 @@ def remarks(content: bytes) -> Iterator[str]:
 def _frames_and_turn(image: Image.Image) -> Iterator[str]:
     if getattr(image, "is_animated", False):
         yield "several frames, of which the first is used"
-    if image.format != "TIFF" and image.getexif().get(ORIENTATION, 1) != 1:
+    if image.format != "TIFF" and _orientation(image) != 1:
         yield "an EXIF orientation, which isn't applied"
+
+
+def _orientation(image: Image.Image) -> Any:
+    """1 for an image as it is, and for EXIF that can't be read: the pixels are whole all the same."""
+    try:
+        return image.getexif().get(ORIENTATION, 1)
+    except Exception:  # Pillow raises many kinds for it
+        return 1
 
 
 def _narrowed(image: Image.Image) -> Image.Image:

@@ -203,6 +203,12 @@ def test_exif_orientation_is_not_applied_and_verify_says_so(kind: str, card: Tas
     assert warning == "test: 1 image has an EXIF orientation, which isn't applied: images/test/000002.jpg"
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_exif_that_cannot_be_read_spoils_no_pixels(kind: str):
+    file = saved(Image.new("RGB", (12, 8), (200, 10, 10)), kind, exif=b"Exif\0\0no TIFF header")
+    assert np.abs(np.asarray(rgb(file)).astype(int) - (200, 10, 10)).max() < 6
+
+
 def test_tiffs_orientation_is_applied_by_pillow():
     assert rgb(saved(Image.new("RGB", (12, 8)), "TIFF", tiffinfo={274: 6})).size == (8, 12)
 
