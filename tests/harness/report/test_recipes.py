@@ -29,7 +29,7 @@ SEARCH = "seed of the search: 0 here, none there"
 TEST = "test set: read once here, read after every epoch there"
 ADAMW = (
     "optimiser: adamw (eps 1e-06, decay before the step); sgd (momentum 0.9) where weight_decay is 0 here, "
-    "adamw (eps 1e-06, decay after the step); sgd (momentum 0.9) where weight_decay is 0 there"
+    "adamw (eps 1e-06 before the bias correction, decay after the step); sgd (momentum 0.9) where weight_decay is 0 there"
 )
 CARS = "learning rates at batch 256: 9 values from 0.1 to 50 here, 13 values from 0.1 to 1000 there, on stanford_cars"
 ONE_RUN = "seeds: 5 here, 1 there"
