@@ -25,8 +25,6 @@ from harness.report.selection import of_methods, one_variant, stored
 from harness.report.stats import Section, Sort, sections
 from harness.store import Store
 
-"""Where `harness` looks for results unless told."""
-
 TEMPLATES = Path(__file__).parent / "templates"
 SCRIPTS = (
     *("dom.js", "state.js", "tables.js", "leaderboard.js", "details.js"),

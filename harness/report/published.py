@@ -33,7 +33,8 @@ BACKBONES = {
     "vit_base_patch16_224.mae": ("ViT-B/16", "MAE-IN1k"),
     "vit_base_patch16_224.mocov3": ("ViT-B/16", "MoCov3-IN1k"),
 }
-"""How papers name the backbones here. timm has none of MoCo-v3; a bare `vit_base_patch16_224=FILE` doesn't say what it was trained on."""
+"""How papers name the backbones here. MoCo v3's name is ours, as timm has none; a bare `vit_base_patch16_224=FILE` doesn't say what it was
+trained on."""
 
 USUAL = BACKBONES["vit_base_patch16_224.orig_in21k"]
 """What most of the published tables are of."""
