@@ -19,8 +19,8 @@ def check() -> None:
     if found is None or Path(found).resolve() == HERE / "methods":
         return
     holds = Path(found).parent
-    by_variable = holds.resolve() in {Path(entry or ".").resolve() for entry in os.environ.get("PYTHONPATH", "\0").split(os.pathsep)}
-    if by_variable:
+    given = os.environ.get("PYTHONPATH")
+    if given and holds.resolve() in {Path(entry or ".").resolve() for entry in given.split(os.pathsep)}:
         why, mend = " (by PYTHONPATH)", f"take {holds} out of PYTHONPATH"
     elif holds.resolve() == Path.cwd():
         why, mend = " (it is the current folder)", "start the command `harness` in another folder"

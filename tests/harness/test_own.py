@@ -20,8 +20,9 @@ def research(tiny) -> Path:
     return package.parent
 
 
-def run(*command: object, cwd: Path, path: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+def run(*command: object, cwd: Path, path: str | None) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"OMP_NUM_THREADS": "1"}
+    environment |= {} if path is None else {"PYTHONPATH": path}
     return subprocess.run([*map(str, command)], cwd=cwd, env=environment, capture_output=True, text=True, timeout=200, check=False)
 
 
@@ -38,6 +39,15 @@ def test_one_that_comes_first_is_named_in_one_line(research: Path, command: tupl
 def test_it_is_said_of_harness_load_too(research: Path):
     done = run(sys.executable, "-c", "import harness; harness.load('x')", cwd=research, path=str(REPOSITORY))
     assert "BadInput: another package called 'methods'" in done.stderr
+    assert "(it is the current folder)" in done.stderr
+
+
+@pytest.mark.parametrize("path", [None, ""], ids=["unset", "empty"])
+def test_it_is_said_where_there_is_no_pythonpath(research: Path, path: str | None):
+    start = f"import sys; sys.path.append({str(REPOSITORY)!r}); from harness.cli import main; sys.argv[1:] = ['list', 'methods']; main()"
+    done = run(sys.executable, "-c", start, cwd=research, path=path)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
     assert "(it is the current folder)" in done.stderr
 
 
