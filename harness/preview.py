@@ -14,6 +14,7 @@ from harness.data.readers import resolve
 from harness.data.statistics import said
 from harness.errors import BadInput
 from harness.orchestrate.view import View
+from harness.plain import some
 from harness.plan import (
     Request,
     choose_tasks,
@@ -45,7 +46,10 @@ def preview(request: Request, view: View) -> RenderableType:
     view.stage("timing one step of each method")
     shapes = {spec: _loaded(spec) for _, spec, _ in chosen}
     paces: dict[tuple[str, str, int | None, str], Pace] = {}
-    table = Table(title=f"{len(cards) * len(variants)} cells: {len(variants)} methods x {len(cards)} tasks", title_justify="left")
+    table = Table(
+        title=f"{some(len(cards) * len(variants), 'cell')}: {some(len(variants), 'method')} x {some(len(cards), 'task')}",
+        title_justify="left",
+    )
     for name in ("method", "trials", "final runs", "forward-image units", "hours here"):
         table.add_column(name, justify="left" if name == "method" else "right")
     total, said = [0, 0, 0.0, 0.0], []
@@ -93,7 +97,7 @@ def _pace(variant: Variant, vit: "object", card: TaskCard, protocol: Settings) -
     arguments = own_arguments({**largest, **variant.arguments}, protocol)
     try:
         return probe(variant, arguments, vit, card)
-    except Exception as error:  # the user's code may fail in any way
+    except (Exception, SystemExit) as error:  # the user's code may fail in any way
         raise BadInput(f"{variant.label}: {blame.line(error)}.") from error
 
 

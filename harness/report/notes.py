@@ -63,7 +63,7 @@ def notes_of(section: Section) -> list[str]:
         notes.append(f"Test images that train or val has too, byte for byte: {overlap}.")
     old = [f"{row['variant']} on {row['task']} ({row['superseded']})" for row in squares if row["superseded"]]
     if old:
-        notes.append(f"Not shown, runs of an older version or code, card or data: {_some(old)}. See `harness results list`, and `rm`.")
+        notes.append(f"Not shown, runs of an older version or code, card or data: {_some(old)}. They stay in the store.")
     return notes + _warnings(section) + sorted({row["note"] for row in squares if row["note"]})
 
 

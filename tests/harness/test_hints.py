@@ -167,7 +167,7 @@ def test_how_a_claim_is_made(place: Path, call):
     assert words[words.index("--protocol") + 1] == "quick.toml"
     code, out = call(*words, "--dry-run")
     assert code == 0, out
-    assert "2 cells: 2 methods x 1 tasks" in out
+    assert "2 cells: 2 methods x 1 task" in out
     assert "can't run" not in out
 
 
