@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from harness import blame
 from harness.errors import BadInput
 from harness.plan import PlannedCell, RunPlan
 from harness.report import frame
@@ -61,6 +62,8 @@ def ablation(method: str) -> Ablation:
         except ValueError as error:
             refused[on] = str(error)
             continue
+        except (Exception, SystemExit) as error:  # the user's code may fail in any way
+            raise BadInput(f"{variant.label}: its check() fails: {blame.line(error)}.") from error
         settings[f"{variant.origin}({inside})" if inside else variant.origin] = on
     return Ablation(variant.label, toggles, settings, refused)
 

@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from harness import backbones, hints
+from harness import backbones, blame, hints
 from harness.cards import LARGEST_CROP
 from harness.data import statistics
 from harness.data.batch import squares
@@ -288,8 +288,12 @@ def load(
         vit = sized(base.vit, origin.crop)
         model = _model(variant, vit, origin)
         _check(model, tensors)
-    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise unfit from error
+    except (Exception, SystemExit) as error:
+        if blame.place(error):  # the user's code may fail in any way
+            raise BadInput(f"{variant.label} can't be built on {base.name}: {blame.line(error)}.") from error
+        if isinstance(error, TypeError | ValueError | RuntimeError | OverflowError):
+            raise unfit from error
+        raise
     with torch.no_grad():
         for name, tensor in tuned_tensors(model).items():
             tensor.copy_(tensors[name])

@@ -12,6 +12,7 @@ from harness import asked, cli_data, cli_results, cli_store, hints, output, own
 from harness.asked import DEFAULT_STORE
 from harness.errors import BadInput, unknown
 from harness.hidden import hide_passwords
+from harness.plain import some
 from harness.watch.events import Traces
 
 app = typer.Typer(
@@ -125,8 +126,8 @@ def run(
             asked.seeds(seeds),
         )
         lines, gaps = [], 0
+        view.pause_at_breakpoints()
         if dry_run:
-            view.pause_at_breakpoints()
             shown = preview(request, view)
         else:
             traces = Traces(keep_large, log_json, tensorboard)
@@ -191,8 +192,8 @@ def ablate(
             asked.seeds(seeds),
         )
         lines, gaps = [], 0
+        view.pause_at_breakpoints()
         if dry_run:
-            view.pause_at_breakpoints()
             shown = preview(request, view)
         else:
             traces = Traces(keep_large, log_json, tensorboard)
@@ -240,8 +241,9 @@ def _missing(store: Any, ledger: Any) -> list[str]:
     if not ledger.gaps:
         return []
     why = hints.command("results", "list", "--failed", store=store)
-    are = "results are" if ledger.wanted > 1 else "result is"
-    return [f"{ledger.gaps} of {ledger.wanted} {are} missing: `{why}` says why. The same command tries again; --allow-gaps accepts it."]
+    results = some(ledger.wanted, "result")
+    are, them = ("is", "it") if ledger.gaps == 1 else ("are", "them")
+    return [f"{ledger.gaps} of {results} {are} missing: `{why}` says why. The same command tries again; --allow-gaps accepts {them}."]
 
 
 def _end(lines: list[str], gaps: int, allowed: bool) -> None:
@@ -496,7 +498,7 @@ def predict(
 
     from rich.console import Console
 
-    from harness import checkpoint
+    from harness import blame, checkpoint
     from harness.report.predictions import rows, shares, table
 
     tuned = checkpoint.load(file, backbone, method, lambda line: print(f"harness: {line}", file=sys.stderr))
@@ -511,7 +513,15 @@ def predict(
         else:
             Console().print(shares(seen, top), f"Maps and overlays: {len(seen)} of each in {output}.", sep="\n", markup=False)
         return
-    found = rows(tuned.predict(images), images, tuned.origin.class_names, top)
+    try:
+        logits = tuned.predict(images)
+    except BadInput:
+        raise
+    except Exception as error:
+        if not blame.place(error):
+            raise
+        raise BadInput(f"{file}: its method fails: {blame.line(error)}.") from error  # the user's code may fail in any way
+    found = rows(logits, images, tuned.origin.class_names, top)
     if format == "json":
         print(json.dumps(found, indent=2))
     else:

@@ -30,9 +30,11 @@ def check(method: "type[Method]", where: str, also: Collection[str] | None = Non
     for name in _TEXTS:
         value = inspect.getattr_static(method, name, "")
         if not isinstance(value, str):
-            raise BadInput(f'{where}: {name} must be a text in the class ({name} = "..."), not {_kind(value)}.')
+            raise BadInput(f'{where}: {name} must be a string in the class ({name} = "..."), not {_kind(value)}.')
     if (called := getattr(method, "name", None)) is not None and not _NAME.fullmatch(called):
         raise BadInput(f"{where}: name = {called!r}: a name is one word, without spaces, commas, brackets, '=' and ':'.")
+    if not callable(method.forward):
+        raise BadInput(f"{where}: forward must be a method, forward(self, images, read), not {_kind(method.forward)}.")
     try:
         inspect.signature(method.forward).bind(None, None, None)
     except TypeError as error:
@@ -45,8 +47,10 @@ def check(method: "type[Method]", where: str, also: Collection[str] | None = Non
     if not isinstance(toggles, list | tuple) or not all(isinstance(name, str) for name in toggles):
         raise BadInput(f'{where}: toggles must be a tuple of names, as toggles = ("scaled",), not {_kind(toggles)}.')
     for name in toggles:
-        if name not in known and not takes_any:
+        if name not in known:
             raise BadInput(f"{where}: toggles names '{name}', which isn't an argument of the constructor.{nearest(name, known)}")
+        if not isinstance(known[name].default, bool):
+            raise BadInput(f"{where}: toggles names '{name}', whose default isn't True or False: write {name}=True in the constructor.")
     if not isinstance(method.optimizer, Mapping):
         raise BadInput(f'{where}: optimizer must be a dict, as {{"optimizer": "adamw"}}, not {_kind(method.optimizer)}.')
     if not isinstance(method.constant_features, bool):
@@ -67,13 +71,13 @@ def _check_space(method: "type[Method]", attribute: str, where: str, known: Coll
             raise BadInput(f"{where}: {attribute}[{name!r}] must be a distribution of Optuna's, not {_kind(distribution)}: {mend}.")
         if not isinstance(name, str) or (known is not None and name not in known):
             raise BadInput(
-                f"{where}: {attribute} names '{name}', which isn't an argument of the constructor."
-                f"{nearest(str(name), known or ())} Its arguments: {', '.join(sorted(known or ())) or 'none'}."
+                f"{where}: {attribute} names '{name}', which isn't an argument of the constructor or of the protocol."
+                f"{nearest(str(name), known or ())} The constructor's: {', '.join(own_arguments(method)) or 'none'}."
             )
         if isinstance(distribution, CategoricalDistribution):
             odd = [value for value in distribution.choices if not isinstance(value, bool | int | float | str)]
             if odd:
-                raise BadInput(f"{where}: {attribute}[{name!r}] has {odd[0]!r}: choices are numbers, texts, True and False.")
+                raise BadInput(f"{where}: {attribute}[{name!r}] has {odd[0]!r}: choices are numbers, strings, True and False.")
 
 
 def _kind(value: Any) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from harness.heads import check_tokens
 from harness.train import EVAL_BATCH, Batches, outputs
 from methods.base import Method
 from methods.vit import Read
@@ -31,7 +32,8 @@ def features(method: Method, read: Read, split: Batches, device: torch.device, a
     method.eval().to(device)
 
     def tokens(images: Tensor) -> Tensor:
-        (rows,) = method(images, read)
-        return rows
+        found = method(images, read)
+        check_tokens(method, read, found, len(images))
+        return found[0]
 
     return FeatureSplit(outputs(tokens, split, device, at_once), split.labels)

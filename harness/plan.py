@@ -261,7 +261,7 @@ def check_variants(variants: Sequence[Variant], backbone: Backbone, card: TaskCa
         built.add(made)
         try:
             variant.build(backbone.vit, arguments)
-        except Exception as error:  # the user's code may fail in any way
+        except (Exception, SystemExit) as error:  # the user's code may fail in any way
             raise BadInput(f"{variant.label} can't be built on {backbone.name}: {blame.line(error)}.") from error
 
 

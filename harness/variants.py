@@ -49,6 +49,8 @@ class Variant:
         built = self.method(copy.deepcopy(vit), **arguments)
         if "_modules" not in vars(built) or "vit" not in built._modules:
             raise TypeError(f"{self.method.__name__}.__init__ doesn't call super().__init__(vit), which it must do first")
+        if not isinstance(built.vit, type(vit)):
+            raise TypeError(f"{self.method.__name__}'s self.vit must be the FrozenViT that it is given, not a {type(built.vit).__name__}")
         built.vit.check()
         return built
 
@@ -102,7 +104,7 @@ def parse(text: str, also: Collection[str] = ()) -> list[Variant]:
         variant = Variant(method, name, _arguments(name, method, inside or "", set(also)), origin, code)
         first = named.setdefault(name, variant)
         if first.method is not method:
-            raise BadInput(f"{first.origin} and {origin} are both called '{name}': results are told apart by it. Give one another `name`.")
+            raise BadInput(f"{first.origin} and {origin} are both called '{name}': results are told apart by that. Rename one of them.")
         for other in variants.values():
             if code is not None and other.code is not None:
                 check_apart(other.code, code)
@@ -206,7 +208,7 @@ def _arguments(name: str, method: "type[Method]", inside: str, also: set[str]) -
         method.check({key: value for key, value in arguments.items() if key in known})
     except ValueError as error:
         raise BadInput(f"{error}.") from error
-    except Exception as error:  # the user's code may fail in any way
+    except (Exception, SystemExit) as error:  # the user's code may fail in any way
         raise BadInput(f"{name}: its check() fails: {blame.line(error)}.") from error
     return arguments
 

@@ -1,5 +1,6 @@
 """What turns tokens into scores. A head says what it reads (`read`), and a method gives it that."""
 
+import inspect
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -7,9 +8,9 @@ from torch import Tensor, nn
 from harness.heads.linear import LinearHead
 from harness.heads.setr_pup import SetrPup
 from methods.base import Method
-from methods.vit import FrozenViT
+from methods.vit import FrozenViT, Read
 
-__all__ = ["Head", "HeadOnTokens", "LinearHead", "Model", "SetrPup", "new_head", "sized"]
+__all__ = ["Head", "HeadOnTokens", "LinearHead", "Model", "SetrPup", "check_tokens", "new_head", "sized"]
 
 Head = LinearHead | SetrPup
 
@@ -34,26 +35,28 @@ class Model(nn.Module):
 
     def forward(self, images: Tensor) -> Any:
         tokens = self.method(images, self.head.read)
-        self._check(tokens, len(images))
+        check_tokens(self.method, self.head.read, tokens, len(images))
         return self.head(tokens)
 
-    def _check(self, tokens: Any, batch: int) -> None:
-        """Raises `TypeError` for what a head can't read, with the place of the method's forward: no frame of it is left to blame."""
-        wanted, given = len(self.head.read.blocks), list(tokens) if isinstance(tokens, list | tuple) else None
-        if given is None:
-            said = f"a tensor of shape {tuple(tokens.shape)}" if isinstance(tokens, Tensor) else f"a {type(tokens).__name__}"
-        elif len(given) != wanted or not all(isinstance(one, Tensor) for one in given):
-            said = f"a list of {len(given)} ({', '.join(type(one).__name__ for one in given[:3])})"
-        elif any(one.ndim != 3 or len(one) != batch or one.shape[2] != self.method.vit.dim for one in given):
-            said = f"tensors of shape {', '.join(str(tuple(one.shape)) for one in given)}"
-        else:
-            return
-        code = type(self.method).forward.__code__
-        few = f"{wanted} tensor{'s' * (wanted > 1)} of shape ({batch}, rows, {self.method.vit.dim})"
-        raise TypeError(
-            f"{type(self.method).__name__}.forward ({code.co_filename}:{code.co_firstlineno}) returned {said}, and a head reads a list of "
-            f"{few}, tokens that aren't pooled: what self.vit.run(tokens, read) gives"
-        )
+
+def check_tokens(method: Method, read: Read, tokens: Any, batch: int) -> None:
+    """Raises `TypeError` for what a head can't read, with the place of the method's forward: no frame of it is left to blame."""
+    wanted, given = len(read.blocks), list(tokens) if isinstance(tokens, list | tuple) else None
+    if given is None:
+        said = f"a tensor of shape {tuple(tokens.shape)}" if isinstance(tokens, Tensor) else f"a {type(tokens).__name__}"
+    elif len(given) != wanted or not all(isinstance(one, Tensor) for one in given):
+        said = f"a list of {len(given)} ({', '.join(type(one).__name__ for one in given[:3])})"
+    elif any(one.ndim != 3 or len(one) != batch or one.shape[2] != method.vit.dim for one in given):
+        said = f"tensors of shape {', '.join(str(tuple(one.shape)) for one in given)}"
+    else:
+        return
+    code = getattr(inspect.unwrap(type(method).forward), "__code__", None)
+    place = f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else ""
+    few = f"{wanted} tensor{'s' * (wanted > 1)} of shape ({batch}, rows, {method.vit.dim})"
+    raise TypeError(
+        f"{type(method).__name__}.forward{place} returned {said}, and a head reads a list of {few}, tokens that aren't pooled: "
+        "what self.vit.run(tokens, read) gives"
+    )
 
 
 class HeadOnTokens(nn.Module):

@@ -219,7 +219,7 @@ class Bench:
             return None
         self.probed = None
         self.warm.clear()
-        return f"{planned.variant.label} changed {', '.join(found)}: a method may change its own copy of the backbone alone"
+        return f"{planned.variant.label} changed {', '.join(found)}: a method may change only its own copy of the backbone"
 
     def _data(self, planned: PlannedCell, job: Job) -> tuple[TuningData | FinalData, int]:
         """The splits that this kind of job may see, opened once and kept for the next job; as features where the method's are constant.
@@ -291,7 +291,10 @@ class Worker(tune.Trainable):
                 if self.away:
                     self._check_data()
                 step = next(self.steps)
-        except Exception as error:  # the job's data or the engine failed: said as a result, since Tune doesn't carry an error's text
+        except (
+            Exception,
+            SystemExit,
+        ) as error:  # of data or engine: said as a result, since Tune doesn't carry an error's text
             if self.away and isinstance(error, BadInput):
                 time.sleep(UNFIT)
                 return {"done": True, "error": f"{NODE} {this_node()} can't do it: {error}"}

@@ -181,6 +181,10 @@ class Search(BaseModel):
         wrong = [name for name in variant.method.optimizer if name not in AT_A_POINT & set(type(self).model_fields)]
         if wrong:
             raise BadInput(f"{variant.name}: optimizer has no entry '{wrong[0]}'.{nearest(wrong[0], AT_A_POINT)}")
+        try:
+            type(self)(**{**self._fields(), **variant.method.optimizer})
+        except ValidationError as error:
+            raise BadInput(f"{variant.name}: its class's `optimizer` is wrong: {_first(error)}.") from error
         space = {name: entry for name, entry in fields["space"].items() if name not in variant.method.search_space}
         return {**fields, **variant.method.optimizer, "space": space}
 

@@ -1,5 +1,7 @@
 """The grid of a method's toggles, and the interval beside a difference."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
@@ -41,6 +43,16 @@ def test_fixed_arguments_stay_fixed():
 def test_what_cant_be_ablated_is_said(method: str, message: str):
     with pytest.raises(BadInput, match=message):
         ablation(method)
+
+
+def test_a_check_of_the_users_that_fails_on_a_row_is_one_line(tmp_path: Path):
+    (tmp_path / "mine.py").write_text(
+        "from methods.base import Method\n\n\nclass Mine(Method):\n    name = 'mine'\n    toggles = ('on',)\n\n"
+        "    def __init__(self, vit, on=False):\n        super().__init__(vit)\n\n"
+        "    @classmethod\n    def check(cls, arguments):\n        if 'on' in arguments:\n            {}['layer']\n"
+    )
+    with pytest.raises(BadInput, match=r"mine: its check\(\) fails: KeyError: 'layer' \(.*mine.py:14, in check\)"):
+        ablation(f"{tmp_path}/mine.py:Mine")
 
 
 def test_the_interval_is_students_over_tasks():

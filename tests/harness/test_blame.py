@@ -10,6 +10,8 @@ from harness import backbones
 from harness.errors import BadInput
 from harness.heads import Model, new_head
 from harness.orchestrate.faults import reason_of
+from harness.orchestrate.jobs import TuneJob
+from harness.orchestrate.worker import Bench
 from harness.plan import Request, plan
 from harness.variants import parse
 
@@ -46,6 +48,8 @@ def planned(tiny):
         ("raise ValueError('no such depth.')", r"can't be built on mini_vit: no such depth \(.*mine.py:12"),
         ("nn.Linear(vit.dim, -1)", r"RuntimeError: .*\(.*mine.py:12, in __init__"),
         ("torch.zeros(3)[5]", r"IndexError: .*mine.py:12"),
+        ("raise SystemExit(0)", r"SystemExit: 0 \(.*mine.py:12, in __init__\)"),
+        ("self.vit = vit.vit", "Mine's self.vit must be the FrozenViT that it is given, not a VisionTransformer"),
     ],
 )
 def test_a_constructor_that_fails(planned, line: str, message: str):
@@ -81,6 +85,10 @@ def test_a_constructor_that_forgets_the_base_class(planned, body: str):
             HEAD + "    @classmethod\n    def check(cls, arguments):\n        {}['x']\n",
             r"its check\(\) fails: KeyError: 'x' \(.*mine.py:12",
         ),
+        (
+            HEAD + "    @classmethod\n    def check(cls, arguments):\n        raise SystemExit(0)\n",
+            r"its check\(\) fails: SystemExit: 0 \(.*mine.py:12",
+        ),
     ],
 )
 def test_a_file_or_a_class_that_is_no_good(tmp_path: Path, text: str, message: str, capsys: pytest.CaptureFixture):
@@ -88,6 +96,11 @@ def test_a_file_or_a_class_that_is_no_good(tmp_path: Path, text: str, message: s
     with pytest.raises(BadInput, match=message) as caught:
         parse(f"{tmp_path}/mine.py:Mine")
     assert "\n" not in str(caught.value)
+
+
+def test_an_optimizer_that_there_is_not(planned):
+    with pytest.raises(BadInput, match="mine: its class's `optimizer` is wrong: optimizer: Input should be 'sgd' or 'adamw'"):
+        planned(HEAD + "    optimizer = {'optimizer': 'lion'}\n")
 
 
 def test_a_file_without_a_class(tmp_path: Path):
@@ -119,3 +132,9 @@ def test_a_forward_that_fails_or_gives_what_no_head_reads(planned, body: str, me
     said = reason_of(caught.value, 2)
     assert re.search(message, said), said
     assert "\n" not in said
+
+
+def test_constant_features_that_no_head_reads_are_said_too(planned):
+    made = planned(HEAD + "    constant_features = True\n\n    def forward(self, images, read):\n        return images\n")
+    with pytest.raises(TypeError, match=r"Mine.forward \(.*mine.py:12\) returned a tensor of shape"):
+        list(Bench(made, threads=1).carry_out(TuneJob(made.cells[0].key, ((0, {"base_lr": 0.5, "weight_decay": 0.0}),))))

@@ -129,9 +129,23 @@ def test_what_cant_be_loaded_says_why(tiny, monkeypatch: pytest.MonkeyPatch):
         package.load(Path(package.__file__).parent / "weights" / "mini_vit.safetensors")
     with pytest.raises(BadInput, match="missing, or no image"):
         package.load(file).predict([tiny.cards / "toy.toml"])
+    before = cell.variant.method.version
     monkeypatch.setattr(cell.variant.method, "version", "99")
-    with pytest.raises(BadInput, match="by vpt-deep version 1; this is version 99"):
+    with pytest.raises(BadInput, match=f"by vpt-deep version {before}; this is version 99"):
         package.load(file)
+
+
+@pytest.mark.parametrize("line", ["{}['layer']", "raise ValueError('no such depth')"])
+def test_a_method_of_the_users_that_can_no_longer_be_built_is_blamed_by_its_line(tiny, line: str):
+    own = tiny.folder / "mine.py"
+    head = "from methods.vpt import VPTDeep\n\n\nclass Mine(VPTDeep):\n    name = 'mine'\n"
+    own.write_text(head)
+    _, _, outcome = finish(tiny, f"{own}:Mine", checkpoint.Keep(tiny.folder / "kept"))
+    own.write_text(
+        f"{head}\n    def __init__(self, vit, prompts=1, dropout=0.0):\n        super().__init__(vit, prompts)\n        {line}\n"
+    )
+    with pytest.warns(UserWarning, match="other code"), pytest.raises(BadInput, match=r"can't be built on .*mine.py:9, in __init__\)"):
+        package.load(outcome.provenance["checkpoint"], method=f"{own}:Mine")
 
 
 def test_other_weights_than_those_it_was_tuned_on_are_refused(tiny):
