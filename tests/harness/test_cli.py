@@ -101,7 +101,7 @@ def test_a_broken_card_is_named_with_its_key(call, tmp_path: Path):
 
 def test_a_weights_file_of_the_wrong_shape_is_one_line(call, tmp_path: Path):
     weights = tmp_path.parent / f"{tmp_path.name}.npz"
-    np.savez(weights, allow_pickle=False, nothing=np.zeros(3))
+    np.savez(weights, nothing=np.zeros(3))
     code, _, err = call("run", "--backbone", f"mini_vit={weights}")
     assert code == 2
     assert "holds no Vision Transformer that is known, but nothing" in err
