@@ -16,6 +16,8 @@ from harness.resources import datasets_dir
 
 SplitName = Literal["train", "val", "test"]
 T = TypeVar("T")
+DRAWN = ("vpt", "setr")
+"""Ways of making pixels that take another crop of an image each time that it is trained on."""
 LARGEST_CROP = 4096
 """Pixels: what a card, or a checkpoint of somebody else's, may ask a backbone to be resized to."""
 IMAGE_SIZE = 224
@@ -159,7 +161,7 @@ class TaskCard(BaseModel):
     @property
     def pixels_are_drawn(self) -> bool:
         """Whether training sees other pixels of an image each time: random crops."""
-        return self.pixels in ("vpt", "setr")
+        return self.pixels in DRAWN
 
     def digest(self) -> str:
         """sha256 of the fields that can change a score. What the reader gives is in the data's fingerprint."""

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from harness import backbones, blame, hints
-from harness.cards import LARGEST_CROP
+from harness.cards import DRAWN, LARGEST_CROP
 from harness.data import statistics
 from harness.data.batch import squares
 from harness.data.decode import reason
@@ -32,8 +32,9 @@ from harness.heads import Model, new_head, sized
 from harness.plain import plain
 from harness.sliding import Sliding
 from harness.store import Result, Store, cell_key, result_id
-from harness.train import EVAL_BATCH, Diverged, precision
+from harness.train import EVAL_BATCH, TUNING_SEED, Diverged, precision, seeded
 from harness.variants import Variant, recorded
+from methods.vit import AS_LOADED
 
 if TYPE_CHECKING:
     from harness.orchestrate.jobs import Outcome
@@ -142,13 +143,16 @@ def folder_of(store: Store) -> Path:
 def tuned_tensors(model: nn.Module) -> dict[str, Tensor]:
     """What training changes in `model`, by name: the trainable parameters, each once, and buffers that aren't the backbone's.
 
-    Without the heads that only training reads.
+    Buffers of modules that a method has put into the backbone are the method's. Without the heads that only training reads.
     """
+    modules = ((prefix, module) for prefix, module in model.named_modules() if AS_LOADED not in module.__dict__)
+    buffers = {f"{prefix}.{name}" for prefix, module in modules for name in module._buffers}
     trainable = {id(p) for p in model.parameters() if p.requires_grad}
     frozen = {id(p) for p in model.parameters()} - trainable
     tensors, seen = {}, set(frozen)
     for name, tensor in model.state_dict(keep_vars=True).items():
-        if id(tensor) in seen or (id(tensor) not in trainable and name.startswith("method.vit.")) or name.startswith(LEFT_OUT):
+        backbones = name.startswith("method.vit.") and id(tensor) not in trainable and name not in buffers
+        if id(tensor) in seen or backbones or name.startswith(LEFT_OUT):
             continue
         seen.add(id(tensor))
         tensors[name] = tensor
@@ -286,7 +290,9 @@ def load(
             with torch.device("meta"):
                 _check(_model(variant, sized(deepcopy(base.vit).to("meta"), origin.crop), origin), tensors)
         vit = sized(base.vit, origin.crop)
-        model = _model(variant, vit, origin)
+        constant = variant.method.constant_features and identity["task"]["pixels"] not in DRAWN
+        with seeded(TUNING_SEED if constant else origin.seed):
+            model = _model(variant, vit, origin)  # what it draws and doesn't train, such as a fixed projection, is as it was
         _check(model, tensors)
     except (Exception, SystemExit) as error:
         if blame.place(error):  # the user's code may fail in any way

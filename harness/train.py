@@ -4,6 +4,7 @@ import hashlib
 import math
 import random
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -116,6 +117,24 @@ def seed_all(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
+
+
+TUNING_SEED = 0
+"""Trials of a search all train with this seed, so that they differ by their hyper-parameters alone."""
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Within it draws follow from `seed`; behind it they go on as if nothing had been."""
+    python, numpy = random.getstate(), np.random.get_state()
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    with torch.random.fork_rng(devices):
+        seed_all(seed)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
 
 
 def fit(

@@ -39,7 +39,7 @@ from harness.orchestrate.watchdog import Watchdog, leave_word
 from harness.plan import PlannedCell, RunPlan
 from harness.protocols import Segmentation
 from harness.strip import strip
-from harness.train import Score, eval_batch, fit, seed_all
+from harness.train import TUNING_SEED, Score, eval_batch, fit, seed_all
 from methods.base import Method
 from methods.vit import FrozenViT
 
@@ -51,9 +51,6 @@ NEWS, FILES = "news", "files"
 
 UNFIT = 30.0
 """Seconds that a worker on a node without the data holds a job before it gives it back, so that such a node doesn't draw all jobs."""
-
-TUNING_SEED = 0
-"""Trials of a search all train with this seed, so that they differ by their hyper-parameters alone."""
 
 
 class Bench:

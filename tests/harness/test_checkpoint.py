@@ -135,6 +135,55 @@ def test_what_cant_be_loaded_says_why(tiny, monkeypatch: pytest.MonkeyPatch):
         package.load(file)
 
 
+FROZEN = """import torch
+from torch import nn
+
+from methods.base import Method
+
+
+class Inserted(nn.Module):
+    def __init__(self, old, dim):
+        super().__init__()
+        self.old = old
+        {}
+
+    def forward(self, tokens):
+        return self.old(tokens) + {}
+
+
+class Mine(Method):
+    name = "mine"
+
+    def __init__(self, vit):
+        super().__init__(vit)
+        self.vit.vit.blocks[0].mlp = Inserted(self.vit.vit.blocks[0].mlp, vit.dim)
+"""
+
+
+@pytest.mark.parametrize(
+    ("made", "used"),
+    [
+        (
+            "self.fixed = nn.Parameter(torch.randn(dim, 4), requires_grad=False); self.up = nn.Linear(4, dim)",
+            "self.up(tokens @ self.fixed)",
+        ),
+        (
+            "self.norm = nn.BatchNorm1d(dim)",
+            "self.norm(tokens.transpose(1, 2)).transpose(1, 2)",
+        ),
+    ],
+    ids=["a random tensor that isn't trained", "running statistics"],
+)
+def test_what_a_method_puts_into_a_block_is_there_again(tiny, made: str, used: str):
+    own = tiny.folder / "mine.py"
+    own.write_text(FROZEN.format(made, used))
+    _, cell, outcome = finish(tiny, f"{own}:Mine", checkpoint.Keep(tiny.folder / "kept"))
+    torch.manual_seed(77)
+    tuned = package.load(outcome.provenance["checkpoint"], method=f"{own}:Mine")
+    test = open_final(cell.card, cell.root, tuned.size, cell.fingerprint).test
+    assert sha256_of(predict(tuned, test, torch.device("cpu"))) == outcome.logits_sha256
+
+
 @pytest.mark.parametrize("line", ["{}['layer']", "raise ValueError('no such depth')"])
 def test_a_method_of_the_users_that_can_no_longer_be_built_is_blamed_by_its_line(tiny, line: str):
     own = tiny.folder / "mine.py"
