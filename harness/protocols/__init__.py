@@ -46,9 +46,6 @@ HeadInit = Literal["kaiming_normal", "xavier_uniform"]
 """Of the linear head's weights: N(0, 2 / classes), which is kaiming normal of the fan out, as VPT's code has it; or xavier uniform."""
 TrainOn = Literal["train+val", "train"]
 
-THEN: dict[str, Any] = {"head_init": "xavier_uniform"}
-"""What a stored classification protocol means that lacks a field, where that isn't the field's default."""
-
 
 class Search(BaseModel):
     """What protocols of both kinds of task say: how a point is chosen and a step taken, and for which cells something else holds."""
@@ -235,7 +232,8 @@ class Protocol(Search):
     warmup_epochs: int = Field(ge=0)
     warmup_from_zero: bool = False
     """Whether the first epoch has learning rate 0, as in VPT's released code, and trains nothing; else a `warmup_epochs`-th of the peak."""
-    head_init: HeadInit = "kaiming_normal"
+    head_init: HeadInit = "xavier_uniform"
+    """As it was before a protocol could say it: a file of then means what it meant."""
     segmentation: Segmentation | None = None
 
     @property
@@ -281,9 +279,8 @@ def load(name: str, trials: int | None = None) -> Protocol:
 
 
 def stored(kind: str, name: str, seed: int, identity: dict[str, Any]) -> Settings:
-    """A protocol from what a result is keyed by; what it doesn't say is as it was before a protocol could say it."""
-    then = THEN if kind == "classification" and "override" not in identity else {}
-    protocol = (Protocol if kind == "classification" else Segmentation)(name=name, title="", seeds=(seed,), **{**then, **identity})
+    """A protocol from what a result is keyed by; what it doesn't say is the field's default."""
+    protocol = (Protocol if kind == "classification" else Segmentation)(name=name, title="", seeds=(seed,), **identity)
     protocol._stored = identity
     return protocol
 

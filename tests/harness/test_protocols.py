@@ -258,6 +258,13 @@ def test_a_stored_identity_of_before_keeps_its_key_and_its_meaning():
         assert (own.eps, own.momentum, own.no_decay, own.method_arguments, own.train_on) == (1e-8, 0.9, "head", {}, None)
 
 
+def test_a_file_of_before_means_what_it_meant(mine):
+    """MINE has the fields alone that a protocol always had."""
+    own = cell(mine(), "linear")
+    assert (own.head_init, own.warmup_from_zero, own.no_decay, own.eps, own.momentum) == ("xavier_uniform", False, "head", 1e-8, 0.9)
+    assert (own.train_on, own.normalize, own.override, own.method_arguments) == ("train+val", "imagenet", (), {})
+
+
 def test_a_stored_identity_of_now_is_read_back_as_it_was():
     for label, suite, backbone in CELLS:
         own = cell(protocols.load("default"), label, suite, backbone)
