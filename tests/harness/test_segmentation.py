@@ -198,7 +198,7 @@ def test_several_scales_are_scored_where_the_protocol_asks_and_what_fails_there_
     fill(run, store)
     first, second = store.results()
     assert "miou_ms" not in first.extras
-    assert first.provenance["not_all_extras"] == "RuntimeError: no room"
+    assert first.provenance["not_all_extras"].startswith("RuntimeError: no room (")
     assert "strip" in first.extras
     assert set(second.extras) - set(first.extras) == {"miou_ms", "pixel_accuracy_ms", "class_iou_ms", "maps_sha256_ms", "windows_ms"}
     assert second.units == first.units + second.extras["windows_ms"]
