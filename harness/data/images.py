@@ -60,6 +60,7 @@ def rgb(file: Path | io.BytesIO, alpha: Alpha = "grey") -> Image.Image:
 
 def as_rgb(image: Image.Image, alpha: Alpha = "grey") -> Image.Image:
     """An opened image in RGB, by the rules above. Raises `ValueError` for a kind that is refused, and Pillow's errors."""
+    image.load()  # first: looking for EXIF loads a PNG too, and what was wrong with its pixels would be lost with what is wrong with that
     said = list(_frames_and_turn(image))
     if image.mode.startswith("I"):
         said.append("16 bits a pixel, made 8")

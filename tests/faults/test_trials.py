@@ -58,9 +58,9 @@ def test_what_needs_too_much_memory_is_trained_in_parts_which_reproduce_replays(
     assert [trial.state for trial in trials].count("complete") + [trial.state for trial in trials].count("pruned") == 2
     for trial in trials:
         if trial.state == "failed":
-            assert (
-                trial.reason == f"{OUT_OF_MEMORY} with 8 images at once: OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."
-            )
+            said = f"{OUT_OF_MEMORY} with 8 images at once: OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. ("
+            assert trial.reason is not None
+            assert trial.reason.startswith(said)
             assert "micro_batch" not in trial.provenance
         else:
             assert trial.provenance["micro_batch"] == 4

@@ -190,6 +190,8 @@ def test_list_as_json_with_filters(call, store: Store) -> None:
             "task": "digits",
             "backbone": "mini_vit",
             "protocol": "mini",
+            "version": "1",
+            "source": "",
             "seed": 0,
             "score": 90.0,
             "created": "2026-01-02T10:00:00+00:00",

@@ -452,7 +452,7 @@ def test_every_tab_says_what_it_is_for(reader: Reader, vtab: str, mini: str) -> 
     assert len(reader.all("#panel-failures tbody tr")) == 2
     for said in ("Pooling", "base_lr: 0.05 to 50 (logarithmic)", "Fingerprint", "bootstrap", "Holm", "2 \u2696", "NVIDIA A100"):
         assert said in text["sources"]
-    assert "is this project's reading" in reader.one("#readings").text
+    assert "ivpt is our reading of arXiv 2404.05207: CDC and DA agree" in reader.one("#readings").text
     reader.open(mini)
     reader.click("[role=tab]", "Published")
     assert "No published numbers: different tasks" in reader.one("#panel-published").text
