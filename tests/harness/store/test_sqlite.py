@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from odd_rows import CELL, FAILURE, RESULT
 
 from harness.errors import BadInput
@@ -138,6 +139,8 @@ def test_a_foreign_store_is_read_where_nothing_can_be_written(store: Store, path
     odd = path.with_name("what?is this#.db")
     path.rename(odd)
     monkeypatch.setattr("harness.store.engine.os.access", lambda *_: False)
-    foreign = Store(odd, foreign=True)
+    foreign, opened = Store(odd, foreign=True), []
+    sa.event.listen(foreign.engine._engine, "do_connect", lambda _, __, arguments, ___: opened.append(arguments[0]))
     assert (foreign.results(), foreign.name, foreign.file) == ([RESULT], str(odd), odd)
-    assert foreign.engine._engine.url.query["immutable"] == "1", "without it, SQLite would have to make files beside a write-ahead log"
+    assert opened
+    assert all(url.endswith("immutable=1") for url in opened), "without it, SQLite would have to make files beside a write-ahead log"
