@@ -81,6 +81,8 @@ class Bench:
         if planned.backbone not in self.digests:
             self.digests[planned.backbone] = digest_of(self.plan.backbones[planned.backbone].vit.vit)
         data, extracted = self._data(planned, job)
+        if planned.constant_features:
+            self._probe(planned)  # before a run sets its seed, which building it would set again
         if isinstance(job, FinalJob):
             assert isinstance(data, FinalData)
             runs = [self._run(planned, job.params, seed, data.train, data.test, (), job.micro_batch) for seed in job.seeds]

@@ -267,3 +267,12 @@ def test_tensors_without_a_gradient_are_told_and_a_method_without_any_fails(othe
     assert failed.score is None
     assert failed.reason == "Untrained: none of the 2 tensors that the method trains got a gradient: one, two"
     assert final(Bench(planned, threads=1), planned, 1).extras == {}
+
+
+def test_a_probes_logits_do_not_depend_on_what_the_worker_did_before(tiny):
+    """Its features are warm when it comes again after another task; whatever is built anew then draws nothing of the run's own."""
+    both = plan(Request("linear", tasks="toy,toy2", cards=tiny.cards, protocol=str(tiny.protocol), backbone="mini_vit"))
+    bench, jobs = Bench(both, threads=1), [FinalJob(cell.key, (7,), POINT) for cell in both.cells]
+    (_, (first,)), _, (_, (again,)) = (outcomes(bench, job) for job in (jobs[0], jobs[1], jobs[0]))
+    assert again.units == 0
+    assert again.logits_sha256 == first.logits_sha256
