@@ -3,6 +3,7 @@
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -100,40 +101,9 @@ def run(
     debug: Debug = False,
 ) -> None:
     """Tune, train and score every method on every task; then show the leaderboard. Run it again to go on where it stopped."""
-    from rich.console import Console
-
-    from harness.orchestrate.view import View
-
-    console = Console()
-    with View(console) as view:
-        view.stage("loading libraries")
-        from harness.plan import Request
-        from harness.preview import preview
-
-        request = Request(
-            methods,
-            suite,
-            tasks,
-            backbone,
-            protocol,
-            data_root,
-            cards,
-            pixels,
-            image_size,
-            normalize,
-            allow_overlap,
-            trials,
-            asked.seeds(seeds),
-        )
-        lines, gaps = [], 0
-        view.pause_at_breakpoints()
-        if dry_run:
-            shown = preview(request, view)
-        else:
-            traces = Traces(keep_large, log_json, tensorboard)
-            shown, lines, gaps = _run(request, store, (workers, gpus_per_trial, address, trial_timeout), traces, view)
-    console.print(shown)
-    _end(lines, gaps, allow_gaps)
+    flags = suite, tasks, backbone, protocol, data_root, cards, pixels, image_size, normalize, allow_overlap, trials, asked.seeds(seeds)
+    on, traces = (workers, gpus_per_trial, address, trial_timeout), Traces(keep_large, log_json, tensorboard)
+    _carry_out(lambda: (methods, _board), flags, store, on, traces, dry_run, allow_gaps)
 
 
 @app.command()
@@ -164,58 +134,58 @@ def ablate(
     debug: Debug = False,
 ) -> None:
     """Switch a method's toggles, every valid combination, and show what each is worth. Shares its cells with `harness run`."""
+    flags = suite, tasks, backbone, protocol, data_root, cards, pixels, image_size, normalize, allow_overlap, trials, asked.seeds(seeds)
+    on, traces = (workers, gpus_per_trial, address, trial_timeout), Traces(keep_large, log_json, tensorboard)
+
+    def combinations() -> tuple:
+        from harness.ablation import ablation, table
+
+        grid = ablation(method)
+        return grid.methods, lambda plan, results, ledger, _: (table(results, plan, grid), _missing(results, ledger))
+
+    _carry_out(combinations, flags, store, on, traces, dry_run, allow_gaps)
+
+
+def _carry_out(what: Callable[[], tuple], flags: tuple, store: str, on: tuple, traces: Traces, dry_run: bool, allow_gaps: bool) -> None:
+    """Previews a plan, or fills it and shows what came of it; then ends, with 3 where results are missing.
+
+    `what` gives the methods, and what makes of (plan, store, ledger, view) that which is shown and the lines below it. `flags`: the rest of
+    a `Request`, in order.
+    """
     from rich.console import Console
 
     from harness.orchestrate.view import View
 
-    console = Console()
+    console, lines, gaps = Console(), [], 0
     with View(console) as view:
         view.stage("loading libraries")
-        from harness.ablation import ablation, table
         from harness.plan import Request
         from harness.preview import preview
 
-        grid = ablation(method)
-        request = Request(
-            grid.methods,
-            suite,
-            tasks,
-            backbone,
-            protocol,
-            data_root,
-            cards,
-            pixels,
-            image_size,
-            normalize,
-            allow_overlap,
-            trials,
-            asked.seeds(seeds),
-        )
-        lines, gaps = [], 0
+        methods, board = what()
+        request = Request(methods, *flags)
         view.pause_at_breakpoints()
         if dry_run:
             shown = preview(request, view)
         else:
-            traces = Traces(keep_large, log_json, tensorboard)
-            plan, results, ledger = _fill(request, store, (workers, gpus_per_trial, address, trial_timeout), traces, view)
-            shown, lines, gaps = table(results, plan, grid), _missing(results, ledger), ledger.gaps
+            plan, results, ledger = _fill(request, store, on, traces, view)
+            (shown, lines), gaps = board(plan, results, ledger, view), ledger.gaps
     console.print(shown)
     _end(lines, gaps, allow_gaps)
 
 
-def _run(request: Any, store_url: str, resources: tuple, traces: Traces, view: Any) -> tuple:
-    """Fills the plan and gives back its leaderboard, what is said below it, and how many results are missing."""
+def _board(plan: Any, store: Any, ledger: Any, view: Any) -> tuple:
+    """The leaderboard of a filled plan, and what is said below it."""
     from harness.report.render import Report
     from harness.store import result_id
 
-    plan, store, ledger = _fill(request, store_url, resources, traces, view)
     board = Report(store, plan.tasks, None, plan.suite, [cell.key for cell in plan.cells]).render("table")
     ids = [result_id(cell.planned.key, seed) for cell in ledger.cells for seed in cell.scores]
     lines = [*_tracebacks(store, ledger), *_missing(store, ledger), f"Stored in {store.name}."]
     if ids:
         view.stage("writing the page")
         lines += [_page(store), _next(store, ids[0])]
-    return board, lines, ledger.gaps
+    return board, lines
 
 
 def _tracebacks(store: Any, ledger: Any) -> list[str]:
