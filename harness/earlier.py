@@ -1,5 +1,6 @@
 """What a run says before it starts: stored results of code that a method's file no longer holds, and what a protocol couldn't narrow."""
 
+from collections import Counter
 from typing import Any
 
 from harness.plain import some
@@ -27,14 +28,12 @@ def _other_code(plan: RunPlan, store: Store) -> list[str]:
     mine = {cell.key: cell for cell in plan.cells if "source" in cell.cell.identity["method"]}
     if not mine:
         return []
-    runs: dict[str, int] = {}
-    for run in store.runs(("cell",)):
-        runs[run["cell"]] = runs.get(run["cell"], 0) + 1
+    runs = Counter(run["cell"] for run in store.runs(("cell",)))
     there = [(_without_code(cell.identity), runs[key]) for key, cell in store.cells().items() if key in runs and key not in mine]
-    older: dict[str, int] = {}
+    older = Counter[str]()
     for cell in mine.values():
-        count = sum(runs for identity, runs in there if identity == _without_code(cell.cell.identity))
-        older[cell.variant.label] = older.get(cell.variant.label, 0) + count
+        planned = _without_code(cell.cell.identity)
+        older[cell.variant.label] += sum(count for identity, count in there if identity == planned)
     return [
         f"{label}: its code has changed since {some(count, 'stored result')} of it {'was' if count == 1 else 'were'} made. "
         f"{'It stays' if count == 1 else 'They stay'} in the store, and this code makes new ones."

@@ -18,10 +18,6 @@ DIED = "the worker process died"
 """What a reason begins with where the run itself may not be to blame: somebody, or the machine, killed its process."""
 
 
-WARNINGS = "warnings"
-"""Of a result's extras: what a reader of its score should know, a sentence each. Every form of the leaderboard shows them."""
-
-
 @dataclass(frozen=True)
 class TuneJob:
     """Train each of `points` on train, score it on val. Points are (trial number, hyper-parameters); more than one on cached features."""

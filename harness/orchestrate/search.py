@@ -13,12 +13,13 @@ from harness.checkpoint import Keep, receive
 from harness.errors import BadInput
 from harness.orchestrate.cluster import LedgerScheduler
 from harness.orchestrate.interrupts import held
-from harness.orchestrate.jobs import DIED, NODE, WARNINGS, FinalJob, Outcome, dump
+from harness.orchestrate.jobs import DIED, NODE, FinalJob, Outcome, dump
 from harness.orchestrate.ledger import Ledger
 from harness.orchestrate.view import View
 from harness.orchestrate.watchdog import word_of
 from harness.orchestrate.worker import FILES, NEWS, outcomes_of
 from harness.plain import plain
+from harness.store import WARNINGS
 
 SPARE = 1
 """Jobs beyond those that fit: one is at hand when a worker ends; a node that joins gets it, and an autoscaler sees that more are wanted."""

@@ -32,12 +32,13 @@ from harness.heads import HeadOnTokens, Model, new_head, sized
 from harness.orchestrate.cluster import this_node, threads_here
 from harness.orchestrate.faults import free_memory, reason_of
 from harness.orchestrate.guard import differences, put_back
-from harness.orchestrate.jobs import NODE, TRACEBACK, WARNINGS, FinalJob, Job, Outcome, parse
+from harness.orchestrate.jobs import NODE, TRACEBACK, FinalJob, Job, Outcome, parse
 from harness.orchestrate.sent import Sent
 from harness.orchestrate.spoken import Spoken, refuse_breakpoints
 from harness.orchestrate.watchdog import Watchdog, leave_word
 from harness.plan import PlannedCell, RunPlan
 from harness.protocols import Segmentation
+from harness.store import WARNINGS
 from harness.strip import strip
 from harness.train import TUNING_SEED, Score, eval_batch, fit, seed_all
 from methods.base import Method
@@ -290,10 +291,7 @@ class Worker(tune.Trainable):
                 if self.away:
                     self._check_data()
                 step = next(self.steps)
-        except (
-            Exception,
-            SystemExit,
-        ) as error:  # of data or engine: said as a result, since Tune doesn't carry an error's text
+        except (Exception, SystemExit) as error:  # said as a result, since Tune doesn't carry an error's text
             if self.away and isinstance(error, BadInput):
                 time.sleep(UNFIT)
                 return {"done": True, "error": f"{NODE} {this_node()} can't do it: {error}"}

@@ -10,7 +10,7 @@ import pandas as pd
 
 from harness.data import statistics
 from harness.plain import plain
-from harness.store import Cell, Store
+from harness.store import WARNINGS, Cell, Store
 
 Row = dict[str, Any]
 
@@ -35,8 +35,6 @@ SQUARE = ("variant", "task", *SECTION)
 RUN = ("id", "seed", "score", "trainable", "seconds", "memory", "units", "created")
 MULTI_SCALE = "miou_ms"
 """Of a segmentation result's extras: its mIoU on several scales and mirrored."""
-WARNINGS = "warnings"
-"""Of a result's extras: what a reader of its score should know, a sentence each."""
 DETAIL = ("params", "curve", "head_params", "logits_sha256", "provenance")
 
 

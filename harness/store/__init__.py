@@ -7,12 +7,13 @@ schema to schema (`versions`, `migrations`), who works on what (`leases`), and w
 from harness.store.database import Duplicate, DuplicateResult, DuplicateTrial, Store
 from harness.store.engine import LONGEST
 from harness.store.leases import Lease, LeaseLost, gone, new_owner
-from harness.store.rows import Cell, Failure, Progress, Result, Trial, cell_key, result_id
+from harness.store.rows import WARNINGS, Cell, Failure, Progress, Result, Trial, cell_key, result_id
 from harness.store.versions import SCHEMA
 
 __all__ = [
     "LONGEST",
     "SCHEMA",
+    "WARNINGS",
     "Cell",
     "Duplicate",
     "DuplicateResult",

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
+WARNINGS = "warnings"
+"""Of a result's extras: what a reader of its score should know, a sentence each. Every form of the leaderboard shows them."""
+
 
 @dataclass(frozen=True)
 class Cell:
