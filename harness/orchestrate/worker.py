@@ -40,7 +40,7 @@ from harness.plan import PlannedCell, RunPlan
 from harness.protocols import Segmentation
 from harness.store import WARNINGS
 from harness.strip import strip
-from harness.train import TUNING_SEED, Score, eval_batch, fit, seed_all
+from harness.train import TUNING_SEED, Score, eval_batch, fit, seeded
 from methods.base import Method
 from methods.vit import FrozenViT
 
@@ -82,8 +82,6 @@ class Bench:
         if planned.backbone not in self.digests:
             self.digests[planned.backbone] = digest_of(self.plan.backbones[planned.backbone].vit.vit)
         data, extracted = self._data(planned, job)
-        if planned.constant_features:
-            self._probe(planned)  # before a run sets its seed, which building it would set again
         if isinstance(job, FinalJob):
             assert isinstance(data, FinalData)
             runs = [self._run(planned, job.params, seed, data.train, data.test, (), job.micro_batch) for seed in job.seeds]
@@ -197,8 +195,8 @@ class Bench:
         """A method with constant features: built once for all points and seeds of a cell, since nothing of it is trained."""
         if self.probed is None or self.probed[0] != planned.key:
             self.on_trust = planned
-            seed_all(TUNING_SEED)
-            self.probed = planned.key, planned.variant.build(self._vit(planned), planned.method_arguments({})).to(self.device)
+            with seeded(TUNING_SEED):  # a run that it is built in goes on with its own
+                self.probed = planned.key, planned.variant.build(self._vit(planned), planned.method_arguments({})).to(self.device)
         return self.probed[1]
 
     def _changed(self) -> str | None:
