@@ -1,6 +1,7 @@
 """Text fit to be shown: names, labels and reasons come from users' files and other people's stores."""
 
 import re
+from collections.abc import Sequence
 
 
 def plain(text: str) -> str:
@@ -16,6 +17,11 @@ def visible(text: str) -> str:
 def printable(text: str) -> str:
     """With what can't be seen escaped, such as `\\u200b`."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
+def first_few(items: Sequence[str], most: int = 3) -> str:
+    """`a, b, c and 12 more`."""
+    return ", ".join(items[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")
 
 
 def some(count: int, name: str) -> str:

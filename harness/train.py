@@ -3,7 +3,7 @@
 import hashlib
 import math
 import random
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.metrics import top1
+from harness.plain import first_few
 
 EVAL_BATCH = 256
 
@@ -104,12 +105,11 @@ class Unreached:
     def warnings(self) -> tuple[str, ...]:
         if not self.left:
             return ()
-        return (f"{len(self.left)} of {self.total} trained tensors got no gradient: {_named(list(self.left))}.",)
+        return (f"{len(self.left)} of {self.total} trained tensors got no gradient: {_named(self.left)}.",)
 
 
-def _named(names: list[str], most: int = 3) -> str:
-    shown = ", ".join(name.removeprefix("method.") for name in names[:most])
-    return shown + (f" and {len(names) - most} more" if len(names) > most else "")
+def _named(names: Iterable[str]) -> str:
+    return first_few([name.removeprefix("method.") for name in names])
 
 
 def seed_all(seed: int) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.data.room import Room, check_zip
 from harness.errors import BadInput
-from harness.plain import plain
+from harness.plain import first_few, plain
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -130,8 +130,7 @@ def _kind(value: Any) -> str:
 
 def listed(names: Any, most: int = 5) -> str:
     """The first of many names, for a message."""
-    texts = [plain(str(name))[:60] for name in names]
-    return ", ".join(texts[:most]) + (f" and {len(texts) - most} more" if len(texts) > most else "")
+    return first_few([plain(str(name))[:60] for name in names], most)
 
 
 def _reason(error: Exception) -> str:

@@ -5,6 +5,7 @@ of timm and PyTorch, which all methods share, and tensors that it finds by other
 """
 
 from harness.backbones import Backbone
+from harness.plain import first_few
 from methods.vit import AS_LOADED
 
 
@@ -24,4 +25,4 @@ def differences(used: Backbone, fresh: Backbone) -> str:
     """The tensors of `used` that aren't those of `fresh`, in words."""
     now, before = used.vit.vit.state_dict(), fresh.vit.vit.state_dict()
     named = [name for name in {**before, **now} if name not in now or name not in before or not before[name].equal(now[name].cpu())]
-    return f"the backbone of all methods ({', '.join(named[:3])}{f' and {len(named) - 3} more' if len(named) > 3 else ''})"
+    return f"the backbone of all methods ({first_few(named)})"

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from harness.plain import plain
+from harness.plain import first_few, plain
 from harness.report.columns import NEAR, Layout
 from harness.report.significance import LEVEL, TooFew, friedman, pairwise
 from harness.report.stats import Section
@@ -32,17 +32,19 @@ def notes_of(section: Section) -> list[str]:
     squares, notes = section.squares.values(), _failures(section)
     fewer = [f"{row['variant']} on {row['task']} ({row['n']})" for row in squares if 0 < row["n"] < section.seeds]
     if fewer:
-        notes.append(f"Fewer than {section.seeds} seeds: {_some(fewer)}.")
+        notes.append(f"Fewer than {section.seeds} seeds: {first_few(fewer, 6)}.")
     if section.missing:
-        notes.append(f"No result yet on {len(section.missing)} of {len(section.wanted or ())} tasks: {_some(section.missing)}.")
+        notes.append(f"No result yet on {len(section.missing)} of {len(section.wanted or ())} tasks: {first_few(section.missing, 6)}.")
     if section.left_out:
         kept = f"Only the {len(section.tasks)} tasks that every method has: {', '.join(section.tasks)}"
         notes.append(f"{kept} (left out: {', '.join(section.left_out)}).")
     if section.without:
-        notes.append(f"Left out, since they have no score: {_some(section.without)}.")
+        notes.append(f"Left out, since they have no score: {first_few(section.without, 6)}.")
     lacking = {variant: [task for task in section.tasks if task not in scores] for variant, scores in section.scores.items()}
     if len(section.scores) > 1 and (gaps := [f"{variant} ({', '.join(tasks)})" for variant, tasks in lacking.items() if tasks]):
-        notes.append(f"Without a rank, since they lack tasks: {_some(gaps)}. Means over other tasks don't compare; --complete-only does.")
+        notes.append(
+            f"Without a rank, since they lack tasks: {first_few(gaps, 6)}. Means over other tasks don't compare; --complete-only does."
+        )
     trials = {variant: [row["trials"] for row in squares if row["variant"] == variant] for variant in section.scores}
     if len({count for counts in trials.values() for count in counts}) > 1:
         said = [f"{variant} {'-'.join(map(str, sorted({min(counts), max(counts)})))}" for variant, counts in trials.items()]
@@ -63,7 +65,7 @@ def notes_of(section: Section) -> list[str]:
         notes.append(f"Test images that train or val has too, byte for byte: {overlap}.")
     old = [f"{row['variant']} on {row['task']} ({row['superseded']})" for row in squares if row["superseded"]]
     if old:
-        notes.append(f"Not shown, runs of an older version or code, card or data: {_some(old)}. They stay in the store.")
+        notes.append(f"Not shown, runs of an older version or code, card or data: {first_few(old, 6)}. They stay in the store.")
     return notes + _warnings(section) + sorted({row["note"] for row in squares if row["note"]})
 
 
@@ -105,7 +107,7 @@ def _failures(section: Section) -> list[str]:
             by_reason.setdefault(reason, []).append(seed)
         for reason, seeds in by_reason.items():
             reasons.setdefault(reason, []).append(f"{row['variant']} on {row['task']} ({_seeds(seeds)})")
-    lines = [f"Failed: {_some(places)}: {_short(reason)}" for reason, places in reasons.items()]
+    lines = [f"Failed: {first_few(places, 6)}: {_short(reason)}" for reason, places in reasons.items()]
     return lines[:6] + ([f"{len(lines) - 6} more reasons of failure: see --format json."] if len(lines) > 6 else [])
 
 
@@ -115,16 +117,12 @@ def _warnings(section: Section) -> list[str]:
     for row in section.squares.values():
         for sentence in row["warnings"]:
             places.setdefault((row["variant"], sentence), []).append(row["task"])
-    lines = [f"{variant} on {_some(tasks)}: {_short(sentence, 240)}" for (variant, sentence), tasks in places.items()]
+    lines = [f"{variant} on {first_few(tasks, 6)}: {_short(sentence, 240)}" for (variant, sentence), tasks in places.items()]
     return lines[:8] + ([f"{len(lines) - 8} more warnings: see --format json."] if len(lines) > 8 else [])
 
 
 def _seeds(seeds: Sequence[int]) -> str:
     return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, sorted(seeds)))}"
-
-
-def _some(items: Sequence[str], most: int = 6) -> str:
-    return ", ".join(items[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")
 
 
 def _short(text: str, most: int = 260) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from harness.plain import first_few
 from harness.report.intervals import bootstrap, interval
 from harness.report.stats import Section
 
@@ -42,9 +43,5 @@ def over_tasks(section: Section, found: Mapping[str, Paired]) -> Paired | None:
 def gaps(section: Section, found: Mapping[str, Mapping[str, Paired]]) -> list[str]:
     """Which methods share no seed with the baseline on some task."""
     lacking = {variant: [task for task in section.tasks if task not in of_tasks] for variant, of_tasks in found.items()}
-    said = [
-        f"{variant} ({', '.join(tasks[:3])}{f' and {len(tasks) - 3} more' if tasks[3:] else ''})"
-        for variant, tasks in lacking.items()
-        if tasks
-    ]
+    said = [f"{variant} ({first_few(tasks)})" for variant, tasks in lacking.items() if tasks]
     return [f"No seed in common with the baseline, and so no mean: {', '.join(said)}."] if said else []

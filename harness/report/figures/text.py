@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
-from harness.plain import plain
+from harness.plain import first_few, plain
 from harness.report.figures.style import LINE
 from harness.report.notes import title_of
 from harness.report.significance import complete
@@ -79,10 +79,7 @@ def measured(text: str, size: float = 8) -> tuple[float, float]:
 def left_out(section: Section) -> list[str]:
     """Which methods have no mean, since they lack tasks."""
     _, dropped = complete(section.scores, section.tasks)
-    said = [
-        f"{variant} (lacks {', '.join(tasks[:3])}{f' and {len(tasks) - 3} more' if len(tasks) > 3 else ''})"
-        for variant, tasks in dropped.items()
-    ]
+    said = [f"{variant} (lacks {first_few(tasks)})" for variant, tasks in dropped.items()]
     return [f"Left out, for want of a score on every task: {', '.join(said)}."] if said else []
 
 
