@@ -1,9 +1,9 @@
 """Of an exception, the line of the user's own code that it came from, in place of a page of the engine's."""
 
 import traceback
-from pathlib import Path
 
 from harness.code import is_installed
+from harness.hints import near
 
 LONGEST = 20_000
 """Characters of a traceback that are kept: its end."""
@@ -12,12 +12,12 @@ LONGEST = 20_000
 def place(error: BaseException) -> str | None:
     """`mine.py:12, in forward`: the last frame that is neither Python's, nor an installed package's, nor ours. None where there is none."""
     if isinstance(error, SyntaxError) and error.filename and not is_installed(error.filename):
-        return f"{_near(error.filename)}:{error.lineno}"
+        return f"{near(error.filename)}:{error.lineno}"
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not is_installed(frame.filename)]
     if not frames:
         return None
     last = frames[-1]
-    return f"{_near(last.filename)}:{last.lineno}" + (f", in {last.name}" if last.name != "<module>" else "")
+    return f"{near(last.filename)}:{last.lineno}" + (f", in {last.name}" if last.name != "<module>" else "")
 
 
 def line(error: BaseException, longest: int = 400) -> str:
@@ -35,8 +35,3 @@ def whole(error: BaseException) -> str:
     """The traceback, or the end of a long one."""
     text = "".join(traceback.format_exception(error)).rstrip()
     return text if len(text) <= LONGEST and text.startswith("Traceback") else f"Traceback (its end):\n...{text[-LONGEST:]}"
-
-
-def _near(file: str) -> str:
-    path = Path(file)
-    return str(path.relative_to(Path.cwd())) if path.is_absolute() and path.is_relative_to(Path.cwd()) else file

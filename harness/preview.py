@@ -52,12 +52,12 @@ def preview(request: Request, view: View) -> RenderableType:
     )
     for name in ("method", "trials", "final runs", "forward-image units", "hours here"):
         table.add_column(name, justify="left" if name == "method" else "right")
-    total, said = [0, 0, 0.0, 0.0], []
+    total, searches = [0, 0, 0.0, 0.0], []
     for variant in variants:
         row = [0, 0, 0.0, 0.0]
         for card, spec, shared in chosen:
             protocol = of_cell(shared, variant, card, backbones.parse(spec).name)
-            said.append(searched(variant, protocol))
+            searches.append(searched(variant, protocol))
             cost = _cost(variant, trained_on(card, protocol), protocol, request)
             kind = variant.label, spec, card.crop, str(protocol.method_arguments)
             if kind not in paces:
@@ -67,7 +67,7 @@ def preview(request: Request, view: View) -> RenderableType:
         table.add_row(escape(variant.label), *_figures(row))
     table.add_section()
     table.add_row("all", *_figures(total))
-    notes = list(dict.fromkeys(said))
+    notes = list(dict.fromkeys(searches))
     notes += [_weights_note(spec) for spec in shapes]
     notes += _inputs(request, chosen, shapes)
     notes += dict.fromkeys(f"Protocol {protocol.name}: {protocol.title}." for _, _, protocol in chosen)

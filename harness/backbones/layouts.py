@@ -5,7 +5,7 @@ and CLIP's image tower; behind any prefix.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -151,11 +151,7 @@ _HUGGING_FACE = (
 def _hugging_face(tensors: Mapping[str, "Tensor"]) -> "dict[str, Tensor]":
     import torch
 
-    found: dict[str, Tensor] = {}
-    for key, value in tensors.items():
-        for theirs, ours in _HUGGING_FACE:
-            key = re.sub(theirs, ours, key)
-        found[key] = value
+    found = {_named(key, _HUGGING_FACE): value for key, value in tensors.items()}
     for key in [key for key in found if ".attn.q." in key]:
         parts = [found.pop(key.replace(".attn.q.", f".attn.{part}.")) for part in "qkv"]
         found[key.replace(".attn.q.", ".attn.qkv.")] = torch.cat(parts)
@@ -178,12 +174,18 @@ _CLIP = (
 
 
 def _clip(tensors: Mapping[str, "Tensor"]) -> "dict[str, Tensor]":
-    found = {}
-    for key, value in tensors.items():
-        for theirs, ours in _CLIP:
-            key = re.sub(theirs, ours, key)
-        found[key] = {"cls_token": lambda v: v.reshape(1, 1, -1), "pos_embed": lambda v: v[None]}.get(key, lambda v: v)(value)
+    found = {_named(key, _CLIP): value for key, value in tensors.items()}
+    found["cls_token"] = found["cls_token"].reshape(1, 1, -1)
+    if "pos_embed" in found:
+        found["pos_embed"] = found["pos_embed"][None]
     return found
+
+
+def _named(key: str, table: Sequence[tuple[str, str]]) -> str:
+    """By timm's names, by a table of patterns."""
+    for theirs, ours in table:
+        key = re.sub(theirs, ours, key)
+    return key
 
 
 def _shape(vit: Any, name: str, weights: Mapping[str, "Tensor"]) -> str:
