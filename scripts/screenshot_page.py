@@ -39,7 +39,7 @@ class Picture:
 
 
 PICTURES = (
-    Picture("page-light", 1360, 860, "light", (UNFOLD,)),
+    Picture("page-light", 1360, 620, "light", (UNFOLD,)),
     Picture("page-dark", 1360, 860, "dark", (UNFOLD, OPEN)),
     Picture("page-phone", 390, 844, "light", ()),
 )
