@@ -20,8 +20,8 @@ LOWEST := .venv-lowest
 test-lowest: $(LOWEST)/.installed
 	rm -rf $(LOWEST)/run && mkdir $(LOWEST)/run
 	cd $(LOWEST)/run && ../bin/harness run --methods linear,vpt --tasks digits --trials 1 --seeds 0
-	$(LOWEST)/bin/python -m pytest -o filterwarnings=default tests/methods/test_vit.py tests/harness/backbones tests/harness/test_train.py \
-		tests/harness/test_cli.py tests/harness/store/test_database.py  # old libraries warn of each other's age
+	$(LOWEST)/bin/python -m pytest -o filterwarnings=default tests/harness/backbones tests/harness/training/test_classification.py \
+		tests/harness/cli/test_cli.py tests/harness/store/test_database.py  # old libraries warn of each other's age
 
 $(LOWEST)/.installed: pyproject.toml
 	rm -rf $(LOWEST) && $(PYTHON) -m venv $(LOWEST)

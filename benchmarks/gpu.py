@@ -1,10 +1,13 @@
-"""Claim: on a GPU too, in bf16, our training step is faster than the paper's form, compiled or not, and keeps less memory.
+"""Claim: on a GPU too, in bf16, our training step is faster than the paper's form, compiled or not,
+and keeps less memory.
 
     python benchmarks/gpu.py [--json] [--batch 64] [--repeats 20]
 
-The forms of train_step.py under bf16 autocast, as runs on CUDA train, each as it is and through torch.compile: ViT-B/16 at 224,
-prompts p in {1, 10, 50, 100, 200}, interleaved repeats, medians. `images_per_second`; `share_of_peak`: the step's FLOPs (closed form,
-docs/speed.md) over what a large bf16 matrix product reaches on this device; `peak_memory`: bytes a step allocates above the weights.
+The forms of train_step.py under bf16 autocast, as runs on CUDA train, each as it is and through
+torch.compile: ViT-B/16 at 224, prompts p in {1, 10, 50, 100, 200}, interleaved repeats, medians.
+`images_per_second`; `share_of_peak`: the step's FLOPs (closed form, docs/speed.md) over what a
+large bf16 matrix product reaches on this device; `peak_memory`: bytes a step allocates above the
+weights.
 """
 
 import argparse
@@ -19,7 +22,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 from train_step import PROMPTS, flops, forms_of, step
 
-from harness.train import precision
+from harness.training.classification import precision
 
 
 def seconds(work: Callable[[], object], device: torch.device) -> float:
@@ -48,8 +51,11 @@ def memory(work: Callable[[], object], device: torch.device) -> int | None:
     return torch.cuda.max_memory_allocated(device) - before
 
 
-def measure(vit: VisionTransformer, p: int, batch: int, repeats: int, matmul: float, compiled: bool = True) -> dict:
-    """One row: for each form, plain and compiled, images a second, share of the device's peak, and memory."""
+def measure(
+    vit: VisionTransformer, p: int, batch: int, repeats: int, matmul: float, compiled: bool = True
+) -> dict:
+    """One row: for each form, plain and compiled, images a second, share of the device's peak, and
+    memory."""
     device = next(vit.parameters()).device
     patches = vit.patch_embed
     images = torch.randn(batch, 3, *patches.img_size, device=device)  # type: ignore[misc]
@@ -78,19 +84,28 @@ def measure(vit: VisionTransformer, p: int, batch: int, repeats: int, matmul: fl
     for name, one in steps.items():
         median = statistics.median(times[name])
         needed = flops(p, batch, ours=not name.startswith("paper"), **shape) * batch
-        row[name] = {"images_per_second": batch / median, "share_of_peak": needed / median / matmul, "peak_memory": memory(one, device)}
+        row[name] = {
+            "images_per_second": batch / median,
+            "share_of_peak": needed / median / matmul,
+            "peak_memory": memory(one, device),
+        }
     return row
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--prompts", type=int, nargs="*", default=PROMPTS)
     arguments = parser.parse_args()
     if not torch.cuda.is_available():
-        sys.exit("gpu.py needs a CUDA device, and torch sees none here. benchmarks/train_step.py measures the CPU.")
+        sys.exit(
+            "gpu.py needs a CUDA device, and torch sees none here. benchmarks/train_step.py"
+            " measures the CPU."
+        )
     device = torch.device("cuda")
     torch.manual_seed(0)
     vit = VisionTransformer(num_classes=0).to(device)
@@ -102,7 +117,16 @@ def main() -> None:
             for name, found in rows[-1].items():
                 print(f"p {p}  {name}: {found}" if name != "p" else "", flush=True)
     if arguments.json:
-        print(json.dumps({"rows": rows, "device": torch.cuda.get_device_name(), "matmul_flops": matmul, "torch": torch.__version__}))
+        print(
+            json.dumps(
+                {
+                    "rows": rows,
+                    "device": torch.cuda.get_device_name(),
+                    "matmul_flops": matmul,
+                    "torch": torch.__version__,
+                }
+            )
+        )
 
 
 if __name__ == "__main__":

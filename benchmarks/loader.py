@@ -1,11 +1,14 @@
-"""Claim: an epoch from the cache takes a fifth of the time of decoding JPEGs again, and a training run hardly waits for its data.
+"""Claim: an epoch from the cache takes a fifth of the time of decoding JPEGs again, and a training
+run hardly waits for its data.
 
-    python benchmarks/loader.py --data-root ../shared/data/vtab-1k-sample [--folder cifar10] [--json]
+    python benchmarks/loader.py --data-root ../shared/data/vtab-1k-sample [--folder cifar10]
+    [--json]
 
-On the training images of a task in the VTAB-1k folder format, at 224 x 224, in batches of 64, interleaved repeats, medians, first epochs
-not counted. `epoch_ratio`: an epoch through torchvision's usual way (PIL, Resize, ToTensor, Normalize, DataLoader with 2 workers) over one
-through the cache. `bytes_per_image`: what the cache takes. `waits`: the share of a VPT-Deep step on ViT-B/16 (batch 4, as a CPU can do)
-that reading its batch takes.
+On the training images of a task in the VTAB-1k folder format, at 224 x 224, in batches of 64,
+interleaved repeats, medians, first epochs not counted. `epoch_ratio`: an epoch through
+torchvision's usual way (PIL, Resize, ToTensor, Normalize, DataLoader with 2 workers) over one
+through the cache. `bytes_per_image`: what the cache takes. `waits`: the share of a VPT-Deep step on
+ViT-B/16 (batch 4, as a CPU can do) that reading its batch takes.
 """
 
 import argparse
@@ -23,10 +26,10 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 from train_step import forms_of, step
 
-from harness.cards import TaskCard
 from harness.data.cache import Mapped, cached
 from harness.data.loader import Split
-from harness.data.statistics import IMAGENET
+from harness.data.normalization import IMAGENET
+from harness.tasks.cards import TaskCard
 
 SIZE, BATCH = 224, 64
 CPU = torch.device("cpu")
@@ -34,11 +37,24 @@ CPU = torch.device("cpu")
 
 def card_of(root: Path, folder: str) -> TaskCard:
     """A card for the folder, from its lists."""
-    sizes = {split: len((root / folder / f"{name}.txt").read_text().split("\n")) - 1 for split, name in LISTS.items()}
-    labels = [int(line.split()[-1]) for line in (root / folder / "train800.txt").read_text().splitlines()]
-    fields = {"kind": "classification", "classes": max(labels) + 1, "sizes": sizes, "pixels": "pil", "metric": "top1"}
+    sizes = {
+        split: len((root / folder / f"{name}.txt").read_text().split("\n")) - 1
+        for split, name in LISTS.items()
+    }
+    labels = [
+        int(line.split()[-1]) for line in (root / folder / "train800.txt").read_text().splitlines()
+    ]
+    fields = {
+        "kind": "classification",
+        "classes": max(labels) + 1,
+        "sizes": sizes,
+        "pixels": "pil",
+        "metric": "top1",
+    }
     texts = dict.fromkeys(("title", "suite", "group", "source", "licence", "citation"), "benchmark")
-    return TaskCard(name="benchmark", reader={"format": "vtab-folder", "folder": folder}, **fields, **texts)  # type: ignore[arg-type]
+    return TaskCard(
+        name="benchmark", reader={"format": "vtab-folder", "folder": folder}, **fields, **texts
+    )  # type: ignore[arg-type]
 
 
 LISTS = {"train": "train800", "val": "val200", "test": "test"}
@@ -48,7 +64,9 @@ class Files(Dataset):
     """The training list as most code reads it."""
 
     def __init__(self, folder: Path):
-        lines = [line.rsplit(maxsplit=1) for line in (folder / "train800.txt").read_text().splitlines()]
+        lines = [
+            line.rsplit(maxsplit=1) for line in (folder / "train800.txt").read_text().splitlines()
+        ]
         self.items = [(folder / path, int(label)) for path, label in lines]
         self.steps = transforms.Compose(
             [
@@ -79,7 +97,9 @@ def seconds(work: Callable[[], Iterator]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--data-root", type=Path, required=True)
     parser.add_argument("--folder", default="cifar10")
@@ -93,7 +113,13 @@ def main() -> None:
         kept = cached(card, arguments.data_root, "train", SIZE, "0" * 64)
         assert isinstance(kept, Mapped)
         ours = Split([kept], "pil", SIZE, training=True)
-        loader = DataLoader(Files(arguments.data_root / arguments.folder), BATCH, shuffle=True, num_workers=2, persistent_workers=True)
+        loader = DataLoader(
+            Files(arguments.data_root / arguments.folder),
+            BATCH,
+            shuffle=True,
+            num_workers=2,
+            persistent_workers=True,
+        )
         times: dict[str, list[float]] = {"cache": [], "files": []}
         for repeat in range(arguments.repeats + 1):
             for name, work in (("cache", lambda: epoch_of(ours)), ("files", lambda: iter(loader))):
@@ -107,7 +133,11 @@ def main() -> None:
             "waits": waits(ours),
             "seconds": medians,
         }
-    print(json.dumps(found) if arguments.json else "\n".join(f"{name}: {value}" for name, value in found.items()))
+    print(
+        json.dumps(found)
+        if arguments.json
+        else "\n".join(f"{name}: {value}" for name, value in found.items())
+    )
 
 
 def waits(split: Split, batch: int = 4, steps: int = 5) -> float:

@@ -1,10 +1,13 @@
-"""Claim: the engine costs under 0.3 s a trial with reused actors, and under 2 % of trials that take 30 s.
+"""Claim: the engine costs under 0.3 s a trial with reused actors, and under 2 % of trials that take
+30 s.
 
     python benchmarks/overhead.py [--json] [--seconds 30]
 
-Runs searches of 10 and of 60 nearly empty trials (one epoch on six images) through the whole engine with one worker, three times in turn.
-The difference between the two, divided by 50, is what a trial costs without the start of Ray; the same training in this process is given
-beside it. Then searches of 2 and of 6 trials whose method sleeps `--seconds`: what they take above that is the engine's share.
+Runs searches of 10 and of 60 nearly empty trials (one epoch on six images) through the whole engine
+with one worker, three times in turn. The difference between the two, divided by 50, is what a trial
+costs without the start of Ray; the same training in this process is given beside it. Then searches
+of 2 and of 6 trials whose method sleeps `--seconds`: what they take above that is the engine's
+share.
 """
 
 import argparse
@@ -18,11 +21,11 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from harness.orchestrate.jobs import TuneJob
-from harness.orchestrate.run import Resources, run
-from harness.orchestrate.view import View
-from harness.orchestrate.worker import Bench
-from harness.plan import Request, RunPlan, plan
+from harness.engine.jobs import TuneJob
+from harness.engine.progress import ProgressView
+from harness.engine.run import Resources, run
+from harness.engine.worker import Trainer
+from harness.planning.plan import Request, RunPlan, plan
 from harness.store import Store
 
 CARD = """
@@ -72,13 +75,27 @@ class Sleeper(VPTDeep):
 
 def request(folder: Path, trials: int, method: str = "vpt-deep") -> RunPlan:
     protocol = str(folder / "protocol.toml")
-    return plan(Request(method, tasks="empty", cards=folder / "cards", protocol=protocol, backbone="mini_vit", trials=trials))
+    return plan(
+        Request(
+            method,
+            tasks="empty",
+            cards=folder / "cards",
+            protocol=protocol,
+            backbone="mini_vit",
+            trials=trials,
+        )
+    )
 
 
 def engine_seconds(folder: Path, trials: int, method: str = "vpt-deep") -> float:
     started = time.perf_counter()
-    with tempfile.TemporaryDirectory() as fresh, View(Console(file=io.StringIO())) as view:
-        run(request(folder, trials, method), Store(Path(fresh) / "results.db"), Resources(workers=1), view)
+    with tempfile.TemporaryDirectory() as fresh, ProgressView(Console(file=io.StringIO())) as view:
+        run(
+            request(folder, trials, method),
+            Store(Path(fresh) / "results.db"),
+            Resources(workers=1),
+            view,
+        )
     return time.perf_counter() - started
 
 
@@ -91,17 +108,21 @@ def share_of_long_trials(folder: Path, seconds: float) -> float:
 
 
 def plain_seconds(folder: Path) -> float:
-    bench = Bench(request(folder, 1), threads=1)
-    job = TuneJob(bench.plan.cells[0].key, ((0, {"base_lr": 0.1, "weight_decay": 0.0, "prompts": 1}),))
-    list(bench.carry_out(job))
+    trainer = Trainer(request(folder, 1), threads=1)
+    job = TuneJob(
+        trainer.plan.cells[0].key, ((0, {"base_lr": 0.1, "weight_decay": 0.0, "prompts": 1}),)
+    )
+    list(trainer.run(job))
     started = time.perf_counter()
     for _ in range(10):
-        list(bench.carry_out(job))
+        list(trainer.run(job))
     return (time.perf_counter() - started) / 10
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--seconds", type=float, default=30.0, help="of a long trial")
     given = parser.parse_args()
@@ -123,7 +144,11 @@ def main() -> None:
             "long_trials_seconds": given.seconds,
             "overhead_of_long_trials_percent": share_of_long_trials(folder, given.seconds),
         }
-    print(json.dumps(found) if given.json else "\n".join(f"{name}: {value:.3f}" for name, value in found.items()))
+    print(
+        json.dumps(found)
+        if given.json
+        else "\n".join(f"{name}: {value:.3f}" for name, value in found.items())
+    )
 
 
 if __name__ == "__main__":

@@ -1,15 +1,23 @@
-"""Claim: the ledger keeps up with a million trials, and its order of work keeps hundreds of devices busy.
+"""Claim: the scheduler keeps up with a million trials, and its order of work keeps hundreds of
+devices busy.
 
     python benchmarks/scale.py [--json] [--devices 1,8,64,512] [--trials 1000000] [--order all]
 
-**The ledger** on a store of a million trials and 100,000 final runs, a SQLite file filled through the store's public calls: starting up,
-the next job (Optuna's part apart), taking a job's results, memory; in a process of its own. The plan has 25,920 cells: 20,000 are done,
+**The scheduler** on a store of a million trials and 100,000 final runs, a SQLite file filled
+through
+the store's public calls: starting up,
+the next job (Optuna's part apart), taking a job's results, memory; in a process of its own. The
+plan has 25,920 cells: 20,000 are done,
 4,500 are tuned and lack their final runs, 1,000 are half tuned, and the rest wait.
 
-**The order of work**, by the real ledger, searcher, Optuna study and pruner on devices that only take time (`simulator.py`): 24 tasks x 20
-methods x 40 trials and 5 seeds under the default protocol, paces of methods between 0.5 and 2, a job in fifty dies. Utilisation is held
-against the lower bound of any schedule of the same jobs: all work over the devices, or the longest chain, whichever is longer.
-`--order all` also tries what was not chosen: the plan's order, and searches that are never, or always, as wide as the devices.
+**The order of work**, by the real scheduler, searcher, Optuna study and pruner on devices that only
+take time (`simulator.py`): 24 tasks x 20
+methods x 40 trials and 5 seeds under the default protocol, paces of methods between 0.5 and 2, a
+job in fifty dies. Utilisation is held
+against the lower bound of any schedule of the same jobs: all work over the devices, or the longest
+chain, whichever is longer.
+`--order all` also tries what was not chosen: the plan's order, and searches that are never, or
+always, as wide as the devices.
 
 On two cores: about ten minutes; with `--order all` about half an hour.
 """
@@ -31,29 +39,32 @@ from typing import Any
 import numpy as np
 from simulator import Cluster, comparison, figures
 
-from harness.orchestrate import order, study
-from harness.orchestrate.cell import CellLedger
-from harness.orchestrate.jobs import FinalJob, Outcome
-from harness.orchestrate.ledger import Ledger
-from harness.orchestrate.order import Order
-from harness.plan import RunPlan
+from harness.engine import policy, study
+from harness.engine.cell import CellState
+from harness.engine.jobs import FinalJob, Outcome
+from harness.engine.policy import Policy
+from harness.engine.scheduler import Scheduler
+from harness.planning.plan import RunPlan
 from harness.store import Result, Store, Trial, result_id
 
 METHODS, SETTINGS, TRIALS = 20, 54, 40
 DONE, TUNED, HALF = 20_000, 4_500, 1_000
 JOBS, FINALS, AT_ONCE = 5000, 500, 8
-"""Asked for where the ledger is measured, the first few of them final runs; and how many are in flight."""
+"""Asked for where the scheduler is measured, the first few of them final runs; and how many are in
+flight."""
 
 
-class Narrow(Order):
-    """The order that was chosen, but a search is never wider than it likes, short of idle devices."""
+class Narrow(Policy):
+    """The order that was chosen, but a search is never wider than it likes, short of idle
+    devices."""
 
-    def few(self, cell: CellLedger) -> int:
+    def few(self, cell: CellState) -> int:
         return max(1, cell.planned.trials // 5)
 
 
 class PlanOrder(Narrow):
-    """Cells in the plan's order, searches of a fifth of their trials at once, no probes: what the ledger did at first."""
+    """Cells in the plan's order, searches of a fifth of their trials at once, no probes: what the
+    scheduler did at first."""
 
     def arranged(self, cells):
         return list(cells)
@@ -62,14 +73,19 @@ class PlanOrder(Narrow):
         return False
 
 
-class Wide(Order):
+class Wide(Policy):
     """As wide as there are devices: nothing is learned, nothing pruned in time."""
 
-    def few(self, cell: CellLedger) -> int:
+    def few(self, cell: CellState) -> int:
         return cell.planned.trials
 
 
-ORDERS: dict[str, type[Order]] = {"chosen": Order, "plan": PlanOrder, "narrow": Narrow, "wide": Wide}
+ORDERS: dict[str, type[Policy]] = {
+    "chosen": Policy,
+    "plan": PlanOrder,
+    "narrow": Narrow,
+    "wide": Wide,
+}
 
 
 def simulated(devices: int, name: str) -> dict[str, Any]:
@@ -90,22 +106,54 @@ def fill(store: Store, plan: RunPlan, trials: int) -> dict[str, int]:
         for number, cell in enumerate(plan.cells[: done + tuned + half]):
             many = TRIALS if number < done + tuned else TRIALS // 2
             prompts = {"prompts": 10} if "prompts" in cell.space else {}
-            points = [{"base_lr": float(10**power), "weight_decay": 0.01, **prompts} for power in draw.uniform(-1, 1.5, many)]
+            points = [
+                {"base_lr": float(10**power), "weight_decay": 0.01, **prompts}
+                for power in draw.uniform(-1, 1.5, many)
+            ]
             pruned = draw.random(many) < 0.4
             yield (
                 [
-                    Trial(cell.key, n, point, "pruned" if cut else "complete", None if cut else 60 + n / 10, curve, None, 9.0, 2e5, {})
+                    Trial(
+                        cell.key,
+                        n,
+                        point,
+                        "pruned" if cut else "complete",
+                        None if cut else 60 + n / 10,
+                        curve,
+                        None,
+                        9.0,
+                        2e5,
+                        {},
+                    )
                     for n, (point, cut) in enumerate(zip(points, pruned, strict=True))
                 ],
                 [
-                    Result(result_id(cell.key, seed), cell.key, seed, points[0], 70.0, 1, 1, "a" * 64, 9.0, 1, 2e5, {100: 70.0}, {}, "2026")
+                    Result(
+                        result_id(cell.key, seed),
+                        cell.key,
+                        seed,
+                        points[0],
+                        70.0,
+                        1,
+                        1,
+                        "a" * 64,
+                        9.0,
+                        1,
+                        2e5,
+                        {100: 70.0},
+                        {},
+                        "2026",
+                    )
                     for seed in (cell.seeds if number < done else ())
                 ],
             )
 
     rest = rows()
     while some := list(islice(rest, 500)):
-        trials_of, results_of = [row for part, _ in some for row in part], [row for _, part in some for row in part]
+        trials_of, results_of = (
+            [row for part, _ in some for row in part],
+            [row for _, part in some for row in part],
+        )
         store.add([], trials_of, results_of)
         made["trials"] += len(trials_of)
         made["results"] += len(results_of)
@@ -134,11 +182,11 @@ class Clock:
 
 
 def ledger_figures(file: Path) -> dict[str, float]:
-    """In a process of its own, so that memory is the ledger's."""
+    """In a process of its own, so that memory is the scheduler's."""
     plan, clock = comparison(METHODS, TRIALS, SETTINGS), Clock()
     store = Store(file)
     started = time.perf_counter()
-    ledger = Ledger(plan, store)
+    scheduler = Scheduler(plan, store)
     startup = time.perf_counter() - started
     started = time.perf_counter()
     store.add_cells(cell.cell for cell in plan.cells)
@@ -147,25 +195,34 @@ def ledger_figures(file: Path) -> dict[str, float]:
     search.ask = clock.timed("ask", search.ask)
     search.__init__ = clock.timed("rebuild", search.__init__)
     store.lease = clock.timed("lease", store.lease)
-    ledger.order.devices = AT_ONCE
+    scheduler.order.devices = AT_ONCE
     draw, nexts, kinds, in_flight = np.random.default_rng(1), [], Counter(), deque()
     with store.held_open():
         for number in range(JOBS):
-            if number == FINALS:  # the rest from searches: a resume finds few cells that lack nothing but final runs
-                for cell in ledger.cells:
+            # the rest from searches: a resume finds few cells that lack nothing but final runs
+            if number == FINALS:
+                for cell in scheduler.cells:
                     if cell.tuned and not cell.finished and not cell.running:
                         cell.elsewhere = True
-                        ledger.order.update(cell)
+                        scheduler.order.update(cell)
             before, started = clock.optuna(), time.perf_counter()
-            job = ledger.next(f"{number}")
+            job = scheduler.next(f"{number}")
             nexts.append(time.perf_counter() - started - (clock.optuna() - before))
             assert job is not None
             kinds[type(job)] += 1
             in_flight.append((f"{number}", job))
             if len(in_flight) == AT_ONCE:
                 name, job = in_flight.popleft()
-                outcome = Outcome(float(draw.uniform(50, 80)), {100: 1.0}, 9.0, 2e5, trainable=1, head_params=1, logits_sha256="a" * 64)
-                clock.timed("finish", ledger.finish)(name, [outcome] * job.runs)
+                outcome = Outcome(
+                    float(draw.uniform(50, 80)),
+                    {100: 1.0},
+                    9.0,
+                    2e5,
+                    trainable=1,
+                    head_params=1,
+                    logits_sha256="a" * 64,
+                )
+                clock.timed("finish", scheduler.finish)(name, [outcome] * job.runs)
 
     def ms(times: list[float], q: float) -> float:
         return float(np.percentile(times, q)) * 1000 if times else 0.0
@@ -199,23 +256,36 @@ def measured_ledger(trials: int) -> dict[str, Any]:
         if said.returncode:
             raise SystemExit(said.stderr)
         size = sum(path.stat().st_size for path in Path(folder).iterdir())
-        return {**made, "cells": METHODS * SETTINGS * 24, "file_mib": size / 2**20, "filled_in_seconds": filled, **json.loads(said.stdout)}
+        return {
+            **made,
+            "cells": METHODS * SETTINGS * 24,
+            "file_mib": size / 2**20,
+            "filled_in_seconds": filled,
+            **json.loads(said.stdout),
+        }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--devices", default="1,8,64,512", help="simulated; empty: none")
-    parser.add_argument("--trials", type=int, default=1_000_000, help="in the ledger's store; 0: leave the ledger out")
+    parser.add_argument(
+        "--trials",
+        type=int,
+        default=1_000_000,
+        help="in the scheduler's store; 0: leave the scheduler out",
+    )
     parser.add_argument("--order", choices=["chosen", "all"], default="chosen")
-    parser.add_argument("--slack", type=float, default=order.SLACK)
+    parser.add_argument("--slack", type=float, default=policy.SLACK)
     parser.add_argument("--store", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.store:
         print(json.dumps(ledger_figures(given.store)))
         return
-    order.SLACK = given.slack
-    found: dict[str, Any] = {"ledger": measured_ledger(given.trials)} if given.trials else {}
+    policy.SLACK = given.slack
+    found: dict[str, Any] = {"scheduler": measured_ledger(given.trials)} if given.trials else {}
     names = list(ORDERS) if given.order == "all" else ["chosen"]
     wanted = list(product((int(n) for n in given.devices.split(",") if n), names))
     if wanted:
@@ -224,11 +294,14 @@ def main() -> None:
     if given.json:
         print(json.dumps(found))
         return
-    for name, value in found.get("ledger", {}).items():
+    for name, value in found.get("scheduler", {}).items():
         print(f"{name}: {value:,.2f}" if isinstance(value, float) else f"{name}: {value:,}")
     for row in found.get("simulated", []):
         days = row["makespan"] / 86400
-        print(f"{row['devices']} devices, {row['order']} order: {row['of_the_bound']:.3f} of the bound, makespan {days:.1f} days")
+        print(
+            f"{row['devices']} devices, {row['order']} order: {row['of_the_bound']:.3f} of the"
+            f" bound, makespan {days:.1f} days"
+        )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
-"""Claim: one ADE20K step at its real size, ViT-L/16 on a 512 crop with SETR-PUP, runs on a CPU. And what the whole recipe asks of a GPU.
+"""Claim: one ADE20K step at its real size, ViT-L/16 on a 512 crop with SETR-PUP, runs on a CPU. And
+what the whole recipe asks of a GPU.
 
     python benchmarks/segmentation_step.py [--json] [--prompts 10] [--tflops 400]
 
-Random weights, batch 1, float32: loss, seconds and the process's peak memory of one training step of VPT-Deep. FLOPs are counted by
-PyTorch's FlopCounterMode on tensors without memory, attention unfused so that the counter sees into it: of our form, of the
-concatenating form, and of the head alone. `gpu_hours`: those FLOPs over --tflops, what a GPU is supposed to reach of its peak; a
+Random weights, batch 1, float32: loss, seconds and the process's peak memory of one training step
+of VPT-Deep. FLOPs are counted by PyTorch's FlopCounterMode on tensors without memory, attention
+unfused so that the counter sees into it: of our form, of the concatenating form, and of the head
+alone. `gpu_hours`: those FLOPs over --tflops, what a GPU is supposed to reach of its peak; a
 prediction, not a measurement.
 """
 
@@ -20,27 +22,30 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from harness import protocols
-from harness.cards import load_cards
-from harness.cost import cell_cost
-from harness.heads import Model, SetrPup
-from harness.protocols import Segmentation
-from harness.segment import Recipe, loss, new_optimizer
-from methods.base import Method
+from harness.backbones.vit import FrozenViT, Read
+from harness.planning import protocols
+from harness.planning.cost import cell_cost
+from harness.planning.protocols import Segmentation
+from harness.tasks.cards import load_cards
+from harness.training.heads import Model, SetrPup
+from harness.training.method import Method
+from harness.training.segmentation import Recipe, loss, new_optimizer
 from methods.linear import Linear
-from methods.vit import FrozenViT, Read
 from methods.vpt import VPTDeep
 
 CARD = load_cards()["ade20k"]
 
 
 class Concatenated(VPTDeep):
-    """The paper's form: prompts are rows of every block like any other, and their outputs are dropped."""
+    """The paper's form: prompts are rows of every block like any other, and their outputs are
+    dropped."""
 
     def forward(self, images: Tensor, read: Read) -> list[Tensor]:
         tokens, found = self.vit.embed(images), []
         for index, prompts in enumerate(self.prompts):
-            tokens = self.vit.block(index, torch.cat([tokens, prompts.expand(len(tokens), -1, -1)], 1))[:, : tokens.shape[1]]
+            tokens = self.vit.block(
+                index, torch.cat([tokens, prompts.expand(len(tokens), -1, -1)], 1)
+            )[:, : tokens.shape[1]]
             if index in read.blocks:
                 found.append(tokens[:, self.vit.prefix :])
         return found
@@ -48,7 +53,9 @@ class Concatenated(VPTDeep):
 
 def large(**more: Any) -> FrozenViT:
     """ViT-L/16 with random weights, for crops of the card's size."""
-    vit = VisionTransformer(**{**dict(patch_size=16, embed_dim=1024, depth=24, num_heads=16, num_classes=0), **more})
+    vit = VisionTransformer(
+        **{**dict(patch_size=16, embed_dim=1024, depth=24, num_heads=16, num_classes=0), **more}
+    )
     return FrozenViT(vit).at(CARD.crop or 512)
 
 
@@ -88,7 +95,16 @@ def scored(model: Model) -> None:
 
 
 def recipe_of(protocol: Segmentation) -> Recipe:
-    fields = ("optimizer", "base_lr", "weight_decay", "batch_size", "iterations", "head_factor", "power", "lowest_lr")
+    fields = (
+        "optimizer",
+        "base_lr",
+        "weight_decay",
+        "batch_size",
+        "iterations",
+        "head_factor",
+        "power",
+        "lowest_lr",
+    )
     return Recipe(**{name: getattr(protocol, name) for name in fields})
 
 
@@ -103,7 +119,9 @@ def measure(prompts: int, tflops: float, **more: Any) -> dict[str, Any]:
     found = step(model, optimizer=optimizer).item()
     seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    rows = {"linear": flops(Linear)} | {f"vpt-deep, {p} prompts": flops(VPTDeep, prompts=p) for p in (10, 50, 100)}
+    rows = {"linear": flops(Linear)} | {
+        f"vpt-deep, {p} prompts": flops(VPTDeep, prompts=p) for p in (10, 50, 100)
+    }
     paper = {p: flops(Concatenated, prompts=p)[0] for p in (10, 50, 100)}
     hours = {}
     for name, (train, score) in rows.items():
@@ -125,7 +143,9 @@ def measure(prompts: int, tflops: float, **more: Any) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--prompts", type=int, default=10)
     parser.add_argument("--tflops", type=float, default=400.0)
@@ -134,10 +154,16 @@ def main() -> None:
     if arguments.json:
         print(json.dumps(found))
         return
-    print(f"one step: loss {found['loss']:.3f}, {found['seconds']:.1f} s, peak memory {found['peak_memory'] / 2**30:.2f} GiB")
+    print(
+        f"one step: loss {found['loss']:.3f}, {found['seconds']:.1f} s, peak memory"
+        f" {found['peak_memory'] / 2**30:.2f} GiB"
+    )
     for name, train in found["tflops_a_crop"].items():
         window, hours = found["tflops_a_window"][name], found["gpu_hours_a_final_run"][name]
-        print(f"{name}: {train:.2f} TFLOP a crop, {window:.2f} a window; at {arguments.tflops:.0f} TFLOP/s {hours:.1f} h a final run")
+        print(
+            f"{name}: {train:.2f} TFLOP a crop, {window:.2f} a window; at {arguments.tflops:.0f}"
+            f" TFLOP/s {hours:.1f} h a final run"
+        )
     for p, ratio in found["paper_form_over_ours"].items():
         print(f"{p} prompts: the concatenating form takes {ratio:.3f} x our FLOPs")
 

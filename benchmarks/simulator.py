@@ -1,7 +1,9 @@
-"""A cluster that isn't there: the real ledger, searcher and stopper, devices that only take time, and a clock that jumps.
+"""A cluster that isn't there: the real scheduler, searcher and stopper, devices that only take
+time, and a clock that jumps.
 
-What a job takes follows from the protocol's cost (`harness.cost`), the method's pace, which the ledger isn't told, and the point's own.
-Scores and failures are drawn from the job's name alone, so that they don't depend on the order of work. Pruning is Optuna's, by them.
+What a job takes follows from the protocol's cost (`harness.planning.cost`), the method's pace,
+which the scheduler isn't told, and the point's own. Scores and failures are drawn from the job's
+name alone, so that they don't depend on the order of work. Pruning is Optuna's, by them.
 """
 
 import heapq
@@ -18,17 +20,17 @@ from typing import Any
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-from harness import protocols
-from harness.cards import load_cards, load_suites
-from harness.orchestrate.jobs import FinalJob, Job, Outcome, TuneJob, parse
-from harness.orchestrate.ledger import Ledger
-from harness.orchestrate.order import Order
-from harness.orchestrate.search import LedgerSearcher, LedgerStopper
-from harness.orchestrate.worker import WARM_TASKS
-from harness.plan import PlannedCell, RunPlan
-from harness.protocols import Protocol
+from harness.engine.jobs import FinalJob, Job, Outcome, TuneJob, parse
+from harness.engine.policy import Policy
+from harness.engine.scheduler import Scheduler
+from harness.engine.tune import SchedulerSearcher, SchedulerStopper
+from harness.engine.worker import WARM_TASKS
+from harness.planning import protocols
+from harness.planning.plan import PlannedCell, RunPlan
+from harness.planning.protocols import Protocol
+from harness.planning.variants import Variant
 from harness.store import Cell, Store, cell_key
-from harness.variants import Variant
+from harness.tasks.cards import load_cards, load_suites
 from methods.linear import Linear
 from methods.vpt import VPTDeep
 
@@ -55,8 +57,16 @@ def comparison(methods: int, trials: int, settings: int = 1) -> RunPlan:
             variant = Variant(method, f"method{number}", {}, "simulated")
             identity = {"method": number, "task": card.name, "setting": setting}
             cell = Cell(cell_key(identity), identity, {"variant": variant.label})
-            mine = dict(space) if number else {name: space[name] for name in ("base_lr", "weight_decay")}
-            cells.append(PlannedCell(cell, card, None, "", variant, "vit", protocol, mine, protocol.seeds, {}))
+            mine = (
+                dict(space)
+                if number
+                else {name: space[name] for name in ("base_lr", "weight_decay")}
+            )
+            cells.append(
+                PlannedCell(
+                    cell, card, None, "", variant, "vit", protocol, mine, protocol.seeds, {}
+                )
+            )
     return RunPlan(tuple(cells), {}, tuple(card.name for card in cards), None)
 
 
@@ -92,16 +102,21 @@ class Course:
 
 
 class Cluster:
-    """Devices that carry out jobs in simulated time. A free one asks at once; which of several free ones goes first is drawn."""
+    """Devices that carry out jobs in simulated time. A free one asks at once; which of several free
+    ones goes first is drawn."""
 
-    def __init__(self, plan: RunPlan, devices: int, order: type[Order] = Order, failures: float = FAILURES):
+    def __init__(
+        self, plan: RunPlan, devices: int, order: type[Policy] = Policy, failures: float = FAILURES
+    ):
         store = Store("sqlite://")
         store.add_cells([cell.cell for cell in plan.cells])
-        self.ledger = Ledger(plan, store, order)
-        self.ledger.order.devices = devices
+        self.scheduler = Scheduler(plan, store, order)
+        self.scheduler.order.devices = devices
         self.cells = {cell.key: cell for cell in plan.cells}
-        self.stopper = LedgerStopper(self.ledger)
-        self.searcher = LedgerSearcher(self.ledger, self.stopper, SimpleNamespace(update=lambda cell: None))  # type: ignore[arg-type]
+        self.stopper = SchedulerStopper(self.scheduler)
+        self.searcher = SchedulerSearcher(
+            self.scheduler, self.stopper, SimpleNamespace(update=lambda cell: None)
+        )  # type: ignore[arg-type]
         self.course = Course(plan, devices)
         self.failures = failures
         self.tries: Counter[tuple] = Counter()
@@ -129,14 +144,22 @@ class Cluster:
             piece = self.course.pieces[number]
             piece.end, piece.failed = now, result is None
             free.append(piece.device)
-        assert suggested == self.searcher.FINISHED, "the ledger has work that it doesn't give"
+        assert suggested == self.searcher.FINISHED, "the scheduler has work that it doesn't give"
         return self.course
 
     def _start(self, name: str, job: Job, device: int, now: float) -> None:
         cell = self.cells[job.cell]
-        ledger, _ = self.ledger.in_flight[name]
+        scheduler, _ = self.scheduler.in_flight[name]
         number = len(self.course.pieces)
-        self.course.pieces.append(Piece(job, cell.card.name, device, now, others=ledger.open - 1 if isinstance(job, TuneJob) else 0))
+        self.course.pieces.append(
+            Piece(
+                job,
+                cell.card.name,
+                device,
+                now,
+                others=scheduler.open - 1 if isinstance(job, TuneJob) else 0,
+            )
+        )
         self.steps[name] = self._going(cell, job)
         self._next(name, number, now)
 
@@ -146,7 +169,11 @@ class Cluster:
 
     def _going(self, cell: PlannedCell, job: Job) -> Iterator[tuple[float, dict[str, Any] | None]]:
         """What the device says and when, in seconds from the job's start; None where it dies."""
-        what = ("trial", *(number for number, _ in job.points)) if isinstance(job, TuneJob) else ("final", *job.seeds)
+        what = (
+            ("trial", *(number for number, _ in job.points))
+            if isinstance(job, TuneJob)
+            else ("final", *job.seeds)
+        )
         self.tries[job.cell, what] += 1
         draw = random.Random(f"{job.cell}/{what}/{self.tries[job.cell, what]}")
         dies = draw.random() if draw.random() < self.failures else None
@@ -160,7 +187,10 @@ class Cluster:
             steps = [(epochs, 2 * (train + val) * epochs + test)]
         else:
             pace *= 1.2 if job.points[0][1].get("prompts") == 50 else 1.0
-            steps = [(epoch, 2 * train * epoch + val * reading) for reading, epoch in enumerate(cell.protocol.score_at(), 1)]
+            steps = [
+                (epoch, 2 * train * epoch + val * reading)
+                for reading, epoch in enumerate(cell.protocol.score_at(), 1)
+            ]
         curve, whole = {}, steps[-1][1] * pace
         params = job.points[0][1] if isinstance(job, TuneJob) else job.params
         for epoch, units in steps:
@@ -168,7 +198,15 @@ class Cluster:
                 yield dies * whole, None
             curve[epoch] = value = score(cell, params, epoch, draw)
             if epoch < epochs:
-                yield units * pace, {"epoch": epoch, "value": value, "units": float(units), "seconds": units * pace}
+                yield (
+                    units * pace,
+                    {
+                        "epoch": epoch,
+                        "value": value,
+                        "units": float(units),
+                        "seconds": units * pace,
+                    },
+                )
         each = [Outcome(value, curve, whole / job.runs, steps[-1][1] / job.runs)] * job.runs
         yield whole, {"outcomes": json.dumps([asdict(outcome) for outcome in each])}
 
@@ -179,7 +217,8 @@ def pace_of(variant: Variant) -> float:
 
 
 def score(cell: PlannedCell, params: dict[str, Any], epoch: int, draw: random.Random) -> float:
-    """On val, in percent: best at a learning rate that is the method's own, nearer to its end with every epoch."""
+    """On val, in percent: best at a learning rate that is the method's own, nearer to its end with
+    every epoch."""
     best = random.Random(f"{cell.variant.name}").uniform(-1, 1.5)
     end = 80 - 8 * abs(math.log10(params["base_lr"]) - best)
     return end * (1 - 0.5 * math.exp(-epoch / cell.protocol.epochs * 4)) + draw.gauss(0, 0.5)
@@ -192,9 +231,13 @@ def figures(course: Course) -> dict[str, float]:
     by_cell: dict[str, list[Piece]] = defaultdict(list)
     for piece in course.pieces:
         by_cell[piece.job.cell].append(piece)
-    chain, patient = (max(chain_of(pieces, at_once) for pieces in by_cell.values()) for at_once in (None, few))
+    chain, patient = (
+        max(chain_of(pieces, at_once) for pieces in by_cell.values()) for at_once in (None, few)
+    )
     bound = max(course.work / devices, chain)
-    trials = [piece for piece in course.pieces if isinstance(piece.job, TuneJob) and piece.job.runs == 1]
+    trials = [
+        piece for piece in course.pieces if isinstance(piece.job, TuneJob) and piece.job.runs == 1
+    ]
     full = max((piece.start for piece in course.pieces), default=0.0)
     done = sorted(max(piece.end for piece in pieces) for pieces in by_cell.values())
     switches, cold = locality(course)
@@ -224,9 +267,11 @@ def few_of(protocol: Protocol) -> int:
 
 
 def chain_of(pieces: list[Piece], at_once: int | None) -> float:
-    """The least time a cell takes on any number of devices: a point and its retry, then a final run and its retry.
+    """The least time a cell takes on any number of devices: a point and its retry, then a final run
+    and its retry.
 
-    With `at_once`, its search has no more trials than so many in flight, and takes their whole time divided by it, if that is longer.
+    With `at_once`, its search has no more trials than so many in flight, and takes their whole time
+    divided by it, if that is longer.
     """
     points, seeds = defaultdict(float), defaultdict(float)
     for piece in pieces:
@@ -242,7 +287,8 @@ def chain_of(pieces: list[Piece], at_once: int | None) -> float:
 
 
 def locality(course: Course) -> tuple[int, int]:
-    """Jobs of another task than their device's last, and jobs whose data weren't among those that a worker keeps."""
+    """Jobs of another task than their device's last, and jobs whose data weren't among those that a
+    worker keeps."""
     last: dict[int, str] = {}
     warm: dict[int, OrderedDict[tuple, None]] = defaultdict(OrderedDict)
     switches = cold = 0
@@ -260,7 +306,9 @@ def locality(course: Course) -> tuple[int, int]:
 
 def tasks_open(course: Course) -> float:
     """Tasks with a job in flight, the mean over time."""
-    changes = sorted([(p.start, 1, p.task) for p in course.pieces] + [(p.end, -1, p.task) for p in course.pieces])
+    changes = sorted(
+        [(p.start, 1, p.task) for p in course.pieces] + [(p.end, -1, p.task) for p in course.pieces]
+    )
     running: Counter[str] = Counter()
     before = total = 0.0
     for time, change, task in changes:

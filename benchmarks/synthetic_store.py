@@ -1,9 +1,11 @@
-"""A store of made-up results, as large as a report ever has to take: 100 variants x the 24 tasks x 5 seeds, a curve of 100 points each.
+"""A store of made-up results, as large as a report ever has to take: 100 variants x the 24 tasks x
+5 seeds, a curve of 100 points each.
 
     python benchmarks/synthetic_store.py FILE [--variants 100] [--suite all] [--seeds 5] [--gaps]
 
-The numbers are drawn, not measured: a task's level, a method's strength, their interaction and the seeds' noise. They go in through the
-store's public calls, so that they are what `harness run` would leave.
+The numbers are drawn, not measured: a task's level, a method's strength, their interaction and the
+seeds' noise. They go in through the store's public calls, so that they are what `harness run` would
+leave.
 """
 
 import argparse
@@ -16,13 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from harness import protocols
-from harness.cards import TaskCard, load_cards, load_suites
+from harness.planning import protocols
 from harness.store import Cell, Failure, Result, Store, Trial, result_id
+from harness.tasks.cards import TaskCard, load_cards, load_suites
 
 NOTE = (
-    "ivpt is our reading of arXiv 2404.05207: CDC and DA agree with the first author's compiled segmentation code; "
-    "which image tokens AR picks is our choice. Not the paper's numbers."
+    "ivpt is our reading of arXiv 2404.05207: CDC and DA agree with the first author's compiled"
+    " segmentation code; which image tokens AR picks is our choice. Not the paper's numbers."
 )
 PACKAGES = {
     "python": "3.12.7",
@@ -43,24 +45,53 @@ TOGGLES = (
     {"cdc": False, "da": False},
     {"ar": False, "cdc": False, "da": False},
 )
-PEERS = ({"name": "linear"}, {"name": "vpt-deep"}, *({"name": "ivpt", **toggles} for toggles in TOGGLES), {"name": "vpt"})
-OTHERS = ({"name": "full"}, {"name": "bias"}, {"name": "ssf"}, {"name": "lora"}, {"name": "adapter"})
+PEERS = (
+    {"name": "linear"},
+    {"name": "vpt-deep"},
+    *({"name": "ivpt", **toggles} for toggles in TOGGLES),
+    {"name": "vpt"},
+)
+OTHERS = (
+    {"name": "full"},
+    {"name": "bias"},
+    {"name": "ssf"},
+    {"name": "lora"},
+    {"name": "adapter"},
+)
 
 
 def variants(wanted: int) -> list[dict[str, Any]]:
-    """Arguments of `wanted` variants, `name` among them: the methods that the harness has, then more and more of their settings."""
+    """Arguments of `wanted` variants, `name` among them: the methods that the harness has, then
+    more and more of their settings."""
     kinds = (("vpt-deep", "prompts"), ("lora", "rank"), ("adapter", "width"))
     more = ({"name": name, key: size} for size in (1, 5, 10, 20, 50, 100) for name, key in kinds)
-    rest = ({"name": name, key: size, "base_lr": rate} for rate in count(1) for size in (5, 10, 20, 50) for name, key in kinds)
-    grids = ({"name": "ivpt", "prompts": size, **toggles} for size in (10, 50, 100) for toggles in TOGGLES)
+    rest = (
+        {"name": name, key: size, "base_lr": rate}
+        for rate in count(1)
+        for size in (5, 10, 20, 50)
+        for name, key in kinds
+    )
+    grids = (
+        {"name": "ivpt", "prompts": size, **toggles}
+        for size in (10, 50, 100)
+        for toggles in TOGGLES
+    )
     found = chain(PEERS, OTHERS, grids, more, rest)
     return [next(found) for _ in range(wanted)]
 
 
 def fill(
-    store: Store, *, wanted: int = 100, suite: str = "all", seeds: int = 5, points: int = 100, trials: int = 4, gaps: bool = False
+    store: Store,
+    *,
+    wanted: int = 100,
+    suite: str = "all",
+    seeds: int = 5,
+    points: int = 100,
+    trials: int = 4,
+    gaps: bool = False,
 ) -> None:
-    """Fills `store` with `wanted` variants on the suite's tasks. With `gaps`, a cell failed, one isn't there, a search was shorter."""
+    """Fills `store` with `wanted` variants on the suite's tasks. With `gaps`, a cell failed, one
+    isn't there, a search was shorter."""
     draw = np.random.default_rng(0)
     cards, chosen = load_cards(), load_suites()[suite]
     tasks = [cards[name] for name in chosen.tasks]
@@ -78,38 +109,83 @@ def fill(
             cell = _cell(arguments, card, protocol, chosen.backbone)
             store.add_cell(cell)
             spent = trials // 2 if gaps and arguments["name"] == "linear" else trials
-            params = {"base_lr": float(draw.choice([0.25, 0.5, 1.0, 2.5, 5.0])), "weight_decay": float(draw.choice([0.01, 0.001, 0.0001]))}
+            params = {
+                "base_lr": float(draw.choice([0.25, 0.5, 1.0, 2.5, 5.0])),
+                "weight_decay": float(draw.choice([0.01, 0.001, 0.0001])),
+            }
             if arguments["name"] in ("ivpt", "vpt", "vpt-deep") and "prompts" not in arguments:
                 params["prompts"] = int(draw.choice([10, 50]))
-            centre = level[card.name] + strength * (0.5 + (100 - level[card.name]) / 60) + draw.normal(0, 0.8)
+            centre = (
+                level[card.name]
+                + strength * (0.5 + (100 - level[card.name]) / 60)
+                + draw.normal(0, 0.8)
+            )
             searches += [
-                Trial(cell.key, number, params, "complete", float(min(99.5, centre - 1)), {}, None, 60.0, 1.4e5, {})
+                Trial(
+                    cell.key,
+                    number,
+                    params,
+                    "complete",
+                    float(min(99.5, centre - 1)),
+                    {},
+                    None,
+                    60.0,
+                    1.4e5,
+                    {},
+                )
                 for number in range(spent)
             ]
             if lost:
                 store.add_failure(
                     Failure(
-                        cell.key, protocol.seeds[0], "OutOfMemoryError: CUDA out of memory. Tried to allocate 2.25 GiB", CREATED.format(59)
+                        cell.key,
+                        protocol.seeds[0],
+                        "OutOfMemoryError: CUDA out of memory. Tried to allocate 2.25 GiB",
+                        CREATED.format(59),
                     )
                 )
                 continue
             scores = np.clip(draw.normal(centre, noise[card.name], seeds), 5, 99.8).round(4)
             for seed, score in zip(protocol.seeds[:seeds], scores.tolist(), strict=True):
-                results.append(_result(cell, seed, score, params, arguments, draw, points, protocol.epochs))
+                results.append(
+                    _result(cell, seed, score, params, arguments, draw, points, protocol.epochs)
+                )
     store.add_trials(searches)
     store.add_results(results)
 
 
 def _strength(arguments: dict[str, Any]) -> float:
-    """Points over the linear probe: what a reader would expect of each, so that the page looks like one of real results."""
-    base = {"linear": 0, "bias": 3, "full": 4, "vpt": 5, "adapter": 6, "lora": 8, "ssf": 9, "vpt-deep": 8, "ivpt": 8.5}[arguments["name"]]
-    on = sum(arguments.get(name, True) for name in ("cdc", "da", "ar")) * 0.5 if arguments["name"] == "ivpt" else 0
-    size = next((value for key, value in arguments.items() if key in ("prompts", "rank", "width")), 10)
+    """Points over the linear probe: what a reader would expect of each, so that the page looks like
+    one of real results."""
+    base = {
+        "linear": 0,
+        "bias": 3,
+        "full": 4,
+        "vpt": 5,
+        "adapter": 6,
+        "lora": 8,
+        "ssf": 9,
+        "vpt-deep": 8,
+        "ivpt": 8.5,
+    }[arguments["name"]]
+    on = (
+        sum(arguments.get(name, True) for name in ("cdc", "da", "ar")) * 0.5
+        if arguments["name"] == "ivpt"
+        else 0
+    )
+    size = next(
+        (value for key, value in arguments.items() if key in ("prompts", "rank", "width")), 10
+    )
     return base + on - abs(np.log10(size / 20))
 
 
-def _cell(arguments: dict[str, Any], card: TaskCard, protocol: protocols.Protocol, backbone: str) -> Cell:
-    name, fixed = arguments["name"], {key: value for key, value in sorted(arguments.items()) if key != "name"}
+def _cell(
+    arguments: dict[str, Any], card: TaskCard, protocol: protocols.Protocol, backbone: str
+) -> Cell:
+    name, fixed = (
+        arguments["name"],
+        {key: value for key, value in sorted(arguments.items()) if key != "name"},
+    )
     inside = ",".join(f"{key}={str(value).lower()}" for key, value in fixed.items())
     identity = {
         "method": {"name": name, "version": "1", "arguments": fixed},
@@ -145,11 +221,20 @@ def _result(
     points: int,
     epochs: int,
 ) -> Result:
-    trainable = {"linear": 0, "full": 85_798_656, "bias": 102_912, "ssf": 205_824, "adapter": 156_000, "lora": 294_912}
+    trainable = {
+        "linear": 0,
+        "full": 85_798_656,
+        "bias": 102_912,
+        "ssf": 205_824,
+        "adapter": 156_000,
+        "lora": 294_912,
+    }
     size = arguments.get("prompts", params.get("prompts", 10))
     own = trainable.get(arguments["name"], 768 * size * (1 if arguments["name"] == "vpt" else 12))
     if arguments["name"] == "ivpt":
-        own += 11 * (size**2 + size) * arguments.get("da", True) + 11 * 10 * 768 * arguments.get("ar", True)
+        own += 11 * (size**2 + size) * arguments.get("da", True) + 11 * 10 * 768 * arguments.get(
+            "ar", True
+        )
     provenance = {
         "versions": PACKAGES,
         "platform": "Linux-6.1.0-x86_64-with-glibc2.36",
@@ -184,9 +269,13 @@ def _result(
     )
 
 
-def _curve(score: float, draw: np.random.Generator, points: int, epochs: int) -> Iterator[tuple[int, float]]:
+def _curve(
+    score: float, draw: np.random.Generator, points: int, epochs: int
+) -> Iterator[tuple[int, float]]:
     at = np.unique(np.linspace(1, epochs, points).round().astype(int))
-    values = score * (1 - 0.6 * np.exp(-at / (epochs / draw.uniform(5, 9)))) + draw.normal(0, 0.25, len(at))
+    values = score * (1 - 0.6 * np.exp(-at / (epochs / draw.uniform(5, 9)))) + draw.normal(
+        0, 0.25, len(at)
+    )
     values[-1] = score
     return zip(at.tolist(), np.clip(values, 0, 100).round(3).tolist(), strict=True)
 
@@ -196,14 +285,22 @@ def _sha(text: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("file", type=Path)
     parser.add_argument("--variants", type=int, default=100)
     parser.add_argument("--suite", default="all")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--gaps", action="store_true")
     asked = parser.parse_args()
-    fill(Store(asked.file), wanted=asked.variants, suite=asked.suite, seeds=asked.seeds, gaps=asked.gaps)
+    fill(
+        Store(asked.file),
+        wanted=asked.variants,
+        suite=asked.suite,
+        seeds=asked.seeds,
+        gaps=asked.gaps,
+    )
 
 
 if __name__ == "__main__":

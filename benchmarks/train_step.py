@@ -1,13 +1,15 @@
 """Claim: our training step is the paper's VPT-Deep, made faster by leaving out what it throws away.
 
-    python benchmarks/train_step.py [--json] [--batch 16] [--repeats 5] [--threads 2] [--prompts 10 50] [--dropout 0 0.1]
+    python benchmarks/train_step.py [--json] [--batch 16] [--repeats 5] [--threads 2] [--prompts 10
+    50] [--dropout 0 0.1]
 
-Ours against the paper's concatenating form (the oracle of the tests: timm's own blocks, with fused attention as well), ViT-B/16
-at 224 in float32, prompts p in {1, 10, 50, 100, 200}, without and with prompt dropout, which makes our prompts' keys and values another for
-each image; interleaved repeats, medians. `flop_ratio` is counted in closed form at
-batch 64 (docs/speed.md) and held against torch's own counter by a test. `memory_ratio` is of the bytes that a step keeps for its
-backward pass, frozen weights aside. Ratios are paper / ours: above 1, ours is better. `ivpt_over_vpt_deep` is iVPT's time over
-VPT-Deep's, both ours.
+Ours against the paper's concatenating form (the oracle of the tests: timm's own blocks, with fused
+attention as well), ViT-B/16 at 224 in float32, prompts p in {1, 10, 50, 100, 200}, without and with
+prompt dropout, which makes our prompts' keys and values another for each image; interleaved
+repeats, medians. `flop_ratio` is counted in closed form at batch 64 (docs/speed.md) and held
+against torch's own counter by a test. `memory_ratio` is of the bytes that a step keeps for its
+backward pass, frozen weights aside. Ratios are paper / ours: above 1, ours is better.
+`ivpt_over_vpt_deep` is iVPT's time over VPT-Deep's, both ours.
 """
 
 import argparse
@@ -22,9 +24,9 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from harness.heads import LinearHead, Model
+from harness.backbones.vit import FrozenViT
+from harness.training.heads import LinearHead, Model
 from methods.ivpt import IVPT
-from methods.vit import FrozenViT
 from methods.vpt import PROMPT_DROPOUT, VPTDeep
 
 PROMPTS = (1, 10, 50, 100, 200)
@@ -32,7 +34,9 @@ DROPOUTS = (0.0, PROMPT_DROPOUT)
 
 
 def oracle():
-    spec = importlib.util.spec_from_file_location("oracle", Path(__file__).parents[1] / "tests" / "methods" / "oracle.py")
+    spec = importlib.util.spec_from_file_location(
+        "oracle", Path(__file__).parents[1] / "tests" / "support" / "oracle.py"
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -40,11 +44,20 @@ def oracle():
     return module
 
 
-def flops(p: int, batch: int, ours: bool, dropout: bool = False, dim: int = 768, depth: int = 12, image: int = 196) -> float:
-    """FLOPs of a training step for one image, head aside. A row costs 24 d^2 forward, attention of q queries on k keys 4 q k d.
+def flops(
+    p: int,
+    batch: int,
+    ours: bool,
+    dropout: bool = False,
+    dim: int = 768,
+    depth: int = 12,
+    image: int = 196,
+) -> float:
+    """FLOPs of a training step for one image, head aside. A row costs 24 d^2 forward, attention of
+    q queries on k keys 4 q k d.
 
-    Backward costs the same for rows (activations only: weights are frozen) and twice for attention. With prompt dropout each
-    image has prompts of its own.
+    Backward costs the same for rows (activations only: weights are frozen) and twice for attention.
+    With prompt dropout each image has prompts of its own.
     """
     rows, total = 1 + image, 0.0
     for block in range(depth):
@@ -53,9 +66,12 @@ def flops(p: int, batch: int, ours: bool, dropout: bool = False, dim: int = 768,
             total += 2 * 24 * dim**2 * tokens + 3 * 4 * tokens**2 * dim
             continue
         queries = 1 if block == depth - 1 else rows
-        linear = 4 * dim**2 * rows + 20 * dim**2 * queries  # keys and values of all rows; query, output and MLP of those that are read
-        shared = 4 * dim**2 * p / (1 if dropout else batch)  # the prompts' keys and values, once a batch where they are the same for all
-        not_needed = 6 * dim**2 * rows if block == 0 else 0.0  # gradients for queries, keys and values of the first block's image tokens
+        # keys and values of all rows; query, output and MLP of those that are read
+        linear = 4 * dim**2 * rows + 20 * dim**2 * queries
+        # the prompts' keys and values, once a batch where they are the same for all
+        shared = 4 * dim**2 * p / (1 if dropout else batch)
+        # gradients for queries, keys and values of the first block's image tokens
+        not_needed = 6 * dim**2 * rows if block == 0 else 0.0
         total += 2 * (linear + shared) - not_needed + 3 * 4 * queries * (rows + p) * dim
     return total
 
@@ -70,8 +86,11 @@ def step(forward: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor) ->
     torch.nn.functional.cross_entropy(forward(images), labels).backward()
 
 
-def saved_bytes(forward: Callable[[Tensor], Tensor], frozen: Sequence[Tensor], images: Tensor, labels: Tensor) -> int:
-    """Bytes that one step keeps for its backward pass, each storage once, the frozen weights aside."""
+def saved_bytes(
+    forward: Callable[[Tensor], Tensor], frozen: Sequence[Tensor], images: Tensor, labels: Tensor
+) -> int:
+    """Bytes that one step keeps for its backward pass, each storage once, the frozen weights
+    aside."""
     kept: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:
@@ -86,11 +105,17 @@ def saved_bytes(forward: Callable[[Tensor], Tensor], frozen: Sequence[Tensor], i
     return sum(size for pointer, size in kept.items() if pointer not in weights)
 
 
-def forms_of(vit: VisionTransformer, p: int, dropout: float = 0.0) -> dict[str, Callable[[Tensor], Tensor]]:
-    """The paper's form of VPT-Deep, ours of the same model, and iVPT: images to logits, with `p` prompts, where `vit` is."""
+def forms_of(
+    vit: VisionTransformer, p: int, dropout: float = 0.0
+) -> dict[str, Callable[[Tensor], Tensor]]:
+    """The paper's form of VPT-Deep, ours of the same model, and iVPT: images to logits, with `p`
+    prompts, where `vit` is."""
     frozen, paper = FrozenViT(vit), oracle()
     device = next(vit.parameters()).device
-    models = (Model(method(frozen, prompts=p, dropout=dropout), LinearHead(frozen, 100)) for method in (VPTDeep, IVPT))
+    models = (
+        Model(method(frozen, prompts=p, dropout=dropout), LinearHead(frozen, 100))
+        for method in (VPTDeep, IVPT)
+    )
     deep, ivpt = (model.train().to(device) for model in models)
 
     def concatenated(x: Tensor) -> Tensor:
@@ -100,7 +125,9 @@ def forms_of(vit: VisionTransformer, p: int, dropout: float = 0.0) -> dict[str, 
     return {"paper": concatenated, "ours": deep, "ivpt": ivpt}
 
 
-def measure(vit: VisionTransformer, p: int, dropout: float, batch: int, repeats: int) -> dict[str, float]:
+def measure(
+    vit: VisionTransformer, p: int, dropout: float, batch: int, repeats: int
+) -> dict[str, float]:
     images, labels = torch.randn(batch, 3, 224, 224), torch.randint(100, (batch,))
     forms = forms_of(vit, p, dropout)
     seconds: dict[str, list[float]] = {name: [] for name in forms}
@@ -117,14 +144,19 @@ def measure(vit: VisionTransformer, p: int, dropout: float, batch: int, repeats:
         "dropout": dropout,
         "time_ratio": medians["paper"] / medians["ours"],
         "flop_ratio": flops(p, 64, ours=False) / flops(p, 64, ours=True, dropout=dropout > 0),
-        "memory_ratio": saved_bytes(forms["paper"], weights, images, labels) / saved_bytes(forms["ours"], weights, images, labels),
+        "memory_ratio": (
+            saved_bytes(forms["paper"], weights, images, labels)
+            / saved_bytes(forms["ours"], weights, images, labels)
+        ),
         "ivpt_over_vpt_deep": medians["ivpt"] / medians["ours"],
         "seconds_ours": medians["ours"],
     }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--repeats", type=int, default=5)
@@ -140,9 +172,20 @@ def main() -> None:
         for dropout in arguments.dropout:
             rows.append(measure(vit, p, dropout, arguments.batch, arguments.repeats))
             if not arguments.json:
-                print(", ".join(f"{name} {value:.3g}" for name, value in rows[-1].items()), flush=True)
+                print(
+                    ", ".join(f"{name} {value:.3g}" for name, value in rows[-1].items()), flush=True
+                )
     if arguments.json:
-        print(json.dumps({"rows": rows, "batch": arguments.batch, "threads": arguments.threads, "torch": torch.__version__}))
+        print(
+            json.dumps(
+                {
+                    "rows": rows,
+                    "batch": arguments.batch,
+                    "threads": arguments.threads,
+                    "torch": torch.__version__,
+                }
+            )
+        )
 
 
 if __name__ == "__main__":

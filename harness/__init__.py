@@ -1,19 +1,35 @@
-"""A benchmark harness for visual prompt tuning. `harness.load` gives back what a run tuned; everything else is the command's."""
+"""A benchmark harness for visual prompt tuning.
 
-from typing import TYPE_CHECKING
+The names below are loaded when they are first used, so that `import harness` stays quick.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from harness.api import load
+    from harness.backbones.vit import FrozenViT, Read
+    from harness.errors import BadInput
+    from harness.training.method import ADAMW_RATES, Method
 
-    from harness.backbones import Backbone
-    from harness.checkpoint import Tuned
+__all__ = ["ADAMW_RATES", "BadInput", "FrozenViT", "Method", "Read", "load"]
+
+ROOMS = {
+    "ADAMW_RATES": "harness.training.method",
+    "BadInput": "harness.errors",
+    "FrozenViT": "harness.backbones.vit",
+    "Method": "harness.training.method",
+    "Read": "harness.backbones.vit",
+    "load": "harness.api",
+}
+"""Where each public name lives."""
 
 
-def load(file: "str | Path", backbone: "str | Backbone | None" = None, method: str | None = None) -> "Tuned":
-    """A tuned model from a file that `harness export` made, in eval mode on the CPU: see `harness.checkpoint.load`."""
-    from harness import own
+def __getattr__(name: str) -> Any:
+    if name not in ROOMS:
+        raise AttributeError(f"module 'harness' has no attribute '{name}'")
+    return getattr(import_module(ROOMS[name]), name)
 
-    own.check()
-    from harness import checkpoint
 
-    return checkpoint.load(file, backbone, method)
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

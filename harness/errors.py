@@ -3,11 +3,12 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-from harness.plain import plain
+from harness.text import plain
 
 
 class BadInput(Exception):
-    """Something the user gave can't be used. The message is one line: what is wrong, where, and what to do. Exit code 2.
+    """Something the user gave can't be used. The message is one line: what is wrong, where, and
+    what to do. Exit code 2.
 
     Names in it may be anybody's: control characters other than a line's end are taken out.
     """

@@ -1,11 +1,13 @@
-"""AdaptFormer: a bottleneck beside every MLP. Chen et al., NeurIPS 2022, arXiv 2205.13535, section 3.2.
+"""AdaptFormer: a bottleneck beside every MLP. Chen et al., NeurIPS 2022, arXiv 2205.13535, section
+3.2.
 
     paper      x~ = ReLU(LN(x') W_down) W_up,        x = MLP(LN(x')) + s x~ + x'
     released   x~ = drop(ReLU(x' W_down)) W_up,      the same sum
 
-W_up starts at zero. `adapter` means the released form (ShoufaChen/AdaptFormer, commit 6967d67, main_image.py), which tables show: there the
-bottleneck sees the residual stream without a norm, and drops a tenth of its hidden values in training. The bottlenecks and learning rates
-that are searched are ours, around the paper's 64.
+W_up starts at zero. `adapter` means the released form (ShoufaChen/AdaptFormer, commit 6967d67,
+main_image.py), which tables show: there the bottleneck sees the residual stream without a norm, and
+drops a tenth of its hidden values in training. The bottlenecks and learning rates that are searched
+are ours, around the paper's 64.
 """
 
 import math
@@ -16,8 +18,7 @@ from jaxtyping import Float
 from optuna.distributions import CategoricalDistribution
 from torch import Tensor, nn
 
-from methods.base import ADAMW_RATES, Method
-from methods.vit import FrozenViT
+from harness import ADAMW_RATES, FrozenViT, Method
 
 DROPOUT = 0.1
 """Of the released form's hidden values; fixed in its code."""
@@ -37,7 +38,8 @@ class NormAndStream(nn.Module):
 
 
 class AdaptMLP(nn.Module):
-    """A frozen MLP with a trainable bottleneck in parallel: on the same normed tokens, or on the stream that comes with them."""
+    """A frozen MLP with a trainable bottleneck in parallel: on the same normed tokens, or on the
+    stream that comes with them."""
 
     each_token = True
 
@@ -58,7 +60,8 @@ class AdaptMLP(nn.Module):
 
 
 class Adapter(Method):
-    """AdaptFormer with `bottleneck` values between down and up, added with weight `scale`; `form` "released" or "paper"."""
+    """AdaptFormer with `bottleneck` values between down and up, added with weight `scale`; `form`
+    "released" or "paper"."""
 
     name = "adapter"
     version = "2"
@@ -66,7 +69,13 @@ class Adapter(Method):
     search_space = {"bottleneck": CategoricalDistribution((8, 16, 64)), "base_lr": ADAMW_RATES}
     optimizer = {"optimizer": "adamw"}
 
-    def __init__(self, vit: FrozenViT, bottleneck: int = 64, scale: float = 0.1, form: Literal["released", "paper"] = "released"):
+    def __init__(
+        self,
+        vit: FrozenViT,
+        bottleneck: int = 64,
+        scale: float = 0.1,
+        form: Literal["released", "paper"] = "released",
+    ):
         self.check(locals())
         super().__init__(vit)
         for block in self.vit.vit.blocks:

@@ -1,7 +1,7 @@
-"""BitFit: only bias terms are trained. Ben Zaken, Goldberg, Ravfogel, ACL 2022, arXiv 2106.10199."""
+"""BitFit: only bias terms are trained. Ben Zaken, Goldberg, Ravfogel, ACL 2022, arXiv
+2106.10199."""
 
-from methods.base import Method
-from methods.vit import FrozenViT
+from harness import FrozenViT, Method
 
 
 class Bias(Method):

@@ -1,13 +1,14 @@
-"""Full fine-tuning: every weight of the backbone is trained. The upper bound on parameters that every table of the field shows."""
+"""Full fine-tuning: every weight of the backbone is trained. The upper bound on parameters that
+every table of the field shows."""
 
 from optuna.distributions import CategoricalDistribution
 
-from methods.base import Method
-from methods.vit import FrozenViT
+from harness import FrozenViT, Method
 
 
 class Full(Method):
-    """All of the backbone is trained; AdamW with the learning rates of VPT's protocol (arXiv 2203.12119)."""
+    """All of the backbone is trained; AdamW with the learning rates of VPT's protocol (arXiv
+    2203.12119)."""
 
     name = "full"
     summary = "full fine-tuning of all weights, with AdamW"

@@ -1,6 +1,6 @@
 """Linear probe: the backbone stays as it is, and nothing but the head is tuned."""
 
-from methods.base import Method
+from harness import Method
 
 
 class Linear(Method):

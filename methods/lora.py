@@ -1,6 +1,8 @@
-"""LoRA: low-rank updates of attention's projections. Hu et al., ICLR 2022, arXiv 2106.09685, section 4.
+"""LoRA: low-rank updates of attention's projections. Hu et al., ICLR 2022, arXiv 2106.09685,
+section 4.
 
-h = W_0 x + (alpha / r) B A x,   A: r x d, random; B: d x r, zero, so that training starts at the backbone
+h = W_0 x + (alpha / r) B A x,   A: r x d, random; B: d x r, zero, so that training starts at the
+backbone
 
 The ranks and learning rates searched are ours: the paper tunes no ViT.
 """
@@ -13,8 +15,7 @@ from optuna.distributions import CategoricalDistribution
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from methods.base import ADAMW_RATES, Method
-from methods.vit import FrozenViT
+from harness import ADAMW_RATES, FrozenViT, Method
 
 
 class LowRank(nn.Module):

@@ -1,17 +1,18 @@
-"""SSF: scale and shift the features after every operation. Lian et al., NeurIPS 2022, arXiv 2210.08823, section 3.2.
+"""SSF: scale and shift the features after every operation. Lian et al., NeurIPS 2022, arXiv
+2210.08823, section 3.2.
 
-    y = gamma * x + beta,   after each linear map, norm and the patch embedding; gamma from N(1, 0.02^2), beta from N(0, 0.02^2)
+    y = gamma * x + beta,   after each linear map, norm and the patch embedding; gamma from N(1,
+                            0.02^2), beta from N(0, 0.02^2)
 
-As the paper's re-parameterisation says, gamma (W x + b) + beta is a map with W' = gamma W and b' = gamma b + beta: so it is computed.
-The learning rates searched are ours.
+As the paper's re-parameterisation says, gamma (W x + b) + beta is a map with W' = gamma W and b' =
+gamma b + beta: so it is computed. The learning rates searched are ours.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from methods.base import ADAMW_RATES, Method
-from methods.vit import FrozenViT
+from harness import ADAMW_RATES, FrozenViT, Method
 
 
 class Scale(nn.Module):
@@ -52,7 +53,9 @@ class SSF(Method):
             if not isinstance(module, nn.Linear | nn.LayerNorm | nn.Conv2d):
                 continue
             if module.bias is None:
-                module.bias = nn.Parameter(module.weight.new_zeros(len(module.weight)), requires_grad=False)
+                module.bias = nn.Parameter(
+                    module.weight.new_zeros(len(module.weight)), requires_grad=False
+                )
             gamma = nn.Parameter(1 + 0.02 * torch.randn_like(module.bias))
             parametrize.register_parametrization(module, "weight", Scale(gamma))
             parametrize.register_parametrization(module, "bias", Scale(gamma))

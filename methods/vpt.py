@@ -2,7 +2,8 @@
 
 With E_l the image tokens and x_l the CLS token after block L_l, P the learnable prompts of width d:
 
-    shallow (eq. 4, 5)    [x_1, Z_1, E_1] = L_1([x_0, P, E_0]),  [x_i, Z_i, E_i] = L_i([x_{i-1}, Z_{i-1}, E_{i-1}])
+    shallow (eq. 4, 5)    [x_1, Z_1, E_1] = L_1([x_0, P, E_0]),  [x_i, Z_i, E_i] = L_i([x_{i-1},
+                          Z_{i-1}, E_{i-1}])
     deep    (eq. 7)       [x_i, _,   E_i] = L_i([x_{i-1}, P_{i-1}, E_{i-1}])
 """
 
@@ -13,8 +14,7 @@ from jaxtyping import Float
 from optuna.distributions import CategoricalDistribution, IntDistribution
 from torch import Tensor, nn
 
-from methods.base import Method
-from methods.vit import FrozenViT, Read
+from harness import FrozenViT, Method, Read
 
 PROMPT_LENGTHS = CategoricalDistribution((1, 5, 10, 50, 100, 200))
 """The lengths that VPT's protocol searches."""
@@ -23,18 +23,21 @@ ANY_LENGTH = IntDistribution(1, 10_000)
 
 
 PROMPT_DROPOUT = 0.1
-"""Of methods with new prompts at every block: VPT-Deep's in its released commands and its descendants'. VPT-Shallow has none there."""
+"""Of methods with new prompts at every block: VPT-Deep's in its released commands and its
+descendants'. VPT-Shallow has none there."""
 
 
 def new_prompts(vit: FrozenViT, *shape: int) -> nn.Parameter:
-    """Learnable prompts of `shape` + (dim,), uniform in (-v, v) with v = sqrt(6 / (3 * patch_h * patch_w + dim)), as VPT's code does."""
+    """Learnable prompts of `shape` + (dim,), uniform in (-v, v) with v = sqrt(6 / (3 * patch_h *
+    patch_w + dim)), as VPT's code does."""
     height, width = vit.patch_size
     bound = math.sqrt(6 / (3 * height * width + vit.dim))
     return nn.Parameter(torch.empty(*shape, vit.dim).uniform_(-bound, bound))
 
 
 class PromptDropout(nn.Module):
-    """Dropout on prompts, a mask of its own for every sample: (prompt, dim) -> (batch, prompt, dim). Without dropout: as it came."""
+    """Dropout on prompts, a mask of its own for every sample: (prompt, dim) -> (batch, prompt,
+    dim). Without dropout: as it came."""
 
     def __init__(self, rate: float):
         super().__init__()
@@ -47,7 +50,8 @@ class PromptDropout(nn.Module):
 
 
 class VPT(Method):
-    """VPT-Shallow: `prompts` tokens join the image at the first block and travel through all of them."""
+    """VPT-Shallow: `prompts` tokens join the image at the first block and travel through all of
+    them."""
 
     name = "vpt"
     summary = "VPT-Shallow: prompts that enter before the first block (arXiv 2203.12119)"
@@ -79,4 +83,6 @@ class VPTDeep(Method):
         self.dropout = PromptDropout(dropout)
 
     def forward(self, images: Tensor, read: Read) -> list[Tensor]:
-        return self.vit.run(self.vit.embed(images), read, [self.dropout(p, len(images)) for p in self.prompts])
+        return self.vit.run(
+            self.vit.embed(images), read, [self.dropout(p, len(images)) for p in self.prompts]
+        )

@@ -1,4 +1,5 @@
-"""Writes docs/licences.md from what the installed packages say of themselves: python scripts/licences.py.
+"""Writes docs/licences.md from what the installed packages say of themselves: python
+scripts/licences.py.
 
 A test holds its names to pyproject.toml.
 """
@@ -12,9 +13,10 @@ ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "licences.md"
 HEAD = """# Licences of what the project depends on
 
-The project itself is MIT. These are its direct dependencies and extras, with the licence that each package states of itself. What they
-depend on in turn has licences too: `pip-licenses` lists those of an environment. Data and pretrained weights have their own: `harness data
-card TASK` shows a task's. `scripts/licences.py` writes this page.
+The project itself is MIT. These are its direct dependencies and extras, with the licence that each
+package states of itself. What they depend on in turn has licences too: `pip-licenses` lists those
+of an environment. Data and pretrained weights have their own: `harness data card TASK` shows a
+task's. `scripts/licences.py` writes this page.
 
 """
 
@@ -22,20 +24,36 @@ card TASK` shows a task's. `scripts/licences.py` writes this page.
 def dependencies() -> dict[str, str]:
     """Names of packages -> why they are installed: always, or by an extra."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    extras = {_name(text): f"extra `{extra}`" for extra, texts in project["optional-dependencies"].items() for text in texts}
+    extras = {
+        _name(text): f"extra `{extra}`"
+        for extra, texts in project["optional-dependencies"].items()
+        for text in texts
+    }
     return {_name(text): "always" for text in project["dependencies"]} | extras
 
 
 def licence(name: str) -> str:
-    """In the package's own words: an SPDX expression, else its classifiers, else the first line of its licence field."""
+    """In the package's own words: an SPDX expression, else its classifiers, else the first line of
+    its licence field."""
     said = metadata(name).json
-    classifiers = [text.rpartition(" :: ")[2] for text in said.get("classifier", []) if text.startswith("License ::")]
-    return str(said.get("license_expression") or ", ".join(classifiers) or said.get("license") or "not stated").splitlines()[0]
+    classifiers = [
+        text.rpartition(" :: ")[2]
+        for text in said.get("classifier", [])
+        if text.startswith("License ::")
+    ]
+    return str(
+        said.get("license_expression")
+        or ", ".join(classifiers)
+        or said.get("license")
+        or "not stated"
+    ).splitlines()[0]
 
 
 def page() -> str:
     lines = ["| package | licence | installed |", "|---|---|---|"]
-    lines += [f"| {name} | {licence(name)} | {why} |" for name, why in sorted(dependencies().items())]
+    lines += [
+        f"| {name} | {licence(name)} | {why} |" for name, why in sorted(dependencies().items())
+    ]
     return HEAD + "\n".join(lines) + "\n"
 
 

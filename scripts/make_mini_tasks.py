@@ -1,11 +1,15 @@
-"""Makes the arrays of the mini suite: three sprites tasks from a seeded generator, and a subset of Fashion-MNIST.
+"""Makes the arrays of the mini suite: three sprites tasks from a seeded generator, and a subset of
+Fashion-MNIST.
 
     python scripts/make_mini_tasks.py sprites datasets/mini --seed 20261123
-    python scripts/make_mini_tasks.py fashion datasets/mini --source /usr/share/datasets/fashion-mnist --part final
+    python scripts/make_mini_tasks.py fashion datasets/mini --source
+    /usr/share/datasets/fashion-mnist --part final
 
-The sprites are in the spirit of dSprites (one shape: where is it, which way does it turn?) and CLEVR (how many are there?): large shapes
-of random colour on a quiet, noisy ground, 32 x 32 RGB. Each split has a random stream of its own. The suite was designed on seeds 1 to 9
-(and on Fashion-MNIST's `dev` part); the shipped files come from seeds and rows that were not looked at before.
+The sprites are in the spirit of dSprites (one shape: where is it, which way does it turn?) and
+CLEVR (how many are there?): large shapes of random colour on a quiet, noisy ground, 32 x 32 RGB.
+Each split has a random stream of its own. The suite was designed on seeds 1 to 9 (and on
+Fashion-MNIST's `dev` part); the shipped files come from seeds and rows that were not looked at
+before.
 """
 
 import argparse
@@ -24,7 +28,12 @@ TASKS = {"sprites-location": 9, "sprites-orientation": 8, "sprites-count": 5}
 
 def arrow(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """A dart in [-1, 1]^2 that points to +x: the one shape whose eight directions all differ."""
-    return (x > -0.9) & (x < 0.95) & (np.abs(y) < 0.75 * (0.95 - x) / 1.85) & ~((x < -0.45) & (np.abs(y) < 0.3 * (-0.45 - x) / 0.45))
+    return (
+        (x > -0.9)
+        & (x < 0.95)
+        & (np.abs(y) < 0.75 * (0.95 - x) / 1.85)
+        & ~((x < -0.45) & (np.abs(y) < 0.3 * (-0.45 - x) / 0.45))
+    )
 
 
 def disc(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -39,9 +48,14 @@ def triangle(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return (y < 0.8) & (np.abs(x) < 0.55 * (y + 1))
 
 
-def cover(shape, centre: np.ndarray, radius: float, angle: float, height: int = SIZE, width: int = SIZE) -> np.ndarray:
-    """How much of each pixel a shape covers, in [0, 1]; `centre` (x, y) and `radius` in pixels, `angle` counter-clockwise in radians."""
-    across, down = ((np.arange(side * SUPERSAMPLING) + 0.5) / SUPERSAMPLING for side in (width, height))
+def cover(
+    shape, centre: np.ndarray, radius: float, angle: float, height: int = SIZE, width: int = SIZE
+) -> np.ndarray:
+    """How much of each pixel a shape covers, in [0, 1]; `centre` (x, y) and `radius` in pixels,
+    `angle` counter-clockwise in radians."""
+    across, down = (
+        (np.arange(side * SUPERSAMPLING) + 0.5) / SUPERSAMPLING for side in (width, height)
+    )
     dx, dy = (across[None, :] - centre[0]) / radius, -(down[:, None] - centre[1]) / radius
     x, y = np.cos(angle) * dx + np.sin(angle) * dy, -np.sin(angle) * dx + np.cos(angle) * dy
     return shape(x, y).reshape(height, SUPERSAMPLING, width, SUPERSAMPLING).mean((1, 3))
@@ -70,13 +84,17 @@ def location(rng: np.random.RandomState, label: int) -> np.ndarray:
     cell = SIZE / 3
     centre = (np.array([label % 3, label // 3]) + rng.uniform(0.2, 0.8, 2)) * cell
     shape = (disc, square, triangle, arrow)[rng.randint(4)]
-    return paint(ground(rng), rng, cover(shape, centre, rng.uniform(5, 8), rng.uniform(0, 2 * np.pi)))
+    return paint(
+        ground(rng), rng, cover(shape, centre, rng.uniform(5, 8), rng.uniform(0, 2 * np.pi))
+    )
 
 
 def orientation(rng: np.random.RandomState, label: int) -> np.ndarray:
     """The direction, of eight, that the dart points to; within 3 degrees of it."""
     angle = 2 * np.pi * label / 8 + np.deg2rad(rng.uniform(-3, 3))
-    return paint(ground(rng), rng, cover(arrow, SIZE / 2 + rng.uniform(-1, 1, 2), rng.uniform(11, 13), angle))
+    return paint(
+        ground(rng), rng, cover(arrow, SIZE / 2 + rng.uniform(-1, 1, 2), rng.uniform(11, 13), angle)
+    )
 
 
 def count(rng: np.random.RandomState, label: int) -> np.ndarray:
@@ -89,7 +107,13 @@ def count(rng: np.random.RandomState, label: int) -> np.ndarray:
         elif rng.rand() < 0.02:
             placed = []
     for centre, radius in placed:
-        image = paint(image, rng, cover((disc, square, triangle)[rng.randint(3)], centre, radius, rng.uniform(0, 2 * np.pi)))
+        image = paint(
+            image,
+            rng,
+            cover(
+                (disc, square, triangle)[rng.randint(3)], centre, radius, rng.uniform(0, 2 * np.pi)
+            ),
+        )
     return image
 
 
@@ -97,14 +121,17 @@ DRAW = {"sprites-location": location, "sprites-orientation": orientation, "sprit
 
 
 def sprites(task: str, seed: int) -> dict[str, np.ndarray]:
-    """The arrays of a task: images (n, 32, 32, 3) uint8 and labels (n,), balanced and shuffled, for each split.
+    """The arrays of a task: images (n, 32, 32, 3) uint8 and labels (n,), balanced and shuffled, for
+    each split.
 
     numpy's RandomState is used because its streams are frozen for good.
     """
     arrays = {}
     for split, n in SPLITS.items():
         text = f"{task}/{seed}/{split}"
-        rng = np.random.RandomState(np.frombuffer(hashlib.sha256(text.encode()).digest()[:16], dtype="<u4"))
+        rng = np.random.RandomState(
+            np.frombuffer(hashlib.sha256(text.encode()).digest()[:16], dtype="<u4")
+        )
         labels = rng.permutation(np.arange(n) % TASKS[task])
         images = np.stack([DRAW[task](rng, int(label)) for label in labels])
         arrays[f"{split}_images"] = np.clip(np.rint(images / 3) * 3, 0, 255).astype(np.uint8)
@@ -115,12 +142,21 @@ def sprites(task: str, seed: int) -> dict[str, np.ndarray]:
 def fashion(source: Path, part: str) -> dict[str, np.ndarray]:
     """A balanced subset of Fashion-MNIST, (n, 28, 28) grey.
 
-    `dev`: from the end of its training set, backwards; `final`: the first rows of its training and test sets.
+    `dev`: from the end of its training set, backwards; `final`: the first rows of its training and
+    test sets.
     """
 
     def read(name: str) -> tuple[np.ndarray, np.ndarray]:
-        images = np.frombuffer(gzip.decompress((source / f"{name}-images-idx3-ubyte.gz").read_bytes()), np.uint8, offset=16)
-        labels = np.frombuffer(gzip.decompress((source / f"{name}-labels-idx1-ubyte.gz").read_bytes()), np.uint8, offset=8)
+        images = np.frombuffer(
+            gzip.decompress((source / f"{name}-images-idx3-ubyte.gz").read_bytes()),
+            np.uint8,
+            offset=16,
+        )
+        labels = np.frombuffer(
+            gzip.decompress((source / f"{name}-labels-idx1-ubyte.gz").read_bytes()),
+            np.uint8,
+            offset=8,
+        )
         return images.reshape(-1, 28, 28), labels.astype(np.int64)
 
     train, test = read("train"), read("t10k")
@@ -132,8 +168,12 @@ def fashion(source: Path, part: str) -> dict[str, np.ndarray]:
     arrays, used = {}, {}
     for split, n in FASHION_SPLITS.items():
         images, labels = pools[split]
-        start = used.get(id(images), 0) if part == "final" or split == "train" else sum(used.values())
-        rows = np.concatenate([start + np.flatnonzero(labels[start:] == c)[: n // 10] for c in range(10)])
+        start = (
+            used.get(id(images), 0) if part == "final" or split == "train" else sum(used.values())
+        )
+        rows = np.concatenate(
+            [start + np.flatnonzero(labels[start:] == c)[: n // 10] for c in range(10)]
+        )
         used[id(images)] = int(rows.max()) + 1
         rows.sort()
         arrays[f"{split}_images"], arrays[f"{split}_labels"] = images[rows], labels[rows]
@@ -141,7 +181,9 @@ def fashion(source: Path, part: str) -> dict[str, np.ndarray]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("what", choices=("sprites", "fashion"))
     parser.add_argument("output", type=Path)
     parser.add_argument("--seed", type=int, default=1)
@@ -157,7 +199,10 @@ def main() -> None:
     for name, arrays in made.items():
         path = arguments.output / f"{name}.npz"
         np.savez_compressed(path, allow_pickle=False, **arrays)
-        print(f"{path}  {path.stat().st_size:,} bytes  sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}")
+        print(
+            f"{path}  {path.stat().st_size:,} bytes  sha256"
+            f" {hashlib.sha256(path.read_bytes()).hexdigest()}"
+        )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
-"""Makes a tiny store with the tables of today, to be kept for the tests of later schemas: python scripts/make_store_sample.py FILE.db
+"""Makes a tiny store with the tables of today, to be kept for the tests of later schemas: python
+scripts/make_store_sample.py FILE.db
 
-Run it before `harness.store.SCHEMA` is raised, and commit what it made as tests/harness/store/schema-N.db. The rows are the same each time.
+Run it before `harness.store.SCHEMA` is raised, and commit what it made as
+tests/harness/store/schema-N.db. The rows are the same each time.
 """
 
 import argparse
@@ -10,29 +12,113 @@ from pathlib import Path
 
 from harness.store import SCHEMA, Cell, Failure, Result, Store, Trial, cell_key, result_id
 
-MADE = {"device": "cpu", "versions": {"torch": "2.9"}, "inputs": {"method": "vpt"}, "odd": "é\u2028"}
+MADE = {
+    "device": "cpu",
+    "versions": {"torch": "2.9"},
+    "inputs": {"method": "vpt"},
+    "odd": "é\u2028",
+}
 
 
 def rows(schema: int = SCHEMA) -> tuple[list[Cell], list[Trial], list[Result], list[Failure]]:
-    """Every kind of row, every state, the largest and the smallest numbers; only what a schema can hold."""
+    """Every kind of row, every state, the largest and the smallest numbers; only what a schema can
+    hold."""
     extras = {"miou": {"0.5": 1 / 3}, "iou": [0.0, 100.0]} if schema >= 2 else {}
     cells, trials, results, failures = [], [], [], []
-    for variant, task in (("vpt", "digits"), ("linear", "digits"), ("vpt-deep(prompts=5)", "fashion")):
+    for variant, task in (
+        ("vpt", "digits"),
+        ("linear", "digits"),
+        ("vpt-deep(prompts=5)", "fashion"),
+    ):
         identity = {
-            "method": {"name": variant.partition("(")[0], "version": "1", "arguments": {"label": variant}},
+            "method": {
+                "name": variant.partition("(")[0],
+                "version": "1",
+                "arguments": {"label": variant},
+            },
             "task": {"name": task, "card": "c" * 64, "data": "d" * 64, "pixels": "pil"},
             "backbone": {"name": "mini_vit", "sha256": "ab" * 32, "pooling": "cls"},
-            "protocol": {"epochs": 10, "trials": 3, "space": {"base_lr": {"low": 0.05, "high": 50.0, "log": True}}},
+            "protocol": {
+                "epochs": 10,
+                "trials": 3,
+                "space": {"base_lr": {"low": 0.05, "high": 50.0, "log": True}},
+            },
         }
-        labels = {"variant": variant, "suite": "mini", "group": "real", "kind": "classification", "metric": "top1", "classes": 10}
+        labels = {
+            "variant": variant,
+            "suite": "mini",
+            "group": "real",
+            "kind": "classification",
+            "metric": "top1",
+            "classes": 10,
+        }
         key = cell_key(identity)
         cells.append(Cell(key, identity, {**labels, "protocol": "mini", "note": ""}))
-        trials.append(Trial(key, 0, {"base_lr": 0.1, "cdc": True}, "complete", 0.1 + 0.2, {5: 10.0, 10: 20.5}, None, 1.5, 3e5, MADE))
-        trials.append(Trial(key, 1, {"base_lr": 5e-324, "cdc": False}, "pruned", None, {5: 1 / 3}, None, 0.75, 1.5e5, MADE))
-        trials.append(Trial(key, 2, {"base_lr": 50.0, "cdc": True}, "failed", None, {}, "NaN at epoch 2: é'\"", 0.1, 0.0, {}))
+        trials.append(
+            Trial(
+                key,
+                0,
+                {"base_lr": 0.1, "cdc": True},
+                "complete",
+                0.1 + 0.2,
+                {5: 10.0, 10: 20.5},
+                None,
+                1.5,
+                3e5,
+                MADE,
+            )
+        )
+        trials.append(
+            Trial(
+                key,
+                1,
+                {"base_lr": 5e-324, "cdc": False},
+                "pruned",
+                None,
+                {5: 1 / 3},
+                None,
+                0.75,
+                1.5e5,
+                MADE,
+            )
+        )
+        trials.append(
+            Trial(
+                key,
+                2,
+                {"base_lr": 50.0, "cdc": True},
+                "failed",
+                None,
+                {},
+                "NaN at epoch 2: é'\"",
+                0.1,
+                0.0,
+                {},
+            )
+        )
         for seed, score in ((2**31 - 1, 97.123456789012345), (0, 0.0)):
-            measured = (score, 960, 2**40, "e" * 64, 2.5, 5 * 2**30, 1e15, {10: score}, MADE, "2026-01-02T10:00:00+00:00")
-            results.append(Result(result_id(key, seed), key, seed, {"base_lr": 0.1, "cdc": True}, *measured, extras))
+            measured = (
+                score,
+                960,
+                2**40,
+                "e" * 64,
+                2.5,
+                5 * 2**30,
+                1e15,
+                {10: score},
+                MADE,
+                "2026-01-02T10:00:00+00:00",
+            )
+            results.append(
+                Result(
+                    result_id(key, seed),
+                    key,
+                    seed,
+                    {"base_lr": 0.1, "cdc": True},
+                    *measured,
+                    extras,
+                )
+            )
         failures.append(Failure(key, 3, "out of memory", "2026-01-02T11:00:00+00:00"))
     return cells, trials, results, failures
 
@@ -43,10 +129,14 @@ def make(file: Path) -> None:
     store.add(*rows())
     store.close()
     with closing(sqlite3.connect(file, isolation_level=None)) as connection:
-        connection.executescript("PRAGMA journal_mode=DELETE; PRAGMA page_size=512; VACUUM; PRAGMA journal_mode=WAL;")
+        connection.executescript(
+            "PRAGMA journal_mode=DELETE; PRAGMA page_size=512; VACUUM; PRAGMA journal_mode=WAL;"
+        )
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("file", type=Path)
     make(parser.parse_args().file)

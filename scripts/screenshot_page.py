@@ -1,9 +1,11 @@
-"""Takes the pictures of the page that the docs show, in a Chromium without a screen: docs/page-light.png, page-dark.png, page-phone.png.
+"""Takes the pictures of the page that the docs show, in a Chromium without a screen:
+docs/page-light.png, page-dark.png, page-phone.png.
 
     python scripts/screenshot_page.py STORE [--suite vtab] [--folder docs] [--only segmentation]
 
-STORE: a file or URL; `benchmarks/synthetic_store.py` makes one. With --only segmentation it takes docs/segmentation.png, of a store of the
-suite mini-seg. Takes Debian's packages chromium and chromium-driver, and selenium.
+STORE: a file or URL; `benchmarks/synthetic_store.py` makes one. With --only segmentation it takes
+docs/segmentation.png, of a store of the suite mini-seg. Takes Debian's packages chromium and
+chromium-driver, and selenium.
 """
 
 import argparse
@@ -19,12 +21,15 @@ from PIL import Image
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 
-from harness.cards import load_suites
-from harness.report.page import page, write
-from harness.report.published import published
+from harness.reporting.formats.page import page, write
+from harness.reporting.published import published
 from harness.store import Store
+from harness.tasks.cards import load_suites
 
-UNFOLD = "const group = document.querySelector('button.fold'); if (group?.ariaExpanded === 'false') group.click()"
+UNFOLD = (
+    "const group = document.querySelector('button.fold'); if (group?.ariaExpanded === 'false')"
+    " group.click()"
+)
 OPEN = "document.querySelector('td.task:not([hidden])').click(); document.activeElement.blur()"
 
 
@@ -43,11 +48,15 @@ PICTURES = (
     Picture("page-dark", 1360, 860, "dark", (UNFOLD, OPEN)),
     Picture("page-phone", 390, 844, "light", ()),
 )
-SEGMENTATION = Picture("segmentation", 1000, 1060, "light", ("document.querySelector('.board').scrollIntoView()",))
+SEGMENTATION = Picture(
+    "segmentation", 1000, 1060, "light", ("document.querySelector('.board').scrollIntoView()",)
+)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("store")
     parser.add_argument("--suite")
     parser.add_argument("--folder", type=Path, default=Path("docs"))
@@ -61,7 +70,9 @@ def main() -> None:
             file = Path(folder) / "page.html"
             write(file, text)
             for picture in [SEGMENTATION] if asked.only else PICTURES:
-                (asked.folder / f"{picture.name}.png").write_bytes(_small(_taken(chrome, file, picture)))
+                (asked.folder / f"{picture.name}.png").write_bytes(
+                    _small(_taken(chrome, file, picture))
+                )
     finally:
         chrome.quit()
 
@@ -69,18 +80,34 @@ def main() -> None:
 def _chrome() -> Chrome:
     binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not (binary and driver):
-        raise SystemExit("needs chromium and chromedriver: apt-get install chromium chromium-driver")
+        raise SystemExit(
+            "needs chromium and chromedriver: apt-get install chromium chromium-driver"
+        )
     options = ChromeOptions()
     options.binary_location = binary
-    for flag in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars", "--force-prefers-reduced-motion"):
+    for flag in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-dev-shm-usage",
+        "--hide-scrollbars",
+        "--force-prefers-reduced-motion",
+    ):
         options.add_argument(flag)
     return Chrome(options=options, service=Service(driver))
 
 
 def _taken(chrome: Chrome, file: Path, picture: Picture) -> bytes:
-    size: Mapping[str, Any] = {"width": picture.width, "height": picture.height, "deviceScaleFactor": 1, "mobile": picture.width < 600}
+    size: Mapping[str, Any] = {
+        "width": picture.width,
+        "height": picture.height,
+        "deviceScaleFactor": 1,
+        "mobile": picture.width < 600,
+    }
     chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", dict(size))
-    chrome.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": picture.scheme}]})
+    chrome.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia",
+        {"features": [{"name": "prefers-color-scheme", "value": picture.scheme}]},
+    )
     chrome.get("about:blank")
     chrome.get(file.as_uri())
     for step in picture.steps:
@@ -91,7 +118,11 @@ def _taken(chrome: Chrome, file: Path, picture: Picture) -> bytes:
 def _small(png: bytes) -> bytes:
     """The picture in 256 colours, the rare ones among them: a third of the bytes."""
     made = io.BytesIO()
-    few = Image.open(io.BytesIO(png)).convert("RGB").quantize(256, Image.Quantize.MEDIANCUT, kmeans=3, dither=Image.Dither.NONE)
+    few = (
+        Image.open(io.BytesIO(png))
+        .convert("RGB")
+        .quantize(256, Image.Quantize.MEDIANCUT, kmeans=3, dither=Image.Dither.NONE)
+    )
     few.save(made, "PNG", optimize=True)
     return made.getvalue()
 

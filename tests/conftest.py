@@ -72,9 +72,18 @@ class Tiny:
     def store(self) -> Path:
         return self.folder / "results.db"
 
-    def arguments(self, *more: str, tasks: str = "toy", methods: str = "linear,vpt-deep") -> list[str]:
+    def arguments(
+        self, *more: str, tasks: str = "toy", methods: str = "linear,vpt-deep"
+    ) -> list[str]:
         """Of `harness run` on this folder."""
-        here = ["--cards", str(self.cards), "--protocol", str(self.protocol), "--store", str(self.store)]
+        here = [
+            "--cards",
+            str(self.cards),
+            "--protocol",
+            str(self.protocol),
+            "--store",
+            str(self.store),
+        ]
         return ["run", "--methods", methods, "--tasks", tasks, *here, *more]
 
 
@@ -99,7 +108,9 @@ def tiny_in(folder: Path) -> Tiny:
         for split, n in {"train": 18, "val": 12, "test": 15}.items():
             labels = np.arange(n) % 3
             arrays[f"{split}_labels"] = labels
-            arrays[f"{split}_images"] = (labels[:, None, None] * 80 + rng.randint(0, 80, (n, 8, 8))).astype(np.uint8)
+            arrays[f"{split}_images"] = (
+                labels[:, None, None] * 80 + rng.randint(0, 80, (n, 8, 8))
+            ).astype(np.uint8)
         np.savez(found.cards / f"{name}.npz", allow_pickle=False, **arrays)
     return found
 
@@ -107,8 +118,10 @@ def tiny_in(folder: Path) -> Tiny:
 def harness(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
-    command = [sys.executable, "-m", "harness.cli", *arguments]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    command = [sys.executable, "-m", "harness", *arguments]
+    return subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=240, check=False
+    )
 
 
 @pytest.fixture(name="harness", scope="session")
@@ -118,7 +131,8 @@ def _harness():
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Server]:
-    """A server of our own, running. Skipped where PostgreSQL isn't installed; failing there with VPT_HARNESS_REQUIRE_POSTGRES=1."""
+    """A server of our own, running. Skipped where PostgreSQL isn't installed; failing there with
+    VPT_HARNESS_REQUIRE_POSTGRES=1."""
     at = programs()
     if at is None:
         says = pytest.fail if os.environ.get("VPT_HARNESS_REQUIRE_POSTGRES") == "1" else pytest.skip
@@ -135,7 +149,11 @@ def small(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("only root can mount a small file system")
     folder = tmp_path / "small"
     folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", folder], capture_output=True, check=False).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", folder],
+        capture_output=True,
+        check=False,
+    ).returncode:
         pytest.skip("no file system can be mounted here")
     yield folder
     subprocess.run(["umount", "--lazy", folder], check=True)

@@ -1,4 +1,5 @@
-"""The bounds of pyproject.toml: one a package, wherever it is named, and one for each that the project needs."""
+"""The bounds of pyproject.toml: one a package, wherever it is named, and one for each that the
+project needs."""
 
 import tomllib
 from importlib.metadata import version
@@ -30,7 +31,9 @@ def test_a_package_has_the_same_bounds_wherever_it_is_named():
 
 def test_every_package_has_a_lower_bound():
     for name, places in requirements().items():
-        assert name in TOOLS or any(clause.operator == ">=" for place in places for clause in place.specifier), name
+        assert name in TOOLS or any(
+            clause.operator == ">=" for place in places for clause in place.specifier
+        ), name
 
 
 def test_ray_whose_private_parts_are_used_has_an_upper_bound_that_holds_here():

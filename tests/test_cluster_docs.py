@@ -1,4 +1,5 @@
-"""What docs/cluster.md gives to copy: the YAML has a RayJob's fields, bash reads the script, the costs are counted."""
+"""What docs/cluster.md gives to copy: the YAML has a RayJob's fields, bash reads the script, the
+costs are counted."""
 
 import re
 import shutil
@@ -11,19 +12,26 @@ from jsonschema import Draft202012Validator
 from train_step import flops, forward_flops
 from typer.testing import CliRunner
 
-from harness import cli, protocols
-from harness.cards import load_cards, load_suites
-from harness.cost import cell_cost
-from harness.plan import of_cell, search_size, search_space, trained_on
-from harness.variants import parse
+from harness.cli import main as cli
+from harness.planning import protocols
+from harness.planning.cost import cell_cost
+from harness.planning.plan import of_cell, search_size, search_space, trained_on
+from harness.planning.variants import parse
+from harness.tasks.cards import load_cards, load_suites
 
 DOCS = Path(__file__).parent.parent / "docs"
 QUANTITY = {"type": ["string", "integer"], "pattern": r"^[0-9]+(\.[0-9]+)?(m|[kMGTPE]i?)?$"}
 
 
 def closed(required: str, /, **properties: dict) -> dict:
-    """An object with these fields and no others: a misspelt one is an error, as `kubectl apply --validate=strict` says it."""
-    return {"type": "object", "additionalProperties": False, "required": required.split(), "properties": properties}
+    """An object with these fields and no others: a misspelt one is an error, as `kubectl apply
+    --validate=strict` says it."""
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": required.split(),
+        "properties": properties,
+    }
 
 
 def listed(item: dict) -> dict:
@@ -45,7 +53,14 @@ POD = closed(
                 image=TEXT,
                 env=listed(closed("name value", name=TEXT, value=TEXT)),
                 resources=closed("limits", requests=AMOUNTS, limits=AMOUNTS),
-                volumeMounts=listed(closed("name mountPath", name=TEXT, mountPath={"type": "string", "pattern": "^/"}, readOnly=TRUTH)),
+                volumeMounts=listed(
+                    closed(
+                        "name mountPath",
+                        name=TEXT,
+                        mountPath={"type": "string", "pattern": "^/"},
+                        readOnly=TRUTH,
+                    )
+                ),
             )
         ),
         volumes=listed(
@@ -89,7 +104,8 @@ RAY_JOB = closed(
         ),
     ),
 )
-"""The fields that our file uses, as the API reference of KubeRay (v1.6) and Kubernetes' Pod have them."""
+"""The fields that our file uses, as the API reference of KubeRay (v1.6) and Kubernetes' Pod have
+them."""
 
 
 @pytest.fixture
@@ -99,15 +115,21 @@ def job() -> dict:
 
 def test_the_ray_job_has_the_fields_of_a_ray_job(job: dict):
     assert list(Draft202012Validator(RAY_JOB).iter_errors(job)) == []
-    job["spec"]["rayClusterSpec"]["headGroupSpec"]["rayStartParams"]["num-cpus"] = 0  # a number, where Ray's flags are texts
+    # a number, where Ray's flags are texts
+    job["spec"]["rayClusterSpec"]["headGroupSpec"]["rayStartParams"]["num-cpus"] = 0
     job["spec"]["entryPoint"] = "misspelt"
     assert len(list(Draft202012Validator(RAY_JOB).iter_errors(job))) == 2
 
 
 def test_each_volume_that_is_mounted_is_there(job: dict):
     cluster = job["spec"]["rayClusterSpec"]
-    for pod in (group["template"]["spec"] for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"])):
-        mounts = {mount["name"] for container in pod["containers"] for mount in container["volumeMounts"]}
+    for pod in (
+        group["template"]["spec"]
+        for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"])
+    ):
+        mounts = {
+            mount["name"] for container in pod["containers"] for mount in container["volumeMounts"]
+        }
         assert mounts == {volume["name"] for volume in pod["volumes"]}
 
 
@@ -136,8 +158,13 @@ def test_the_costs_are_counted():
             for task in suites[suite].tasks:
                 own = of_cell(protocol, variant, cards[task], suites[suite].backbone)
                 trials = search_size(search_space(variant, own), own)
-                costs.append(cell_cost(trained_on(cards[task], own), own, trials, len(own.seeds), False))
+                costs.append(
+                    cell_cost(trained_on(cards[task], own), own, trials, len(own.seeds), False)
+                )
             train, scored = sum(cost.train for cost in costs), sum(cost.scored for cost in costs)
             total = train * step + scored * forward
-            figures = f"| {train / 1e6:.1f} M | {scored / 1e6:.1f} M | {total / 1e15:.0f} | {total / 100e12 / 3600:.1f} |"
+            figures = (
+                f"| {train / 1e6:.1f} M | {scored / 1e6:.1f} M | {total / 1e15:.0f} |"
+                f" {total / 100e12 / 3600:.1f} |"
+            )
             assert figures in page, (name, suite, figures)

@@ -9,13 +9,13 @@ import datasets_readme
 import licences
 from train_step import flops, forward_flops
 
-from harness import protocols
-from harness.cards import TaskCard, load_cards
-from harness.cost import cell_cost
-from harness.orchestrate.jobs import FinalJob
-from harness.orchestrate.worker import Bench
-from harness.plan import Request, plan
-from harness.resources import published_csv
+from harness.engine.jobs import FinalJob
+from harness.engine.worker import Trainer
+from harness.io.resources import published_csv
+from harness.planning import protocols
+from harness.planning.cost import cell_cost
+from harness.planning.plan import Request, plan
+from harness.tasks.cards import TaskCard, load_cards
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -33,9 +33,19 @@ def test_the_example_method_is_short_and_trains(tiny):
     (tiny.folder / "mine.py").write_text(code)
     for arguments in ("", "(blocks=1,scaled=false)"):
         method = f"{tiny.folder / 'mine.py'}:EarlyPrompts{arguments}"
-        run = plan(Request(method, tasks="toy", cards=tiny.cards, protocol=str(tiny.protocol), backbone="mini_vit"))
-        params = {"base_lr": 0.5, "weight_decay": 0.0, "prompts": 5} | ({} if arguments else {"blocks": 2})
-        *_, (outcome,) = Bench(run, threads=1).carry_out(FinalJob(run.cells[0].key, (0,), params))
+        run = plan(
+            Request(
+                method,
+                tasks="toy",
+                cards=tiny.cards,
+                protocol=str(tiny.protocol),
+                backbone="mini_vit",
+            )
+        )
+        params = {"base_lr": 0.5, "weight_decay": 0.0, "prompts": 5} | (
+            {} if arguments else {"blocks": 2}
+        )
+        *_, (outcome,) = Trainer(run, threads=1).run(FinalJob(run.cells[0].key, (0,), params))
         assert outcome.reason is None
         assert outcome.trainable == (5 * 96 if arguments else 2 * 5 * 96 + 2)
 
@@ -58,27 +68,46 @@ def test_the_table_of_tasks_is_that_of_the_cards():
 
 def test_the_licences_are_of_all_dependencies():
     """Names and extras, not what they say: another version may word its licence in another way."""
-    rows = re.findall(r"^\| ([\w.-]+) \| .+ \| (always|extra `\w+`) \|$", licences.PAGE.read_text(), re.MULTILINE)
+    rows = re.findall(
+        r"^\| ([\w.-]+) \| .+ \| (always|extra `\w+`) \|$", licences.PAGE.read_text(), re.MULTILINE
+    )
     assert dict(rows) == licences.dependencies(), "run scripts/licences.py"
 
 
 def test_what_verifying_costs_is_counted():
-    """docs/verify.md's PFLOP, from the cards, the default protocol and the closed form of a step."""
+    """docs/verify.md's PFLOP, from the cards, the default protocol and the closed form of a
+    step."""
     protocol, tasks = protocols.load("default"), ("cifar100", "eurosat", "dsprites_location")
     step, forward = flops(50, 64, ours=True, dropout=True), forward_flops(50)
     found = []
     for constant in (True, False):
-        costs = [cell_cost(load_cards()[task], protocol, protocol.trials or 0, len(protocol.seeds), constant) for task in tasks]
+        costs = [
+            cell_cost(
+                load_cards()[task], protocol, protocol.trials or 0, len(protocol.seeds), constant
+            )
+            for task in tasks
+        ]
         found.append(sum(cost.train * step + cost.scored * forward for cost in costs) / 1e15)
     page = (DOCS / "verify.md").read_text()
-    assert f"| linear, three tasks | {found[0]:.1f} | {found[0] * 1e15 / 100e12 / 3600:.2f} |" in page
-    assert f"no trial pruned, 50 prompts | {found[1]:.1f} | {found[1] * 1e15 / 100e12 / 3600:.2f} |" in page
-    assert f"{step / 1e9:.1f} GFLOP an image trained on, {forward / 1e9:.1f} an image scored" in page
+    assert (
+        f"| linear, three tasks | {found[0]:.1f} | {found[0] * 1e15 / 100e12 / 3600:.2f} |" in page
+    )
+    assert (
+        f"no trial pruned, 50 prompts | {found[1]:.1f} | {found[1] * 1e15 / 100e12 / 3600:.2f} |"
+        in page
+    )
+    assert (
+        f"{step / 1e9:.1f} GFLOP an image trained on, {forward / 1e9:.1f} an image scored" in page
+    )
 
 
 def test_the_published_numbers_in_verify_are_those_of_the_file():
     with published_csv().open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if (row["backbone"], row["pretrain"]) == ("ViT-B/16", "sup-IN21k")]
+        rows = [
+            row
+            for row in csv.DictReader(file)
+            if (row["backbone"], row["pretrain"]) == ("ViT-B/16", "sup-IN21k")
+        ]
     values = {(row["method"], row["task"]): row["value"] for row in rows}
     page = (DOCS / "verify.md").read_text()
     for task in ("cifar100", "eurosat", "dsprites_location"):

@@ -1,4 +1,5 @@
-"""Files that somebody made to do harm: each is refused in one line, runs nothing, and writes nothing outside of its folder."""
+"""Files that somebody made to do harm: each is refused in one line, runs nothing, and writes
+nothing outside of its folder."""
 
 import ast
 import gzip
@@ -25,17 +26,19 @@ from made_up import filled
 from safetensors.torch import save_file
 from scipy.io import savemat
 
-from harness import backbones, checkpoint, protocols
-from harness.cards import Archive, Reader, TaskCard, load_cards
+from harness import backbones
 from harness.data.images import rgb
 from harness.data.readers import arrays, class_folders, hdf5, matlab, opencv, prepared, vtab_folder
 from harness.data.readers.cifar100 import unpickled
 from harness.data.readers.lists import inside
 from harness.data.unpack import unpack
 from harness.errors import BadInput
-from harness.sharing.sources import sources
+from harness.inference import checkpoint
+from harness.planning import protocols
+from harness.planning.variants import recorded
 from harness.store import Store, cell_key, result_id
-from harness.variants import recorded
+from harness.store.transfer.sources import sources
+from harness.tasks.cards import Archive, Reader, TaskCard, load_cards
 
 ROOT = Path(__file__).parent.parent
 
@@ -79,11 +82,18 @@ def test_a_weights_file_with_a_pickle_is_not_unpickled(tmp_path: Path):
     torch.save({"model": Evil()}, tmp_path / "evil.pt")
     np.savez(tmp_path / "evil.npz", **{"embedding/kernel": np.array([Evil()], dtype=object)})
     for name in ("evil.pt", "evil.npz"):
-        refused(lambda name=name: backbones.load(f"vit_tiny_patch16_224={tmp_path / name}"), "holds Python objects")
+        refused(
+            lambda name=name: backbones.load(f"vit_tiny_patch16_224={tmp_path / name}"),
+            "holds Python objects",
+        )
 
 
 def test_an_npz_of_images_with_a_pickle_is_not_unpickled(tmp_path: Path):
-    np.savez(tmp_path / "evil.npz", train_images=np.array([Evil()], dtype=object), train_labels=np.zeros(1, int))
+    np.savez(
+        tmp_path / "evil.npz",
+        train_images=np.array([Evil()], dtype=object),
+        train_labels=np.zeros(1, int),
+    )
     evil = card(path=tmp_path / "tiny.toml", reader=Reader(format="arrays", file="evil.npz"))  # type: ignore[call-arg]
     refused(lambda: arrays.records(evil, None, "train"), "no npz file of plain arrays")
 
@@ -92,7 +102,8 @@ def test_an_npz_of_images_with_a_pickle_is_not_unpickled(tmp_path: Path):
     "content",
     [
         pickle.dumps(Evil()),
-        b"cnumpy\nload\n.",  # NumPy has functions that read pickles, write files and start compilers
+        # NumPy has functions that read pickles, write files and start compilers
+        b"cnumpy\nload\n.",
         b"cnumpy.f2py\ncompile\n.",
         b"cnumpy.core.multiarray\nfrombuffer\n.",
         b"cbuiltins\neval\n.",
@@ -108,9 +119,13 @@ def test_cifars_unpickler_makes_arrays_and_plain_values_alone(content: bytes):
 def test_cifars_unpickler_reads_what_numpy_wrote_then_and_now():
     content = np.arange(12, dtype=np.uint8).reshape(3, 4)
     for protocol in (2, 3, 4):
-        assert (unpickled(pickle.dumps({"data": content}, protocol))["data"].array() == content).all()
+        assert (
+            unpickled(pickle.dumps({"data": content}, protocol))["data"].array() == content
+        ).all()
     assert (unpickled(pickle.dumps(np.asfortranarray(content), 2)).array() == content).all()
-    of_python_2 = pickle.dumps(content, 2).replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+    of_python_2 = pickle.dumps(content, 2).replace(
+        b"numpy._core.multiarray", b"numpy.core.multiarray"
+    )
     assert (unpickled(of_python_2).array() == content).all()
     with pytest.raises(ValueError, match="no array of bytes"):
         unpickled(pickle.dumps(np.array([{}]), 2)).array()
@@ -119,21 +134,37 @@ def test_cifars_unpickler_reads_what_numpy_wrote_then_and_now():
 PICKLES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "shelve", "marshal", "joblib"}
 MAY = {
     ("harness/data/readers/cifar100.py", "pickle"),
-    ("harness/orchestrate/cluster.py", "cloudpickle"),
+    ("harness/engine/cluster.py", "cloudpickle"),
 }
-"""The restricted unpickler above; and Ray's own, which reads the error that Tune has just written."""
+"""The restricted unpickler above; and Ray's own, which reads the error that Tune has just
+written."""
 
 
 def test_nothing_else_reads_pickles():
     found = set()
-    for path in (path for folder in ("harness", "methods", "scripts") for path in (ROOT / folder).rglob("*.py")):
+    for path in (
+        path
+        for folder in ("harness", "methods", "scripts")
+        for path in (ROOT / folder).rglob("*.py")
+    ):
         name = str(path.relative_to(ROOT))
         for node in ast.walk(ast.parse(path.read_text())):
             modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
-            found |= {(name, part) for text in (*modules, *names) for part in text.split(".") if part in PICKLES}
+            names = (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import | ast.ImportFrom)
+                else []
+            )
+            found |= {
+                (name, part)
+                for text in (*modules, *names)
+                for part in text.split(".")
+                if part in PICKLES
+            }
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-                options = {option.arg: getattr(option.value, "value", None) for option in node.keywords}
+                options = {
+                    option.arg: getattr(option.value, "value", None) for option in node.keywords
+                }
                 assert options.get("allow_pickle") is not True, f"{name}:{node.lineno}"
                 assert node.func.attr not in ("read_pickle", "to_pickle"), f"{name}:{node.lineno}"
                 if ast.unparse(node.func) == "torch.load":
@@ -144,7 +175,13 @@ def test_nothing_else_reads_pickles():
 # -- archives
 
 
-def archive_of(path: Path, name: str = "a.txt", kind: bytes = tarfile.REGTYPE, link: str = "", size: int | None = None) -> Path:
+def archive_of(
+    path: Path,
+    name: str = "a.txt",
+    kind: bytes = tarfile.REGTYPE,
+    link: str = "",
+    size: int | None = None,
+) -> Path:
     """A tar with one entry."""
     entry = tarfile.TarInfo(name)
     entry.type, entry.linkname, entry.size = kind, link, 3
@@ -152,7 +189,9 @@ def archive_of(path: Path, name: str = "a.txt", kind: bytes = tarfile.REGTYPE, l
         archive.addfile(entry, io.BytesIO(b"abc"))
     if size is not None:
         head = bytearray(path.read_bytes())
-        head[124:136] = b"\xff" * 4 + struct.pack(">q", size) if size < 0 else f"{size:011o}\0".encode()
+        head[124:136] = (
+            b"\xff" * 4 + struct.pack(">q", size) if size < 0 else f"{size:011o}\0".encode()
+        )
         head[148:156] = b" " * 8
         head[148:156] = f"{sum(head[:512]):06o}\0 ".encode()
         path.write_bytes(head)
@@ -177,13 +216,19 @@ ARCHIVES: dict[str, Callable[[Path], Path]] = {
     "a tar that climbs": lambda at: archive_of(at / "a.tar", "../touched-outside"),
     "an absolute tar": lambda at: archive_of(at / "a.tar", str(at / "touched-outside")),
     "a tar with a link": lambda at: archive_of(at / "a.tar", "link", tarfile.SYMTYPE, "a.txt"),
-    "a tar with a hard link": lambda at: archive_of(at / "a.tar", "link", tarfile.LNKTYPE, "/etc/passwd"),
+    "a tar with a hard link": lambda at: archive_of(
+        at / "a.tar", "link", tarfile.LNKTYPE, "/etc/passwd"
+    ),
     "a tar with a device": lambda at: archive_of(at / "a.tar", "null", tarfile.CHRTYPE),
     "a tar with a pipe": lambda at: archive_of(at / "a.tar", "pipe", tarfile.FIFOTYPE),
     "a tar that goes back": lambda at: archive_of(at / "a.tar", size=-512),
-    "a tar with a name of gigabytes": lambda at: archive_of(at / "a.tar", kind=tarfile.GNUTYPE_LONGNAME, size=8**10),
+    "a tar with a name of gigabytes": lambda at: archive_of(
+        at / "a.tar", kind=tarfile.GNUTYPE_LONGNAME, size=8**10
+    ),
     "a tar that isn't": lambda at: (at / "a.tar").write_bytes(b"no" * 999) and at / "a.tar",
-    "a gzip bomb": lambda at: (at / "a.gz").write_bytes(gzip.compress(bytes(200_000_000))) and at / "a.gz",
+    "a gzip bomb": lambda at: (
+        (at / "a.gz").write_bytes(gzip.compress(bytes(200_000_000))) and at / "a.gz"
+    ),
 }
 
 
@@ -193,7 +238,11 @@ def test_a_hostile_archive_leaves_nothing(name: str, tmp_path: Path):
     archive = ARCHIVES[name](tmp_path / "in")
     (tmp_path / "in" / "into").mkdir()
     refused(lambda: unpack(archive, tmp_path / "in" / "into"))
-    assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")} == {"in", "in/into", f"in/{archive.name}"}
+    assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")} == {
+        "in",
+        "in/into",
+        f"in/{archive.name}",
+    }
 
 
 def test_a_tgz_bomb_is_stopped_by_its_size(tmp_path: Path):
@@ -216,7 +265,9 @@ def test_postscript_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     ghostscript.write_text("#!/bin/sh\ntouch touched\n")
     ghostscript.chmod(0o755)
     monkeypatch.setenv("PATH", f"{ghostscript.parent}:{os.environ['PATH']}")
-    (tmp_path / "a.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n")
+    (tmp_path / "a.jpg").write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n"
+    )
     with pytest.raises(OSError, match="cannot identify"):
         rgb(tmp_path / "a.jpg")
     with pytest.raises(OSError, match="cannot identify"):
@@ -226,12 +277,21 @@ def test_postscript_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def png(width: int, height: int) -> bytes:
     """One that says it has this many grey pixels, all black."""
     rows = bytes((1 + -(-width // 8)) * min(height, 8))
-    chunks = ((b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
-    parts = (struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks)
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)),
+        (b"IDAT", zlib.compress(rows)),
+        (b"IEND", b""),
+    )
+    parts = (
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
-@pytest.mark.parametrize("decode", [lambda content: rgb(io.BytesIO(content)), opencv.decode], ids=["Pillow", "OpenCV"])
+@pytest.mark.parametrize(
+    "decode", [lambda content: rgb(io.BytesIO(content)), opencv.decode], ids=["Pillow", "OpenCV"]
+)
 def test_an_image_of_a_hundred_thousand_squared_is_refused(decode: Callable[[bytes], Any]):
     with pytest.raises(Exception, match=r"pixels|bomb|CV_IO_MAX|cannot identify"):
         decode(png(100_000, 100_000))
@@ -240,7 +300,8 @@ def test_an_image_of_a_hundred_thousand_squared_is_refused(decode: Callable[[byt
 def test_a_png_with_a_chunk_of_a_gigabyte_takes_none():
     """OpenCV would make room for it."""
     good = png(10, 8)
-    assert opencv.decode(good + b"\xff" * 20).shape == (8, 10, 3)  # after the end, anything may come
+    # after the end, anything may come
+    assert opencv.decode(good + b"\xff" * 20).shape == (8, 10, 3)
     place = good.index(b"IDAT") - 4
     with pytest.raises(OSError, match="longer than the file"):
         opencv.decode(good[:place] + struct.pack(">I", 994_246_755) + good[place + 4 :])
@@ -260,7 +321,9 @@ def test_an_empty_image_is_one_line():
 
 
 def test_a_small_npz_that_would_fill_the_memory_is_refused(tmp_path: Path):
-    np.savez_compressed(tmp_path / "a.npz", allow_pickle=False, train_images=np.zeros((200, 1000, 1000), np.uint8))
+    np.savez_compressed(
+        tmp_path / "a.npz", allow_pickle=False, train_images=np.zeros((200, 1000, 1000), np.uint8)
+    )
     evil = card(path=tmp_path / "tiny.toml", reader=Reader(format="arrays", file="a.npz"))  # type: ignore[call-arg]
     refused(lambda: arrays.records(evil, None, "train"))
 
@@ -281,7 +344,9 @@ def test_hdf5_leads_to_no_other_file(tmp_path: Path):
         file.create_dataset("wide", (1 << 30,), np.uint8, chunks=(1 << 30,), compression="gzip")
         file["good"] = np.zeros(64, np.uint8)
     for name in ("linked", "soft", "raw", "virtual", "group", "wide", "absent"):
-        refused(lambda name=name: hdf5.array("tiny", tmp_path / "a.h5", name, "1"), f"has no {name}")
+        refused(
+            lambda name=name: hdf5.array("tiny", tmp_path / "a.h5", name, "1"), f"has no {name}"
+        )
     assert hdf5.array("tiny", tmp_path / "a.h5", "good", "1").shape == (64,)
 
 
@@ -295,7 +360,9 @@ def test_a_type_that_matlab_lacks_never_reaches_scipy(tmp_path: Path, kind: int)
         if struct.pack("<II", 9, 800) in content
         else content.rindex(np.arange(100.0).tobytes()) - 8
     )
-    (tmp_path / "a.mat").write_bytes(content[:place] + struct.pack("<I", kind) + content[place + 4 :])
+    (tmp_path / "a.mat").write_bytes(
+        content[:place] + struct.pack("<I", kind) + content[place + 4 :]
+    )
     refused(lambda: matlab.read("tiny", tmp_path / "a.mat", ("x",), str(kind)), "is damaged")
 
 
@@ -306,7 +373,11 @@ def test_a_mat_bomb_is_refused(tmp_path: Path):
 
 def test_lists_of_cells_and_structs_are_read(tmp_path: Path):
     cars = np.array([("a.jpg", 1), ("b.jpg", 2)], dtype=[("fname", object), ("class", object)])
-    savemat(tmp_path / "a.mat", {"annotations": cars, "list": np.array(["x", "yy"], object)}, do_compression=True)
+    savemat(
+        tmp_path / "a.mat",
+        {"annotations": cars, "list": np.array(["x", "yy"], object)},
+        do_compression=True,
+    )
     found = matlab.read("tiny", tmp_path / "a.mat", ("annotations", "list"), "1")
     assert [row["fname"].item() for row in found["annotations"].reshape(-1)] == ["a.jpg", "b.jpg"]
     assert [entry.item() for entry in found["list"].reshape(-1)] == ["x", "yy"]
@@ -326,7 +397,9 @@ def test_a_safetensors_header_that_lies_is_one_line(tmp_path: Path, length: int)
 
 
 def test_a_tensor_that_repeats_a_few_bytes_for_ever_is_refused(tmp_path: Path):
-    torch.save({"norm.weight": torch.zeros(1, dtype=torch.float16).expand(10**12)}, tmp_path / "a.pt")
+    torch.save(
+        {"norm.weight": torch.zeros(1, dtype=torch.float16).expand(10**12)}, tmp_path / "a.pt"
+    )
     refused(lambda: backbones.load(f"vit_tiny_patch16_224={tmp_path / 'a.pt'}"), "times its size")
 
 
@@ -340,8 +413,25 @@ def made_by(tmp_path: Path, method: str, **changes: Any) -> Path:
         "protocol": {"epochs": 1},
     }
     key = cell_key(identity)
-    origin = checkpoint.Origin(result_id(key, 0), key, 0, identity, {"prompts": 2}, {}, 3, (), {"method": method}, 50.0, "e" * 64, {})
-    tensors = {"head.linear.bias": torch.zeros(3), "head.linear.weight": torch.zeros(3, 96), "method.prompts": torch.zeros(1, 2, 96)}
+    origin = checkpoint.Origin(
+        result_id(key, 0),
+        key,
+        0,
+        identity,
+        {"prompts": 2},
+        {},
+        3,
+        (),
+        {"method": method},
+        50.0,
+        "e" * 64,
+        {},
+    )
+    tensors = {
+        "head.linear.bias": torch.zeros(3),
+        "head.linear.weight": torch.zeros(3, 96),
+        "method.prompts": torch.zeros(1, 2, 96),
+    }
     metadata = {"format": checkpoint.FORMAT, "origin": json.dumps({**vars(origin), **changes})}
     save_file(tensors, tmp_path / "tuned.safetensors", metadata)
     return tmp_path / "tuned.safetensors"
@@ -350,16 +440,36 @@ def made_by(tmp_path: Path, method: str, **changes: Any) -> Path:
 def test_a_checkpoint_runs_no_file_that_it_names(tmp_path: Path):
     (tmp_path / "evil.py").write_text("from pathlib import Path\nPath('touched').touch()\n")
     for name in ("evil.py:Evil", f"{tmp_path}/evil.py:Evil", "vpt,evil.py:Evil"):
-        refused(lambda name=name: checkpoint.load(made_by(tmp_path, name)), "look into it, then add --method")
+        refused(
+            lambda name=name: checkpoint.load(made_by(tmp_path, name)),
+            "look into it, then add --method",
+        )
         refused(lambda name=name: recorded(name, None), "look into it")
     refused(lambda: recorded("linear,vpt", None), "not one method")
 
 
 def test_a_checkpoint_allocates_nothing_that_its_tensors_dont_have(tmp_path: Path):
-    for changes in ({"arguments": {"prompts": 10**11}}, {"classes": 10**12}, {"arguments": {"prompts": -1}}, {"arguments": {"x": 1}}):
-        refused(lambda changes=changes: checkpoint.load(made_by(tmp_path, "vpt", **changes)), "doesn't fit vpt")
-    for changes in ({"identity": {}}, {"identity": []}, {"classes": "3"}, {"cell": "0" * 64}, {"class_names": 3}):
-        refused(lambda changes=changes: checkpoint.load(made_by(tmp_path, "vpt", **changes)), "where it comes from")
+    for changes in (
+        {"arguments": {"prompts": 10**11}},
+        {"classes": 10**12},
+        {"arguments": {"prompts": -1}},
+        {"arguments": {"x": 1}},
+    ):
+        refused(
+            lambda changes=changes: checkpoint.load(made_by(tmp_path, "vpt", **changes)),
+            "doesn't fit vpt",
+        )
+    for changes in (
+        {"identity": {}},
+        {"identity": []},
+        {"classes": "3"},
+        {"cell": "0" * 64},
+        {"class_names": 3},
+    ):
+        refused(
+            lambda changes=changes: checkpoint.load(made_by(tmp_path, "vpt", **changes)),
+            "where it comes from",
+        )
 
 
 # -- paths
@@ -367,7 +477,13 @@ def test_a_checkpoint_allocates_nothing_that_its_tensors_dont_have(tmp_path: Pat
 
 @pytest.mark.parametrize("folder", ["..", "../x", "/etc", "a/../../b", "a\0b"])
 def test_a_card_reads_and_writes_within_the_data_root(folder: str):
-    for arguments in ({"folder": folder}, {"folders": ["a", folder]}, {"images": {folder: 3}}, {"file": folder}, {"dataset": folder}):
+    for arguments in (
+        {"folder": folder},
+        {"folders": ["a", folder]},
+        {"images": {folder: 3}},
+        {"file": folder},
+        {"dataset": folder},
+    ):
         with pytest.raises(ValueError, match="leads out of the data's folder"):
             Reader(format="vtab-folder", **arguments)  # type: ignore[arg-type]
     for fields in ({"folder": folder}, {"name": folder}):
@@ -386,7 +502,10 @@ def test_a_card_makes_no_endless_list_and_no_endless_name():
         TaskCard(**{**card().model_dump(), "name": "a" * 151})
     for name in ("{class}_{number:>999999999}.jpg", "{number.__class__}", "{class!r:>999999999}"):
         reader = Reader(format="class-folders", folders=["."], images={"Forest": 3}, name=name)  # type: ignore[call-arg]
-        refused(lambda reader=reader: class_folders.keys(card(reader=reader), None, "train"), "expected e.g.")
+        refused(
+            lambda reader=reader: class_folders.keys(card(reader=reader), None, "train"),
+            "expected e.g.",
+        )
 
 
 @pytest.mark.parametrize("name", ["../x.jpg", "/etc/passwd", "a/../../x.jpg"])
@@ -395,7 +514,10 @@ def test_a_list_names_files_within_its_folder(name: str, tmp_path: Path):
     (tmp_path / "tiny").mkdir()
     (tmp_path / "tiny" / "test.txt").write_text(f"{name} 0\n")
     reader = Reader(format="vtab-folder", folder="tiny")  # type: ignore[call-arg]
-    refused(lambda: vtab_folder.records(card(reader=reader), tmp_path, "test"), "leaves the task's folder")
+    refused(
+        lambda: vtab_folder.records(card(reader=reader), tmp_path, "test"),
+        "leaves the task's folder",
+    )
 
 
 # -- texts
@@ -411,7 +533,9 @@ def test_toml_of_any_depth_is_one_line(text: str, tmp_path: Path):
     refused(lambda: protocols.load(str(tmp_path / "mine.toml")), "syntax")
 
 
-@pytest.mark.parametrize("row", ["a,0,-2,-2,x,y", "a,0,0,5,x,y", "a,0,1,x,x,y", "a,0,1", f"a,0,1,1,{'x' * 200_000},y"])
+@pytest.mark.parametrize(
+    "row", ["a,0,-2,-2,x,y", "a,0,0,5,x,y", "a,0,1,x,x,y", "a,0,1", f"a,0,1,1,{'x' * 200_000},y"]
+)
 def test_a_prepared_list_has_images_of_some_size(row: str, tmp_path: Path):
     folder = tmp_path / "tiny.prepared"
     folder.mkdir()
@@ -426,10 +550,16 @@ def test_a_prepared_list_has_images_of_some_size(row: str, tmp_path: Path):
 
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT"
 COMPUTED = {
-    "an endless view": "drop table failures; create view failures as {endless} 'a' cell, i seed, 'x' reason, 'y' created FROM n",
+    "an endless view": (
+        "drop table failures; create view failures as {endless} 'a' cell, i seed, 'x' reason, 'y'"
+        " created FROM n"
+    ),
     "a view more": "create view mine as {endless} i FROM n",
     "a trigger": "create trigger t after insert on results begin delete from results; end",
-    "a computed column": "alter table failures add column more text generated always as (hex(zeroblob(400000))) virtual",
+    "a computed column": (
+        "alter table failures add column more text generated always as (hex(zeroblob(400000)))"
+        " virtual"
+    ),
     "a virtual table": "create virtual table more using fts5(x)",
 }
 
@@ -452,42 +582,62 @@ def test_a_store_with_a_text_that_is_none_is_refused_at_once(tmp_path: Path):
         connection.execute("update cells set labels = cast(x'ff7b' as text)")
     connection.close()
     said: list[str] = []
-    for store in (Store(tmp_path / "theirs.db", say=said.append), Store(tmp_path / "theirs.db", foreign=True, say=said.append)):
+    for store in (
+        Store(tmp_path / "theirs.db", say=said.append),
+        Store(tmp_path / "theirs.db", foreign=True, say=said.append),
+    ):
         refused(store.cells, "UTF-8")
     assert not said  # it hasn't waited
 
 
 def test_a_message_has_no_control_characters():
-    assert str(BadInput("no file \x1b[31mred\x85two\u2028three\nnext")) == "no file  [31mred two three\nnext"
+    assert (
+        str(BadInput("no file \x1b[31mred\x85two\u2028three\nnext"))
+        == "no file  [31mred two three\nnext"
+    )
 
 
 # -- what listens
 
 
 def test_no_part_of_the_harness_serves_others():
-    """Ray's dashboard is off, and nothing but `report/serve.py` opens a socket; that one, on loopback, is held to it in its own tests."""
+    """Ray's dashboard is off, and nothing but `report/serve.py` opens a socket; that one, on
+    loopback, is held to it in its own tests."""
     serving, started = set(), []
     for path in (ROOT / "harness").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in ("ray.init", "_connect"):
                 options = {option.arg: ast.unparse(option.value) for option in node.keywords}
-                assert ast.unparse(node.args[0]) != "'local'" or options["include_dashboard"] == "False"
+                assert (
+                    ast.unparse(node.args[0]) != "'local'"
+                    or options["include_dashboard"] == "False"
+                )
                 assert "dashboard_host" not in options
                 started.append(ast.unparse(node.args[0]))
-        if re.search(r"HTTPServer|(?<!\))\.bind\(|create_server|serve_forever", path.read_text()):  # signature(...).bind( is no socket's
+        # signature(...).bind( is no socket's
+        if re.search(r"HTTPServer|(?<!\))\.bind\(|create_server|serve_forever", path.read_text()):
             serving.add(path.name)
     assert "'local'" in started
-    assert serving == {"serve.py", "cli.py"}  # the command calls what the other defines
+    assert serving == {"serve.py", "report.py"}  # the command calls what the other defines
 
 
 def test_the_page_is_bound_to_loopback_in_the_kernels_own_words():
-    from harness.report.serve import Server
+    from harness.reporting.serve import Server
 
     with Server(lambda version: version, lambda: "1", 0) as server:
         port = f"{server.server_address[1]:04X}"
         tables = (Path("/proc/net") / name for name in ("tcp", "tcp6"))
-        rows = [line.split() for table in tables if table.exists() for line in table.read_text().splitlines()[1:]]
-        bound = {row[1].partition(":")[0] for row in rows if row[1].endswith(f":{port}") and row[3] == "0A"}
+        rows = [
+            line.split()
+            for table in tables
+            if table.exists()
+            for line in table.read_text().splitlines()[1:]
+        ]
+        bound = {
+            row[1].partition(":")[0]
+            for row in rows
+            if row[1].endswith(f":{port}") and row[3] == "0A"
+        }
         if not bound and sys.platform != "linux":
             pytest.skip("no /proc/net")
         assert bound == {"0100007F"}  # 127.0.0.1

@@ -1,4 +1,5 @@
-"""Backbones: a name, or a name and a file of weights, becomes a frozen ViT with the identity that results are keyed by."""
+"""Backbones: a name, or a name and a file of weights, becomes a frozen ViT with the identity that
+results are keyed by."""
 
 import hashlib
 import json
@@ -11,19 +12,32 @@ from typing import TYPE_CHECKING, Any
 
 from harness.backbones.layouts import fill
 from harness.backbones.names import ELSEWHERE, Spec, check, fetched, not_covered, parse
-from harness.cards import LARGEST_CROP
-from harness.data.statistics import IMAGENET, Statistics, from_lists
+from harness.data.normalization import IMAGENET, Statistics, from_lists
 from harness.errors import BadInput
+from harness.tasks.cards import LARGEST_CROP
 
 if TYPE_CHECKING:
     from timm.models.vision_transformer import VisionTransformer
 
-    from methods.vit import FrozenViT, Pooling
+    from harness.backbones.vit import FrozenViT, Pooling
 
-__all__ = ["Backbone", "Spec", "architecture", "digest_of", "load", "own_side", "parse", "shipped", "sided", "statistics_of", "where_from"]
+__all__ = [
+    "Backbone",
+    "Spec",
+    "architecture",
+    "digest_of",
+    "load",
+    "own_side",
+    "parse",
+    "shipped",
+    "sided",
+    "statistics_of",
+    "where_from",
+]
 
-WEIGHTS = Path(__file__).parent.parent / "weights"
-"""Shipped backbones: NAME.toml (architecture, pooling, data, recipe, accuracy, sha256) beside NAME.safetensors."""
+WEIGHTS = Path(__file__).parent / "weights"
+"""Shipped backbones: NAME.toml (architecture, pooling, data, recipe, accuracy, sha256) beside
+NAME.safetensors."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +46,8 @@ class Backbone:
 
     name: str
     sha256: str
-    """Of the weights as loaded (names, shapes, values), whatever format they came in; before positions are resized to another side."""
+    """Of the weights as loaded (names, shapes, values), whatever format they came in; before
+    positions are resized to another side."""
     pooling: "Pooling"
     size: int
     """Side of its square images, in pixels."""
@@ -50,19 +65,25 @@ def shipped() -> dict[str, dict]:
 
 
 def load(spec: str) -> Backbone:
-    """Loads `NAME`, `NAME@SIDE`, `NAME=FILE` or `NAME@SIDE=FILE`. NAME is shipped, or a plain ViT of timm; FILE holds its weights.
+    """Loads `NAME`, `NAME@SIDE`, `NAME=FILE` or `NAME@SIDE=FILE`. NAME is shipped, or a plain ViT
+    of timm; FILE holds its weights.
 
-    FILE is safetensors, a timm or torch checkpoint (read with `weights_only`), or an original ViT .npz (read without pickle); `layouts.py`
-    says of which layouts. The position embedding is resized where the side differs. Raises `BadInput`.
+    FILE is safetensors, a timm or torch checkpoint (read with `weights_only`), or an original ViT
+    .npz (read without pickle); `layouts.py` says of which layouts. The position embedding is
+    resized where the side differs. Raises `BadInput`.
     """
-    from methods.vit import FrozenViT
+    from harness.backbones.vit import FrozenViT
 
     wanted, cards = parse(spec), shipped()
     name = wanted.name
     vit, pooling = _random(name, cards)
     side = wanted.side or vit.patch_embed.img_size[0]
     if wanted.file or name in cards or name in ELSEWHERE:
-        fill(vit, name, wanted.file or (WEIGHTS / f"{name}.safetensors" if name in cards else fetched(name)))
+        fill(
+            vit,
+            name,
+            wanted.file or (WEIGHTS / f"{name}.safetensors" if name in cards else fetched(name)),
+        )
     else:
         vit = _from_hub(name)
     digest = digest_of(vit)
@@ -72,8 +93,9 @@ def load(spec: str) -> Backbone:
 
 
 def architecture(spec: str) -> "FrozenViT":
-    """The ViT of a timm or shipped name with random weights: for a plan's timing, where weights aren't needed. Raises `BadInput`."""
-    from methods.vit import FrozenViT
+    """The ViT of a timm or shipped name with random weights: for a plan's timing, where weights
+    aren't needed. Raises `BadInput`."""
+    from harness.backbones.vit import FrozenViT
 
     wanted = parse(spec)
     vit, pooling = _random(wanted.name, shipped())
@@ -81,7 +103,8 @@ def architecture(spec: str) -> "FrozenViT":
 
 
 def own_side(name: str) -> int | None:
-    """The side that a name says (`..._224`, `..._384`), or a shipped one's; None for a name that says none, as DINOv2's."""
+    """The side that a name says (`..._224`, `..._384`), or a shipped one's; None for a name that
+    says none, as DINOv2's."""
     if name in (cards := shipped()):
         return cards[name]["architecture"]["img_size"]
     said = re.findall(r"_(\d{2,4})(?=_|$)", name.partition(".")[0])
@@ -89,17 +112,22 @@ def own_side(name: str) -> int | None:
 
 
 def sided(text: str, identity: Mapping[str, Any], crop: int | None) -> Spec:
-    """What a user asks for, at the side that a stored identity has, where it says one. Raises `BadInput` where another is asked for."""
+    """What a user asks for, at the side that a stored identity has, where it says one. Raises
+    `BadInput` where another is asked for."""
     wanted, side = parse(text), identity["backbone"].get("side")
     if crop is not None or side is None:
         return wanted
     if wanted.side not in (None, side):
-        raise BadInput(f"--backbone {text}: it was made with images of {side} pixels. Leave @{wanted.side} out.")
+        raise BadInput(
+            f"--backbone {text}: it was made with images of {side} pixels. Leave @{wanted.side}"
+            " out."
+        )
     return replace(wanted, side=side)
 
 
 def statistics_of(name: str) -> Statistics:
-    """Those that a backbone was trained with, by its card or by timm's configuration of that name."""
+    """Those that a backbone was trained with, by its card or by timm's configuration of that
+    name."""
     import timm
 
     if name in (cards := shipped()):
@@ -128,21 +156,26 @@ def digest_of(vit: "VisionTransformer") -> str:
 
 
 def _random(name: str, cards: Mapping[str, dict]) -> "tuple[Any, Pooling]":
-    """The ViT of a name with random weights, and its pooling. Raises `BadInput` for a name that isn't known, or isn't covered."""
+    """The ViT of a name with random weights, and its pooling. Raises `BadInput` for a name that
+    isn't known, or isn't covered."""
     import timm
     from timm.layers.patch_embed import PatchEmbed
     from timm.models.vision_transformer import VisionTransformer
 
-    from methods.vit import FrozenViT
+    from harness.backbones.vit import FrozenViT
 
     if name in cards:
         return VisionTransformer(**cards[name]["architecture"]), cards[name]["pooling"]
     check(name, cards)
-    vit: Any = timm.create_model(name.partition(".")[0] if name in ELSEWHERE else name, pretrained=False, num_classes=0)
+    vit: Any = timm.create_model(
+        name.partition(".")[0] if name in ELSEWHERE else name, pretrained=False, num_classes=0
+    )
     if type(vit.patch_embed) is not PatchEmbed:
         raise not_covered(name, f"its patches come from a {type(vit.patch_embed).__name__}")
     if hasattr(vit, "dist_token"):
-        raise not_covered(name, "its features are the mean of two tokens, for the class and for distillation")
+        raise not_covered(
+            name, "its features are the mean of two tokens, for the class and for distillation"
+        )
     pooling = _pooling(name, vit)
     try:
         FrozenViT(vit, pooling)  # before anything is fetched for it
@@ -152,7 +185,8 @@ def _random(name: str, cards: Mapping[str, dict]) -> "tuple[Any, Pooling]":
 
 
 def _pooling(name: str, vit: "VisionTransformer") -> "Pooling":
-    """MAE's weights were not trained for their CLS token: VPT pools all others, the last block's outputs at the prompts included."""
+    """MAE's weights were not trained for their CLS token: VPT pools all others, the last block's
+    outputs at the prompts included."""
     if name.partition(".")[2].startswith("mae"):
         return "vpt-mae"
     return "avg" if vit.global_pool == "avg" else "cls"
@@ -163,22 +197,27 @@ def _from_hub(name: str) -> Any:
 
     try:
         return timm.create_model(name, pretrained=True, num_classes=0)
-    except Exception as error:  # timm and its hub raise many kinds: no network, no such tag, no weights for this name
+    except Exception as error:
+        # timm and its hub raise many kinds: no network, no such tag, no weights for this name
         reason = re.sub(r"\s+", " ", str(error)).strip().split(". ")[0][:160]
         raise BadInput(
-            f"backbone {name}: its weights could not be fetched ({type(error).__name__}: {reason}). "
-            f"Offline? Give a file: --backbone {name}=FILE."
+            f"backbone {name}: its weights could not be fetched ({type(error).__name__}: {reason})."
+            f" Offline? Give a file: --backbone {name}=FILE."
         ) from error
 
 
 def _at(vit: Any, name: str, side: int) -> Any:
-    """The same ViT, for images of that side. Raises `BadInput` where that is no whole number of patches."""
+    """The same ViT, for images of that side. Raises `BadInput` where that is no whole number of
+    patches."""
     if side == vit.patch_embed.img_size[0]:
         return vit
     patch = vit.patch_embed.patch_size[0]
     if side % patch:
         below = side - side % patch
         near = " or ".join(str(side) for side in (below, below + patch) if 0 < side <= LARGEST_CROP)
-        raise BadInput(f"backbone {name} has patches of {patch} pixels, which {side} is no multiple of: take {near}.")
+        raise BadInput(
+            f"backbone {name} has patches of {patch} pixels, which {side} is no multiple of: take"
+            f" {near}."
+        )
     vit.set_input_size((side, side))
     return vit

@@ -1,4 +1,5 @@
-"""A file of weights, whatever wrote it, as tensors by name. Nothing in it is run; whatever else it holds is named in a line."""
+"""A file of weights, whatever wrote it, as tensors by name. Nothing in it is run; whatever else it
+holds is named in a line."""
 
 import argparse
 import json
@@ -8,28 +9,51 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.data.room import Room, check_zip
 from harness.errors import BadInput
-from harness.plain import first_few, plain
+from harness.io.limits import Room, check_zip
+from harness.text import first_few, plain
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-WRAPPERS = ("state_dict_ema", "model_ema", "teacher", "state_dict", "model_state_dict", "model", "net", "network", "module")
-WRAPPERS += ("target_encoder", "encoder", "backbone", "base_encoder", "weights", "params", "student")
+WRAPPERS = (
+    "state_dict_ema",
+    "model_ema",
+    "teacher",
+    "state_dict",
+    "model_state_dict",
+    "model",
+    "net",
+    "network",
+    "module",
+)
+WRAPPERS += (
+    "target_encoder",
+    "encoder",
+    "backbone",
+    "base_encoder",
+    "weights",
+    "params",
+    "student",
+)
 """Names under which people put a state dict into a file, those of the better weights first."""
 DEEPEST = 6
 """Of such names in one another."""
 
 
 def tensors_of(file: Path, name: str) -> "tuple[dict[str, Tensor], dict[str, Any]]":
-    """Tensors by name, as they are in the file; and what else is beside them at its top. Raises `BadInput` for backbone `name`."""
+    """Tensors by name, as they are in the file; and what else is beside them at its top. Raises
+    `BadInput` for backbone `name`."""
 
     def unreadable(what: str) -> BadInput:
         return BadInput(f"backbone {name}: {file} {what}.")
 
     if file.is_dir():
-        inside = sorted(path.name for path in file.iterdir() if path.suffix in (".safetensors", ".bin", ".pth", ".pt", ".npz", ".tar"))
+        inside = sorted(
+            path.name
+            for path in file.iterdir()
+            if path.suffix in (".safetensors", ".bin", ".pth", ".pt", ".npz", ".tar")
+        )
         raise unreadable(f"is a folder: give the file in it{f', as {inside[0]}' if inside else ''}")
     if not file.is_file():
         raise BadInput(f"backbone {name}: no file {file}.")
@@ -47,7 +71,9 @@ def tensors_of(file: Path, name: str) -> "tuple[dict[str, Tensor], dict[str, Any
         return tensors, beside
     except BadInput:
         raise
-    except Exception as error:  # torch, numpy, zipfile and safetensors raise many kinds for a file that isn't what it should be
+    except Exception as error:
+        # torch, numpy, zipfile and safetensors raise many kinds for a file that isn't what it
+        # should be
         raise unreadable(_reason(error)) from error
 
 
@@ -57,7 +83,10 @@ def _strange(start: bytes) -> str:
     if not text:
         return "is empty"
     if text.startswith(b"<"):
-        return "is a web page, not weights: what was downloaded is the server's answer that it can't be had, or a log-in"
+        return (
+            "is a web page, not weights: what was downloaded is the server's answer that it can't"
+            " be had, or a log-in"
+        )
     if text.startswith(b"version https://git-lfs"):
         return "is a pointer of Git LFS, not the file itself: get it with `git lfs pull`"
     if text.startswith((b"{", b"[")):
@@ -66,7 +95,8 @@ def _strange(start: bytes) -> str:
 
 
 def _is_safetensors(file: Path, start: bytes) -> bool:
-    """Whether it begins with the length of a JSON header, any of whose bytes may look like text, and the header."""
+    """Whether it begins with the length of a JSON header, any of whose bytes may look like text,
+    and the header."""
     return start[8:9] == b"{" and int.from_bytes(start[:8], "little") < file.stat().st_size
 
 
@@ -77,7 +107,10 @@ def _reader(file: Path) -> Any:
         with zipfile.ZipFile(file) as archive:
             members = archive.namelist()
         if any(member.endswith("constants.pkl") for member in members):
-            raise ValueError("is a TorchScript archive, which is code: save the `state_dict()` of what it was made from")
+            raise ValueError(
+                "is a TorchScript archive, which is code: save the `state_dict()` of what it was"
+                " made from"
+            )
         return _npz if members and all(member.endswith(".npy") for member in members) else _torch
     return _safetensors if file.suffix == ".safetensors" else _torch
 
@@ -94,25 +127,34 @@ def _npz(file: Path) -> Any:
 
     with np.load(file, allow_pickle=False) as opened:
         arrays = {key: opened[key] for key in opened.files}
-    return {key: torch.from_numpy(np.ascontiguousarray(array)) for key, array in arrays.items() if array.dtype.kind in "fiub"}
+    return {
+        key: torch.from_numpy(np.ascontiguousarray(array))
+        for key, array in arrays.items()
+        if array.dtype.kind in "fiub"
+    }
 
 
 def _torch(file: Path) -> Any:
     import torch
 
-    with torch.serialization.safe_globals([argparse.Namespace]):  # a training script's arguments: an object with attributes, no more
+    # a training script's arguments: an object with attributes, no more
+    with torch.serialization.safe_globals([argparse.Namespace]):
         return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def unwrapped(state: Any) -> "tuple[dict[str, Tensor], dict[str, Any]]":
-    """The state dict in what a file holds, through dicts in dicts; and the plain values at the file's top. Raises `ValueError`."""
+    """The state dict in what a file holds, through dicts in dicts; and the plain values at the
+    file's top. Raises `ValueError`."""
     import torch
 
     if not isinstance(state, Mapping):
         raise ValueError(f"holds {_kind(state)}, not tensors by name: save a `state_dict()`")
     top = {str(key): value for key, value in state.items() if isinstance(value, str | int | float)}
     for _ in range(DEEPEST):
-        inner = next((state[key] for key in WRAPPERS if isinstance(state.get(key), Mapping) and state[key]), None)
+        inner = next(
+            (state[key] for key in WRAPPERS if isinstance(state.get(key), Mapping) and state[key]),
+            None,
+        )
         if inner is None:
             break
         state = inner
@@ -138,13 +180,23 @@ def _reason(error: Exception) -> str:
     text = re.sub(r"\s+", " ", re.sub(r"\x1b\[\d*m", "", str(error))).strip()
     if called := re.search(r"GLOBAL ([\w.]+)", text):
         kind = called.group(1).rpartition(".")[2]
-        return f"holds Python objects ({plain(kind)[:60]}), not tensors alone; reading them would run code: save a `state_dict()`"
+        return (
+            f"holds Python objects ({plain(kind)[:60]}), not tensors alone; reading them would run"
+            " code: save a `state_dict()`"
+        )
     if "allow_pickle" in text:
         return "holds Python objects, not arrays alone; reading them would run code"
     if isinstance(error, ValueError) and text.startswith(("holds ", "is ")):
         return text.rstrip(".")
-    if "weights_only" in text or "Weights only" in text or type(error).__name__ == "UnpicklingError":
-        return "is no file of weights: neither torch.save, nor safetensors, nor NumPy wrote it, or it is damaged"
+    if (
+        "weights_only" in text
+        or "Weights only" in text
+        or type(error).__name__ == "UnpicklingError"
+    ):
+        return (
+            "is no file of weights: neither torch.save, nor safetensors, nor NumPy wrote it, or it"
+            " is damaged"
+        )
     if isinstance(error, json.JSONDecodeError | EOFError | zipfile.BadZipFile):
         return "is cut short or damaged"
     return f"doesn't hold its weights, or is damaged ({plain(text)[:160].rstrip('.')})"

@@ -1,7 +1,8 @@
-"""Tensors under the names of whoever wrote them become a timm ViT's; what doesn't fit is refused by what it is.
+"""Tensors under the names of whoever wrote them become a timm ViT's; what doesn't fit is refused by
+what it is.
 
-Known: timm's own names (MAE, MoCo v3, DINO, DINOv2, DeiT and SAM have them too), the original .npz files', Hugging Face's ViT and DINOv2,
-and CLIP's image tower; behind any prefix.
+Known: timm's own names (MAE, MoCo v3, DINO, DINOv2, DeiT and SAM have them too), the original .npz
+files', Hugging Face's ViT and DINOv2, and CLIP's image tower; behind any prefix.
 """
 
 import re
@@ -11,45 +12,104 @@ from typing import TYPE_CHECKING, Any
 
 from harness.backbones.files import listed, tensors_of
 from harness.backbones.names import MOCO_V3
-from harness.cards import LARGEST_CROP
 from harness.errors import BadInput
+from harness.tasks.cards import LARGEST_CROP
 
 if TYPE_CHECKING:
     from timm.models.vision_transformer import VisionTransformer
     from torch import Tensor
 
-PATCHES = ("patch_embed.proj.weight", "embeddings.patch_embeddings.projection.weight", "embedding/kernel", "conv1.weight")
-"""What the patch embedding is called: timm's, Hugging Face's, the original files', CLIP's. What stands before it is a wrapper's."""
+PATCHES = (
+    "patch_embed.proj.weight",
+    "embeddings.patch_embeddings.projection.weight",
+    "embedding/kernel",
+    "conv1.weight",
+)
+"""What the patch embedding is called: timm's, Hugging Face's, the original files', CLIP's. What
+stands before it is a wrapper's."""
 OLDER = {"momentum_encoder": "base_encoder", "student": "teacher", "model": "model_ema"}
 """Of two ViTs in a file, the one that isn't meant beside the one that is."""
-LEFT_OUT = ("head", "heads", "head_dist", "fc", "classifier", "pooler", "pre_logits", "mask_token", "proj", "projector", "predictor")
-LEFT_OUT += ("decoder_embed", "decoder_pos_embed", "decoder_blocks", "decoder_norm", "decoder_pred", "dino_head", "ibot_head")
-"""First parts of names that aren't the encoder's: heads, MAE's decoder, tokens of pretraining alone."""
+LEFT_OUT = (
+    "head",
+    "heads",
+    "head_dist",
+    "fc",
+    "classifier",
+    "pooler",
+    "pre_logits",
+    "mask_token",
+    "proj",
+    "projector",
+    "predictor",
+)
+LEFT_OUT += (
+    "decoder_embed",
+    "decoder_pos_embed",
+    "decoder_blocks",
+    "decoder_norm",
+    "decoder_pred",
+    "dino_head",
+    "ibot_head",
+)
+"""First parts of names that aren't the encoder's: heads, MAE's decoder, tokens of pretraining
+alone."""
 
 
 def fill(vit: "VisionTransformer", name: str, file: Path) -> None:
-    """Puts a file's weights into `vit`, set to the side of the file's positions. Raises `BadInput`; then `vit` is of no use."""
+    """Puts a file's weights into `vit`, set to the side of the file's positions. Raises `BadInput`;
+    then `vit` is of no use."""
     tensors, top = tensors_of(file, name)
     inside, prefix = encoder(tensors)
     try:
-        wrong = _put(vit, name, inside, top) if inside else f"it holds no Vision Transformer that is known, but {listed(tensors)}"
-    except Exception as error:  # somebody's tensors may have any shape, and torch raises many kinds for it
+        wrong = (
+            _put(vit, name, inside, top)
+            if inside
+            else f"it holds no Vision Transformer that is known, but {listed(tensors)}"
+        )
+    except Exception as error:
+        # somebody's tensors may have any shape, and torch raises many kinds for it
         wrong = f"its tensors have shapes that no ViT has ({' '.join(str(error).split())[:120]})"
     if wrong:
-        raise BadInput(f"backbone {name}: {file} doesn't fit: {wrong}{f' (behind {prefix})' if prefix else ''}.")
+        raise BadInput(
+            f"backbone {name}: {file} doesn't fit:"
+            f" {wrong}{f' (behind {prefix})' if prefix else ''}."
+        )
 
 
-def _put(vit: "VisionTransformer", name: str, inside: Mapping[str, "Tensor"], top: Mapping[str, Any]) -> str:
+def _put(
+    vit: "VisionTransformer", name: str, inside: Mapping[str, "Tensor"], top: Mapping[str, Any]
+) -> str:
     """Fills `vit`, or says what doesn't fit."""
     weights = renamed(inside)
-    if wrong := _shape(vit, name, weights) or _heads(inside, top, vit, name) or _resize(vit, weights):
+    if (
+        wrong := _shape(vit, name, weights)
+        or _heads(inside, top, vit, name)
+        or _resize(vit, weights)
+    ):
         return wrong
     expected = vit.state_dict()
-    weights = {key: value for key, value in weights.items() if key in expected or key.split(".")[0] not in LEFT_OUT}
-    missing, extra = ([key for key in keys if key not in others] for keys, others in ((expected, weights), (weights, expected)))
-    other = [key for key, value in weights.items() if key in expected and value.shape != expected[key].shape]
-    said = [f"it {verb} {listed(keys, 3)}" for verb, keys in (("lacks", missing), ("has an extra", extra)) if keys]
-    said += [f"its {key} is {_size(weights[key])}, and not {_size(expected[key])}" for key in other[:1]]
+    weights = {
+        key: value
+        for key, value in weights.items()
+        if key in expected or key.split(".")[0] not in LEFT_OUT
+    }
+    missing, extra = (
+        [key for key in keys if key not in others]
+        for keys, others in ((expected, weights), (weights, expected))
+    )
+    other = [
+        key
+        for key, value in weights.items()
+        if key in expected and value.shape != expected[key].shape
+    ]
+    said = [
+        f"it {verb} {listed(keys, 3)}"
+        for verb, keys in (("lacks", missing), ("has an extra", extra))
+        if keys
+    ]
+    said += [
+        f"its {key} is {_size(weights[key])}, and not {_size(expected[key])}" for key in other[:1]
+    ]
     said += [f"{key} {what}" for key in weights if (what := _useless(key, weights[key]))][:1]
     if said:
         return "; ".join(said)
@@ -60,17 +120,32 @@ def _put(vit: "VisionTransformer", name: str, inside: Mapping[str, "Tensor"], to
 
 
 def encoder(tensors: Mapping[str, "Tensor"]) -> "tuple[dict[str, Tensor] | None, str]":
-    """The tensors of the one ViT in a file, without what stands before their names; and that. None where there is no ViT, or several."""
-    found = [key[: -len(end)] for end in PATCHES for key in tensors if key.endswith(end) and key[: -len(end)][-1:] in ("", ".", "/")]
-    prefixes = [one for one in dict.fromkeys(found) if f"{one}conv1.weight" not in tensors or f"{one}class_embedding" in tensors]
+    """The tensors of the one ViT in a file, without what stands before their names; and that. None
+    where there is no ViT, or several."""
+    found = [
+        key[: -len(end)]
+        for end in PATCHES
+        for key in tensors
+        if key.endswith(end) and key[: -len(end)][-1:] in ("", ".", "/")
+    ]
+    prefixes = [
+        one
+        for one in dict.fromkeys(found)
+        if f"{one}conv1.weight" not in tensors or f"{one}class_embedding" in tensors
+    ]
     meant = [prefix for prefix in prefixes if not _older(prefix, prefixes)]
     if len(meant) != 1:
         return None, ""
-    return {key[len(meant[0]) :]: value for key, value in tensors.items() if key.startswith(meant[0])}, meant[0]
+    return {
+        key[len(meant[0]) :]: value for key, value in tensors.items() if key.startswith(meant[0])
+    }, meant[0]
 
 
 def _older(prefix: str, others: list[str]) -> bool:
-    return any(old in prefix.split(".") and prefix.replace(old, new) in others for old, new in OLDER.items())
+    return any(
+        old in prefix.split(".") and prefix.replace(old, new) in others
+        for old, new in OLDER.items()
+    )
 
 
 def renamed(tensors: Mapping[str, "Tensor"]) -> "dict[str, Tensor]":
@@ -85,30 +160,48 @@ def renamed(tensors: Mapping[str, "Tensor"]) -> "dict[str, Tensor]":
     for key, value in tensors.items():
         key = re.sub(r"\.gamma_([12])$", r".ls\1.gamma", key)
         key = re.sub(r"\.mlp\.w12\.", ".mlp.fc1.", re.sub(r"\.mlp\.w3\.", ".mlp.fc2.", key))
-        if key == "patch_embed.proj.weight" and value.ndim == 2:  # a linear map of whole patches, as in older files
+        # a linear map of whole patches, as in older files
+        if key == "patch_embed.proj.weight" and value.ndim == 2:
             value = value.reshape(len(value), 3, *(2 * (round((value.shape[1] / 3) ** 0.5),)))
         found[key] = value
-    if "register_tokens" in found:  # DINOv2's: CLS has a position, which timm has added to it; registers have none
+    # DINOv2's: CLS has a position, which timm has added to it; registers have none
+    if "register_tokens" in found:
         positions = found["pos_embed"]
-        found["cls_token"], found["pos_embed"] = found["cls_token"] + positions[:, :1], positions[:, 1:]
+        found["cls_token"], found["pos_embed"] = (
+            found["cls_token"] + positions[:, :1],
+            positions[:, 1:],
+        )
         found["reg_token"] = found.pop("register_tokens")
     return found
 
 
 def _original(arrays: Mapping[str, "Tensor"]) -> "dict[str, Tensor]":
-    """From the names and shapes of the original ViT's and AugReg's .npz files, and of Big Vision's with blocks one by one."""
+    """From the names and shapes of the original ViT's and AugReg's .npz files, and of Big Vision's
+    with blocks one by one."""
     import torch
 
     found = {
         "patch_embed.proj.weight": arrays["embedding/kernel"].permute(3, 2, 0, 1),
         "patch_embed.proj.bias": arrays["embedding/bias"],
-        "pos_embed": arrays["pos_embedding" if "pos_embedding" in arrays else "Transformer/posembed_input/pos_embedding"],
+        "pos_embed": arrays[
+            (
+                "pos_embedding"
+                if "pos_embedding" in arrays
+                else "Transformer/posembed_input/pos_embedding"
+            )
+        ],
     }
     if "cls" in arrays:
         found["cls_token"] = arrays["cls"]
     for theirs, ours in (("scale", "weight"), ("bias", "bias")):
         found[f"norm.{ours}"] = arrays[f"Transformer/encoder_norm/{theirs}"]
-    for index in sorted({int(block) for key in arrays for block in re.findall(r"Transformer/encoderblock_(\d+)/", key)}):
+    for index in sorted(
+        {
+            int(block)
+            for key in arrays
+            for block in re.findall(r"Transformer/encoderblock_(\d+)/", key)
+        }
+    ):
         of, to = f"Transformer/encoderblock_{index}/", f"blocks.{index}."
         attention, mlp, second = (
             ("MultiHeadDotProductAttention_1", "MlpBlock_3", "LayerNorm_2")
@@ -116,14 +209,22 @@ def _original(arrays: Mapping[str, "Tensor"]) -> "dict[str, Tensor]":
             else ("MultiHeadDotProductAttention_0", "MlpBlock_0", "LayerNorm_1")
         )
         parts = [f"{of}{attention}/{part}/" for part in ("query", "key", "value")]
-        found[f"{to}attn.qkv.weight"] = torch.cat([arrays[f"{part}kernel"].flatten(1).T for part in parts])
+        found[f"{to}attn.qkv.weight"] = torch.cat(
+            [arrays[f"{part}kernel"].flatten(1).T for part in parts]
+        )
         found[f"{to}attn.qkv.bias"] = torch.cat([arrays[f"{part}bias"].flatten() for part in parts])
         found[f"{to}attn.proj.weight"] = arrays[f"{of}{attention}/out/kernel"].flatten(0, 1).T
         found[f"{to}attn.proj.bias"] = arrays[f"{of}{attention}/out/bias"]
         for theirs, ours in (("LayerNorm_0", "norm1"), (second, "norm2")):
-            found |= {f"{to}{ours}.weight": arrays[f"{of}{theirs}/scale"], f"{to}{ours}.bias": arrays[f"{of}{theirs}/bias"]}
+            found |= {
+                f"{to}{ours}.weight": arrays[f"{of}{theirs}/scale"],
+                f"{to}{ours}.bias": arrays[f"{of}{theirs}/bias"],
+            }
         for theirs, ours in (("Dense_0", "mlp.fc1"), ("Dense_1", "mlp.fc2")):
-            found |= {f"{to}{ours}.weight": arrays[f"{of}{mlp}/{theirs}/kernel"].T, f"{to}{ours}.bias": arrays[f"{of}{mlp}/{theirs}/bias"]}
+            found |= {
+                f"{to}{ours}.weight": arrays[f"{of}{mlp}/{theirs}/kernel"].T,
+                f"{to}{ours}.bias": arrays[f"{of}{mlp}/{theirs}/bias"],
+            }
     return found
 
 
@@ -189,10 +290,14 @@ def _named(key: str, table: Sequence[tuple[str, str]]) -> str:
 
 
 def _shape(vit: Any, name: str, weights: Mapping[str, "Tensor"]) -> str:
-    """Where the file is of another patch size, width or depth than the name: which, and which are the name's."""
+    """Where the file is of another patch size, width or depth than the name: which, and which are
+    the name's."""
     patch, own = weights.get("patch_embed.proj.weight"), vit.patch_embed.proj.weight
     if patch is not None and patch.ndim == 4 and patch.shape[2:] != own.shape[2:]:
-        return f"it has patches of {patch.shape[2]} x {patch.shape[3]} pixels, and {name} of {own.shape[2]} x {own.shape[3]}"
+        return (
+            f"it has patches of {patch.shape[2]} x {patch.shape[3]} pixels, and {name} of"
+            f" {own.shape[2]} x {own.shape[3]}"
+        )
     if patch is not None and patch.shape[0] != own.shape[0]:
         return f"it is {patch.shape[0]} wide, and {name} {own.shape[0]}"
     depth = len({block for key in weights for block in re.findall(r"^blocks\.(\d+)\.", key)})
@@ -202,19 +307,26 @@ def _shape(vit: Any, name: str, weights: Mapping[str, "Tensor"]) -> str:
 
 
 def _heads(tensors: Mapping[str, "Tensor"], top: Mapping[str, Any], vit: Any, name: str) -> str:
-    """Where a file says how many heads its attention has, and they aren't the name's: no shape of a fused projection would."""
+    """Where a file says how many heads its attention has, and they aren't the name's: no shape of a
+    fused projection would."""
     own = vit.blocks[0].attn.num_heads
     kernel = next((value for key, value in tensors.items() if key.endswith("/query/kernel")), None)
     if kernel is not None and kernel.ndim == 3 and kernel.shape[1] != own:
         return f"its attention has {kernel.shape[1]} heads, and {name}'s {own}"
     positions = tensors.get("pos_embed")
-    if top.get("arch") == "vit_small" and positions is not None and own == 6 and _moco_positions(positions):
+    if (
+        top.get("arch") == "vit_small"
+        and positions is not None
+        and own == 6
+        and _moco_positions(positions)
+    ):
         return f"MoCo v3's small ViT has 12 heads, and {name} {own}"
     return ""
 
 
 def _resize(vit: Any, weights: Mapping[str, "Tensor"]) -> str:
-    """Sets `vit` to the side that the file's positions are of, so that they go in as they are; or says what is wrong with them."""
+    """Sets `vit` to the side that the file's positions are of, so that they go in as they are; or
+    says what is wrong with them."""
     if "pos_embed" not in weights or vit.pos_embed is None:
         return ""
     places = weights["pos_embed"].shape[1] - (0 if vit.no_embed_class else vit.num_prefix_tokens)
@@ -222,7 +334,10 @@ def _resize(vit: Any, weights: Mapping[str, "Tensor"]) -> str:
         return ""
     side = round(max(places, 0) ** 0.5)
     if side < 1 or side * side != places:
-        return f"its position embedding has {weights['pos_embed'].shape[1]} places, which are no square and the tokens before it"
+        return (
+            f"its position embedding has {weights['pos_embed'].shape[1]} places, which are no"
+            " square and the tokens before it"
+        )
     pixels = side * vit.patch_embed.patch_size[0]
     if pixels > LARGEST_CROP:
         return f"its position embedding is for images of {pixels} pixels, above {LARGEST_CROP}"
@@ -235,14 +350,22 @@ def _useless(key: str, value: "Tensor") -> str:
     import torch
 
     if not value.is_floating_point() or value.layout != torch.strided:
-        return f"holds {str(value.dtype).removeprefix('torch.')} values: quantized or sparse weights aren't read"
+        return (
+            f"holds {str(value.dtype).removeprefix('torch.')} values: quantized or sparse weights"
+            " aren't read"
+        )
     if not torch.isfinite(value).all():
         return "has values that are no finite numbers"
-    return "is all zeros: these are no trained weights" if key.endswith("weight") and value.ndim > 1 and not value.any() else ""
+    return (
+        "is all zeros: these are no trained weights"
+        if key.endswith("weight") and value.ndim > 1 and not value.any()
+        else ""
+    )
 
 
 def _moco_positions(positions: "Tensor") -> bool:
-    """Whether they are MoCo v3's: CLS at zero; then sines and cosines of the row, in quarters of the width, and those of the column."""
+    """Whether they are MoCo v3's: CLS at zero; then sines and cosines of the row, in quarters of
+    the width, and those of the column."""
     import torch
 
     dim, count = positions.shape[2], positions.shape[1] - 1
@@ -251,8 +374,13 @@ def _moco_positions(positions: "Tensor") -> bool:
         return False
     angles = torch.arange(side)[:, None] * 10000.0 ** (-torch.arange(dim // 4) / (dim // 4))
     waves = torch.cat([angles.sin(), angles.cos()], 1)
-    fixed = torch.cat([waves[:, None].expand(-1, side, -1), waves[None].expand(side, -1, -1)], 2).reshape(count, dim)
-    return bool((positions[0, 0].abs().max() < 0.01) and (positions[0, 1:].float() - fixed).abs().max() < 0.01)
+    fixed = torch.cat(
+        [waves[:, None].expand(-1, side, -1), waves[None].expand(side, -1, -1)], 2
+    ).reshape(count, dim)
+    return bool(
+        (positions[0, 0].abs().max() < 0.01)
+        and (positions[0, 1:].float() - fixed).abs().max() < 0.01
+    )
 
 
 def _size(tensor: "Tensor") -> str:

@@ -1,20 +1,27 @@
-"""What a user names: a backbone of timm by today's name or an old one, one whose authors publish it elsewhere, its side and its file."""
+"""What a user names: a backbone of timm by today's name or an old one, one whose authors publish it
+elsewhere, its side and its file."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import asked
-from harness.cards import LARGEST_CROP, Archive
 from harness.errors import BadInput, nearest
+from harness.io import flags
+from harness.tasks.cards import LARGEST_CROP, Archive
 
 MOCO_V3 = "vit_base_patch16_224.mocov3"
-ELSEWHERE = {MOCO_V3: "https://dl.fbaipublicfiles.com/moco-v3/vit-b-300ep/linear-vit-b-300ep.pth.tar"}
+ELSEWHERE = {
+    MOCO_V3: "https://dl.fbaipublicfiles.com/moco-v3/vit-b-300ep/linear-vit-b-300ep.pth.tar"
+}
 """Weights that timm hasn't, and where their authors publish them.
 
-MoCo v3's are those of its linear probe, whose frozen encoder is the pretrained one: the file that VPT's README names (328 MB for 2 GB).
+MoCo v3's are those of its linear probe, whose frozen encoder is the pretrained one: the file that
+VPT's README names (328 MB for 2 GB).
 """
-PLAIN = "plain ViTs (timm's vit_..., deit_... and deit3_..., with one class token or none, and learned or fixed positions)"
+PLAIN = (
+    "plain ViTs (timm's vit_..., deit_... and deit3_..., with one class token or none, and learned"
+    " or fixed positions)"
+)
 
 
 @dataclass(frozen=True)
@@ -27,7 +34,11 @@ class Spec:
     file: Path | None = None
 
     def __str__(self) -> str:
-        return self.name + (f"@{self.side}" if self.side else "") + (f"={self.file}" if self.file else "")
+        return (
+            self.name
+            + (f"@{self.side}" if self.side else "")
+            + (f"={self.file}" if self.file else "")
+        )
 
 
 def parse(text: str) -> Spec:
@@ -35,13 +46,20 @@ def parse(text: str) -> Spec:
     named, _, file = text.partition("=")
     name, at, side = named.partition("@")
     if at and not (side.isdecimal() and 0 < int(side) <= LARGEST_CROP):
-        raise BadInput(f"backbone {text}: after @ comes the side of its images in pixels, as {name}@224, up to {LARGEST_CROP}.")
-    return Spec(todays(name), int(side) if at else None, asked.path(file).absolute() if file else None)
+        raise BadInput(
+            f"backbone {text}: after @ comes the side of its images in pixels, as {name}@224, up to"
+            f" {LARGEST_CROP}."
+        )
+    return Spec(
+        todays(name), int(side) if at else None, flags.path(file).absolute() if file else None
+    )
 
 
 def todays(name: str) -> str:
-    """What timm calls a backbone now; a name that timm doesn't know as an old one stays as it is."""
-    if "_" not in name or "." in name:  # shipped, or with weights said: an old name says them without a dot
+    """What timm calls a backbone now; a name that timm doesn't know as an old one stays as it
+    is."""
+    # shipped, or with weights said: an old name says them without a dot
+    if "_" not in name or "." in name:
         return name
     from timm.models import _registry
 
@@ -55,18 +73,42 @@ def check(name: str, shipped: Iterable[str]) -> None:
     if name in ELSEWHERE:
         return
     architecture, dot, tag = name.partition(".")
-    plain = sorted({*timm.list_models("*vit*", module="vision_transformer"), *timm.list_models("*deit*", module="deit")})
+    plain = sorted(
+        {
+            *timm.list_models("*vit*", module="vision_transformer"),
+            *timm.list_models("*deit*", module="deit"),
+        }
+    )
     if architecture not in plain:
         if timm.is_model(architecture):
             raise not_covered(name)
-        whole = [full for full in (*timm.list_pretrained(), *ELSEWHERE) if full.partition(".")[0] in set(plain)]
-        inside = next((f" Did you mean '{full}'?" for full in (*plain, *whole) if len(name) > 3 and name in full), "")
-        close = inside or nearest(name, [*(whole if dot else plain), *shipped]) or nearest(name, whole)
+        whole = [
+            full
+            for full in (*timm.list_pretrained(), *ELSEWHERE)
+            if full.partition(".")[0] in set(plain)
+        ]
+        inside = next(
+            (
+                f" Did you mean '{full}'?"
+                for full in (*plain, *whole)
+                if len(name) > 3 and name in full
+            ),
+            "",
+        )
+        close = (
+            inside or nearest(name, [*(whole if dot else plain), *shipped]) or nearest(name, whole)
+        )
         raise BadInput(f"unknown backbone '{name}'.{close} See `harness list backbones`.")
-    known = [*timm.list_pretrained(f"{architecture}.*"), *(full for full in ELSEWHERE if full.startswith(f"{architecture}."))]
+    known = [
+        *timm.list_pretrained(f"{architecture}.*"),
+        *(full for full in ELSEWHERE if full.startswith(f"{architecture}.")),
+    ]
     tags = [full.partition(".")[2] for full in known]
     if dot and tag not in tags:
-        raise BadInput(f"unknown weights '{tag}' of {architecture}: known are {', '.join(sorted(tags)) or 'none'}.{nearest(tag, tags)}")
+        raise BadInput(
+            f"unknown weights '{tag}' of {architecture}: known are"
+            f" {', '.join(sorted(tags)) or 'none'}.{nearest(tag, tags)}"
+        )
 
 
 def not_covered(name: str, part: str = "") -> BadInput:
@@ -76,9 +118,9 @@ def not_covered(name: str, part: str = "") -> BadInput:
 
 def fetched(name: str) -> Path:
     """The file of one of `ELSEWHERE`, downloaded into the cache once. Raises `BadInput`."""
-    from harness.data.atomic import making
     from harness.data.download import download
-    from harness.resources import cache_dir
+    from harness.io.atomic import making
+    from harness.io.resources import cache_dir
 
     archive = Archive(url=ELSEWHERE[name])
     path = cache_dir() / "weights" / archive.name
@@ -86,5 +128,7 @@ def fetched(name: str) -> Path:
         try:
             download(archive, path, lambda *_: None)
         except BadInput as error:
-            raise BadInput(f"backbone {name}: {error} Or give a file: --backbone {name}=FILE.") from error
+            raise BadInput(
+                f"backbone {name}: {error} Or give a file: --backbone {name}=FILE."
+            ) from error
     return path

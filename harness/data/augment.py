@@ -1,9 +1,11 @@
-"""How segmentation's training images are drawn anew each time: random scale, crop, flip, and photometric distortion.
+"""How segmentation's training images are drawn anew each time: random scale, crop, flip, and
+photometric distortion.
 
-The recipe is MMSegmentation's for ADE20K (`configs/_base_/datasets/ade20k.py` there), which the field's numbers come from: scale 0.5 to 2
-of the image whose shorter side is the crop's (its longer at most four times that), a random crop in which no class takes more than 75 %,
-mirrored in one case of two, then the distortion. Ours resizes with Pillow's bilinear filter and distorts in float, theirs with OpenCV in
-uint8.
+The recipe is MMSegmentation's for ADE20K (`configs/_base_/datasets/ade20k.py` there), which the
+field's numbers come from: scale 0.5 to 2 of the image whose shorter side is the crop's (its longer
+at most four times that), a random crop in which no class takes more than 75 %, mirrored in one case
+of two, then the distortion. Ours resizes with Pillow's bilinear filter and distorts in float,
+theirs with OpenCV in uint8.
 """
 
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from harness.cards import IGNORED
+from harness.tasks.cards import IGNORED
 
 SCALES = (0.5, 2.0)
 LONGEST = 4
@@ -36,27 +38,39 @@ class Crop:
     """With `width`: what of the square is image; the rest, to the right and below, is padding."""
     width: int
     distortion: tuple[float, float, float, float, float]
-    """Brightness added, saturation's factor, hue's degrees, and contrast's factor before and after these two: (b, c0, s, h, c1)."""
+    """Brightness added, saturation's factor, hue's degrees, and contrast's factor before and after
+    these two: (b, c0, s, h, c1)."""
 
 
 def scaled(height: int, width: int, crop: int, scale: float) -> tuple[int, int]:
-    """The size of an image at a scale: the shorter side is `crop` at scale 1, unless the longer one would be above four crops."""
+    """The size of an image at a scale: the shorter side is `crop` at scale 1, unless the longer one
+    would be above four crops."""
     factor = scale * min(crop / min(height, width), LONGEST * crop / max(height, width))
     return max(1, round(height * factor)), max(1, round(width * factor))
 
 
-def resized(image: UInt8[np.ndarray, "..."], height: int, width: int, resampling: Image.Resampling) -> UInt8[np.ndarray, "..."]:
+def resized(
+    image: UInt8[np.ndarray, "..."], height: int, width: int, resampling: Image.Resampling
+) -> UInt8[np.ndarray, "..."]:
     if image.shape[:2] == (height, width):
         return image
     return np.asarray(Image.fromarray(image).resize((width, height), resampling))
 
 
 def draw(
-    image: UInt8[np.ndarray, "height width 3"], mask: UInt8[np.ndarray, "height width"], crop: int, size: int, rng: np.random.Generator
+    image: UInt8[np.ndarray, "height width 3"],
+    mask: UInt8[np.ndarray, "height width"],
+    crop: int,
+    size: int,
+    rng: np.random.Generator,
 ) -> Crop:
-    """A random square of side `size` of the image at a random scale; `crop` is the shorter side at scale 1."""
+    """A random square of side `size` of the image at a random scale; `crop` is the shorter side at
+    scale 1."""
     height, width = scaled(mask.shape[0], mask.shape[1], crop, rng.uniform(*SCALES))
-    image, mask = resized(image, height, width, Image.Resampling.BILINEAR), resized(mask, height, width, Image.Resampling.NEAREST)
+    image, mask = (
+        resized(image, height, width, Image.Resampling.BILINEAR),
+        resized(mask, height, width, Image.Resampling.NEAREST),
+    )
     for _ in range(TRIES):
         top, left = (int(rng.integers(max(0, side - size) + 1)) for side in (height, width))
         cut = mask[top : top + size, left : left + size]
@@ -67,13 +81,17 @@ def draw(
     if rng.random() < 0.5:
         image, cut = image[:, ::-1], cut[:, ::-1]
     rows, columns = cut.shape
-    whole, whole_mask = np.zeros((size, size, 3), np.uint8), np.full((size, size), IGNORED, np.uint8)
+    whole, whole_mask = (
+        np.zeros((size, size, 3), np.uint8),
+        np.full((size, size), IGNORED, np.uint8),
+    )
     whole[:rows, :columns], whole_mask[:rows, :columns] = image, cut
     return Crop(whole, whole_mask, rows, columns, _distortion(rng))
 
 
 def _distortion(rng: np.random.Generator) -> tuple[float, float, float, float, float]:
-    """Each change with probability 0.5; contrast before saturation and hue in one case of two, else after them."""
+    """Each change with probability 0.5; contrast before saturation and hue in one case of two, else
+    after them."""
     brightness = rng.uniform(-BRIGHTNESS, BRIGHTNESS) if rng.random() < 0.5 else 0.0
     contrast = rng.uniform(*CONTRAST) if rng.random() < 0.5 else 1.0
     saturation = rng.uniform(*SATURATION) if rng.random() < 0.5 else 1.0
@@ -82,9 +100,14 @@ def _distortion(rng: np.random.Generator) -> tuple[float, float, float, float, f
     return brightness, before, saturation, hue, after
 
 
-def distorted(images: Float[Tensor, "batch 3 height width"], by: Float[Tensor, "batch 5"]) -> Float[Tensor, "batch 3 height width"]:
-    """RGB of 0 to 255, changed by each image's (brightness, contrast, saturation, hue, contrast); clipped after each step."""
-    brightness, before, saturation, hue, after = (by[:, step, None, None, None] for step in range(5))
+def distorted(
+    images: Float[Tensor, "batch 3 height width"], by: Float[Tensor, "batch 5"]
+) -> Float[Tensor, "batch 3 height width"]:
+    """RGB of 0 to 255, changed by each image's (brightness, contrast, saturation, hue, contrast);
+    clipped after each step."""
+    brightness, before, saturation, hue, after = (
+        by[:, step, None, None, None] for step in range(5)
+    )
     images = ((images + brightness).clamp(0, 255) * before).clamp(0, 255)
     h, s, v = hsv(images)
     images = rgb((h + hue[:, 0]) % 360, (s * saturation[:, 0]).clamp(0, 1), v)
@@ -92,13 +115,22 @@ def distorted(images: Float[Tensor, "batch 3 height width"], by: Float[Tensor, "
 
 
 def hsv(images: Float[Tensor, "batch 3 height width"]) -> tuple[Tensor, Tensor, Tensor]:
-    """Hue in degrees, saturation 0 to 1, value as the channels': each (batch, height, width). Grey has hue and saturation 0."""
+    """Hue in degrees, saturation 0 to 1, value as the channels': each (batch, height, width). Grey
+    has hue and saturation 0."""
     red, green, blue = images.unbind(1)
     v, least = images.amax(1), images.amin(1)
     spread = v - least
     safe = spread.where(spread > 0, torch.ones_like(spread))
-    h = torch.where(v == red, (green - blue) / safe % 6, torch.where(v == green, (blue - red) / safe + 2, (red - green) / safe + 4))
-    return 60 * h.where(spread > 0, torch.zeros_like(h)), spread / v.where(v > 0, torch.ones_like(v)), v
+    h = torch.where(
+        v == red,
+        (green - blue) / safe % 6,
+        torch.where(v == green, (blue - red) / safe + 2, (red - green) / safe + 4),
+    )
+    return (
+        60 * h.where(spread > 0, torch.zeros_like(h)),
+        spread / v.where(v > 0, torch.ones_like(v)),
+        v,
+    )
 
 
 def rgb(h: Tensor, s: Tensor, v: Tensor) -> Float[Tensor, "batch 3 height width"]:

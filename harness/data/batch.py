@@ -8,9 +8,9 @@ from jaxtyping import Float, Shaped, UInt8
 from PIL import Image
 from torch import Tensor
 
-from harness.data.memory import floats
-from harness.data.pixels import straight
-from harness.data.statistics import IMAGENET, Statistics
+from harness.data.buffers import floats
+from harness.data.normalization import IMAGENET, Statistics
+from harness.data.preprocess import straight
 
 
 def squares(
@@ -21,9 +21,17 @@ def squares(
     training: bool = False,
     statistics: Statistics = IMAGENET,
 ) -> Float[Tensor, "batch 3 size size"]:
-    """A batch from what `pixels.kept` made of its images. Only `vpt` in training draws random numbers: torch's, on the CPU."""
+    """A batch from what `pixels.kept` made of its images. Only `vpt` in training draws random
+    numbers: torch's, on the CPU."""
     if pixels == "pil":
-        images = [image if image.shape[:2] == (size, size) else np.asarray(straight(Image.fromarray(image), size)) for image in images]
+        images = [
+            (
+                image
+                if image.shape[:2] == (size, size)
+                else np.asarray(straight(Image.fromarray(image), size))
+            )
+            for image in images
+        ]
     if pixels == "vpt":
         images = [_crop(image, size, training) for image in images]
     if pixels == "tf":
@@ -31,21 +39,32 @@ def squares(
     return normalised(_together(images, device), statistics)
 
 
-def normalised(images: Shaped[Tensor, "batch height width 3"], statistics: Statistics = IMAGENET) -> Float[Tensor, "batch 3 height width"]:
+def normalised(
+    images: Shaped[Tensor, "batch height width 3"], statistics: Statistics = IMAGENET
+) -> Float[Tensor, "batch 3 height width"]:
     """Values of 0 to 255, uint8 or float, with mean and std taken out, channels first."""
-    mean, std = (255 * torch.tensor(values, device=images.device).view(3, 1, 1) for values in (statistics.mean, statistics.std))
+    mean, std = (
+        255 * torch.tensor(values, device=images.device).view(3, 1, 1)
+        for values in (statistics.mean, statistics.std)
+    )
     n, height, width, _ = images.shape
-    out = floats(n, 3, height, width) if images.device.type == "cpu" else torch.empty(n, 3, height, width, device=images.device)
+    out = (
+        floats(n, 3, height, width)
+        if images.device.type == "cpu"
+        else torch.empty(n, 3, height, width, device=images.device)
+    )
     return out.copy_(images.permute(0, 3, 1, 2)).sub_(mean).div_(std)
 
 
 def legacy_bilinear(
     images: Sequence[UInt8[np.ndarray, "height width 3"]], size: int, device: torch.device
 ) -> Float[Tensor, "batch size size 3"]:
-    """TensorFlow 1's `resize_bilinear` (no aligned corners, no half-pixel centres, no antialias), in its float32 arithmetic.
+    """TensorFlow 1's `resize_bilinear` (no aligned corners, no half-pixel centres, no antialias),
+    in its float32 arithmetic.
 
-    Output pixel i looks at i * (source side / size): at the pixels below and above that place, weighted by its fraction; across first,
-    then down. Nothing is rounded: the result is float, 0 to 255.
+    Output pixel i looks at i * (source side / size): at the pixels below and above that place,
+    weighted by its fraction; across first, then down. Nothing is rounded: the result is float, 0 to
+    255.
     """
     groups: dict[tuple[int, ...], list[int]] = {}
     for place, image in enumerate(images):
@@ -64,7 +83,8 @@ def legacy_bilinear(
 
 
 def _neighbours(side: int, size: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """For each output pixel: the source pixels below and above its place, and its fraction between them."""
+    """For each output pixel: the source pixels below and above its place, and its fraction between
+    them."""
     scale = torch.tensor(side, dtype=torch.float32) / torch.tensor(size, dtype=torch.float32)
     place = torch.arange(size, dtype=torch.float32) * scale
     below = place.floor()
@@ -72,7 +92,9 @@ def _neighbours(side: int, size: int, device: torch.device) -> tuple[Tensor, Ten
     return below.long().to(device), above.long().to(device), (place - below).to(device)
 
 
-def _together(images: Sequence[np.ndarray], device: torch.device) -> UInt8[Tensor, "batch height width 3"]:
+def _together(
+    images: Sequence[np.ndarray], device: torch.device
+) -> UInt8[Tensor, "batch height width 3"]:
     """One tensor on the device."""
     stacked = torch.from_numpy(np.stack(images))
     if device.type == "cuda":

@@ -1,7 +1,8 @@
-"""Decode once: the images of a split as they are kept (`pixels.py`), in a file that all processes of a machine map into memory.
+"""Decode once: the images of a split as they are kept (`pixels.py`), in a file that all processes
+of a machine map into memory.
 
-Masks are in a file beside it. Many small images (dSprites' 73,728 of 64 x 64) are kept at their own size and resized when they are read: at
-224 they would take 11 GB. Where the disk is short, or the
+Masks are in a file beside it. Many small images (dSprites' 73,728 of 64 x 64) are kept at their own
+size and resized when they are read: at 224 they would take 11 GB. Where the disk is short, or the
 cache can't be written, nothing is kept and images are decoded each time.
 """
 
@@ -17,20 +18,21 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import Int64, UInt8, UInt32
 
-from harness.cards import SplitName, TaskCard
-from harness.cores import cores
-from harness.data.atomic import ReadOnly, making, replacing
 from harness.data.decode import CHUNK, decoded, masks
 from harness.data.images import RULES
-from harness.data.mapped import Mapped
-from harness.data.pixels import kept
+from harness.data.memmap import Mapped
+from harness.data.preprocess import kept
 from harness.data.readers import records
 from harness.data.readers.prepared import mapped
 from harness.data.readers.record import Record
-from harness.resources import cache_dir
+from harness.io.atomic import ReadOnly, making, replacing
+from harness.io.cores import cores
+from harness.io.resources import cache_dir
+from harness.tasks.cards import SplitName, TaskCard
 
 MANY = 2000
-"""Images of a split above which they are kept at source size, where that takes less than an eighth."""
+"""Images of a split above which they are kept at source size, where that takes less than an
+eighth."""
 
 _BLOCK = 2**24
 
@@ -38,16 +40,22 @@ SHARE = 0.5
 """Of the free disk that one split may take."""
 
 misses: list[str] = []
-"""Splits, as `TASK SPLIT`, that weren't in the cache when this process wanted them: it decoded them."""
+"""Splits, as `TASK SPLIT`, that weren't in the cache when this process wanted them: it decoded
+them."""
 
 
 class Images(Protocol):
-    """One split: its labels, and the kept pixels of any of its images; of a segmentation task, its masks."""
+    """One split: its labels, and the kept pixels of any of its images; of a segmentation task, its
+    masks."""
 
     @property
     def labels(self) -> Int64[np.ndarray, " image"]: ...
-    def rows(self, index: Int64[np.ndarray, " row"]) -> Sequence[UInt8[np.ndarray, "height width 3"]]: ...
-    def masks(self, index: Int64[np.ndarray, " row"]) -> Sequence[UInt8[np.ndarray, "height width"]]: ...
+    def rows(
+        self, index: Int64[np.ndarray, " row"]
+    ) -> Sequence[UInt8[np.ndarray, "height width 3"]]: ...
+    def masks(
+        self, index: Int64[np.ndarray, " row"]
+    ) -> Sequence[UInt8[np.ndarray, "height width"]]: ...
 
 
 @dataclass(frozen=True)
@@ -59,18 +67,27 @@ class Live:
     records: Sequence[Record]
     size: int
 
-    def rows(self, index: Int64[np.ndarray, " row"]) -> Sequence[UInt8[np.ndarray, "height width 3"]]:
+    def rows(
+        self, index: Int64[np.ndarray, " row"]
+    ) -> Sequence[UInt8[np.ndarray, "height width 3"]]:
         return list(_decoded(self.card, [self.records[row] for row in index], self.size))
 
-    def masks(self, index: Int64[np.ndarray, " row"]) -> Sequence[UInt8[np.ndarray, "height width"]]:
+    def masks(
+        self, index: Int64[np.ndarray, " row"]
+    ) -> Sequence[UInt8[np.ndarray, "height width"]]:
         return list(masks(self.card.name, [self.records[row] for row in index]))
 
 
-def cached(card: TaskCard, root: Path | None, split: SplitName, size: int, fingerprint: str) -> Images:
-    """The split from the cache; made first if it isn't there, or isn't whole. Raises `BadInput` for data or a cache that can't be used."""
+def cached(
+    card: TaskCard, root: Path | None, split: SplitName, size: int, fingerprint: str
+) -> Images:
+    """The split from the cache; made first if it isn't there, or isn't whole. Raises `BadInput` for
+    data or a cache that can't be used."""
     if card.reader.format == "prepared" and card.pixels == "tf":
         return mapped(card, root, split)  # is already what the cache would hold
-    stem = f"{RULES}-{fingerprint[:16]}-{split}-{card.pixels}" + ("" if card.pixels in ("tf", "setr") else f"-{size}")
+    stem = f"{RULES}-{fingerprint[:16]}-{split}-{card.pixels}" + (
+        "" if card.pixels in ("tf", "setr") else f"-{size}"
+    )
     path = cache_dir() / "images" / f"{stem}.bin"
     if found := _open(path, card, split):
         return found
@@ -81,7 +98,8 @@ def cached(card: TaskCard, root: Path | None, split: SplitName, size: int, finge
 
 
 def _made(path: Path, card: TaskCard, root: Path | None, split: SplitName, size: int) -> Images:
-    """The split, now in the cache; or decoded each time where the disk is short. Raises `ReadOnly` where the cache can't be written."""
+    """The split, now in the cache; or decoded each time where the disk is short. Raises `ReadOnly`
+    where the cache can't be written."""
     with making(path):
         if found := _open(path, card, split):
             return found
@@ -90,12 +108,15 @@ def _made(path: Path, card: TaskCard, root: Path | None, split: SplitName, size:
         labels = np.array([record.label for record in rows], dtype=np.int64)
         first = rows[:8] if len(rows) > CHUNK else []
         at_source = _small(card, first, len(rows), size)
-        needed = len(rows) * np.mean([image.nbytes for image in _decoded(card, first, size, at_source)] or [0.0])
+        needed = len(rows) * np.mean(
+            [image.nbytes for image in _decoded(card, first, size, at_source)] or [0.0]
+        )
         needed *= 4 / 3 if card.kind == "segmentation" else 1
         if needed > SHARE * shutil.disk_usage(path.parent).free:
             return Live(labels, card, rows, size)
         shapes = []
-        with replacing(path) as file:  # written in order, not through a memory map: a full disk is then an error, not a SIGBUS
+        # written in order, not through a memory map: a full disk is then an error, not a SIGBUS
+        with replacing(path) as file:
             for image in _decoded(card, rows, size, at_source):
                 shapes.append(image.shape[:2])
                 file.write(image.tobytes())
@@ -115,12 +136,19 @@ def _made(path: Path, card: TaskCard, root: Path | None, split: SplitName, size:
 
 
 def _small(card: TaskCard, first: Sequence[Record], n: int, size: int) -> bool:
-    """Whether `pil` pixels are better kept at source size: many images, and their first few are small."""
-    few = [image.nbytes for image in _decoded(card, first, size, at_source=True)] if card.pixels == "pil" and n > MANY else []
+    """Whether `pil` pixels are better kept at source size: many images, and their first few are
+    small."""
+    few = (
+        [image.nbytes for image in _decoded(card, first, size, at_source=True)]
+        if card.pixels == "pil" and n > MANY
+        else []
+    )
     return bool(few) and 8 * sum(few) < len(few) * 3 * size * size
 
 
-def _decoded(card: TaskCard, rows: Sequence[Record], size: int, at_source: bool = False) -> Iterator[np.ndarray]:
+def _decoded(
+    card: TaskCard, rows: Sequence[Record], size: int, at_source: bool = False
+) -> Iterator[np.ndarray]:
     return decoded(card.name, rows, lambda image: kept(card.pixels, image, size, at_source))
 
 
@@ -140,8 +168,15 @@ def _open(path: Path, card: TaskCard, split: SplitName) -> Mapped | None:
         sums = np.load(_beside(path, "sums"), allow_pickle=False)
     except (OSError, ValueError, EOFError, AttributeError):
         return None
-    right = labels.dtype == shapes.dtype == np.int64 and labels.shape == (n,) and shapes.shape == (n, 2)
-    if not right or 3 * shapes.prod(1).sum() != flat.size or labels.min() < 0 or labels.max() >= card.classes:
+    right = (
+        labels.dtype == shapes.dtype == np.int64 and labels.shape == (n,) and shapes.shape == (n, 2)
+    )
+    if (
+        not right
+        or 3 * shapes.prod(1).sum() != flat.size
+        or labels.min() < 0
+        or labels.max() >= card.classes
+    ):
         return None
     if flat_masks is not None and 3 * flat_masks.size != flat.size:
         return None
@@ -150,17 +185,25 @@ def _open(path: Path, card: TaskCard, split: SplitName) -> Mapped | None:
     return Mapped(labels, shapes, flat, flat_masks)
 
 
-def _read(path: Path, card: TaskCard) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+def _read(
+    path: Path, card: TaskCard
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
     """Labels, shapes, pixels and masks, as far as they are there."""
-    labels, shapes = (np.load(_beside(path, what), allow_pickle=False) for what in ("labels", "shapes"))
+    labels, shapes = (
+        np.load(_beside(path, what), allow_pickle=False) for what in ("labels", "shapes")
+    )
     flat_masks = np.memmap(_masks_of(path), np.uint8, "r") if card.kind == "segmentation" else None
     return labels, shapes, np.memmap(path, np.uint8, "r"), flat_masks
 
 
 def _sums(*content: np.ndarray | None) -> UInt32[np.ndarray, " block"]:
-    """Check sums (CRC-32) of every 16 MiB: a disk may give back other bytes than it was given. Some 2 GB/s on two cores."""
+    """Check sums (CRC-32) of every 16 MiB: a disk may give back other bytes than it was given. Some
+    2 GB/s on two cores."""
     blocks = [
-        part.reshape(-1).view(np.uint8)[at : at + _BLOCK] for part in content if part is not None for at in range(0, part.nbytes, _BLOCK)
+        part.reshape(-1).view(np.uint8)[at : at + _BLOCK]
+        for part in content
+        if part is not None
+        for at in range(0, part.nbytes, _BLOCK)
     ]
     with ThreadPoolExecutor(min(8, cores())) as threads:
         return np.array(list(threads.map(zlib.crc32, blocks)), dtype=np.uint32)

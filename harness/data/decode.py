@@ -1,4 +1,5 @@
-"""Decoding many images and masks by a few threads, in order, with a bounded number of them in memory."""
+"""Decoding many images and masks by a few threads, in order, with a bounded number of them in
+memory."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,11 +10,11 @@ from jaxtyping import UInt8
 from PIL import UnidentifiedImageError
 from PIL.Image import DecompressionBombError, Image
 
-from harness.cores import cores
 from harness.data.images import FORMATS, REMARKS, remarks
 from harness.data.readers.record import Record
 from harness.errors import BadInput
-from harness.plain import plain
+from harness.io.cores import cores
+from harness.text import plain
 
 T = TypeVar("T")
 CHUNK = 64
@@ -21,7 +22,8 @@ CHUNK = 64
 
 
 def decoded(task: str, rows: Sequence[Record], turn: Callable[[Image], T]) -> Iterator[T]:
-    """What `turn` makes of each record's image. Raises `BadInput` for a record that can't be decoded."""
+    """What `turn` makes of each record's image. Raises `BadInput` for a record that can't be
+    decoded."""
     yield from _each(rows, lambda record: _decode(task, record, turn))
 
 
@@ -40,7 +42,8 @@ def looks(rows: Sequence[Record]) -> Iterator[Look]:
 
 
 def masks(task: str, rows: Sequence[Record]) -> Iterator[UInt8[np.ndarray, "height width"]]:
-    """Each record's mask. Raises `BadInput` for one that can't be decoded, or isn't what it should be."""
+    """Each record's mask. Raises `BadInput` for one that can't be decoded, or isn't what it should
+    be."""
     yield from _each(rows, lambda record: _mask(task, record))
 
 
@@ -55,7 +58,10 @@ def _mask(task: str, record: Record) -> UInt8[np.ndarray, "height width"]:
     try:
         return record.mask.classes()
     except (OSError, SyntaxError, ValueError, DecompressionBombError) as error:
-        raise BadInput(f"task {task}: the mask of {record.key} is missing, or no image that can be decoded. Get it again.") from error
+        raise BadInput(
+            f"task {task}: the mask of {record.key} is missing, or no image that can be decoded."
+            " Get it again."
+        ) from error
 
 
 def _decode(task: str, record: Record, turn: Callable[[Image], T]) -> T:
@@ -64,7 +70,8 @@ def _decode(task: str, record: Record, turn: Callable[[Image], T]) -> T:
         image.load()
     except BadInput:
         raise
-    except Exception as error:  # Pillow and OpenCV raise many kinds for a file that isn't what it should be
+    except Exception as error:
+        # Pillow and OpenCV raise many kinds for a file that isn't what it should be
         raise BadInput(f"task {task}: record {_told(record, error)}. Get it again.") from error
     return turn(image)
 
@@ -73,7 +80,9 @@ def _look(record: Record) -> Look:
     try:
         image = record.image()
         image.load()
-        return Look("", (*image.info.get(REMARKS, ()), *(remarks(record.raw()) if record.file else ())))
+        return Look(
+            "", (*image.info.get(REMARKS, ()), *(remarks(record.raw()) if record.file else ()))
+        )
     except Exception as error:  # as above; and `BadInput`, which has a place of its own
         return Look(str(error) if isinstance(error, BadInput) else _told(record, error))
 

@@ -1,4 +1,5 @@
-"""One file from a plain address: goes on where it was cut, and is what it should be, or isn't there."""
+"""One file from a plain address: goes on where it was cut, and is what it should be, or isn't
+there."""
 
 import hashlib
 import shutil
@@ -9,9 +10,9 @@ from urllib.parse import urlsplit
 
 import requests
 
-from harness.cards import Archive
-from harness.data.atomic import unwritable
 from harness.errors import BadInput
+from harness.io.atomic import unwritable
+from harness.tasks.cards import Archive
 
 TIMEOUT = (15, 60)
 """Seconds to connect, and without a byte."""
@@ -31,7 +32,8 @@ Progress = Callable[[str, int, int | None], None]
 def download(archive: Archive, path: Path, progress: Progress) -> None:
     """Puts the archive at `path`. What came before a cut is in `NAME.part`.
 
-    A file that is at `path` already, put there by hand, is checked as if it had come. Raises `BadInput`.
+    A file that is at `path` already, put there by hand, is checked as if it had come. Raises
+    `BadInput`.
     """
     try:
         if path.is_file():
@@ -66,7 +68,10 @@ def _receive_all(archive: Archive, path: Path, part: Path, progress: Progress) -
         had = now
         if failures == TRIES:
             host = urlsplit(archive.url).hostname
-            raise BadInput(f"can't get {archive.name} from {host} ({problem}): is this machine online? {_by_hand(path)}")
+            raise BadInput(
+                f"can't get {archive.name} from {host} ({problem}): is this machine online?"
+                f" {_by_hand(path)}"
+            )
         time.sleep(WAIT * 2**failures if failures else 0)
 
 
@@ -105,19 +110,27 @@ def _receive(archive: Archive, part: Path, had: int, progress: Progress) -> bool
 
 
 def verify(archive: Archive, path: Path, progress: Progress) -> None:
-    """Size and checksum, as far as the card has them. Raises `BadInput`; a wrong `.part` is deleted, so that the next try begins anew."""
+    """Size and checksum, as far as the card has them. Raises `BadInput`; a wrong `.part` is
+    deleted, so that the next try begins anew."""
     progress(f"checking {archive.name}", 0, None)
     found = _wrong_size(archive, path) or _wrong_sum(archive, path)
     if found:
         deleted = path.suffix == ".part"
         if deleted:
             path.unlink()
-        raise BadInput(f"{archive.name} of {archive.url} {found}. {'Try again' if deleted else f'Delete {path}'}; or its owner changed it.")
+        raise BadInput(
+            f"{archive.name} of {archive.url} {found}."
+            f" {'Try again' if deleted else f'Delete {path}'}; or its owner changed it."
+        )
 
 
 def _wrong_size(archive: Archive, path: Path) -> str:
     size = path.stat().st_size
-    return f"has {size:,} bytes, expected {archive.bytes:,}" if archive.bytes not in (None, size) else ""
+    return (
+        f"has {size:,} bytes, expected {archive.bytes:,}"
+        if archive.bytes not in (None, size)
+        else ""
+    )
 
 
 def _wrong_sum(archive: Archive, path: Path) -> str:
@@ -133,7 +146,10 @@ def _wrong_sum(archive: Archive, path: Path) -> str:
 def _refuse_full(archive: Archive, part: Path, had: int) -> None:
     left, free = (archive.bytes or 0) - had, shutil.disk_usage(part.parent).free
     if left > free:
-        raise BadInput(f"{archive.name} needs {left:,} more bytes, and {part.parent} has room for {free:,}. Make room.")
+        raise BadInput(
+            f"{archive.name} needs {left:,} more bytes, and {part.parent} has room for {free:,}."
+            " Make room."
+        )
 
 
 def _size(part: Path) -> int:

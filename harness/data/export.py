@@ -1,4 +1,5 @@
-"""`harness data export`: a task as the VTAB-1k folder that many projects' code reads, so that they get exact splits too."""
+"""`harness data export`: a task as the VTAB-1k folder that many projects' code reads, so that they
+get exact splits too."""
 
 import os
 from collections.abc import Callable
@@ -7,27 +8,38 @@ from typing import Literal
 
 from PIL import Image
 
-from harness.cards import SPLITS, TaskCard
-from harness.data.atomic import begin, making, unwritable
 from harness.data.decode import decoded
 from harness.data.fingerprint import signature
 from harness.data.readers import check, records, resolve
 from harness.data.readers.vtab_folder import LISTS, UNION
 from harness.errors import BadInput
+from harness.io.atomic import begin, making, unwritable
+from harness.tasks.cards import SPLITS, TaskCard
 
 QUALITY = 75
 """Pillow's default, which the common copies have too."""
 
 
-def export(card: TaskCard, root: Path, to: Path, form: Literal["png", "jpeg"], progress: Callable[[int, int], None]) -> tuple[Path, bool]:
+def export(
+    card: TaskCard,
+    root: Path,
+    to: Path,
+    form: Literal["png", "jpeg"],
+    progress: Callable[[int, int], None],
+) -> tuple[Path, bool]:
     """Writes `<to>/<folder of the card>`: the folder, and whether it is new. Raises `BadInput`.
 
-    Images are `images/train800/000000.png` and so on, in the split's order. `keys/train800.txt` keeps their keys; other projects don't
-    look at it. The folder appears when all is written.
+    Images are `images/train800/000000.png` and so on, in the split's order. `keys/train800.txt`
+    keeps their keys; other projects don't look at it. The folder appears when all is written.
     """
-    like = next((reader for reader in (card.reader, *card.sources) if reader.format == "vtab-folder"), None)
+    like = next(
+        (reader for reader in (card.reader, *card.sources) if reader.format == "vtab-folder"), None
+    )
     if like is None:
-        raise BadInput(f"task {card.name}: no VTAB-1k task, and the VTAB-1k folder has lists of VTAB-1k's splits only.")
+        raise BadInput(
+            f"task {card.name}: no VTAB-1k task, and the VTAB-1k folder has lists of VTAB-1k's"
+            " splits only."
+        )
     folder = to / like.argument("folder", card.name, str)
     part = folder.with_name(f"{folder.name}.part")
     if folder.exists():
@@ -41,17 +53,35 @@ def export(card: TaskCard, root: Path, to: Path, form: Literal["png", "jpeg"], p
         total, done = sum(len(rows) for rows in splits.values()), 0
         lists: dict[str, list[str]] = {UNION: []}
         try:
-            begin(part, form + signature(found, root, [(split, record) for split, rows in splits.items() for record in rows]))
+            begin(
+                part,
+                form
+                + signature(
+                    found,
+                    root,
+                    [(split, record) for split, rows in splits.items() for record in rows],
+                ),
+            )
             for split, rows in splits.items():
                 listed, images = LISTS[split], part / "images" / LISTS[split]
                 images.mkdir(parents=True, exist_ok=True)
-                paths = [images / f"{number:06}.{'jpg' if form == 'jpeg' else 'png'}" for number in range(len(rows))]
+                paths = [
+                    images / f"{number:06}.{'jpg' if form == 'jpeg' else 'png'}"
+                    for number in range(len(rows))
+                ]
                 missing = [number for number, path in enumerate(paths) if not path.exists()]
                 done += len(rows) - len(missing)
-                for number, image in zip(missing, decoded(card.name, [rows[number] for number in missing], _rgb), strict=True):
+                for number, image in zip(
+                    missing,
+                    decoded(card.name, [rows[number] for number in missing], _rgb),
+                    strict=True,
+                ):
                     _save(image, paths[number], form)
                     progress(done := done + 1, total)
-                lines = [f"images/{listed}/{path.name} {record.label}" for path, record in zip(paths, rows, strict=True)]
+                lines = [
+                    f"images/{listed}/{path.name} {record.label}"
+                    for path, record in zip(paths, rows, strict=True)
+                ]
                 lists[listed] = lines
                 lists[UNION] += lines if split != "test" else []
                 (part / "keys").mkdir(exist_ok=True)

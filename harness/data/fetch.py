@@ -1,15 +1,16 @@
-"""`harness data fetch`: a task's originals from their owners' addresses, where these are plain ones. Never runs by itself."""
+"""`harness data fetch`: a task's originals from their owners' addresses, where these are plain
+ones. Never runs by itself."""
 
 import json
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from harness.cards import Archive, TaskCard
-from harness.data.atomic import making, replacing
 from harness.data.download import Progress, download
 from harness.data.unpack import is_packed, unpack
 from harness.errors import BadInput
+from harness.io.atomic import making, replacing
+from harness.tasks.cards import Archive, TaskCard
 
 
 def fetch(card: TaskCard, root: Path, progress: Progress) -> list[str]:
@@ -19,7 +20,10 @@ def fetch(card: TaskCard, root: Path, progress: Progress) -> list[str]:
     """
     if not card.archives:
         howto = f" To get it: {card.howto.rstrip('.')}." if card.howto else ""
-        raise BadInput(f"task {card.name} can't be fetched: {card.by_hand or 'its card has no archives.'}{howto}")
+        raise BadInput(
+            f"task {card.name} can't be fetched:"
+            f" {card.by_hand or 'its card has no archives.'}{howto}"
+        )
     got = []
     for archive in card.archives:
         folder = root / (archive.folder or card.name)

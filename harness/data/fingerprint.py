@@ -8,14 +8,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from harness.cards import TaskCard
-from harness.data.atomic import ReadOnly, making, replacing
 from harness.data.decode import masks
-from harness.data.doubles import Doubles, Image, doubles, restored
+from harness.data.duplicates import Doubles, Image, doubles, restored
 from harness.data.readers import records
 from harness.data.readers.record import Record
 from harness.errors import BadInput
-from harness.resources import cache_dir
+from harness.io.atomic import ReadOnly, making, replacing
+from harness.io.resources import cache_dir
+from harness.tasks.cards import TaskCard
 
 Rows = Sequence[tuple[str, Record]]
 """A task's records with their splits."""
@@ -29,15 +29,18 @@ class Contents(NamedTuple):
 
 
 def fingerprint(card: TaskCard, root: Path | None) -> str:
-    """sha256 over the key, label and stored bytes of every record of every split, test included; masks with their images.
+    """sha256 over the key, label and stored bytes of every record of every split, test included;
+    masks with their images.
 
-    All bytes are read once, and masks decoded once, so that a wrong one is said before anything runs; after that, only the files' sizes
-    and times are looked at. Raises `BadInput`.
+    All bytes are read once, and masks decoded once, so that a wrong one is said before anything
+    runs; after that, only the files' sizes and times are looked at. Raises `BadInput`.
     """
     return contents(card, root).fingerprint
 
 
-def contents(card: TaskCard, root: Path | None, rows: Rows | None = None, again: bool = False) -> Contents:
+def contents(
+    card: TaskCard, root: Path | None, rows: Rows | None = None, again: bool = False
+) -> Contents:
     """The fingerprint, and which images are there more than once, remembered together.
 
     `rows`: the records, where the caller has them. `again`: read all bytes, whatever is remembered.
@@ -56,16 +59,21 @@ def contents(card: TaskCard, root: Path | None, rows: Rows | None = None, again:
             return found
         return _read(card, listed)  # a cache that can't be written: read anew each time
     except OSError as error:
-        raise BadInput(f"task {card.name}: can't read {error.filename} ({error.strerror}).") from error
+        raise BadInput(
+            f"task {card.name}: can't read {error.filename} ({error.strerror})."
+        ) from error
 
 
 def rows_of(card: TaskCard, root: Path | None) -> Rows:
     """All records, with their splits. Raises `BadInput`."""
-    return [(split, record) for split in sorted(card.sizes) for record in records(card, root, split)]
+    return [
+        (split, record) for split in sorted(card.sizes) for record in records(card, root, split)
+    ]
 
 
 def remembered(card: TaskCard, root: Path | None, rows: Rows) -> str | None:
-    """The fingerprint of these data as it was when they were last read. None where they never were."""
+    """The fingerprint of these data as it was when they were last read. None where they never
+    were."""
     known = _recall(cache_dir() / "fingerprints" / signature(card, root, rows))
     return known and known.fingerprint
 
@@ -78,14 +86,23 @@ def _read(card: TaskCard, rows: Rows) -> Contents:
     def lines() -> Iterator[list]:
         for split, record in rows:
             whole, alone = record.digests()
-            images.append(Image(split, record.key, record.label, alone, str(record.label) if record.mask is None else whole))
+            images.append(
+                Image(
+                    split,
+                    record.key,
+                    record.label,
+                    alone,
+                    str(record.label) if record.mask is None else whole,
+                )
+            )
             yield [split, record.key, record.label, whole]
 
     return Contents(_digest(lines()), doubles(images))
 
 
 def signature(card: TaskCard, root: Path | None, rows: Rows) -> str:
-    """Of every record's key, label and file time; as long as it stays, the data needn't be read again. Raises `BadInput`."""
+    """Of every record's key, label and file time; as long as it stays, the data needn't be read
+    again. Raises `BadInput`."""
 
     def lines() -> Iterator[list]:
         yield [card.digest(), str(card.path), str(root and root.absolute())]

@@ -1,14 +1,22 @@
-"""Image files, decoded to RGB. They may be anybody's: only what image sets are made of is opened, and only up to a size.
+"""Image files, decoded to RGB. They may be anybody's: only what image sets are made of is opened,
+and only up to a size.
 
 What becomes of pixels that aren't 8-bit RGB or grey; all that isn't named here is refused by name.
 
-- 16-bit grey: the whole range becomes 8 bits, value / 257 rounded (12 bits in TIFF: value / 4095 * 255). The same for every image, so
-  that two of them still compare; stretching each one's own contrast would not. 16-bit colour: Pillow keeps the upper 8 bits.
-- 32-bit integers and floats: refused, since nothing says what is white. LAB: refused, since Pillow has no conversion to RGB.
-- Transparent parts: over mid-grey, 128. White would swallow what is white on nothing, black what is black; and grey is near zero once the
-  mean is taken out. Where a benchmark's own code drops alpha (TensorFlow for VTAB, Pillow's `convert` for FGVC), it is dropped.
-- 1 bit, palettes, CMYK (Adobe's inverted ones too), YCCK and YCbCr: Pillow's conversion. Colour profiles don't count.
-- EXIF's orientation isn't applied, as neither TensorFlow nor torchvision does; TIFF's is, by Pillow. Of several frames, the first counts.
+- 16-bit grey: the whole range becomes 8 bits, value / 257 rounded (12 bits in TIFF: value / 4095 *
+  255). The same for every image, so
+  that two of them still compare; stretching each one's own contrast would not. 16-bit colour:
+  Pillow keeps the upper 8 bits.
+- 32-bit integers and floats: refused, since nothing says what is white. LAB: refused, since Pillow
+  has no conversion to RGB.
+- Transparent parts: over mid-grey, 128. White would swallow what is white on nothing, black what is
+  black; and grey is near zero once the
+  mean is taken out. Where a benchmark's own code drops alpha (TensorFlow for VTAB, Pillow's
+  `convert` for FGVC), it is dropped.
+- 1 bit, palettes, CMYK (Adobe's inverted ones too), YCCK and YCbCr: Pillow's conversion. Colour
+  profiles don't count.
+- EXIF's orientation isn't applied, as neither TensorFlow nor torchvision does; TIFF's is, by
+  Pillow. Of several frames, the first counts.
 """
 
 import io
@@ -22,14 +30,29 @@ from PIL import Image
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
 """Pillow would open some forty more, Encapsulated PostScript by starting Ghostscript among them."""
 
-SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF", b"P1", b"P2", b"P3", b"P4", b"P5", b"P6")
+SIGNATURES = (
+    b"\xff\xd8\xff",
+    b"\x89PNG",
+    b"GIF8",
+    b"BM",
+    b"II*\0",
+    b"MM\0*",
+    b"RIFF",
+    b"P1",
+    b"P2",
+    b"P3",
+    b"P4",
+    b"P5",
+    b"P6",
+)
 """What these formats begin with, for decoders that can't be told which to take."""
 
 MOST = 50_000_000
 """Pixels, 150 MB in RGB. The largest images of the suites have some 20 million."""
 
 RULES = 2
-"""Of the rules above: another number for other pixels, so that none that were kept by older rules are read."""
+"""Of the rules above: another number for other pixels, so that none that were kept by older rules
+are read."""
 
 GREY = 128
 """What is behind transparent parts."""
@@ -38,7 +61,8 @@ Alpha = Literal["grey", "dropped"]
 PLAIN = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV")
 TRANSPARENT = ("LA", "La", "PA", "RGBA", "RGBa")
 REMARKS = "remarks"
-"""In a decoded image's `info`: what was done to it that its pixels don't show, for `harness data verify`."""
+"""In a decoded image's `info`: what was done to it that its pixels don't show, for `harness data
+verify`."""
 
 BITS, PHOTOMETRIC, WHITE_IS_ZERO, ORIENTATION = 258, 262, 0, 274
 """Tags of TIFF and EXIF."""
@@ -53,14 +77,18 @@ def opened(file: Path | io.BytesIO) -> Image.Image:
 
 
 def rgb(file: Path | io.BytesIO, alpha: Alpha = "grey") -> Image.Image:
-    """An image in RGB. Raises `OSError`, `ValueError` and others where it is none, or one of a kind that is refused."""
+    """An image in RGB. Raises `OSError`, `ValueError` and others where it is none, or one of a kind
+    that is refused."""
     with opened(file) as image:
         return as_rgb(image, alpha)
 
 
 def as_rgb(image: Image.Image, alpha: Alpha = "grey") -> Image.Image:
-    """An opened image in RGB, by the rules above. Raises `ValueError` for a kind that is refused, and Pillow's errors."""
-    image.load()  # first: looking for EXIF loads a PNG too, and what was wrong with its pixels would be lost with what is wrong with that
+    """An opened image in RGB, by the rules above. Raises `ValueError` for a kind that is refused,
+    and Pillow's errors."""
+    # first: looking for EXIF loads a PNG too, and what was wrong with its pixels would be lost with
+    # what is wrong with that
+    image.load()
     said = list(_frames_and_turn(image))
     if image.mode.startswith("I"):
         said.append("16 bits a pixel, made 8")
@@ -71,7 +99,12 @@ def as_rgb(image: Image.Image, alpha: Alpha = "grey") -> Image.Image:
             over = _over_grey(image)
             if over is not None:
                 said.append(
-                    "transparent parts, " + ("put over grey" if alpha == "grey" else "taken for solid, as the benchmark's own code does")
+                    "transparent parts, "
+                    + (
+                        "put over grey"
+                        if alpha == "grey"
+                        else "taken for solid, as the benchmark's own code does"
+                    )
                 )
                 found = over if alpha == "grey" else found
     else:
@@ -84,7 +117,10 @@ def unknown_range(mode: str) -> str:
     """Why pixels of a kind are refused."""
     names = {"F": "32-bit floats", "I": "32-bit integers", "LAB": "LAB colours"}
     why = "have no conversion to RGB" if mode == "LAB" else "don't say what is white"
-    return f"its pixels are {names.get(mode, f'of kind {mode}')}, which {why}: save it with 8 or 16 bits a channel, in RGB or grey"
+    return (
+        f"its pixels are {names.get(mode, f'of kind {mode}')}, which {why}: save it with 8 or 16"
+        " bits a channel, in RGB or grey"
+    )
 
 
 def remarks(content: bytes) -> Iterator[str]:
@@ -101,7 +137,8 @@ def _frames_and_turn(image: Image.Image) -> Iterator[str]:
 
 
 def _orientation(image: Image.Image) -> Any:
-    """1 for an image as it is, and for EXIF that can't be read: the pixels are whole all the same."""
+    """1 for an image as it is, and for EXIF that can't be read: the pixels are whole all the
+    same."""
     try:
         return image.getexif().get(ORIENTATION, 1)
     except Exception:  # Pillow raises many kinds for it
@@ -110,7 +147,8 @@ def _orientation(image: Image.Image) -> Any:
 
 def _narrowed(image: Image.Image) -> Image.Image:
     """16-bit grey in 8 bits; what a PNG declares transparent (one value) is put over grey."""
-    if image.mode == "I" and image.format not in ("PNG", "PPM"):  # whose 16 bits older Pillows call I
+    # whose 16 bits older Pillows call I
+    if image.mode == "I" and image.format not in ("PNG", "PPM"):
         raise ValueError(unknown_range("I"))
     tags = getattr(image, "tag_v2", {})
     bits = tags.get(BITS, (16,))[0] if tags else 16
@@ -134,4 +172,6 @@ def _over_grey(image: Image.Image) -> Image.Image | None:
     lowest, _ = clear.getchannel("A").getextrema()
     if lowest == 255:
         return None
-    return Image.alpha_composite(Image.new("RGBA", image.size, (GREY, GREY, GREY, 255)), clear).convert("RGB")
+    return Image.alpha_composite(
+        Image.new("RGBA", image.size, (GREY, GREY, GREY, 255)), clear
+    ).convert("RGB")

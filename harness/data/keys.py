@@ -1,12 +1,13 @@
-"""The records of a split by name: `harness data keys`. Where keys, or labels too, follow from counts or names alone, without any data."""
+"""The records of a split by name: `harness data keys`. Where keys, or labels too, follow from
+counts or names alone, without any data."""
 
 from functools import partial
 from pathlib import Path
 
-from harness.cards import SPLITS, SplitName, TaskCard
 from harness.data.readers import is_present, module_of, records, resolve
 from harness.data.splits import select
 from harness.errors import BadInput, unknown
+from harness.tasks.cards import SPLITS, SplitName, TaskCard
 
 NAMES: dict[str, tuple[SplitName, ...]] = {
     "train800": ("train",),
@@ -18,19 +19,26 @@ NAMES: dict[str, tuple[SplitName, ...]] = {
 
 
 def keys(card: TaskCard, root: Path | None, split: str) -> list[str]:
-    """The keys of a split in order, of the data under `root`, or computed from what the card says. Raises `BadInput`.
+    """The keys of a split in order, of the data under `root`, or computed from what the card says.
+    Raises `BadInput`.
 
     Where a form of the task computes its splits, its lists are all that is needed: no image.
     """
     if split not in NAMES:
         raise unknown("split", split, NAMES)
     found = resolve(card, root)
-    if root is not None and (found.reader.format == "prepared" or is_present(found, found.reader, root)):
-        return _computed(found, root, split) or [record.key for name in NAMES[split] for record in records(found, root, name)]
+    if root is not None and (
+        found.reader.format == "prepared" or is_present(found, found.reader, root)
+    ):
+        return _computed(found, root, split) or [
+            record.key for name in NAMES[split] for record in records(found, root, name)
+        ]
     first: BadInput | None = None
     for reader in (*card.sources, card.reader):
         try:
-            if computed := _computed(card.model_copy(update={"reader": reader, "sources": ()}), root, split):
+            if computed := _computed(
+                card.model_copy(update={"reader": reader, "sources": ()}), root, split
+            ):
                 return computed
         except BadInput as error:
             first = first or error
@@ -40,7 +48,8 @@ def keys(card: TaskCard, root: Path | None, split: str) -> list[str]:
 
 
 def _computed(card: TaskCard, root: Path | None, split: str) -> list[str]:
-    """From the lists of the card's reader, or its counts; empty where it doesn't compute its splits."""
+    """From the lists of the card's reader, or its counts; empty where it doesn't compute its
+    splits."""
     all_keys = getattr(module_of(card), "keys", None)
     if all_keys is None:
         return []
@@ -49,11 +58,16 @@ def _computed(card: TaskCard, root: Path | None, split: str) -> list[str]:
 
 
 def exact_labels(card: TaskCard) -> dict[SplitName, list[int]]:
-    """The labels of the exact splits, for tasks whose labels follow from their keys; empty for others."""
+    """The labels of the exact splits, for tasks whose labels follow from their keys; empty for
+    others."""
     for reader in (*card.sources, card.reader):
         alone = card.model_copy(update={"reader": reader, "sources": ()})
         module = module_of(alone)
         if hasattr(module, "labels_of"):
             of_source = partial(module.keys, alone, None)
-            return {split: module.labels_of(alone, select(alone, split, of_source)) for split in SPLITS if split in card.sizes}
+            return {
+                split: module.labels_of(alone, select(alone, split, of_source))
+                for split in SPLITS
+                if split in card.sizes
+            }
     return {}

@@ -10,22 +10,33 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from harness.cards import SplitName, TaskCard
 from harness.data.batch import squares
 from harness.data.cache import Images, cached
+from harness.data.normalization import IMAGENET, Statistics
 from harness.data.scenes import Scenes
-from harness.data.statistics import IMAGENET, Statistics
+from harness.tasks.cards import SplitName, TaskCard
 
 
 class Split:
-    """Images, in one or several parts, and their labels. Nothing is read before a batch asks for it."""
+    """Images, in one or several parts, and their labels. Nothing is read before a batch asks for
+    it."""
 
-    def __init__(self, parts: Sequence[Images], pixels: str, size: int, training: bool, statistics: Statistics = IMAGENET):
-        """`training`: whether pixels with random crops draw them. `statistics`: what is taken out of the pixels."""
+    def __init__(
+        self,
+        parts: Sequence[Images],
+        pixels: str,
+        size: int,
+        training: bool,
+        statistics: Statistics = IMAGENET,
+    ):
+        """`training`: whether pixels with random crops draw them. `statistics`: what is taken out
+        of the pixels."""
         self.parts = tuple(parts)
         self.pixels, self.size, self.training, self.statistics = pixels, size, training, statistics
         self.starts = np.cumsum([0, *(len(part.labels) for part in parts)])
-        self.labels: Int64[Tensor, " image"] = torch.from_numpy(np.concatenate([part.labels for part in parts]))
+        self.labels: Int64[Tensor, " image"] = torch.from_numpy(
+            np.concatenate([part.labels for part in parts])
+        )
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -33,10 +44,20 @@ class Split:
     def batch(
         self, index: Int64[Tensor, " batch"], device: torch.device
     ) -> tuple[Float[Tensor, "batch 3 size size"], Int64[Tensor, " batch"]]:
-        """The images and labels of these rows, on the device; images with mean and std taken out."""
-        images = squares(self.pixels, self._rows(index.numpy()), self.size, device, self.training, self.statistics)
+        """The images and labels of these rows, on the device; images with mean and std taken
+        out."""
+        images = squares(
+            self.pixels,
+            self._rows(index.numpy()),
+            self.size,
+            device,
+            self.training,
+            self.statistics,
+        )
         labels = self.labels[index]
-        return images, (labels.pin_memory() if device.type == "cuda" else labels).to(device, non_blocking=True)
+        return images, (labels.pin_memory() if device.type == "cuda" else labels).to(
+            device, non_blocking=True
+        )
 
     def _rows(self, index: np.ndarray) -> list[np.ndarray]:
         """The kept pixels of these rows, each from its part."""
@@ -59,13 +80,15 @@ class TuningData:
     """What a trial may see."""
 
     train: Any
-    """A `Split`, or `Scenes` of a segmentation task, or a `harness.features.FeatureSplit`; the other splits too."""
+    """A `Split`, or `Scenes` of a segmentation task, or a `harness.training.features.FeatureSplit`;
+    the other splits too."""
     val: Any
 
     @property
     def test(self) -> NoReturn:
         raise TestSetSealed(
-            "the test split is read once, by a final run: a trial that chose hyper-parameters on it would make its score worthless"
+            "the test split is read once, by a final run: a trial that chose hyper-parameters on it"
+            " would make its score worthless"
         )
 
 
@@ -77,13 +100,26 @@ class FinalData:
     test: Any
 
 
-def open_tuning(card: TaskCard, root: Path | None, size: int, fingerprint: str, statistics: Statistics = IMAGENET) -> TuningData:
-    """Train and val, in squares of side `size`. The test split's list, files and cache are not touched. Raises `BadInput`."""
+def open_tuning(
+    card: TaskCard,
+    root: Path | None,
+    size: int,
+    fingerprint: str,
+    statistics: Statistics = IMAGENET,
+) -> TuningData:
+    """Train and val, in squares of side `size`. The test split's list, files and cache are not
+    touched. Raises `BadInput`."""
     train = _split(card, root, ("train",), size, fingerprint, statistics, training=True)
     return TuningData(train, _split(card, root, ("val",), size, fingerprint, statistics))
 
 
-def open_final(card: TaskCard, root: Path | None, size: int, fingerprint: str, statistics: Statistics = IMAGENET) -> FinalData:
+def open_final(
+    card: TaskCard,
+    root: Path | None,
+    size: int,
+    fingerprint: str,
+    statistics: Statistics = IMAGENET,
+) -> FinalData:
     """The final run's training split, and test. Raises `BadInput`."""
     names: tuple[SplitName, ...] = ("train", "val") if card.train_on == "train+val" else ("train",)
     train = _split(card, root, names, size, fingerprint, statistics, training=True)
@@ -100,4 +136,8 @@ def _split(
     training: bool = False,
 ) -> Split | Scenes:
     parts = [cached(card, root, name, size, fingerprint) for name in names]
-    return Split(parts, card.pixels, size, training, statistics) if card.crop is None else Scenes(parts, card.crop, size, statistics)
+    return (
+        Split(parts, card.pixels, size, training, statistics)
+        if card.crop is None
+        else Scenes(parts, card.crop, size, statistics)
+    )

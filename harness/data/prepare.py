@@ -1,6 +1,8 @@
-"""`harness data prepare`: a task's data, in whatever form, as the folder that is read at full speed (`readers/prepared.py`).
+"""`harness data prepare`: a task's data, in whatever form, as the folder that is read at full speed
+(`readers/prepared.py`).
 
-Killed at any point and started again, it goes on where it was and leaves the same bytes. Two at once: the second waits, and finds it done.
+Killed at any point and started again, it goes on where it was and leaves the same bytes. Two at
+once: the second waits, and finds it done.
 """
 
 import csv
@@ -14,41 +16,64 @@ from typing import BinaryIO
 
 import numpy as np
 
-from harness.cards import SPLITS, SplitName, TaskCard
-from harness.data.atomic import begin, making, replacing, unwritable
 from harness.data.decode import decoded
 from harness.data.fingerprint import fingerprint, signature
 from harness.data.readers import check, originals, records
 from harness.data.readers.prepared import COLUMNS, MARK, Row, folder_of, rows_of
 from harness.data.readers.record import Record
 from harness.errors import BadInput
+from harness.io.atomic import begin, making, replacing, unwritable
+from harness.tasks.cards import SPLITS, SplitName, TaskCard
 
 Progress = Callable[[int, int], None]
 """Takes the images done and all."""
 
 
 def prepare(card: TaskCard, root: Path, to: Path, progress: Progress) -> bool:
-    """Makes `<to>/<task>.prepared` from the data under `root`; False where it was there. Raises `BadInput`."""
+    """Makes `<to>/<task>.prepared` from the data under `root`; False where it was there. Raises
+    `BadInput`."""
     folder = folder_of(card.name, to)
     if (folder / MARK).is_file():
         return False
     if card.kind == "segmentation":
-        raise BadInput(f"task {card.name}: segmentation is read from its own files, and kept decoded in the cache: nothing to prepare.")
+        raise BadInput(
+            f"task {card.name}: segmentation is read from its own files, and kept decoded in the"
+            " cache: nothing to prepare."
+        )
     found = originals(card, root)
     check(found, root)
     with making(folder):
         if (folder / MARK).is_file():
             return False
-        splits: dict[SplitName, Sequence[Record]] = {split: records(found, root, split) for split in SPLITS if split in card.sizes}
+        splits: dict[SplitName, Sequence[Record]] = {
+            split: records(found, root, split) for split in SPLITS if split in card.sizes
+        }
         total, before = sum(len(rows) for rows in splits.values()), 0
         try:
-            begin(folder, signature(found, root, [(split, record) for split, rows in splits.items() for record in rows]))
+            begin(
+                folder,
+                signature(
+                    found,
+                    root,
+                    [(split, record) for split, rows in splits.items() for record in rows],
+                ),
+            )
             for split, rows in splits.items():
-                _write(card.name, folder / f"{split}.pixels", rows, lambda done, before=before: progress(before + done, total))
+                _write(
+                    card.name,
+                    folder / f"{split}.pixels",
+                    rows,
+                    lambda done, before=before: progress(before + done, total),
+                )
                 before += len(rows)
         except OSError as error:
             raise unwritable(folder, error) from error
-        said = {"task": card.name, "format": found.reader.format, "pixels": found.pixels, "fingerprint": fingerprint(found, root)}
+        said = {
+            "task": card.name,
+            "format": found.reader.format,
+            "pixels": found.pixels,
+            "fingerprint": fingerprint(found, root),
+        }
         with replacing(folder / MARK) as file:
             file.write(json.dumps(said, indent=1).encode() + b"\n")
         (folder / "origin").unlink(missing_ok=True)
@@ -59,7 +84,10 @@ def _write(task: str, path: Path, rows: Sequence[Record], progress: Callable[[in
     """A split's two files; goes on behind the last image that is whole in both."""
     lines = path.with_suffix(".csv")
     kept = _whole(path, lines, rows)
-    with path.open("r+b" if path.is_file() else "w+b") as pixels, lines.open("r+b" if lines.is_file() else "w+b") as table:
+    with (
+        path.open("r+b" if path.is_file() else "w+b") as pixels,
+        lines.open("r+b" if lines.is_file() else "w+b") as table,
+    ):
         pixels.truncate(sum(row.bytes for row in kept))
         table.truncate(len(_text([COLUMNS, *kept])) if kept else 0)
         pixels.seek(0, os.SEEK_END)
@@ -68,10 +96,19 @@ def _write(task: str, path: Path, rows: Sequence[Record], progress: Callable[[in
             table.write(_text([COLUMNS]))
         progress(len(kept))
         left = rows[len(kept) :]
-        for done, (record, image) in enumerate(zip(left, decoded(task, left, _rgb), strict=True), len(kept) + 1):
+        for done, (record, image) in enumerate(
+            zip(left, decoded(task, left, _rgb), strict=True), len(kept) + 1
+        ):
             content = image.tobytes()
             height, width, _ = image.shape
-            row = Row(record.key, record.label, height, width, record.sha256(), hashlib.sha256(content).hexdigest())
+            row = Row(
+                record.key,
+                record.label,
+                height,
+                width,
+                record.sha256(),
+                hashlib.sha256(content).hexdigest(),
+            )
             _append(pixels, content)  # first, so that a line is never there without its image
             _append(table, _text([row]))
             progress(done)
@@ -80,7 +117,8 @@ def _write(task: str, path: Path, rows: Sequence[Record], progress: Callable[[in
 
 
 def _whole(path: Path, lines: Path, rows: Sequence[Record]) -> list[Row]:
-    """The images of these records that a killed run left whole: their pixels are what their lines say."""
+    """The images of these records that a killed run left whole: their pixels are what their lines
+    say."""
     kept: list[Row] = []
     try:
         text = lines.read_bytes()

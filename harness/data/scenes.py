@@ -1,4 +1,5 @@
-"""Splits of a segmentation task: random crops to train on, whole images with their masks to be scored on."""
+"""Splits of a segmentation task: random crops to train on, whole images with their masks to be
+scored on."""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ from torch import Tensor
 from harness.data.augment import Crop, distorted, draw
 from harness.data.batch import normalised
 from harness.data.cache import Images
-from harness.data.statistics import IMAGENET, Statistics
+from harness.data.normalization import IMAGENET, Statistics
 
 AHEAD = 2
 """Batches that are drawn by threads while a GPU works on the one before."""
@@ -21,9 +22,11 @@ AHEAD = 2
 class Scenes:
     """Images with masks, in one or several parts. Nothing is read before it is asked for."""
 
-    def __init__(self, parts: Sequence[Images], crop: int, size: int, statistics: Statistics = IMAGENET):
-        """`crop`: the shorter side of an image at scale 1. `size`: of the squares that the backbone takes; the crop, in whole patches.
-        `statistics`: what is taken out of the pixels."""
+    def __init__(
+        self, parts: Sequence[Images], crop: int, size: int, statistics: Statistics = IMAGENET
+    ):
+        """`crop`: the shorter side of an image at scale 1. `size`: of the squares that the backbone
+        takes; the crop, in whole patches. `statistics`: what is taken out of the pixels."""
         self.parts = tuple(parts)
         self.crop, self.size, self.statistics = crop, size, statistics
         self.starts = np.cumsum([0, *(len(part.labels) for part in parts)])
@@ -31,19 +34,27 @@ class Scenes:
     def __len__(self) -> int:
         return int(self.starts[-1])
 
-    def scene(self, row: int) -> tuple[UInt8[np.ndarray, "height width 3"], UInt8[np.ndarray, "height width"]]:
+    def scene(
+        self, row: int
+    ) -> tuple[UInt8[np.ndarray, "height width 3"], UInt8[np.ndarray, "height width"]]:
         """An image at its own size, and its mask."""
         part = int(np.searchsorted(self.starts, row, side="right")) - 1
         place = np.array([row - self.starts[part]])
         return self.parts[part].rows(place)[0], self.parts[part].masks(place)[0]
 
-    def stream(self, batch_size: int, batches: int, seed: int, ahead: int = 0) -> Iterator[list[Crop]]:
-        """Batches of random crops, all images in a random order before any comes again. What is drawn follows from `seed` alone.
+    def stream(
+        self, batch_size: int, batches: int, seed: int, ahead: int = 0
+    ) -> Iterator[list[Crop]]:
+        """Batches of random crops, all images in a random order before any comes again. What is
+        drawn follows from `seed` alone.
 
         `ahead`: batches that threads draw in advance; 0: none, each is drawn when it is asked for.
         """
         rows = self._order(seed)
-        wanted = ([(next(rows), [seed, step, place]) for place in range(batch_size)] for step in range(batches))
+        wanted = (
+            [(next(rows), [seed, step, place]) for place in range(batch_size)]
+            for step in range(batches)
+        )
         if not ahead:
             yield from ([self._drawn(*one) for one in batch] for batch in wanted)
             return
@@ -68,13 +79,19 @@ class Scenes:
 def together(
     crops: Sequence[Crop], device: torch.device, statistics: Statistics = IMAGENET
 ) -> tuple[Float[Tensor, "batch 3 size size"], Int64[Tensor, "batch size size"]]:
-    """Crops as a backbone takes them, on the device: distorted, mean and std taken out, padding zero; and their masks."""
-    images, masks = (torch.from_numpy(np.stack(arrays)) for arrays in ([c.image for c in crops], [c.mask for c in crops]))
+    """Crops as a backbone takes them, on the device: distorted, mean and std taken out, padding
+    zero; and their masks."""
+    images, masks = (
+        torch.from_numpy(np.stack(arrays))
+        for arrays in ([c.image for c in crops], [c.mask for c in crops])
+    )
     by = torch.tensor([crop.distortion for crop in crops])
     if device.type == "cuda":
         images, masks, by = (tensor.pin_memory() for tensor in (images, masks, by))
     images, masks, by = (tensor.to(device, non_blocking=True) for tensor in (images, masks, by))
-    pixels = normalised(distorted(images.permute(0, 3, 1, 2).float(), by).permute(0, 2, 3, 1), statistics)
+    pixels = normalised(
+        distorted(images.permute(0, 3, 1, 2).float(), by).permute(0, 2, 3, 1), statistics
+    )
     for row, crop in enumerate(crops):
         pixels[row, :, crop.height :] = 0
         pixels[row, :, :, crop.width :] = 0

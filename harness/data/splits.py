@@ -1,7 +1,8 @@
 """The record order that defines VTAB-1k, computed without TensorFlow.
 
-TensorFlow Datasets sorts the records of a split by md5(salt + key): the salt is the split's name, the key a record's name as text (a row
-number, or a file name). A slice such as `train[:800]` is a slice of that order.
+TensorFlow Datasets sorts the records of a split by md5(salt + key): the salt is the split's name,
+the key a record's name as text (a row number, or a file name). A slice such as `train[:800]` is a
+slice of that order.
 """
 
 import hashlib
@@ -9,8 +10,8 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
-from harness.cards import SplitName, TaskCard
 from harness.errors import BadInput
+from harness.tasks.cards import SplitName, TaskCard
 
 Key = TypeVar("Key", str, int)
 
@@ -28,7 +29,8 @@ def order(keys: Iterable[Key], salt: str = "train") -> list[Key]:
 
 
 def sliced(ordered: Sequence[Key], start: int = 0, stop: int | None = None) -> Sequence[Key]:
-    """`S[start:stop]`. Raises `ValueError` where the order is too short for it, which Python's slices would hide."""
+    """`S[start:stop]`. Raises `ValueError` where the order is too short for it, which Python's
+    slices would hide."""
     end = len(ordered) if stop is None else stop
     if not 0 <= start <= end <= len(ordered):
         raise ValueError(f"slice [{start}:{stop}] of {len(ordered)} records")
@@ -36,7 +38,8 @@ def sliced(ordered: Sequence[Key], start: int = 0, stop: int | None = None) -> S
 
 
 def parse(text: str) -> tuple[str, int, int | None]:
-    """`train[45000:45200]` -> ("train", 45000, 45200); `test` -> ("test", 0, None). Raises `ValueError`."""
+    """`train[45000:45200]` -> ("train", 45000, 45200); `test` -> ("test", 0, None). Raises
+    `ValueError`."""
     match = re.fullmatch(r"(\w+)(?:\[(\d*):(\d*)\])?", text)
     if match is None:
         raise ValueError(f"'{text}' is no slice such as train[:800]")
@@ -45,7 +48,8 @@ def parse(text: str) -> tuple[str, int, int | None]:
 
 
 def select(card: TaskCard, split: SplitName, keys: Callable[[str], Sequence[Key]]) -> list[Key]:
-    """The keys of one of our splits, in order, as the card's `slices` say. `keys` gives all keys of a split of the source, in any order.
+    """The keys of one of our splits, in order, as the card's `slices` say. `keys` gives all keys of
+    a split of the source, in any order.
 
     Raises `BadInput` where the source is too short for it.
     """
@@ -53,4 +57,7 @@ def select(card: TaskCard, split: SplitName, keys: Callable[[str], Sequence[Key]
         source, start, stop = parse(card.slices[split])
         return list(sliced(order(keys(source), source), start, stop))
     except (KeyError, ValueError) as error:
-        raise BadInput(f"task {card.name}: {split} is {card.slices.get(split)!r} of its source, which can't be had: {error}.") from error
+        raise BadInput(
+            f"task {card.name}: {split} is {card.slices.get(split)!r} of its source, which can't be"
+            f" had: {error}."
+        ) from error

@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from harness import hints
-from harness.cards import SPLITS, TaskCard
 from harness.data.readers import check, is_present, resolve
 from harness.errors import BadInput
+from harness.io import commands
+from harness.tasks.cards import SPLITS, TaskCard
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,10 @@ class Status:
         """In a word or two."""
         if self.state != "missing":
             return "mend, see below" if self.problem else ""
-        return " + ".join(["fetch"] * bool(self.card.archives) + ["by hand"] * bool(self.card.by_hand or not self.card.archives))
+        return " + ".join(
+            ["fetch"] * bool(self.card.archives)
+            + ["by hand"] * bool(self.card.by_hand or not self.card.archives)
+        )
 
 
 def status(card: TaskCard, root: Path | None) -> Status:
@@ -46,16 +49,26 @@ def status(card: TaskCard, root: Path | None) -> Status:
         check(found, root)
     except BadInput as error:
         text = str(error).removeprefix(f"task {card.name}: ")
-        return Status(card, "partial" if there else "missing", found.reader.format if there else "", "", size, text)
+        return Status(
+            card,
+            "partial" if there else "missing",
+            found.reader.format if there else "",
+            "",
+            size,
+            text,
+        )
     counts = " ".join(f"{card.sizes[split]:,}" for split in SPLITS if split in card.sizes)
     return Status(card, "found", found.reader.format, counts, size, "")
 
 
 def show(found: Sequence[Status], root: Path | None, console: Console) -> None:
-    """A line a task, and below it what to do, once. No word is cut and no line folded, whatever the width: programs read it too."""
+    """A line a task, and below it what to do, once. No word is cut and no line folded, whatever the
+    width: programs read it too."""
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("task", "data", "format", "train val test", "space", "to do"):
-        shown.add_column(name, justify="right" if name in ("train val test", "space") else "left", no_wrap=True)
+        shown.add_column(
+            name, justify="right" if name in ("train val test", "space") else "left", no_wrap=True
+        )
     colours = {"found": "green", "partial": "yellow", "missing": "red"}
     for row in found:
         state = f"[{colours[row.state]}]{row.state}[/]"
@@ -74,14 +87,26 @@ def _advice(found: Sequence[Status], root: Path | None) -> Iterator[str]:
     where = root or "data"
     if get := [row.card for row in found if "fetch" in row.todo]:
         sizes = {archive.url: archive.bytes or 0 for card in get for archive in card.archives}
-        fetch = hints.command("data", "fetch", *(card.name for card in get), "--data-root", where, *hints.cards(get))
+        fetch = commands.command(
+            "data",
+            "fetch",
+            *(card.name for card in get),
+            "--data-root",
+            where,
+            *commands.cards(get),
+        )
         yield f"fetch: {fetch}  (over {readable(sum(sizes.values()))})"
     if by_hand := [row.card for row in found if "by hand" in row.todo]:
-        how = hints.command("data", "card", by_hand[0].name, *hints.cards(by_hand))
-        yield f"by hand: {', '.join(card.name for card in by_hand)}: `{how}` says how{', and so on' * (len(by_hand) > 1)}."
+        how = commands.command("data", "card", by_hand[0].name, *commands.cards(by_hand))
+        yield (
+            f"by hand: {', '.join(card.name for card in by_hand)}: `{how}` says"
+            f" how{', and so on' * (len(by_hand) > 1)}."
+        )
     if any(row.card.suite == "vtab" and row.state == "missing" for row in found):
-        yield "Or put a VTAB-1k folder (as NOAH's vtab-1k.zip has it) or a tensorflow_datasets directory there." + (
-            "" if root else " Give --data-root, the folder that holds the data."
+        yield (
+            "Or put a VTAB-1k folder (as NOAH's vtab-1k.zip has it) or a tensorflow_datasets"
+            " directory there."
+            + ("" if root else " Give --data-root, the folder that holds the data.")
         )
 
 
@@ -89,8 +114,22 @@ def _size(card: TaskCard, root: Path | None) -> int:
     if root is None:
         return 0
     folder = card.reader.arguments.get("folder")
-    places = {root / name for name in (card.name, folder if isinstance(folder, str) else None, f"{card.name}.prepared") if name}
-    return sum(path.stat().st_size for place in places if place.is_dir() for path in place.rglob("*") if path.is_file())
+    places = {
+        root / name
+        for name in (
+            card.name,
+            folder if isinstance(folder, str) else None,
+            f"{card.name}.prepared",
+        )
+        if name
+    }
+    return sum(
+        path.stat().st_size
+        for place in places
+        if place.is_dir()
+        for path in place.rglob("*")
+        if path.is_file()
+    )
 
 
 def readable(size: int) -> str:

@@ -12,15 +12,24 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from harness.data.room import Room, TooLarge
 from harness.errors import BadInput
-from harness.plain import plain
+from harness.io.limits import Room, TooLarge
+from harness.text import plain
 
-DAMAGED = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError)
+DAMAGED = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    gzip.BadGzipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    NotImplementedError,
+)
 """What Python's modules raise for an archive that isn't one."""
 
 LONGEST_HEADER = 1 << 20
-"""Bytes that a tar may spend on a name and the like: `tarfile` reads them at once, however many they say they are."""
+"""Bytes that a tar may spend on a name and the like: `tarfile` reads them at once, however many
+they say they are."""
 
 
 def is_packed(path: Path) -> bool:
@@ -31,8 +40,8 @@ def is_packed(path: Path) -> bool:
 def unpack(path: Path, folder: Path) -> None:
     """Extracts a zip or tar, or a single `.gz`, into `folder`.
 
-    Raises `BadInput` for an archive that is damaged, has an entry outside of its folder, a link, or would become far too large; then
-    nothing of it is in `folder`.
+    Raises `BadInput` for an archive that is damaged, has an entry outside of its folder, a link, or
+    would become far too large; then nothing of it is in `folder`.
     """
     new = folder / f"{path.name}.unpacking"
     shutil.rmtree(new, ignore_errors=True)
@@ -43,14 +52,23 @@ def unpack(path: Path, folder: Path) -> None:
     except (tarfile.FilterError, _Outside) as error:
         entry = plain(str(error))[:100]
         raise BadInput(
-            f"{path} has an entry that leaves its folder ({entry}): nothing was extracted. Delete it; don't trust its source."
+            f"{path} has an entry that leaves its folder ({entry}): nothing was extracted. Delete"
+            " it; don't trust its source."
         ) from error
     except TooLarge as error:
-        raise BadInput(f"{path} was not extracted: {error}. Make room; or delete it, and don't trust its source.") from error
+        raise BadInput(
+            f"{path} was not extracted: {error}. Make room; or delete it, and don't trust its"
+            " source."
+        ) from error
     except DAMAGED as error:
-        raise BadInput(f"{path} is damaged or cut short ({' '.join(str(error).split())[:160]}). Delete it, and get it again.") from error
+        raise BadInput(
+            f"{path} is damaged or cut short ({' '.join(str(error).split())[:160]}). Delete it, and"
+            " get it again."
+        ) from error
     except OSError as error:
-        raise BadInput(f"can't extract {path} into {folder} ({error.strerror or error}).") from error
+        raise BadInput(
+            f"can't extract {path} into {folder} ({error.strerror or error})."
+        ) from error
     finally:
         shutil.rmtree(new, ignore_errors=True)
 
@@ -68,7 +86,10 @@ def _extract(path: Path, new: Path) -> None:
                 room.take(entry.file_size)  # no more is read of it, whatever there is
             archive.extractall(new)
     elif path.name.endswith((".tar", ".tgz", ".tar.gz")):
-        with _Sips(path.open("rb") if path.suffix == ".tar" else gzip.open(path)) as file, tarfile.open(fileobj=file, mode="r:") as archive:  # type: ignore[arg-type]
+        with (
+            _Sips(path.open("rb") if path.suffix == ".tar" else gzip.open(path)) as file,
+            tarfile.open(fileobj=file, mode="r:") as archive,  # type: ignore[arg-type]
+        ):
             archive.extractall(new, filter=lambda entry, place: _kept(entry, place, room))
     else:
         with gzip.open(path) as packed, (new / path.stem).open("wb") as file:
@@ -78,14 +99,22 @@ def _extract(path: Path, new: Path) -> None:
 
 
 def _refuse_outside(entry: zipfile.ZipInfo) -> None:
-    """`zipfile` would mend such names silently, and write a link as a file: both say that something is wrong."""
+    """`zipfile` would mend such names silently, and write a link as a file: both say that something
+    is wrong."""
     name = PurePosixPath(entry.filename.replace("\\", "/"))
-    if not name.parts or name.is_absolute() or ".." in name.parts or ":" in entry.filename or stat.S_ISLNK(entry.external_attr >> 16):
+    if (
+        not name.parts
+        or name.is_absolute()
+        or ".." in name.parts
+        or ":" in entry.filename
+        or stat.S_ISLNK(entry.external_attr >> 16)
+    ):
         raise _Outside(entry.filename)
 
 
 def _kept(entry: tarfile.TarInfo, place: str, room: Room) -> tarfile.TarInfo | None:
-    """Files and folders alone: no task's archive has links, and a chain of them is how archives got out of `data_filter`."""
+    """Files and folders alone: no task's archive has links, and a chain of them is how archives got
+    out of `data_filter`."""
     name = PurePosixPath(entry.name)
     if not (entry.isfile() or entry.isdir()) or name.is_absolute() or ".." in name.parts:
         raise _Outside(entry.name)
@@ -94,9 +123,10 @@ def _kept(entry: tarfile.TarInfo, place: str, room: Room) -> tarfile.TarInfo | N
 
 
 class _Sips(io.RawIOBase):
-    """A file that is read by the mouthful: `tarfile` trusts the sizes of headers, negative ones and those of gigabytes too."""
+    """A file that is read by the mouthful: `tarfile` trusts the sizes of headers, negative ones and
+    those of gigabytes too."""
 
-    def __init__(self, file: IO[bytes]):
+    def __init__(self, file: IO[bytes] | gzip.GzipFile):
         self.file = file
         self.seek, self.tell = file.seek, file.tell  # type: ignore[method-assign]
 

@@ -1,4 +1,5 @@
-"""Whether a store is sound: `harness store check`. Reads everything, changes nothing, trusts nothing that is in it."""
+"""Whether a store is sound: `harness store check`. Reads everything, changes nothing, trusts
+nothing that is in it."""
 
 import json
 import math
@@ -11,15 +12,20 @@ from typing import Any
 import sqlalchemy as sa
 
 from harness.errors import BadInput
-from harness.plain import plain, some
 from harness.store import leases, tables
 from harness.store.database import Store
-from harness.store.rows import cell_key, result_id
+from harness.store.records import cell_key, result_id
+from harness.text import plain, some
 
 LONGEST_LEASE = 7 * 24 * 3600.0
 """Seconds. No driver leases for longer, so an end further off than this is an error of a clock."""
 
-_UNIQUE = ((tables.cells, "key"), (tables.results, "id"), (tables.results, "cell", "seed"), (tables.trials, "cell", "number"))
+_UNIQUE = (
+    (tables.cells, "key"),
+    (tables.results, "id"),
+    (tables.results, "cell", "seed"),
+    (tables.trials, "cell", "number"),
+)
 _UNIQUE += ((tables.failures, "cell", "seed"), (tables.leases, "cell"))
 
 
@@ -40,7 +46,8 @@ class Checked:
 
 
 def check(store: Store) -> Checked:
-    """Reads all rows in one view of the data, then the checkpoints. Raises `BadInput` where there is no store."""
+    """Reads all rows in one view of the data, then the checkpoints. Raises `BadInput` where there
+    is no store."""
     found = store.engine.read(_database, None)
     if found is None:
         raise BadInput(f"there is no store {store.name}.")
@@ -53,7 +60,8 @@ _Results = dict[str, tuple[str, int, str]]
 
 
 def _database(connection: sa.Connection, schema: int) -> tuple[Checked, _Results, set[str]]:
-    """The rows; gives back the results' cells, seeds and logits too, and the cells that are leased."""
+    """The rows; gives back the results' cells, seeds and logits too, and the cells that are
+    leased."""
     found, there = Checked(schema), set(sa.inspect(connection).get_table_names())
     if connection.dialect.name == "sqlite":
         said = connection.exec_driver_sql("PRAGMA integrity_check(20)").scalars().all()
@@ -61,7 +69,9 @@ def _database(connection: sa.Connection, schema: int) -> tuple[Checked, _Results
     for table, *columns in _UNIQUE:
         if table.name in there:
             names = [table.c[name] for name in columns]
-            for row in connection.execute(sa.select(*names).group_by(*names).having(sa.func.count() > 1)):
+            for row in connection.execute(
+                sa.select(*names).group_by(*names).having(sa.func.count() > 1)
+            ):
                 found.fault(f"{table.name}: {_named(columns, row)} is there more than once")
     known, results = set[str](), _Results()
     for row in _rows(connection, tables.cells, schema, found):
@@ -98,12 +108,15 @@ def _leases(connection: sa.Connection, schema: int, known: set[str], found: Chec
             if not lease.owner or not lease.seconds < LONGEST_LEASE:  # NaN isn't either
                 raise ValueError(f"it is nobody's, or has no end ({lease.seconds} s)")
     if expired:
-        found.notes.append(f"{some(expired, 'lease')} of drivers that are gone; the next run takes the cells")
+        found.notes.append(
+            f"{some(expired, 'lease')} of drivers that are gone; the next run takes the cells"
+        )
     return {lease.cell for lease in held if lease.seconds > 0}
 
 
 def _checkpoints(store: Store, found: Checked, results: _Results, leased: set[str]) -> None:
-    """The files beside the store: each is whole, and of one of its results, or of a cell that is being worked on."""
+    """The files beside the store: each is whole, and of one of its results, or of a cell that is
+    being worked on."""
     files = sorted(store.checkpoints.glob("*.safetensors")) if store.checkpoints.is_dir() else []
     found.counts["checkpoints"], strangers = 0, 0
     for file in files:
@@ -118,13 +131,24 @@ def _checkpoints(store: Store, found: Checked, results: _Results, leased: set[st
             else:
                 raise ValueError("no result of that name is stored")
     if strangers:
-        found.notes.append(f"{some(strangers, 'checkpoint')} in {store.checkpoints} of another store, or of a run that goes on")
-    if unfinished := len(list(store.checkpoints.glob("*.safetensors.*.tmp"))) if store.checkpoints.is_dir() else 0:
-        found.notes.append(f"{some(unfinished, 'unfinished checkpoint')} (*.tmp) of workers that were killed, or are at work")
+        found.notes.append(
+            f"{some(strangers, 'checkpoint')} in {store.checkpoints} of another store, or of a run"
+            " that goes on"
+        )
+    if unfinished := (
+        len(list(store.checkpoints.glob("*.safetensors.*.tmp")))
+        if store.checkpoints.is_dir()
+        else 0
+    ):
+        found.notes.append(
+            f"{some(unfinished, 'unfinished checkpoint')} (*.tmp) of workers that were killed, or"
+            " are at work"
+        )
 
 
 def _origin(file: Path) -> tuple[str, str, int, str]:
-    """Id, cell, seed and logits of the result that a checkpoint is of, by its own word. Raises `ValueError`."""
+    """Id, cell, seed and logits of the result that a checkpoint is of, by its own word. Raises
+    `ValueError`."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -132,7 +156,12 @@ def _origin(file: Path) -> tuple[str, str, int, str]:
             origin = _object((opened.metadata() or {}).get("origin", ""))
     except (SafetensorError, OSError) as error:
         raise ValueError(f"it can't be read ({error})") from error
-    return origin.get("id", ""), origin.get("cell", ""), origin.get("seed", -1), origin.get("logits_sha256", "")
+    return (
+        origin.get("id", ""),
+        origin.get("cell", ""),
+        origin.get("seed", -1),
+        origin.get("logits_sha256", ""),
+    )
 
 
 def _trial(row: dict[str, Any], known: set[str]) -> None:
@@ -158,10 +187,14 @@ def _result(row: dict[str, Any], known: set[str]) -> None:
     _finite(row, "seconds", "units", "trainable", "head_params", "memory")
     _percent(row["score"], "score")
     if row["id"] != result_id(row["cell"], row["seed"]):
-        raise ValueError(f"its id doesn't follow from its cell {row['cell']} and seed {row['seed']}")
+        raise ValueError(
+            f"its id doesn't follow from its cell {row['cell']} and seed {row['seed']}"
+        )
 
 
-def _rows(connection: sa.Connection, table: sa.Table, schema: int, found: Checked) -> Iterator[dict[str, Any]]:
+def _rows(
+    connection: sa.Connection, table: sa.Table, schema: int, found: Checked
+) -> Iterator[dict[str, Any]]:
     """A table's rows, counted, a thousand at a time in memory."""
     columns = [column for column in table.c if column.info.get("since", 1) <= schema]
     found.counts[table.name] = 0

@@ -1,7 +1,9 @@
-"""Results in SQL: cells, the trials of their search, one row a final run, and what failed. Each call that writes is one transaction.
+"""Results in SQL: cells, the trials of their search, one row a final run, and what failed. Each
+call that writes is one transaction.
 
-A SQLite file by default (write-ahead log, so that a report can read while a run writes), a PostgreSQL server for a team, or any URL that
-SQLAlchemy understands. A call waits where the database is busy or gone, and does nothing twice.
+A SQLite file by default (write-ahead log, so that a report can read while a run writes), a
+PostgreSQL server for a team, or any URL that SQLAlchemy understands. A call waits where the
+database is busy or gone, and does nothing twice.
 """
 
 import json
@@ -15,21 +17,33 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from harness import hints
 from harness.errors import BadInput
+from harness.io import commands
 from harness.store import leases
 from harness.store.engine import Engine
 from harness.store.leases import Lease
-from harness.store.rows import Cell, Failure, Progress, Result, Row, Trial, pack, unpack
+from harness.store.records import Cell, Failure, Progress, Result, Row, Trial, pack, unpack
+from harness.store.retry import PATIENCE
+from harness.store.schema import alone
 from harness.store.tables import batches
 from harness.store.tables import cells as _cells
 from harness.store.tables import failures as _failures
 from harness.store.tables import results as _results
 from harness.store.tables import trials as _trials
-from harness.store.versions import alone
-from harness.store.waiting import PATIENCE
 
-RUN_COLUMNS = ("id", "cell", "seed", "score", "trainable", "head_params", "logits_sha256", "seconds", "memory", "units", "created")
+RUN_COLUMNS = (
+    "id",
+    "cell",
+    "seed",
+    "score",
+    "trainable",
+    "head_params",
+    "logits_sha256",
+    "seconds",
+    "memory",
+    "units",
+    "created",
+)
 """Of results, those that are plain values."""
 
 
@@ -50,18 +64,27 @@ class DuplicateTrial(Duplicate):
 
 
 class Store:
-    """What was measured. A store that doesn't exist reads as empty and is made by the first call that writes.
+    """What was measured. A store that doesn't exist reads as empty and is made by the first call
+    that writes.
 
-    A call waits for a database that is locked, restarting or out of reach, and says so. What it writes is there once, even where the
-    answer of a commit was lost. Every method raises `BadInput` where the database can't be used: silent for too long, full, not a database,
-    another program's, of a later version.
+    A call waits for a database that is locked, restarting or out of reach, and says so. What it
+    writes is there once, even where the answer of a commit was lost. Every method raises `BadInput`
+    where the database can't be used: silent for too long, full, not a database, another program's,
+    of a later version.
     """
 
-    def __init__(self, url: str | Path, foreign: bool = False, say: Callable[[str], None] = _to_stderr, patience: float = PATIENCE) -> None:
+    def __init__(
+        self,
+        url: str | Path,
+        foreign: bool = False,
+        say: Callable[[str], None] = _to_stderr,
+        patience: float = PATIENCE,
+    ) -> None:
         """`url`: any SQLAlchemy URL, or a plain path, which means a SQLite file. Touches nothing.
 
-        `foreign`: somebody else's, to be read only; it is refused where it is empty, damaged or holds a text above `LONGEST`.
-        `say`: takes a line where the store waits, or was migrated. `patience`: seconds that a call waits at most.
+        `foreign`: somebody else's, to be read only; it is refused where it is empty, damaged or
+        holds a text above `LONGEST`. `say`: takes a line where the store waits, or was migrated.
+        `patience`: seconds that a call waits at most.
         """
         self.engine = Engine(str(url), foreign, say, patience)
 
@@ -71,18 +94,30 @@ class Store:
         return self.engine.address.file
 
     @property
+    def argument(self) -> str | None:
+        """The store as `--store` takes it, without secrets; None for one in memory."""
+        address = self.engine.address
+        return None if address.file is None and address.backend == "sqlite" else address.argument
+
+    @property
     def name(self) -> str:
         """The store as a message names it: its file, or its URL without the password."""
         return self.engine.address.name
 
     @property
     def checkpoints(self) -> Path:
-        """Where checkpoints lie: beside `NAME.db`, `NAME.checkpoints`; of another database, `results/harness.checkpoints` where one is."""
-        return self.file.absolute().with_suffix(".checkpoints") if self.file else Path("results/harness.checkpoints").absolute()
+        """Where checkpoints lie: beside `NAME.db`, `NAME.checkpoints`; of another database,
+        `results/harness.checkpoints` where one is."""
+        return (
+            self.file.absolute().with_suffix(".checkpoints")
+            if self.file
+            else Path("results/harness.checkpoints").absolute()
+        )
 
     @property
     def page(self) -> Path:
-        """Where a run leaves the page: beside `NAME.db`, `NAME.html`; of another database, `results/harness.html`."""
+        """Where a run leaves the page: beside `NAME.db`, `NAME.html`; of another database,
+        `results/harness.html`."""
         return self.file.with_suffix(".html") if self.file else Path("results/harness.html")
 
     def add_cell(self, cell: Cell) -> None:
@@ -90,7 +125,8 @@ class Store:
         self.add_cells([cell])
 
     def add_cells(self, cells: Iterable[Cell]) -> None:
-        """Adds cells in one transaction; those that are there keep their identities and take the new labels."""
+        """Adds cells in one transaction; those that are there keep their identities and take the
+        new labels."""
         new = {cell.key: pack(cell) for cell in cells}
 
         def work(connection: sa.Connection, _: bool) -> None:
@@ -103,7 +139,11 @@ class Store:
                 connection.execute(sa.insert(_cells), fresh)
             for key, row in there.items():
                 if row["labels"] != new[key]["labels"]:
-                    connection.execute(sa.update(_cells).where(_cells.c.key == key).values(labels=new[key]["labels"]))
+                    connection.execute(
+                        sa.update(_cells)
+                        .where(_cells.c.key == key)
+                        .values(labels=new[key]["labels"])
+                    )
 
         if new:
             self.engine.write(work)
@@ -113,13 +153,20 @@ class Store:
         return {cell.key: cell for cell in self._select(Cell, _cells, _cells.c.row)}
 
     def add_trials(self, trials: Sequence[Trial], held_by: str | None = None) -> None:
-        """Adds all of them or none. Raises `DuplicateTrial`; and `LeaseLost` where `held_by` doesn't hold the lease of their cell."""
+        """Adds all of them or none. Raises `DuplicateTrial`; and `LeaseLost` where `held_by`
+        doesn't hold the lease of their cell."""
         try:
             self._add(_trials, trials, held_by)
         except IntegrityError as error:
-            stored = {(trial.cell, trial.number) for key in {trial.cell for trial in trials} for trial in self.trials(key)}
+            stored = {
+                (trial.cell, trial.number)
+                for key in {trial.cell for trial in trials}
+                for trial in self.trials(key)
+            }
             if any((trial.cell, trial.number) in stored for trial in trials):
-                raise DuplicateTrial(f"cell {trials[0].cell}: another run has stored its trial {trials[0].number}") from error
+                raise DuplicateTrial(
+                    f"cell {trials[0].cell}: another run has stored its trial {trials[0].number}"
+                ) from error
             raise
 
     def trials(self, cell_key: str | None = None) -> list[Trial]:
@@ -127,39 +174,53 @@ class Store:
         return self._select(Trial, _trials, _trials.c.cell, _trials.c.number, cell=cell_key)
 
     def best_trials(self, cell_key: str) -> list[Trial]:
-        """Of a cell's trials that completed, the one with the highest value; all that tie, by number."""
+        """Of a cell's trials that completed, the one with the highest value; all that tie, by
+        number."""
         complete = sa.and_(_trials.c.cell == cell_key, _trials.c.state == "complete")
         best = sa.select(sa.func.max(_trials.c.value)).where(complete).scalar_subquery()
-        return self._select(Trial, _trials, _trials.c.number, where=sa.and_(complete, _trials.c.value == best))
+        return self._select(
+            Trial, _trials, _trials.c.number, where=sa.and_(complete, _trials.c.value == best)
+        )
 
     def trial_counts(self) -> dict[str, dict[str, int]]:
-        """How many trials each cell has, by state: {cell key: {"complete": 8, "pruned": 2}}. Reads an index, not the trials."""
+        """How many trials each cell has, by state: {cell key: {"complete": 8, "pruned": 2}}. Reads
+        an index, not the trials."""
         counts: dict[str, dict[str, int]] = {}
         for cell, state, count in self._rows(_COUNTED):
             counts.setdefault(cell, {})[state] = count
         return counts
 
     def progress(self, cells: Iterable[str]) -> dict[str, Progress]:
-        """What is there of each of these cells (keys), in one view of the data. Reads indices, not the trials."""
+        """What is there of each of these cells (keys), in one view of the data. Reads indices, not
+        the trials."""
         found = {key: Progress({}, {}, {}) for key in cells}
 
         def work(connection: sa.Connection, _: int) -> dict[str, Progress]:
             for some in batches(list(found)):
-                for cell, state, count in connection.execute(_COUNTED.where(_trials.c.cell.in_(some))):
+                for cell, state, count in connection.execute(
+                    _COUNTED.where(_trials.c.cell.in_(some))
+                ):
                     found[cell].trials[state] = count
-                for cell, seed, score in connection.execute(_SCORED.where(_results.c.cell.in_(some))):
+                for cell, seed, score in connection.execute(
+                    _SCORED.where(_results.c.cell.in_(some))
+                ):
                     found[cell].scores[seed] = score
-                for row in connection.execute(sa.select(_failures).where(_failures.c.cell.in_(some))).mappings():
+                for row in connection.execute(
+                    sa.select(_failures).where(_failures.c.cell.in_(some))
+                ).mappings():
                     found[row["cell"]].failures[row["seed"]] = unpack(Failure, row)
             return found
 
         return self.engine.read(work, found)
 
     def failed_trials(self, cells: Collection[str], at_most: int) -> list[str | None]:
-        """Reasons of the failed trials of these cells, the first `at_most` that are found by the index."""
+        """Reasons of the failed trials of these cells, the first `at_most` that are found by the
+        index."""
         reasons: list[str | None] = []
         for some in batches(list(cells)):
-            failed = sa.select(_trials.c.reason).where(_trials.c.cell.in_(some), _trials.c.state == "failed")
+            failed = sa.select(_trials.c.reason).where(
+                _trials.c.cell.in_(some), _trials.c.state == "failed"
+            )
             reasons += [row.reason for row in self._rows(failed.limit(at_most - len(reasons)))]
             if len(reasons) >= at_most:
                 break
@@ -175,15 +236,22 @@ class Store:
         self.add_results([result], held_by)
 
     def add_results(self, results: Sequence[Result], held_by: str | None = None) -> None:
-        """Adds all of them or none; they are failures no more. Raises `DuplicateResult`, and `LeaseLost` as `add_trials`."""
+        """Adds all of them or none; they are failures no more. Raises `DuplicateResult`, and
+        `LeaseLost` as `add_trials`."""
         try:
             self._add(_results, results, held_by)
         except IntegrityError as error:
             stored = self.runs(("id", "cell", "seed"))
-            ids, seeds = {other["id"] for other in stored}, {(other["cell"], other["seed"]) for other in stored}
+            ids, seeds = (
+                {other["id"] for other in stored},
+                {(other["cell"], other["seed"]) for other in stored},
+            )
             for result in results:
                 if result.id in ids or (result.cell, result.seed) in seeds:
-                    raise DuplicateResult(f"result {result.id} (cell {result.cell}, seed {result.seed}) is stored already") from error
+                    raise DuplicateResult(
+                        f"result {result.id} (cell {result.cell}, seed {result.seed}) is stored"
+                        " already"
+                    ) from error
                 ids.add(result.id)
                 seeds.add((result.cell, result.seed))
             raise
@@ -193,7 +261,8 @@ class Store:
         return self._select(Result, _results, _results.c.row, cell=cell_key)
 
     def runs(self, columns: Sequence[str]) -> list[dict[str, Any]]:
-        """These columns of all final runs, in the order they were stored in: cheap where they aren't JSON. `RUN_COLUMNS` are known."""
+        """These columns of all final runs, in the order they were stored in: cheap where they
+        aren't JSON. `RUN_COLUMNS` are known."""
         if unknown := set(columns) - set(RUN_COLUMNS):
             raise ValueError(f"{', '.join(sorted(unknown))}: not among {', '.join(RUN_COLUMNS)}")
         query = sa.select(*(_results.c[name] for name in columns)).order_by(_results.c.row)
@@ -202,7 +271,9 @@ class Store:
     def provenance(self, name: str) -> dict[str, Any]:
         """One entry of the provenance of final runs, by their ids: of those that have it."""
         query = sa.select(_results.c.id, _results.c.provenance)
-        return {id: made[name] for id, text in self._rows(query) if name in (made := json.loads(text))}
+        return {
+            id: made[name] for id, text in self._rows(query) if name in (made := json.loads(text))
+        }
 
     def extras(self) -> dict[str, dict[str, Any]]:
         """What else was measured in final runs, by their ids: of those that have any."""
@@ -210,17 +281,24 @@ class Store:
         def work(connection: sa.Connection, schema: int) -> dict[str, dict[str, Any]]:
             if schema < _results.c.extras.info["since"]:
                 return {}
-            query = sa.select(_results.c.id, _results.c.extras).where(_results.c.extras.is_not(None))
+            query = sa.select(_results.c.id, _results.c.extras).where(
+                _results.c.extras.is_not(None)
+            )
             return {id: json.loads(text) for id, text in connection.execute(query)}
 
         return self.engine.read(work, {})
 
     def add_extras(self, id: str, extras: Mapping[str, Any]) -> None:
-        """Adds to what else was measured in the final run `id`, or replaces a part of it. Raises `ValueError` for NaN and infinity."""
+        """Adds to what else was measured in the final run `id`, or replaces a part of it. Raises
+        `ValueError` for NaN and infinity."""
 
         def work(connection: sa.Connection, _: bool) -> None:
-            before = connection.execute(sa.select(_results.c.extras).where(_results.c.id == id)).scalar_one()
-            text = json.dumps({**json.loads(before or "{}"), **extras}, sort_keys=True, allow_nan=False)
+            before = connection.execute(
+                sa.select(_results.c.extras).where(_results.c.id == id)
+            ).scalar_one()
+            text = json.dumps(
+                {**json.loads(before or "{}"), **extras}, sort_keys=True, allow_nan=False
+            )
             connection.execute(sa.update(_results).where(_results.c.id == id).values(extras=text))
 
         self.engine.write(work)
@@ -231,11 +309,15 @@ class Store:
         return found, self.cells()[found.cell]
 
     def named(self, results: Iterable[Result], id_or_prefix: str) -> Result:
-        """The one of `results` with this id, or the only one whose id begins so. Raises `BadInput`."""
+        """The one of `results` with this id, or the only one whose id begins so. Raises
+        `BadInput`."""
         prefix = id_or_prefix.strip().lower()
         found = [result for result in results if result.id.startswith(prefix)] if prefix else []
         if not found:
-            raise BadInput(f"no result '{id_or_prefix}' in {self.name}: see the ids in `{hints.command('results', 'list', store=self)}`.")
+            raise BadInput(
+                f"no result '{id_or_prefix}' in {self.name}: see the ids in"
+                f" `{commands.command('results', 'list', store=self)}`."
+            )
         if len(found) > 1:
             ids = ", ".join(result.id for result in found[:4]) + (", ..." if len(found) > 4 else "")
             raise BadInput(f"'{id_or_prefix}' begins {len(found)} ids: {ids}. Give more of it.")
@@ -259,69 +341,130 @@ class Store:
         self.engine.write(lambda connection, _: connection.execute(_failure_of(cell, seed)))
 
     def add(
-        self, cells: Iterable[Cell], trials: Iterable[Trial] = (), results: Iterable[Result] = (), failures: Iterable[Failure] = ()
+        self,
+        cells: Iterable[Cell],
+        trials: Iterable[Trial] = (),
+        results: Iterable[Result] = (),
+        failures: Iterable[Failure] = (),
     ) -> None:
-        """Adds rows of every kind, all or none. Cells that are there stay as they are; what is a result now is no failure any more.
+        """Adds rows of every kind, all or none. Cells that are there stay as they are; what is a
+        result now is no failure any more.
 
         Raises `Duplicate`, and whatever the iterables raise.
         """
         named = {cell.key: cell for cell in cells}
-        rest = [(table, list(rows)) for table, rows in ((_trials, trials), (_results, results), (_failures, failures))]
+        rest = [
+            (table, list(rows))
+            for table, rows in ((_trials, trials), (_results, results), (_failures, failures))
+        ]
 
         def work(connection: sa.Connection, again: bool) -> None:
             alone(connection)
             there = set(connection.execute(sa.select(_cells.c.key)).scalars())
-            _insert(connection, _cells, [cell for key, cell in named.items() if key not in there], again)
+            _insert(
+                connection, _cells, [cell for key, cell in named.items() if key not in there], again
+            )
             for table, rows in rest:
                 _insert(connection, table, rows, again)
-            done = sa.exists().where(_results.c.cell == _failures.c.cell, _results.c.seed == _failures.c.seed)
+            done = sa.exists().where(
+                _results.c.cell == _failures.c.cell, _results.c.seed == _failures.c.seed
+            )
             connection.execute(sa.delete(_failures).where(done))
 
         try:
             self.engine.write(work)
         except IntegrityError as error:
-            raise Duplicate(f"rows to be added to {self.name} clash with stored ones: {error.orig}") from error
+            raise Duplicate(
+                f"rows to be added to {self.name} clash with stored ones: {error.orig}"
+            ) from error
 
     def remove(
-        self, results: Collection[str] = (), failures: Collection[tuple[str, int]] = (), searches: Collection[str] = ()
+        self,
+        results: Collection[str] = (),
+        failures: Collection[tuple[str, int]] = (),
+        searches: Collection[str] = (),
     ) -> dict[str, int]:
-        """Removes results by id and failures by (cell, seed); of the cells in `searches` that have no result left, trials and failures too.
+        """Removes results by id and failures by (cell, seed); of the cells in `searches` that have
+        no result left, trials and failures too.
 
-        A cell goes when nothing of it is left. All in one transaction. Gives back how many rows of each table went.
+        A cell goes when nothing of it is left. All in one transaction. Gives back how many rows of
+        each table went.
         """
-        ids, seeds, keys = [{"a": id} for id in results], [{"a": cell, "b": seed} for cell, seed in failures], [{"a": k} for k in searches]
+        ids, seeds, keys = (
+            [{"a": id} for id in results],
+            [{"a": cell, "b": seed} for cell, seed in failures],
+            [{"a": k} for k in searches],
+        )
         one, two, key = sa.bindparam("a"), sa.bindparam("b"), _cells.c.key
-        without = {table: ~sa.exists().where(table.c.cell == one) for table in (_results, _trials, _failures)}
+        without = {
+            table: ~sa.exists().where(table.c.cell == one)
+            for table in (_results, _trials, _failures)
+        }
         gone = {"cells": 0, "trials": 0, "results": 0, "failures": 0}
 
         def work(connection: sa.Connection, _: bool) -> None:
-            stored = {row.id: row.cell for row in connection.execute(sa.select(_results.c.id, _results.c.cell))} if ids else {}
-            touched = {stored[id] for id in results if id in stored} | {cell for cell, _ in failures} | set(searches)
+            stored = (
+                {
+                    row.id: row.cell
+                    for row in connection.execute(sa.select(_results.c.id, _results.c.cell))
+                }
+                if ids
+                else {}
+            )
+            touched = (
+                {stored[id] for id in results if id in stored}
+                | {cell for cell, _ in failures}
+                | set(searches)
+            )
             steps = [
                 ("results", sa.delete(_results).where(_results.c.id == one), ids),
-                ("failures", sa.delete(_failures).where(_failures.c.cell == one, _failures.c.seed == two), seeds),
-                ("trials", sa.delete(_trials).where(_trials.c.cell == one, without[_results]), keys),
-                ("failures", sa.delete(_failures).where(_failures.c.cell == one, without[_results]), keys),
-                ("cells", sa.delete(_cells).where(key == one, *without.values()), [{"a": cell} for cell in touched]),
+                (
+                    "failures",
+                    sa.delete(_failures).where(_failures.c.cell == one, _failures.c.seed == two),
+                    seeds,
+                ),
+                (
+                    "trials",
+                    sa.delete(_trials).where(_trials.c.cell == one, without[_results]),
+                    keys,
+                ),
+                (
+                    "failures",
+                    sa.delete(_failures).where(_failures.c.cell == one, without[_results]),
+                    keys,
+                ),
+                (
+                    "cells",
+                    sa.delete(_cells).where(key == one, *without.values()),
+                    [{"a": cell} for cell in touched],
+                ),
             ]
             went = dict.fromkeys(gone, 0)
             for name, statement, values in steps:
                 went[name] += connection.execute(statement, values).rowcount if values else 0
-            gone.update({name: max(gone[name], count) for name, count in went.items()})  # nothing is left for a second try to remove
+            # nothing is left for a second try to remove
+            gone.update({name: max(gone[name], count) for name, count in went.items()})
 
         self.engine.write(work)
         return gone
 
-    def lease(self, cells: Iterable[str], owner: str, seconds: float, at_most: int | None = None) -> set[str]:
-        """Leases those of `cells` (keys, in the order they are wanted) that are free, expired or `owner`'s already; gives back which.
+    def lease(
+        self, cells: Iterable[str], owner: str, seconds: float, at_most: int | None = None
+    ) -> set[str]:
+        """Leases those of `cells` (keys, in the order they are wanted) that are free, expired or
+        `owner`'s already; gives back which.
 
-        All at once, so that no cell is two drivers' (see `harness.store.leases`). `at_most`: how many. The cells must be in the store.
+        All at once, so that no cell is two drivers' (see `harness.store.leases`). `at_most`: how
+        many. The cells must be in the store.
         """
         keys = list(cells)
-        return self.engine.write(lambda connection, _: leases.take(connection, keys, owner, seconds, at_most))
+        return self.engine.write(
+            lambda connection, _: leases.take(connection, keys, owner, seconds, at_most)
+        )
 
     def renew(self, owner: str, seconds: float) -> set[str]:
-        """Puts off the end of all leases of `owner`; gives back the cells that are still its own. The others are lost."""
+        """Puts off the end of all leases of `owner`; gives back the cells that are still its own.
+        The others are lost."""
         return self.engine.write(lambda connection, _: leases.renew(connection, owner, seconds))
 
     def release(self, owner: str, cells: Collection[str] | None = None) -> None:
@@ -330,52 +473,80 @@ class Store:
 
     def leases(self) -> list[Lease]:
         """All leases, expired ones too, by cell."""
-        return self.engine.read(lambda connection, schema: leases.held(connection) if schema >= 2 else [], [])
+        return self.engine.read(
+            lambda connection, schema: leases.held(connection) if schema >= 2 else [], []
+        )
 
     def state(self) -> str:
-        """A short text that changes when rows come, go or are replaced: how many there are, and the newest."""
+        """A short text that changes when rows come, go or are replaced: how many there are, and the
+        newest."""
 
         def work(connection: sa.Connection, _: int) -> list[Any]:
             parts: list[Any] = []
             for table in (_cells, _results):
-                parts += connection.execute(sa.select(sa.func.count(), sa.func.max(table.c.row)).select_from(table)).one()
-            parts.append(connection.execute(sa.select(sa.func.count()).select_from(_trials)).scalar())
-            return [*parts, *connection.execute(sa.select(sa.func.count(), sa.func.max(_failures.c.created))).one()]
+                parts += connection.execute(
+                    sa.select(sa.func.count(), sa.func.max(table.c.row)).select_from(table)
+                ).one()
+            parts.append(
+                connection.execute(sa.select(sa.func.count()).select_from(_trials)).scalar()
+            )
+            return [
+                *parts,
+                *connection.execute(
+                    sa.select(sa.func.count(), sa.func.max(_failures.c.created))
+                ).one(),
+            ]
 
         return "-".join(str(part or 0) for part in self.engine.read(work, []))
 
     def migrate(self) -> int | None:
-        """Brings an older store up to date, as the first call that writes would; gives back its schema of before, None without a store."""
+        """Brings an older store up to date, as the first call that writes would; gives back its
+        schema of before, None without a store."""
         return self.engine.migrate()
 
     def held_open(self) -> AbstractContextManager[None]:
-        """While it is entered, a SQLite file keeps its log from call to call, which halves what a write costs."""
+        """While it is entered, a SQLite file keeps its log from call to call, which halves what a
+        write costs."""
         return self.engine.held_open()
 
     def close(self) -> None:
         """Ends the connections; the store opens again when it is used again."""
         self.engine.close()
 
-    def _add(self, table: sa.Table, rows: Sequence[Trial] | Sequence[Result], held_by: str | None) -> None:
+    def _add(
+        self, table: sa.Table, rows: Sequence[Trial] | Sequence[Result], held_by: str | None
+    ) -> None:
         def work(connection: sa.Connection, again: bool) -> None:
             if held_by is not None:
                 leases.must_hold(connection, held_by, {row.cell for row in rows})
             _insert(connection, table, rows, again)
             if table is _results:
                 made_good = _failure_of(sa.bindparam("a"), sa.bindparam("b"))
-                connection.execute(made_good, [{"a": row.cell, "b": row.seed} for row in rows if isinstance(row, Result)])
+                connection.execute(
+                    made_good,
+                    [{"a": row.cell, "b": row.seed} for row in rows if isinstance(row, Result)],
+                )
 
         if rows:
             self.engine.write(work)
 
     def _select(
-        self, kind: type[Row], table: sa.Table, *order: sa.Column, cell: str | None = None, where: sa.ColumnElement[bool] | None = None
+        self,
+        kind: type[Row],
+        table: sa.Table,
+        *order: sa.Column,
+        cell: str | None = None,
+        where: sa.ColumnElement[bool] | None = None,
     ) -> list[Row]:
         if cell is not None:
             where = table.c.cell == cell
 
         def work(connection: sa.Connection, schema: int) -> list[Row]:
-            columns = [table.c[field.name] for field in fields(kind) if table.c[field.name].info.get("since", 1) <= schema]
+            columns = [
+                table.c[field.name]
+                for field in fields(kind)
+                if table.c[field.name].info.get("since", 1) <= schema
+            ]
             query = sa.select(*columns).order_by(*order)
             if where is not None:
                 query = query.where(where)
@@ -387,23 +558,40 @@ class Store:
         return self.engine.read(lambda connection, _: connection.execute(query).all(), [])
 
 
-_COUNTED = sa.select(_trials.c.cell, _trials.c.state, sa.func.count()).group_by(_trials.c.cell, _trials.c.state)
+_COUNTED = sa.select(_trials.c.cell, _trials.c.state, sa.func.count()).group_by(
+    _trials.c.cell, _trials.c.state
+)
 _SCORED = sa.select(_results.c.cell, _results.c.seed, _results.c.score)
-_NAMED_BY = {_cells: _cells.c.key, _trials: _trials.c.cell, _results: _results.c.cell, _failures: _failures.c.cell}
+_NAMED_BY = {
+    _cells: _cells.c.key,
+    _trials: _trials.c.cell,
+    _results: _results.c.cell,
+    _failures: _failures.c.cell,
+}
 
 
-def _insert(connection: sa.Connection, table: sa.Table, rows: Sequence[Cell | Trial | Result | Failure], again: bool) -> None:
-    """Adds rows, a few hundred at a time; when it is done `again`, without those that are stored just as they are."""
+def _insert(
+    connection: sa.Connection,
+    table: sa.Table,
+    rows: Sequence[Cell | Trial | Result | Failure],
+    again: bool,
+) -> None:
+    """Adds rows, a few hundred at a time; when it is done `again`, without those that are stored
+    just as they are."""
     for some in ([pack(row) for row in part] for part in batches(rows)):
         if again:
             keys = {values[_NAMED_BY[table].name] for values in some}
-            there = {tuple(row[name] for name in some[0]) for row in _stored(connection, table, keys)}
+            there = {
+                tuple(row[name] for name in some[0]) for row in _stored(connection, table, keys)
+            }
             some = [values for values in some if tuple(values.values()) not in there]
         if some:
             connection.execute(sa.insert(table), some)
 
 
-def _stored(connection: sa.Connection, table: sa.Table, keys: Collection[str]) -> Iterator[sa.RowMapping]:
+def _stored(
+    connection: sa.Connection, table: sa.Table, keys: Collection[str]
+) -> Iterator[sa.RowMapping]:
     """The rows of cells with these keys."""
     for some in batches(list(keys)):
         yield from connection.execute(sa.select(table).where(_NAMED_BY[table].in_(some))).mappings()

@@ -1,4 +1,5 @@
-"""A database as the store uses it: transactions that wait where it is busy or gone, tables made on writing, one line for a fault."""
+"""A database as the store uses it: transactions that wait where it is busy or gone, tables made on
+writing, one line for a fault."""
 
 import os
 import sqlite3
@@ -15,9 +16,9 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModu
 from sqlalchemy.pool import NullPool, StaticPool
 
 from harness.errors import BadInput
-from harness.store import versions
-from harness.store.address import address, unreadable
-from harness.store.waiting import no_room, passes, patiently
+from harness.store import schema as versions
+from harness.store.retry import no_room, passes, patiently
+from harness.store.url import address, unreadable
 
 LONGEST = 1_000_000
 """Bytes of the longest text that is read from a foreign SQLite file."""
@@ -32,9 +33,16 @@ _COMPUTED = """
 SELECT count(*) FROM sqlite_master AS made LEFT JOIN pragma_table_xinfo(made.name) AS of
 WHERE made.type IN ('view', 'trigger') OR made.sql LIKE 'create virtual%' OR of.hidden > 0
 """
-"""Whatever can make more of a SQLite file than is in it: an endless view, a column computed to any length."""
+"""Whatever can make more of a SQLite file than is in it: an endless view, a column computed to any
+length."""
 
-_NETWORK = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
+_NETWORK = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
 """So that a server that is gone without a word is missed within a minute (libpq's names)."""
 
 _Found = TypeVar("_Found")
@@ -49,20 +57,32 @@ class Engine:
         self.mend = "get it again from where it comes from" if foreign else "give another --store"
         self._current = False  # our tables are known to be there, as they are today
         self._answered = False
-        file, psycopg, options = self.address.file, self.address.url.drivername == "postgresql+psycopg", dict[str, Any]()
+        file, psycopg, options = (
+            self.address.file,
+            self.address.url.drivername == "postgresql+psycopg",
+            dict[str, Any](),
+        )
         if self.address.backend == "sqlite":
-            options = {"poolclass": NullPool if file else StaticPool, "connect_args": {"timeout": _BUSY_SECONDS}}
+            options = {
+                "poolclass": NullPool if file else StaticPool,
+                "connect_args": {"timeout": _BUSY_SECONDS},
+            }
         elif psycopg:
             given = self.address.url.query
-            options = {"connect_args": {key: value for key, value in _NETWORK.items() if key not in given}}
+            options = {
+                "connect_args": {key: value for key, value in _NETWORK.items() if key not in given}
+            }
         try:
             self._engine = sa.create_engine(self.address.url, **options)
         except (ArgumentError, NoSuchModuleError, ValueError) as error:
             raise unreadable(text) from error
         except ModuleNotFoundError as error:
             extra = " (pip install 'vpt-harness[postgres]')" if error.name == "psycopg" else ""
-            raise BadInput(f"store {self.address.name}: install its driver, {error.name}{extra}.") from error
-        weakref.finalize(self, self._engine.dispose)  # a pooled connection isn't left open by a store that nobody has any more
+            raise BadInput(
+                f"store {self.address.name}: install its driver, {error.name}{extra}."
+            ) from error
+        # a pooled connection isn't left open by a store that nobody has any more
+        weakref.finalize(self, self._engine.dispose)
         if self.address.backend == "sqlite":
             event.listen(self._engine, "do_connect", self._connect_unlocked)
             event.listen(self._engine, "connect", _set_up_sqlite)
@@ -73,13 +93,17 @@ class Engine:
             event.listen(self._engine, "connect", _set_up_postgresql)
 
     def read(self, work: Callable[[sa.Connection, int], _Found], absent: _Found) -> _Found:
-        """`work` with one view of the data and the schema that they have; `absent` where there is no store yet."""
+        """`work` with one view of the data and the schema that they have; `absent` where there is
+        no store yet."""
         file = self.address.file
 
         def attempt(_: bool) -> _Found:
             if file is not None and not file.exists():
                 return absent
-            with self._engine.connect().execution_options(**self._one_view) as connection, connection.begin():
+            with (
+                self._engine.connect().execution_options(**self._one_view) as connection,
+                connection.begin(),
+            ):
                 self._answered = True
                 schema = versions.SCHEMA if self._current else self._version(connection)
                 self._current = schema == versions.SCHEMA
@@ -88,23 +112,31 @@ class Engine:
         return self._carried_out(attempt)
 
     def write(self, work: Callable[[sa.Connection, bool], _Found]) -> _Found:
-        """One transaction: committed when `work` returns, rolled back where it raises. Makes or migrates the tables before.
+        """One transaction: committed when `work` returns, rolled back where it raises. Makes or
+        migrates the tables before.
 
-        `work` may be called again, with True then: its rows may be stored already, by a commit whose answer was lost.
+        `work` may be called again, with True then: its rows may be stored already, by a commit
+        whose answer was lost.
         """
         if self.foreign:
-            raise BadInput(f"store {self.address.name} can't be written: it was opened as readonly.")
+            raise BadInput(
+                f"store {self.address.name} can't be written: it was opened as readonly."
+            )
 
         def attempt(again: bool) -> _Found:
             self._make_ready()
-            with self._engine.connect().execution_options(immediate=True) as connection, connection.begin():
+            with (
+                self._engine.connect().execution_options(immediate=True) as connection,
+                connection.begin(),
+            ):
                 self._answered = True
                 return work(connection, again)
 
         return self._carried_out(attempt)
 
     def migrate(self) -> int | None:
-        """Brings the tables up to date; gives back the schema that they had before, None where there were none (and are none now)."""
+        """Brings the tables up to date; gives back the schema that they had before, None where
+        there were none (and are none now)."""
         if self.read(lambda _, schema: schema, None) is None:
             return None
         found = []
@@ -113,7 +145,8 @@ class Engine:
 
     @contextmanager
     def held_open(self) -> Iterator[None]:
-        """A connection that does nothing: the last one that closes makes SQLite move its log into the file."""
+        """A connection that does nothing: the last one that closes makes SQLite move its log into
+        the file."""
         with ExitStack() as held:
             if self.address.file is not None and self.address.file.exists():
                 held.enter_context(closing(self._engine.raw_connection()))
@@ -124,13 +157,15 @@ class Engine:
 
     @property
     def _one_view(self) -> dict[str, Any]:
-        """Options of a connection that reads: all its statements see the same data, and it can't write."""
+        """Options of a connection that reads: all its statements see the same data, and it can't
+        write."""
         if self.address.backend == "postgresql":
             return {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         return {}
 
     def _make_ready(self) -> int | None:
-        """Makes the tables where there are none, and migrates older ones; gives back the schema that they had before, if it did either."""
+        """Makes the tables where there are none, and migrates older ones; gives back the schema
+        that they had before, if it did either."""
         file = self.address.file
         if file is not None and not file.exists():
             self._current = False
@@ -141,11 +176,16 @@ class Engine:
             self._answered = True
             old = self._version(connection)
         if old is None and file is not None:
-            with closing(self._engine.raw_connection()) as raw, suppress(sqlite3.OperationalError):  # another process is making it
-                raw.cursor().execute("PRAGMA journal_mode=WAL")  # not possible within a transaction; the file remembers it
+            # another process is making it
+            with closing(self._engine.raw_connection()) as raw, suppress(sqlite3.OperationalError):
+                # not possible within a transaction; the file remembers it
+                raw.cursor().execute("PRAGMA journal_mode=WAL")
         copied = None
         if old != versions.SCHEMA:
-            with self._engine.connect().execution_options(immediate=True) as connection, connection.begin():
+            with (
+                self._engine.connect().execution_options(immediate=True) as connection,
+                connection.begin(),
+            ):
                 versions.alone(connection)
                 old = self._version(connection)  # again: another process may have been quicker
                 if old is None:
@@ -156,16 +196,30 @@ class Engine:
         self._current = True
         if old is not None and old < versions.SCHEMA:
             kept = f"; as it was before: {copied}" if copied else ""
-            self.say(f"the store {self.address.name} was brought from schema {old} to {versions.SCHEMA}{kept}.")
+            self.say(
+                f"the store {self.address.name} was brought from schema {old} to"
+                f" {versions.SCHEMA}{kept}."
+            )
         return old
 
     def _version(self, connection: sa.Connection) -> int | None:
-        """The schema of the store, as `versions.version` says; a foreign one may not be empty, and is looked through for damage first."""
+        """The schema of the store, as `versions.version` says; a foreign one may not be empty, and
+        is looked through for damage first."""
         name = self.address.name
-        if self.foreign and self.address.backend == "sqlite" and connection.exec_driver_sql("PRAGMA quick_check(1)").scalar() != "ok":
+        if (
+            self.foreign
+            and self.address.backend == "sqlite"
+            and connection.exec_driver_sql("PRAGMA quick_check(1)").scalar() != "ok"
+        ):
             raise BadInput(f"{name} is damaged: {self.mend}.")
-        if self.foreign and self.address.backend == "sqlite" and connection.exec_driver_sql(_COMPUTED).scalar():
-            raise BadInput(f"{name} has views, triggers or computed columns, which no store has: {self.mend}.")
+        if (
+            self.foreign
+            and self.address.backend == "sqlite"
+            and connection.exec_driver_sql(_COMPUTED).scalar()
+        ):
+            raise BadInput(
+                f"{name} has views, triggers or computed columns, which no store has: {self.mend}."
+            )
         found = versions.version(connection, name, self.mend)
         if found is None and self.foreign:
             raise BadInput(f"{name} is empty: {self.mend}.")
@@ -174,25 +228,41 @@ class Engine:
     def _carried_out(self, attempt: Callable[[bool], _Found]) -> _Found:
         """Patiently; and what a database or file system says, as one line."""
         try:
-            return patiently(attempt, self.address, self.patience, self.say, lambda error: passes(error, self._answered))
+            return patiently(
+                attempt,
+                self.address,
+                self.patience,
+                self.say,
+                lambda error: passes(error, self._answered),
+            )
         except IntegrityError:
             raise
         except (DBAPIError, sqlite3.Error, OSError) as error:
             said = self.address.line(error)
             if no_room(error):
                 raise BadInput(
-                    f"store {self.address.name}: no room left where it is ({said}). All that was stored before is safe: "
-                    "make room, then give the same command again."
+                    f"store {self.address.name}: no room left where it is ({said}). All that was"
+                    " stored before is safe: make room, then give the same command again."
                 ) from error
-            raise BadInput(f"store {self.address.name} can't be used: {said}. Mend it, or {self.mend}.") from error
+            raise BadInput(
+                f"store {self.address.name} can't be used: {said}. Mend it, or {self.mend}."
+            ) from error
 
-    def _connect_unlocked(self, dialect: sa.Dialect, _: Any, arguments: list[Any], options: dict[str, Any]) -> None:
-        """Of a SQLite file that this user can only read, opens it so that it needs no files beside it; as long as nobody has some there.
+    def _connect_unlocked(
+        self, dialect: sa.Dialect, _: Any, arguments: list[Any], options: dict[str, Any]
+    ) -> None:
+        """Of a SQLite file that this user can only read, opens it so that it needs no files beside
+        it; as long as nobody has some there.
 
-        A log beside it is of somebody who writes at this moment, or was killed: then SQLite reads both, where it may.
+        A log beside it is of somebody who writes at this moment, or was killed: then SQLite reads
+        both, where it may.
         """
         file = self.address.file
-        if file is None or not file.exists() or (os.access(file, os.W_OK) and os.access(file.absolute().parent, os.W_OK)):
+        if (
+            file is None
+            or not file.exists()
+            or (os.access(file, os.W_OK) and os.access(file.absolute().parent, os.W_OK))
+        ):
             return
         log = _beside(file, "-wal")
         lonely = "" if log.exists() and log.stat().st_size else "&immutable=1"
@@ -204,13 +274,17 @@ def _beside(file: Path, end: str) -> Path:
 
 
 def _set_up_sqlite(connection: sqlite3.Connection, _: Any) -> None:
-    connection.isolation_level = None  # BEGIN is ours: Python's own would leave CREATE TABLE outside the transaction
+    # BEGIN is ours: Python's own would leave CREATE TABLE outside the transaction
+    connection.isolation_level = None
     connection.execute("PRAGMA foreign_keys=ON")
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
-    """Writers take their lock at once, so that they wait for each other rather than fail in the middle."""
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("immediate") else "BEGIN")
+    """Writers take their lock at once, so that they wait for each other rather than fail in the
+    middle."""
+    connection.exec_driver_sql(
+        "BEGIN IMMEDIATE" if connection.get_execution_options().get("immediate") else "BEGIN"
+    )
 
 
 def _set_up_foreign(connection: sqlite3.Connection, _: Any) -> None:
@@ -220,7 +294,8 @@ def _set_up_foreign(connection: sqlite3.Connection, _: Any) -> None:
 
 
 def _set_up_postgresql(connection: Any, _: Any) -> None:
-    """No lock is waited for in silence, and a driver that hangs within a transaction holds the others up for a minute at most."""
+    """No lock is waited for in silence, and a driver that hangs within a transaction holds the
+    others up for a minute at most."""
     with connection.cursor() as cursor:
         cursor.execute(f"SET lock_timeout = {LOCK_SECONDS * 1000:.0f}")
         cursor.execute("SET idle_in_transaction_session_timeout = '60s'")

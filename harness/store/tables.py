@@ -1,6 +1,7 @@
 """The tables of a store as they are today, in SQL that SQLite, PostgreSQL and MySQL understand.
 
-A change here is a new schema: see `harness.store.migrations`. What came after the first one says so: `since`, the schema that brought it.
+A change here is a new schema: see `harness.store.migrations`. What came after the first one says
+so: `since`, the schema that brought it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,7 +12,12 @@ import sqlalchemy as sa
 schema = sa.MetaData()
 _Key, _Json = sa.String(64), sa.Text
 
-meta = sa.Table("meta", schema, sa.Column("name", sa.String(32), primary_key=True), sa.Column("value", sa.String(64), nullable=False))
+meta = sa.Table(
+    "meta",
+    schema,
+    sa.Column("name", sa.String(32), primary_key=True),
+    sa.Column("value", sa.String(64), nullable=False),
+)
 cells = sa.Table(
     "cells",
     schema,
@@ -33,12 +39,14 @@ trials = sa.Table(
     sa.Column("seconds", sa.Double, nullable=False),
     sa.Column("units", sa.Double, nullable=False),
     sa.Column("provenance", _Json, nullable=False),
-    sa.Index("trials_by_state", "cell", "state", "value"),  # since 3: what a run counts when it starts, without reading the trials
+    # since 3: what a run counts when it starts, without reading the trials
+    sa.Index("trials_by_state", "cell", "state", "value"),
 )
 results = sa.Table(
     "results",
     schema,
-    sa.Column("row", sa.Integer, primary_key=True),  # the order of insertion: `created` has only seconds
+    # the order of insertion: `created` has only seconds
+    sa.Column("row", sa.Integer, primary_key=True),
     sa.Column("id", sa.String(12), nullable=False, unique=True),
     sa.Column("cell", _Key, sa.ForeignKey("cells.key"), nullable=False),
     sa.Column("seed", sa.BigInteger, nullable=False),

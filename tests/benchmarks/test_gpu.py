@@ -1,4 +1,5 @@
-"""The GPU benchmark's machinery, on the CPU at small size; and what it says where there is no GPU."""
+"""The GPU benchmark's machinery, on the CPU at small size; and what it says where there is no
+GPU."""
 
 import subprocess
 import sys
@@ -11,10 +12,17 @@ from timm.models.vision_transformer import VisionTransformer
 
 
 def test_it_measures_every_form():
-    vit = VisionTransformer(img_size=16, patch_size=4, embed_dim=24, depth=2, num_heads=2, num_classes=0)
-    row = gpu.measure(vit, p=3, batch=2, repeats=1, matmul=gpu.peak(torch.device("cpu"), 64), compiled=False)
+    vit = VisionTransformer(
+        img_size=16, patch_size=4, embed_dim=24, depth=2, num_heads=2, num_classes=0
+    )
+    row = gpu.measure(
+        vit, p=3, batch=2, repeats=1, matmul=gpu.peak(torch.device("cpu"), 64), compiled=False
+    )
     assert list(row) == ["p", "paper", "ours", "ivpt"]
-    assert all(row[name]["images_per_second"] > 0 and row[name]["share_of_peak"] > 0 for name in ("paper", "ours", "ivpt"))
+    assert all(
+        row[name]["images_per_second"] > 0 and row[name]["share_of_peak"] > 0
+        for name in ("paper", "ours", "ivpt")
+    )
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="has a GPU")
@@ -28,7 +36,15 @@ def test_it_says_where_there_is_no_gpu():
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_compiled_forms_give_the_same_logits():
-    vit = VisionTransformer(img_size=16, patch_size=4, embed_dim=24, depth=2, num_heads=2, num_classes=0).cuda().eval()
+    vit = (
+        VisionTransformer(
+            img_size=16, patch_size=4, embed_dim=24, depth=2, num_heads=2, num_classes=0
+        )
+        .cuda()
+        .eval()
+    )
     images = torch.randn(2, 3, 16, 16, device="cuda")
     for forward in gpu.forms_of(vit, 3).values():
-        torch.testing.assert_close(torch.compile(forward)(images), forward(images), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(
+            torch.compile(forward)(images), forward(images), rtol=1e-4, atol=1e-4
+        )

@@ -1,10 +1,11 @@
-"""The intervals of a report hold the truth as often as docs/statistics.md says, in fewer repetitions of the same simulation."""
+"""The intervals of a report hold the truth as often as docs/statistics.md says, in fewer
+repetitions of the same simulation."""
 
 import interval_coverage
 import numpy as np
 import pytest
 
-from harness.report.intervals import bootstrap
+from harness.reporting.intervals import bootstrap
 
 LIMIT = "a fifth of tasks gain 1, the others nothing"
 """Where no interval is any better: docs/statistics.md says so."""
@@ -25,10 +26,12 @@ def test_at_19_tasks(shape: str) -> None:
     assert found["ours"] >= max(found["studentised"], found["t"])
 
 
-def test_the_simulation_draws_from_populations_with_the_means_it_says_and_asks_the_reports_own_intervals() -> None:
+def test_the_simulation_draws_from_populations_with_the_means_it_says_and_asks_the_report() -> None:
     rng = np.random.default_rng(0)
     for draw, mean in interval_coverage.SHAPES.values():
         assert draw(rng, (200_000, 1)).mean() == pytest.approx(mean, abs=0.03)
     table = rng.normal(size=(3, 19))
     low, high = interval_coverage.bootstraps(table)
-    assert [(a, b) for a, b in zip(low, high, strict=True)] == [pytest.approx(bootstrap(row)) for row in table]
+    assert [(a, b) for a, b in zip(low, high, strict=True)] == [
+        pytest.approx(bootstrap(row)) for row in table
+    ]

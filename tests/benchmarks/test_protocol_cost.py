@@ -1,10 +1,11 @@
-"""The arithmetic that scales counted runs to VTAB-1k's sizes, against the counts of the protocol written out by hand."""
+"""The arithmetic that scales counted runs to VTAB-1k's sizes, against the counts of the protocol
+written out by hand."""
 
 import protocol_cost
 import pytest
 
-from harness.cards import load_cards, load_suites
 from harness.store import Trial
+from harness.tasks.cards import load_cards, load_suites
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,9 @@ def test_the_released_habit_and_the_same_selection(vtab):
 def test_pruned_trials_count_by_what_they_trained(vtab):
     card, protocol = vtab[0], protocol_cost.shortened("default")
     trials = [
-        Trial("c", 0, {}, "complete", 70.0, {10: 60.0, 20: 70.0}, None, 1.0, 20 * 1600 + 2 * 200, {}),
+        Trial(
+            "c", 0, {}, "complete", 70.0, {10: 60.0, 20: 70.0}, None, 1.0, 20 * 1600 + 2 * 200, {}
+        ),
         Trial("c", 1, {}, "pruned", None, {10: 50.0}, None, 1.0, 10 * 1600 + 200, {}),
     ]
     assert (protocol.epochs, protocol.score_every, protocol.prune_from) == (20, 2, 8)

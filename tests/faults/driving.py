@@ -1,4 +1,5 @@
-"""`harness run` as a process of its own that tests kill, wait for and look into: itself, its Ray, its workers, its store."""
+"""`harness run` as a process of its own that tests kill, wait for and look into: itself, its Ray,
+its workers, its store."""
 
 import os
 import signal
@@ -16,15 +17,22 @@ from harness.store import Store
 class Driver(subprocess.Popen):
     """`harness run` in the background, as leader of its own process group.
 
-    It prints to a file: Ray's agents outlive a killed driver by a minute, and would hold a pipe open.
+    It prints to a file: Ray's agents outlive a killed driver by a minute, and would hold a pipe
+    open.
     """
 
     def __init__(self, tiny, *more: str, **arguments: str):
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
-        command = [sys.executable, "-m", "harness.cli", *tiny.arguments(*more, **arguments)]
+        command = [sys.executable, "-m", "harness", *tiny.arguments(*more, **arguments)]
         self.output = tiny.folder / f"output-{time.monotonic_ns()}.txt"
         with self.output.open("w") as file:
-            super().__init__(command, env=environment, stdout=file, stderr=subprocess.STDOUT, start_new_session=True)
+            super().__init__(
+                command,
+                env=environment,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     def said(self, seconds: float = 240) -> str:
         """What it printed, once it has ended."""
@@ -38,7 +46,8 @@ OUTAGES: list[tuple[str, float]] = []
 
 @contextmanager
 def outage(fault: str, store: Path | str) -> Iterator[None]:
-    """Its body deals a fault, and starts the command again where that ended it. Waits for a trial or run that comes through after it."""
+    """Its body deals a fault, and starts the command again where that ended it. Waits for a trial
+    or run that comes through after it."""
     since = time.monotonic()
     yield
     found = Store(store)
@@ -50,7 +59,9 @@ def outage(fault: str, store: Path | str) -> Iterator[None]:
 
 def finished(store: Store) -> int:
     """Trials and final runs that came through."""
-    return sum(states.get("complete", 0) for states in store.trial_counts().values()) + len(store.runs(("id",)))
+    return sum(states.get("complete", 0) for states in store.trial_counts().values()) + len(
+        store.runs(("id",))
+    )
 
 
 def start(tiny, *more: str, **arguments: str) -> Driver:
@@ -68,7 +79,10 @@ def rows(store: Path | str) -> dict[tuple[str, str, int], float]:
     """Score by (variant, task, seed); none of them twice."""
     found = Store(store)
     cells = found.cells()
-    places = [(cells[r.cell].labels["variant"], cells[r.cell].identity["task"]["name"], r.seed, r.score) for r in found.results()]
+    places = [
+        (cells[r.cell].labels["variant"], cells[r.cell].identity["task"]["name"], r.seed, r.score)
+        for r in found.results()
+    ]
     assert len({place[:3] for place in places}) == len(places)
     return {place[:3]: place[3] for place in places}
 
@@ -87,7 +101,13 @@ def below(process: subprocess.Popen) -> dict[int, str]:
             state, parent = (entry / "stat").read_text().rsplit(")", 1)[1].split()[:2]
             if state != "Z":
                 parents[int(entry.name)] = int(parent)
-                lines[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+                lines[int(entry.name)] = (
+                    (entry / "cmdline")
+                    .read_bytes()
+                    .replace(b"\0", b" ")
+                    .decode(errors="replace")
+                    .strip()
+                )
     found, old = {process.pid}, -1
     while len(found) != old:
         old = len(found)
@@ -97,12 +117,18 @@ def below(process: subprocess.Popen) -> dict[int, str]:
 
 def workers(process: subprocess.Popen) -> list[int]:
     """Those that train: Tune's actors."""
-    return [pid for pid, line in below(process).items() if line.startswith(("ray::Worker", "ray::ResourceTrainable"))]
+    return [
+        pid
+        for pid, line in below(process).items()
+        if line.startswith(("ray::TrialActor", "ray::ResourceTrainable"))
+    ]
 
 
 def parts_of_ray(process: subprocess.Popen, name: str) -> list[int]:
     """`raylet` or `gcs_server`, as many as run."""
-    return [pid for pid, line in below(process).items() if line.split(" ", 1)[0].endswith(f"/{name}")]
+    return [
+        pid for pid, line in below(process).items() if line.split(" ", 1)[0].endswith(f"/{name}")
+    ]
 
 
 def part_of_ray(process: subprocess.Popen, name: str) -> int:

@@ -1,4 +1,5 @@
-"""A Ray cluster of several nodes on this machine: `ray start` as on several, each node a process group that tests can kill."""
+"""A Ray cluster of several nodes on this machine: `ray start` as on several, each node a process
+group that tests can kill."""
 
 import os
 import shutil
@@ -15,9 +16,18 @@ from driving import kill, part_of_ray, wait_for
 
 
 class Node(subprocess.Popen):
-    """`ray start --block`: a raylet, at the head a GCS as well, and their workers. `name` is what a method finds in NODE."""
+    """`ray start --block`: a raylet, at the head a GCS as well, and their workers. `name` is what a
+    method finds in NODE."""
 
-    def __init__(self, cluster: "Cluster", name: str, *arguments: str, cpus: int, gpus: int, wrapped: tuple[str, ...] = ()):
+    def __init__(
+        self,
+        cluster: "Cluster",
+        name: str,
+        *arguments: str,
+        cpus: int,
+        gpus: int,
+        wrapped: tuple[str, ...] = (),
+    ):
         self.name = name
         self.cache = cluster.folder / f"cache-{name}"
         environment = {
@@ -27,16 +37,38 @@ class Node(subprocess.Popen):
             "OMP_NUM_THREADS": "1",
             "RAY_TMPDIR": str(cluster.sockets),
             **cluster.token,
-            "RAY_health_check_period_ms": "1000",  # a dead node is seen within seconds, not half a minute
+            # a dead node is seen within seconds, not half a minute
+            "RAY_health_check_period_ms": "1000",
             "RAY_health_check_failure_threshold": "3",
         }
         environment.pop("RAY_ADDRESS", None)
-        command = [*wrapped, sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"]
-        command += ["--node-ip-address", "127.0.0.1", "--num-cpus", str(cpus), "--num-gpus", str(gpus)]
+        command = [
+            *wrapped,
+            sys.executable,
+            "-m",
+            "ray.scripts.scripts",
+            "start",
+            "--block",
+            "--disable-usage-stats",
+        ]
+        command += [
+            "--node-ip-address",
+            "127.0.0.1",
+            "--num-cpus",
+            str(cpus),
+            "--num-gpus",
+            str(gpus),
+        ]
         command += ["--object-store-memory", "200000000", *arguments]
         self.log = cluster.folder / f"node-{name}.txt"
         with self.log.open("w") as file:
-            super().__init__(command, env=environment, stdout=file, stderr=subprocess.STDOUT, start_new_session=True)
+            super().__init__(
+                command,
+                env=environment,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     def lose(self) -> None:
         """kill -9 of its raylet: its workers end, and the cluster finds out."""
@@ -48,7 +80,8 @@ class Cluster:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.sockets = Path(tempfile.mkdtemp(prefix="vh", dir="/tmp"))  # a socket's path has to be short
+        # a socket's path has to be short
+        self.sockets = Path(tempfile.mkdtemp(prefix="vh", dir="/tmp"))
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
         self.token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "1f" * 32}
@@ -56,10 +89,14 @@ class Cluster:
 
     def head(self, cpus: int = 1, gpus: int = 0, *more: str) -> Node:
         more = more or ("--include-dashboard", "false")
-        return self._started(Node(self, "head", "--head", "--port", str(self.port), *more, cpus=cpus, gpus=gpus))
+        return self._started(
+            Node(self, "head", "--head", "--port", str(self.port), *more, cpus=cpus, gpus=gpus)
+        )
 
     def join(self, name: str, cpus: int = 1, gpus: int = 0, wrapped: tuple[str, ...] = ()) -> Node:
-        return self._started(Node(self, name, "--address", self.address, cpus=cpus, gpus=gpus, wrapped=wrapped))
+        return self._started(
+            Node(self, name, "--address", self.address, cpus=cpus, gpus=gpus, wrapped=wrapped)
+        )
 
     def _started(self, node: Node) -> Node:
         self.nodes.append(node)

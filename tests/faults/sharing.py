@@ -1,14 +1,15 @@
-"""A driver without Ray, for tests that start many: the real ledger, whose jobs take milliseconds and are made up."""
+"""A driver without Ray, for tests that start many: the real scheduler, whose jobs take milliseconds
+and are made up."""
 
 import random
 import time
 
-from test_ledger import good, planned, quality
+from planned import good, planned, quality
 
-from harness.orchestrate import ledger as ledgers
-from harness.orchestrate.jobs import TuneJob
-from harness.orchestrate.ledger import Ledger
-from harness.plan import RunPlan
+from harness.engine import scheduler as schedulers
+from harness.engine.jobs import TuneJob
+from harness.engine.scheduler import Scheduler
+from harness.planning.plan import RunPlan
 from harness.store import Store
 
 
@@ -20,13 +21,15 @@ def plan_of(cells: int) -> RunPlan:
 
 def drive_to_the_end(url: str, cells: int, seed: int) -> None:
     """Until all cells are done, whoever did them."""
-    ledgers._LOOK = 0.2
-    ledger, draw, number = Ledger(plan_of(cells), Store(url)), random.Random(seed), 0
-    while not ledger.finished:
+    schedulers._LOOK = 0.2
+    scheduler, draw, number = Scheduler(plan_of(cells), Store(url)), random.Random(seed), 0
+    while not scheduler.finished:
         number += 1
-        job = ledger.next(f"{number}")
+        job = scheduler.next(f"{number}")
         time.sleep(draw.uniform(0.0, 0.03))
         if job is not None:
-            points = [params for _, params in job.points] if isinstance(job, TuneJob) else [job.params]
-            ledger.finish(f"{number}", [good(quality(params)) for params in points])
-    ledger.close()
+            points = (
+                [params for _, params in job.points] if isinstance(job, TuneJob) else [job.params]
+            )
+            scheduler.finish(f"{number}", [good(quality(params)) for params in points])
+    scheduler.close()

@@ -1,10 +1,13 @@
-"""A run under fire: random faults from a seeded schedule, until so many were dealt; every store ends as an unbroken run's.
+"""A run under fire: random faults from a seeded schedule, until so many were dealt; every store
+ends as an unbroken run's.
 
-Rounds of one small run (a grid of 12 points, 3 methods, 2 seeds). In each a driver is started and hit again and again: a worker, the
-driver, Ray's raylet or everything killed, SIGTERM, Ctrl-C. Most wait until something has finished since the last one, so that there is
-progress; and no point is killed four times in one run, after which it would be a gap. Whoever ended the driver starts the same command
-again. After a round the store is held against an unbroken run's: one row a cell and seed, equal number by number (score, point, logits),
-every point of the grid tried to its end once, and no fault found by `harness store check`.
+Rounds of one small run (a grid of 12 points, 3 methods, 2 seeds). In each a driver is started and
+hit again and again: a worker, the driver, Ray's raylet or everything killed, SIGTERM, Ctrl-C. Most
+wait until something has finished since the last one, so that there is progress; and no point is
+killed four times in one run, after which it would be a gap. Whoever ended the driver starts the
+same command again. After a round the store is held against an unbroken run's: one row a cell and
+seed, equal number by number (score, point, logits), every point of the grid tried to its end once,
+and no fault found by `harness store check`.
 """
 
 import json
@@ -20,7 +23,7 @@ from typing import Any
 
 from driving import Driver, below, ended_points, finished, kill, parts_of_ray, start, workers
 
-from harness.orchestrate.run import STUCK
+from harness.engine.run import STUCK
 from harness.store import Store
 from harness.store.check import check
 
@@ -50,14 +53,23 @@ def measured(store: Path) -> dict[tuple, tuple]:
     found = Store(store)
     cells = found.cells()
     return {
-        (cells[row.cell].labels["variant"], row.seed): (row.score, json.dumps(row.params, sort_keys=True), row.logits_sha256, row.curve)
+        (cells[row.cell].labels["variant"], row.seed): (
+            row.score,
+            json.dumps(row.params, sort_keys=True),
+            row.logits_sha256,
+            row.curve,
+        )
         for row in found.results()
     }
 
 
 def strike(driver: Driver, what: str, tally: Tally) -> bool:
-    """Deals a fault, once what it hits is there. Whether it came to that before the driver ended."""
-    parts: dict[str, Callable[[], list[int]]] = {"a worker": lambda: workers(driver), "raylet": lambda: parts_of_ray(driver, "raylet")}
+    """Deals a fault, once what it hits is there. Whether it came to that before the driver
+    ended."""
+    parts: dict[str, Callable[[], list[int]]] = {
+        "a worker": lambda: workers(driver),
+        "raylet": lambda: parts_of_ray(driver, "raylet"),
+    }
     if what in parts:
         while not (there := parts[what]()):
             time.sleep(0.1)
@@ -80,7 +92,9 @@ def strike(driver: Driver, what: str, tally: Tally) -> bool:
 
 def failed_of(store: Store) -> Counter:
     """How often each point was killed."""
-    return Counter((trial.cell, str(trial.params)) for trial in store.trials() if trial.state == "failed")
+    return Counter(
+        (trial.cell, str(trial.params)) for trial in store.trials() if trial.state == "failed"
+    )
 
 
 def round_of(tiny, faults: int, schedule: random.Random, tally: Tally) -> None:
@@ -95,7 +109,9 @@ def round_of(tiny, faults: int, schedule: random.Random, tally: Tally) -> None:
                 before, until = finished(store), time.monotonic() + schedule.uniform(0.5, 3.0)
                 patient = schedule.random() < 0.8
                 while driver.poll() is None and (
-                    time.monotonic() < until or not parts_of_ray(driver, "raylet") or (patient and finished(store) == before)
+                    time.monotonic() < until
+                    or not parts_of_ray(driver, "raylet")
+                    or (patient and finished(store) == before)
                 ):
                     time.sleep(0.2)
                 what = schedule.choices(list(FAULTS), list(FAULTS.values()))[0]
@@ -106,7 +122,9 @@ def round_of(tiny, faults: int, schedule: random.Random, tally: Tally) -> None:
                     tally.dealt[what] += 1
                     left -= 1
                     noticed = time.monotonic() + 10
-                    while what == "a worker" and driver.poll() is None and time.monotonic() < noticed:
+                    while (
+                        what == "a worker" and driver.poll() is None and time.monotonic() < noticed
+                    ):
                         if failed_of(store) != failed:
                             break
                         time.sleep(0.2)
@@ -117,13 +135,19 @@ def round_of(tiny, faults: int, schedule: random.Random, tally: Tally) -> None:
             driver.wait()
         if driver.returncode == 0:
             break
-        if driver.returncode not in (-signal.SIGKILL, 130, 143) and STUCK not in driver.output.read_text():
-            raise AssertionError(f"a driver ended with {driver.returncode}:\n{driver.output.read_text()}")
+        if (
+            driver.returncode not in (-signal.SIGKILL, 130, 143)
+            and STUCK not in driver.output.read_text()
+        ):
+            raise AssertionError(
+                f"a driver ended with {driver.returncode}:\n{driver.output.read_text()}"
+            )
     tally.rounds += 1
 
 
 def soak(make: Callable[[], Any], faults: int, seed: int = 0) -> Tally:
-    """`make()` gives a folder with a grid and no store. Raises AssertionError where a store isn't what an unbroken run leaves."""
+    """`make()` gives a folder with a grid and no store. Raises AssertionError where a store isn't
+    what an unbroken run leaves."""
     whole, tally, schedule = make(), Tally(), random.Random(seed)
     random.seed(seed)
     assert start(whole, "--workers", "2", methods=METHODS).wait(PATIENCE) == 0
@@ -143,7 +167,8 @@ def soak(make: Callable[[], Any], faults: int, seed: int = 0) -> Tally:
         assert store.leases() == []
         tally.trials_lost += sum(trial.state == "failed" for trial in store.trials())
         print(
-            f"round {tally.rounds}: {sum(tally.dealt.values())} faults, {tally.drivers} drivers, {tally.trials_lost} trials lost",
+            f"round {tally.rounds}: {sum(tally.dealt.values())} faults, {tally.drivers} drivers,"
+            f" {tally.trials_lost} trials lost",
             flush=True,
         )
     return tally

@@ -1,4 +1,5 @@
-"""A run on a Ray cluster of several real nodes, all on this machine: they share the work, come, go, and are kept to their resources."""
+"""A run on a Ray cluster of several real nodes, all on this machine: they share the work, come, go,
+and are kept to their resources."""
 
 import os
 import re
@@ -12,10 +13,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from driving import Driver, ended_points, finish, outage, part_of_ray, rows, start, wait_for, workers
+from driving import (
+    Driver,
+    ended_points,
+    finish,
+    outage,
+    part_of_ray,
+    rows,
+    start,
+    wait_for,
+    workers,
+)
 from raylets import Cluster, free_port
 
-from harness.orchestrate.cluster import answers
+from harness.engine.cluster import answers
 from harness.store import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -44,7 +55,8 @@ class Slow(VPTDeep):
 class Slower(Slow):
     name = "slower"
 """
-"""Two methods that take their time, and leave a line for each training run: on which node it was."""
+"""Two methods that take their time, and leave a line for each training run: on which node it
+was."""
 
 
 @pytest.fixture
@@ -69,8 +81,11 @@ def runs_by_node(tiny) -> Counter[str]:
 
 
 def whole(tiny) -> None:
-    """Every final run is there once with its checkpoint, every point of both grids was tried once."""
-    assert set(rows(tiny.store)) == {(method, "toy", seed) for method in ("slow", "slower") for seed in (0, 1)}
+    """Every final run is there once with its checkpoint, every point of both grids was tried
+    once."""
+    assert set(rows(tiny.store)) == {
+        (method, "toy", seed) for method in ("slow", "slower") for seed in (0, 1)
+    }
     assert Store(tiny.store).failures() == []
     tried = ended_points(tiny.store)
     assert len(tried) == 2 * 12
@@ -104,9 +119,11 @@ def test_three_nodes_one_is_killed_one_joins_and_the_run_ends_complete(grid, clu
 
     found = warm_ups(out)
     assert "fetched 2" not in out
-    assert sum("mini_vit fetched 1 x" in line for line in found.values()) in (2, 3)  # the driver's node has it from the start,
+    # the driver's node has it from the start,
+    assert sum("mini_vit fetched 1 x" in line for line in found.values()) in (2, 3)
     assert len(found) in (3, 4)  # and the lost one may have died before it could tell
-    assert all(re.search("[123] splits? decoded", line) for line in found.values())  # train, val, test: once a node
+    # train, val, test: once a node
+    assert all(re.search("[123] splits? decoded", line) for line in found.values())
 
 
 def test_a_quarter_of_a_gpu_a_job_means_four_jobs_on_a_node_with_one(grid, cluster: Cluster):
@@ -135,8 +152,11 @@ def test_workers_is_the_most_that_run_at_once_on_a_cluster(grid, cluster: Cluste
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_cluster_whose_head_is_lost_ends_the_run_in_one_line_and_the_same_command_goes_on(grid, harness, cluster: Cluster, how):
-    """Its GCS is gone, or doesn't answer any more; all else is there, as where the driver is on another node."""
+def test_a_cluster_whose_head_is_lost_ends_the_run_in_one_line_and_the_same_command_goes_on(
+    grid, harness, cluster: Cluster, how
+):
+    """Its GCS is gone, or doesn't answer any more; all else is there, as where the driver is on
+    another node."""
     head = cluster.head(cpus=2)
     process = begin(grid, cluster)
     wait_for(lambda: len(Store(grid.store).trials()) >= 2)
@@ -148,7 +168,13 @@ def test_a_cluster_whose_head_is_lost_ends_the_run_in_one_line_and_the_same_comm
     assert "the same command goes on" in out
     assert "Traceback" not in out
     before = Store(grid.store).trials()
-    done = harness(*grid.arguments("--workers", "2", methods=f"{grid.folder / 'mine.py'}:Slow,{grid.folder / 'mine.py'}:Slower"))
+    done = harness(
+        *grid.arguments(
+            "--workers",
+            "2",
+            methods=f"{grid.folder / 'mine.py'}:Slow,{grid.folder / 'mine.py'}:Slower",
+        )
+    )
     assert done.returncode == 0, done.stderr
     assert [trial for trial in Store(grid.store).trials() if trial in before] == before
     whole(grid)
@@ -183,8 +209,11 @@ def test_a_node_with_other_files_is_passed_over_and_its_jobs_go_elsewhere(grid, 
     assert all(reason.startswith("its node ") for reason in reasons)
 
 
-def test_a_node_that_shares_no_folder_with_the_driver_sends_checkpoints_back(grid, cluster: Cluster, monkeypatch: pytest.MonkeyPatch):
-    """All it has in common is the code, the data and Ray's sockets: for checkpoints, cache and temporary files it has a disk of its own."""
+def test_a_node_that_shares_no_folder_with_the_driver_sends_checkpoints_back(
+    grid, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+):
+    """All it has in common is the code, the data and Ray's sockets: for checkpoints, cache and
+    temporary files it has a disk of its own."""
     cluster.head(cpus=0)
     folders = [grid.folder / "results.checkpoints", grid.folder / "tmp"]
     for folder in folders:
@@ -204,7 +233,15 @@ def mounted(source: Path, place: Path) -> tuple[str, ...]:
     """Before a command: it sees `source` at `place`. Skips where we may not."""
     if subprocess.run(["unshare", "--mount", "true"], check=False, capture_output=True).returncode:
         pytest.skip("may not make mount namespaces")
-    return ("unshare", "--mount", "sh", "-c", 'mount --bind "$0" "$1" && shift && exec "$@"', str(source), str(place))
+    return (
+        "unshare",
+        "--mount",
+        "sh",
+        "-c",
+        'mount --bind "$0" "$1" && shift && exec "$@"',
+        str(source),
+        str(place),
+    )
 
 
 def test_an_address_that_is_no_cluster_is_said_in_one_line(tiny, harness):
@@ -214,15 +251,39 @@ def test_an_address_that_is_no_cluster_is_said_in_one_line(tiny, harness):
     assert "Traceback" not in done.stderr
 
 
-def test_ray_job_submit_puts_the_driver_on_the_cluster_which_ray_address_names(grid, cluster: Cluster):
+def test_ray_job_submit_puts_the_driver_on_the_cluster_which_ray_address_names(
+    grid, cluster: Cluster
+):
     """Needs the extra `[cluster]`: Ray's dashboard takes jobs."""
     pytest.importorskip("aiohttp", reason="pip install 'vpt-harness[cluster]'")
     slots, port = (os.cpu_count() or 1) + 1, free_port()
-    cluster.head(slots, 0, "--include-dashboard", "true", "--dashboard-host", "127.0.0.1", "--dashboard-port", str(port))
+    cluster.head(
+        slots,
+        0,
+        "--include-dashboard",
+        "true",
+        "--dashboard-host",
+        "127.0.0.1",
+        "--dashboard-port",
+        str(port),
+    )
     wait_for(lambda: answers(f"127.0.0.1:{port}"))
-    submit = [sys.executable, "-m", "ray.scripts.scripts", "job", "submit", "--address", f"http://127.0.0.1:{port}", "--"]
-    command = [sys.executable, "-m", "harness.cli", *grid.arguments(methods="vpt-deep,ivpt")]
-    done = subprocess.run([*submit, *command], capture_output=True, text=True, timeout=400, check=False)
+    submit = [
+        sys.executable,
+        "-m",
+        "ray.scripts.scripts",
+        "job",
+        "submit",
+        "--address",
+        f"http://127.0.0.1:{port}",
+        "--",
+    ]
+    command = [sys.executable, "-m", "harness", *grid.arguments(methods="vpt-deep,ivpt")]
+    done = subprocess.run(
+        [*submit, *command], capture_output=True, text=True, timeout=400, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"/{slots} workers busy" in done.stdout
-    assert set(rows(grid.store)) == {(method, "toy", seed) for method in ("vpt-deep", "ivpt") for seed in (0, 1)}
+    assert set(rows(grid.store)) == {
+        (method, "toy", seed) for method in ("vpt-deep", "ivpt") for seed in (0, 1)
+    }

@@ -1,4 +1,5 @@
-"""Whatever process dies, at most the trials in flight are lost, and nothing is done twice: real processes, real signals.
+"""Whatever process dies, at most the trials in flight are lost, and nothing is done twice: real
+processes, real signals.
 
 One test is part of `make test`; all of them of `make test-faults`.
 """
@@ -10,9 +11,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from driving import alive, below, ended_points, finish, kill, outage, part_of_ray, parts_of_ray, rows, start, wait_for, workers
+from driving import (
+    alive,
+    below,
+    ended_points,
+    finish,
+    kill,
+    outage,
+    part_of_ray,
+    parts_of_ray,
+    rows,
+    start,
+    wait_for,
+    workers,
+)
 
-from harness.orchestrate.run import STUCK
+from harness.engine.run import STUCK
 from harness.store import Store
 
 pytestmark = pytest.mark.timeout(600)
@@ -46,7 +60,8 @@ def begin(tiny):
 
 @contextmanager
 def the_end_of_the_driver(tiny, fault: str) -> Iterator[None]:
-    """Which its body brings about. The same command again: what was stored is as it was, and the rest is filled in."""
+    """Which its body brings about. The same command again: what was stored is as it was, and the
+    rest is filled in."""
     with outage(f"{fault}, and the same command", tiny.store):
         yield
         before = Store(tiny.store).trials()
@@ -89,11 +104,17 @@ def test_kill_9_of_the_driver_costs_the_trials_in_flight(grid):
 @pytest.mark.slow
 @pytest.mark.parametrize("part", ["raylet", "gcs_server"])
 def test_kill_9_of_ray_costs_the_trials_in_flight_and_the_run_goes_on(grid, part: str):
-    """By itself; or, where the driver was in a call to Ray that nothing breaks, by the same command, as it says."""
+    """By itself; or, where the driver was in a call to Ray that nothing breaks, by the same
+    command, as it says."""
     process = begin(grid)
     with outage(f"kill -9 of {part}", grid.store):
         kill(part_of_ray(process, part))
-        wait_for(lambda: process.poll() is not None or "died: starting it again" in process.output.read_text())
+        wait_for(
+            lambda: (
+                process.poll() is not None
+                or "died: starting it again" in process.output.read_text()
+            )
+        )
         again = command(grid) if process.poll() == 2 else None
     out = process.said(400)
     if again is not None:

@@ -1,4 +1,5 @@
-"""Random faults of `soak.py`: a few, or as many as VPT_HARNESS_SOAK says; with `pytest -s` it tells how it goes."""
+"""Random faults of `soak.py`: a few, or as many as VPT_HARNESS_SOAK says; with `pytest -s` it tells
+how it goes."""
 
 import os
 

@@ -1,4 +1,5 @@
-"""The store locked, stopped or full in the middle of a run, and several drivers on one: nothing is lost or doubled."""
+"""The store locked, stopped or full in the middle of a run, and several drivers on one: nothing is
+lost or doubled."""
 
 import multiprocessing
 import os
@@ -21,7 +22,8 @@ METHODS = "vpt-deep,ivpt"
 
 
 def whole(store: Path | str, methods: int = 2, tasks: tuple[str, ...] = ("toy",)) -> None:
-    """Every final run is there once, every point of the grids was tried to its end once, and the store is sound."""
+    """Every final run is there once, every point of the grids was tried to its end once, and the
+    store is sound."""
     found = rows(store)
     assert len(found) == methods * len(tasks) * 2
     assert {task for _, task, _ in found} == set(tasks)
@@ -33,17 +35,27 @@ def whole(store: Path | str, methods: int = 2, tasks: tuple[str, ...] = ("toy",)
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return str(tmp_path / "shared.db") if request.param == "sqlite" else request.getfixturevalue("postgres").database()
+    return (
+        str(tmp_path / "shared.db")
+        if request.param == "sqlite"
+        else request.getfixturevalue("postgres").database()
+    )
 
 
-def test_eight_drivers_fill_one_store_though_two_are_killed(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Real processes over the real ledger, whose jobs are made up: eight of Ray are too much for `make test`."""
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(entry for entry in sys.path if entry))  # for the server that they are forked from
+def test_eight_drivers_fill_one_store_though_two_are_killed(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Real processes over the real scheduler, whose jobs are made up: eight of Ray are too much for
+    `make test`."""
+    # for the server that they are forked from
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(entry for entry in sys.path if entry))
     cells = plan_of(24).cells
     Store(url).add_cells(cell.cell for cell in cells)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["sharing"])
-    drivers = [context.Process(target=drive_to_the_end, args=(url, 24, number)) for number in range(8)]
+    drivers = [
+        context.Process(target=drive_to_the_end, args=(url, 24, number)) for number in range(8)
+    ]
     for driver in drivers:
         driver.start()
     store = Store(url)
@@ -58,7 +70,9 @@ def test_eight_drivers_fill_one_store_though_two_are_killed(url: str, monkeypatc
     numbers = Counter((trial.cell, trial.number) for trial in store.trials())
     assert set(numbers.values()) == {1}
     assert Counter(trial.cell for trial in store.trials()) == {cell.key: 6 for cell in cells}
-    assert [fault for fault in check(store).faults if "digest" not in fault] == [], "these cells' keys are made up"
+    assert [fault for fault in check(store).faults if "digest" not in fault] == [], (
+        "these cells' keys are made up"
+    )
     assert [lease for lease in store.leases() if lease.seconds > 0] == []
 
 
@@ -119,7 +133,9 @@ def fill_up(folder: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_a_disk_that_fills_up_under_the_store_ends_the_run_in_one_line_and_it_goes_on_with_room(grid, small: Path) -> None:
+def test_a_disk_that_fills_up_under_the_store_ends_the_run_in_one_line_and_it_goes_on_with_room(
+    grid, small: Path
+) -> None:
     url = str(small / "results.db")
     driver = start(grid, "--workers", "2", "--store", url, methods=METHODS)
     wait_for(lambda: len(Store(url).trials()) >= 4)

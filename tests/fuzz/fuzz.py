@@ -1,9 +1,11 @@
-"""Fuzzes everything that reads others' files: `make fuzz`, or `python tests/fuzz/fuzz.py --count 2000 --seed 1`.
+"""Fuzzes everything that reads others' files: `make fuzz`, or `python tests/fuzz/fuzz.py --count
+2000 --seed 1`.
 
-Each input is a tiny good original that was broken by a seed, read through the public interface in a child process with little memory and
-little time. Right outcomes: an error of ours in one line, the same records, or others under another fingerprint. Wrong ones are listed with
-the seed that makes them again (`--only 'NAME' --seed SEED --count 1`): any other exception, a crash, a hang, memory taken, or other records
-under the same fingerprint.
+Each input is a tiny good original that was broken by a seed, read through the public interface in a
+child process with little memory and little time. Right outcomes: an error of ours in one line, the
+same records, or others under another fingerprint. Wrong ones are listed with the seed that makes
+them again (`--only 'NAME' --seed SEED --count 1`): any other exception, a crash, a hang, memory
+taken, or other records under the same fingerprint.
 """
 
 import argparse
@@ -75,28 +77,51 @@ def table(found: dict[str, Tally]) -> str:
         sums = [one + other for one, other in zip(sums, counts, strict=True)]
         lines.append(_line(name, counts))
     lines.append(_line("all", sums))
-    return "\n".join([*lines, *(f"FAULT {name} --seed {seed}: {said}" for name, tally in found.items() for seed, said in tally.faults)])
+    return "\n".join(
+        [
+            *lines,
+            *(
+                f"FAULT {name} --seed {seed}: {said}"
+                for name, tally in found.items()
+                for seed, said in tally.faults
+            ),
+        ]
+    )
 
 
 def _line(name: str, counts: list[int]) -> str:
     return f"{name:<28}{counts[0]:>8,}{counts[1]:>12,}{counts[2]:>15,}{counts[3]:>8,}"
 
 
-def _child(cases: list[tuple[str, int]], until: float | None) -> Iterator[tuple[str, int, str, str]]:
+def _child(
+    cases: list[tuple[str, int]], until: float | None
+) -> Iterator[tuple[str, int, str, str]]:
     """Outcomes of these cases, in order, from one child, until it dies or is killed."""
     command = [sys.executable, str(HERE / "fuzz.py"), "--child"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "", "OPENCV_LOG_LEVEL": "SILENT"}
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONFAULTHANDLER": "",
+        "OPENCV_LOG_LEVEL": "SILENT",
+    }
     with (
         tempfile.TemporaryDirectory(prefix="fuzz-", dir=_memory_disk()) as folder,
         subprocess.Popen(
-            [*command, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, text=True
+            [*command, folder],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            text=True,
         ) as child,
     ):
         assert child.stdin is not None
         assert child.stdout is not None
         try:
             if not _answers(child, START):  # it has read the libraries
-                raise RuntimeError("the child doesn't start: run tests/fuzz/fuzz.py --child FOLDER by hand")
+                raise RuntimeError(
+                    "the child doesn't start: run tests/fuzz/fuzz.py --child FOLDER by hand"
+                )
             child.stdout.readline()
             started: set[str] = set()
             for name, seed in cases:
@@ -104,7 +129,8 @@ def _child(cases: list[tuple[str, int]], until: float | None) -> Iterator[tuple[
                     return
                 child.stdin.write(f"{json.dumps([name, seed])}\n")
                 child.stdin.flush()
-                patience = PATIENCE if name in started else FIRST  # the first time, it makes the original
+                # the first time, it makes the original
+                patience = PATIENCE if name in started else FIRST
                 started.add(name)
                 if not _answers(child, patience):
                     yield name, seed, "hang", f"no end after {patience:.0f} s"
@@ -140,27 +166,37 @@ def _serve(folder: Path) -> None:
         name, seed = json.loads(line)
         if name not in read:
             read[name] = _read_original(known[name], folder / "originals" / name, folder / "whole")
-        print(json.dumps(_try(known[name], folder / "originals" / name, read[name], seed, folder)), file=answers, flush=True)
+        print(
+            json.dumps(_try(known[name], folder / "originals" / name, read[name], seed, folder)),
+            file=answers,
+            flush=True,
+        )
 
 
 def _read_original(target, original: Path, whole: Path) -> tuple[str, str]:
-    """Makes and reads the good one, and limits the memory to what is taken then and `MEMORY` more."""
+    """Makes and reads the good one, and limits the memory to what is taken then and `MEMORY`
+    more."""
     from fuzz_targets import cache_in
 
     resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     original.mkdir(parents=True)
     cache_in(whole / "cache")
     target.make(original)
-    for _ in range(2):  # the second time, libraries are there and nothing is remembered of the first
+    # the second time, libraries are there and nothing is remembered of the first
+    for _ in range(2):
         shutil.rmtree(whole, ignore_errors=True)
         _copy(original, whole)
         right = target.read(whole)
     pages = int(Path("/proc/self/statm").read_text().split()[0])
-    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY, resource.RLIM_INFINITY))
+    resource.setrlimit(
+        resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY, resource.RLIM_INFINITY)
+    )
     return right
 
 
-def _try(target, original: Path, right: tuple[str, str], seed: int, folder: Path) -> tuple[str, str]:
+def _try(
+    target, original: Path, right: tuple[str, str], seed: int, folder: Path
+) -> tuple[str, str]:
     from fuzz_inputs import spoil
     from fuzz_targets import cache_in
 
@@ -180,7 +216,10 @@ def _try(target, original: Path, right: tuple[str, str], seed: int, folder: Path
     except BadInput as error:
         outcome, more = ("refused" if len(str(error).splitlines()) == 1 else "lines"), str(error)
     except BaseException as error:
-        outcome, more = "exception", f"{type(error).__name__}: {str(error)[:200]} at {_where(error)}"
+        outcome, more = (
+            "exception",
+            f"{type(error).__name__}: {str(error)[:200]} at {_where(error)}",
+        )
     taken = _resident() - before
     if taken > TAKEN:
         outcome, more = "memory", f"took {taken / 1e6:.0f} MB ({outcome}: {more})"
@@ -191,7 +230,9 @@ def _try(target, original: Path, right: tuple[str, str], seed: int, folder: Path
 def _where(error: BaseException) -> str:
     """The last place in the harness that it came through."""
     frames = [
-        frame for frame in traceback.extract_tb(error.__traceback__) if "/harness/" in frame.filename and "/fuzz/" not in frame.filename
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if "/harness/" in frame.filename and "/fuzz/" not in frame.filename
     ]
     return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "?"
 
@@ -215,15 +256,19 @@ def _memory_disk() -> str | None:
 
 def _find_modules() -> None:
     root = HERE.parent.parent
-    sys.path[:0] = [str(root), *(str(root / "tests" / name) for name in ("harness", "harness/data", "fuzz"))]
+    sys.path[:0] = [str(root), *(str(root / "tests" / name) for name in ("support", "fuzz"))]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="after which no more is tried")
+    parser.add_argument(
+        "--seconds", type=float, default=float("inf"), help="after which no more is tried"
+    )
     parser.add_argument("--count", type=int, default=2000, help="inputs a reader")
     parser.add_argument("--seed", type=int, default=0, help="the first")
-    parser.add_argument("--only", action="append", help="a reader, or the beginning of some; may come several times")
+    parser.add_argument(
+        "--only", action="append", help="a reader, or the beginning of some; may come several times"
+    )
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.child:
@@ -232,8 +277,14 @@ def main() -> int:
     _find_modules()
     from fuzz_targets import targets
 
-    names = [name for name in targets() if not asked.only or any(name.startswith(start) for start in asked.only)]
-    found = fuzz(names, range(asked.seed, asked.seed + asked.count), time.monotonic() + asked.seconds)
+    names = [
+        name
+        for name in targets()
+        if not asked.only or any(name.startswith(start) for start in asked.only)
+    ]
+    found = fuzz(
+        names, range(asked.seed, asked.seed + asked.count), time.monotonic() + asked.seconds
+    )
     print(table(found))
     return int(any(tally.faults for tally in found.values()))
 

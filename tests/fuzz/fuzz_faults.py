@@ -33,4 +33,6 @@ def _faulty(kind: str, folder: Path) -> Read:
 
 
 KINDS = ("exception", "lines", "silent", "memory", "crash", "hang")
-FAULTS = {kind: Target(kind, _write, lambda folder, kind=kind: _faulty(kind, folder)) for kind in KINDS}
+FAULTS = {
+    kind: Target(kind, _write, lambda folder, kind=kind: _faulty(kind, folder)) for kind in KINDS
+}

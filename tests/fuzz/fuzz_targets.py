@@ -1,6 +1,8 @@
-"""What is fuzzed: everything that is read from others' files, each as a tiny good original and how it is read through the public interface.
+"""What is fuzzed: everything that is read from others' files, each as a tiny good original and how
+it is read through the public interface.
 
-`read` gives back (fingerprint, what was read) or raises `BadInput`. Where the fingerprint is the original's, what was read must be too.
+`read` gives back (fingerprint, what was read) or raises `BadInput`. Where the fingerprint is the
+original's, what was read must be too.
 """
 
 import hashlib
@@ -21,10 +23,10 @@ import tiny_originals
 import tiny_tfrecords
 from PIL import Image
 
-from harness.cards import SPLITS, TaskCard, load_cards
 from harness.data.decode import decoded, masks
 from harness.data.fingerprint import fingerprint
 from harness.data.readers import check, records, resolve
+from harness.tasks.cards import SPLITS, TaskCard, load_cards
 
 Read = tuple[str, str]
 
@@ -46,17 +48,37 @@ def of_data(card: TaskCard, root: Path) -> Read:
     seen = hashlib.sha256()
     for split in SPLITS:
         rows = records(found, root, split)
-        for record, image in zip(rows, decoded(card.name, rows, lambda image: image.convert("RGB")), strict=True):
-            seen.update(repr((split, record.key, record.label, image.size)).encode() + image.tobytes())
+        for record, image in zip(
+            rows, decoded(card.name, rows, lambda image: image.convert("RGB")), strict=True
+        ):
+            seen.update(
+                repr((split, record.key, record.label, image.size)).encode() + image.tobytes()
+            )
         for mask in masks(card.name, rows) if card.kind == "segmentation" else ():
             seen.update(repr(mask.shape).encode() + mask.tobytes())
     return fingerprint(found, root), seen.hexdigest()
 
 
 def _tiny_card(**changes) -> TaskCard:
-    fields = {"name": "tiny", "title": "Tiny", "suite": "mine", "group": "natural", "kind": "classification", "classes": 3}
-    more = {"sizes": {"train": 6, "val": 4, "test": 5}, "pixels": "pil", "metric": "top1", "source": "", "licence": "", "citation": ""}
-    return TaskCard.model_validate({**fields, **more, "reader": {"format": "vtab-folder", "folder": "tiny"}, **changes})
+    fields = {
+        "name": "tiny",
+        "title": "Tiny",
+        "suite": "mine",
+        "group": "natural",
+        "kind": "classification",
+        "classes": 3,
+    }
+    more = {
+        "sizes": {"train": 6, "val": 4, "test": 5},
+        "pixels": "pil",
+        "metric": "top1",
+        "source": "",
+        "licence": "",
+        "citation": "",
+    }
+    return TaskCard.model_validate(
+        {**fields, **more, "reader": {"format": "vtab-folder", "folder": "tiny"}, **changes}
+    )
 
 
 KINDS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
@@ -70,9 +92,16 @@ def write_folder(root: Path, kinds: tuple[str, ...] = ("JPEG", "PNG")) -> None:
         lines = []
         for row in range({"train": 6, "val": 4, "test": 5}[split]):
             kind = kinds[row % len(kinds)]
-            modes = {"JPEG": ("RGB", "L", "CMYK"), "TIFF": ("RGB", "CMYK", "P"), "PPM": ("RGB", "L"), "WEBP": ("RGB",)}
+            modes = {
+                "JPEG": ("RGB", "L", "CMYK"),
+                "TIFF": ("RGB", "CMYK", "P"),
+                "PPM": ("RGB", "L"),
+                "WEBP": ("RGB",),
+            }
             mode = modes.get(kind, ("RGB", "L", "P"))[row % len(modes.get(kind, "RLP"))]
-            image = Image.fromarray(rng.integers(0, 256, (8 + row, 12, 3), dtype=np.uint8)).convert(mode)
+            image = Image.fromarray(rng.integers(0, 256, (8 + row, 12, 3), dtype=np.uint8)).convert(
+                mode
+            )
             ending = "jpg" if kinds is KINDS else kind.lower()
             image.save(folder / f"{row:06}.{ending}", kind)
             lines.append(f"images/{name}/{row:06}.{ending} {row % 3}")
@@ -95,7 +124,10 @@ def write_arrays(root: Path) -> None:
     arrays = {}
     for split, n in (("train", 6), ("val", 4), ("test", 5)):
         shape = (n, 8, 8, 3) if split == "test" else (n, 8, 8)
-        arrays |= {f"{split}_images": rng.integers(0, 256, shape, dtype=np.uint8), f"{split}_labels": np.arange(n) % 3}
+        arrays |= {
+            f"{split}_images": rng.integers(0, 256, shape, dtype=np.uint8),
+            f"{split}_labels": np.arange(n) % 3,
+        }
     np.savez_compressed(root / "tiny.npz", allow_pickle=False, **arrays)
 
 
@@ -115,7 +147,12 @@ def write_masks(root: Path) -> None:
 
 def read_masks(root: Path) -> Read:
     kind = {"kind": "segmentation", "pixels": "setr", "crop": 8, "metric": "miou"}
-    return of_data(_tiny_card(reader={"format": "arrays", "file": "tiny.npz"}, path=root / "tiny.toml", **kind), root)
+    return of_data(
+        _tiny_card(
+            reader={"format": "arrays", "file": "tiny.npz"}, path=root / "tiny.toml", **kind
+        ),
+        root,
+    )
 
 
 def write_ade20k(root: Path) -> None:
@@ -129,7 +166,10 @@ def read_ade20k(root: Path) -> Read:
 def _fgvc() -> dict[str, tuple[TaskCard, Callable[[Path], None]]]:
     of = tiny_fgvc.card_of
     return {
-        "fgvc json": (of("cub200_2011"), partial(tiny_fgvc.write_json, task="cub200_2011", images="images")),
+        "fgvc json": (
+            of("cub200_2011"),
+            partial(tiny_fgvc.write_json, task="cub200_2011", images="images"),
+        ),
         "fgvc cub": (of("cub200_2011"), tiny_fgvc.write_cub),
         "fgvc nabirds": (of("nabirds"), tiny_fgvc.write_nabirds),
         "fgvc flowers": (of("oxford_flowers"), tiny_fgvc.write_flowers),
@@ -141,7 +181,12 @@ def _fgvc() -> dict[str, tuple[TaskCard, Callable[[Path], None]]]:
 
 def write_archive(form: str, folder: Path) -> None:
     rng = np.random.default_rng(0)
-    files = {"list.txt": b"a 1\nb 2\n", "images/a.bin": rng.bytes(400), "images/b.bin": rng.bytes(3000), "deep/er/c.txt": b"c" * 900}
+    files = {
+        "list.txt": b"a 1\nb 2\n",
+        "images/a.bin": rng.bytes(400),
+        "images/b.bin": rng.bytes(3000),
+        "deep/er/c.txt": b"c" * 900,
+    }
     path = folder / f"a.{form}"
     if form == "zip":
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -198,7 +243,9 @@ def _vit():
     from timm.models.vision_transformer import VisionTransformer
 
     torch.manual_seed(0)
-    return VisionTransformer(img_size=32, patch_size=16, embed_dim=16, depth=1, num_heads=2, num_classes=0)
+    return VisionTransformer(
+        img_size=32, patch_size=16, embed_dim=16, depth=1, num_heads=2, num_classes=0
+    )
 
 
 def write_weights(form: str, folder: Path) -> None:
@@ -211,21 +258,39 @@ def write_weights(form: str, folder: Path) -> None:
     elif form == "npz":
         np.savez(folder / "weights.npz", allow_pickle=False, **_original_names(state))
     else:
-        torch.save({"model": {f"module.{name}": value for name, value in state.items()}}, folder / "weights.pt")
+        torch.save(
+            {"model": {f"module.{name}": value for name, value in state.items()}},
+            folder / "weights.pt",
+        )
 
 
 def _original_names(state: dict) -> dict[str, np.ndarray]:
     """As the original ViT's .npz files name and shape them."""
-    arrays = {"embedding/kernel": state["patch_embed.proj.weight"].permute(2, 3, 1, 0), "embedding/bias": state["patch_embed.proj.bias"]}
-    arrays |= {"cls": state["cls_token"], "Transformer/posembed_input/pos_embedding": state["pos_embed"]}
-    arrays |= {"Transformer/encoder_norm/scale": state["norm.weight"], "Transformer/encoder_norm/bias": state["norm.bias"]}
+    arrays = {
+        "embedding/kernel": state["patch_embed.proj.weight"].permute(2, 3, 1, 0),
+        "embedding/bias": state["patch_embed.proj.bias"],
+    }
+    arrays |= {
+        "cls": state["cls_token"],
+        "Transformer/posembed_input/pos_embedding": state["pos_embed"],
+    }
+    arrays |= {
+        "Transformer/encoder_norm/scale": state["norm.weight"],
+        "Transformer/encoder_norm/bias": state["norm.bias"],
+    }
     to, of = "Transformer/encoderblock_0", "blocks.0"
     for theirs, ours in {"LayerNorm_0": "norm1", "LayerNorm_2": "norm2"}.items():
-        arrays |= {f"{to}/{theirs}/scale": state[f"{of}.{ours}.weight"], f"{to}/{theirs}/bias": state[f"{of}.{ours}.bias"]}
+        arrays |= {
+            f"{to}/{theirs}/scale": state[f"{of}.{ours}.weight"],
+            f"{to}/{theirs}/bias": state[f"{of}.{ours}.bias"],
+        }
     weights, biases = state[f"{of}.attn.qkv.weight"].chunk(3), state[f"{of}.attn.qkv.bias"].chunk(3)
     attention = f"{to}/MultiHeadDotProductAttention_1"
     for part, weight, bias in zip(("query", "key", "value"), weights, biases, strict=True):
-        arrays |= {f"{attention}/{part}/kernel": weight.T.reshape(16, 2, -1), f"{attention}/{part}/bias": bias.reshape(2, -1)}
+        arrays |= {
+            f"{attention}/{part}/kernel": weight.T.reshape(16, 2, -1),
+            f"{attention}/{part}/bias": bias.reshape(2, -1),
+        }
     arrays[f"{attention}/out/kernel"] = state[f"{of}.attn.proj.weight"].T.reshape(2, -1, 16)
     arrays[f"{attention}/out/bias"] = state[f"{of}.attn.proj.bias"]
     for theirs, ours in {"Dense_0": "fc1", "Dense_1": "fc2"}.items():
@@ -237,8 +302,21 @@ def _original_names(state: dict) -> dict[str, np.ndarray]:
 def read_weights(form: str, folder: Path) -> Read:
     from harness import backbones
 
-    architecture = {"img_size": 32, "patch_size": 16, "embed_dim": 16, "depth": 1, "num_heads": 2, "num_classes": 0}
-    card = {"name": "narrow", "architecture": architecture, "pooling": "cls", "mean": [0.5] * 3, "std": [0.5] * 3}
+    architecture = {
+        "img_size": 32,
+        "patch_size": 16,
+        "embed_dim": 16,
+        "depth": 1,
+        "num_heads": 2,
+        "num_classes": 0,
+    }
+    card = {
+        "name": "narrow",
+        "architecture": architecture,
+        "pooling": "cls",
+        "mean": [0.5] * 3,
+        "std": [0.5] * 3,
+    }
     was = backbones.shipped
     backbones.shipped = lambda: {"narrow": card}
     try:
@@ -251,10 +329,11 @@ def read_weights(form: str, folder: Path) -> Read:
 def write_checkpoint(folder: Path, crop: int | None = None) -> None:
     import torch
 
-    from harness import backbones, checkpoint
-    from harness.heads import Model, new_head, sized
+    from harness import backbones
+    from harness.inference import checkpoint
+    from harness.planning.variants import parse
     from harness.store import cell_key, result_id
-    from harness.variants import parse
+    from harness.training.heads import Model, new_head, sized
 
     base = backbones.load("mini_vit")
     (variant,) = parse("vpt")
@@ -267,7 +346,19 @@ def write_checkpoint(folder: Path, crop: int | None = None) -> None:
         "protocol": {"epochs": 1},
     }
     origin = checkpoint.Origin(
-        result_id(cell_key(identity), 0), cell_key(identity), 0, identity, {"prompts": 2}, {}, 3, (), {}, 50.0, "e" * 64, {}, crop
+        result_id(cell_key(identity), 0),
+        cell_key(identity),
+        0,
+        identity,
+        {"prompts": 2},
+        {},
+        3,
+        (),
+        {},
+        50.0,
+        "e" * 64,
+        {},
+        crop,
     )
     checkpoint.save(checkpoint.Keep(folder), Model(method, new_head(method.vit, 3, crop)), origin)
     next(folder.glob("*.safetensors")).rename(folder / "tuned.safetensors")
@@ -282,13 +373,13 @@ def _mini():
 
 def read_checkpoint(folder: Path) -> Read:
     """Loaded, and an image predicted and named."""
-    from harness.checkpoint import load
-    from harness.report.predictions import rows
+    from harness.inference.checkpoint import load
+    from harness.inference.predictions import rows
 
     tuned = load(folder / "tuned.safetensors", _mini())
     Image.fromarray(np.arange(300, dtype=np.uint8).reshape(10, 10, 3)).save(folder / "image.png")
     if tuned.origin.crop is not None:
-        from harness.overlay import overlays
+        from harness.inference.overlay import overlays
 
         (seen,) = overlays(tuned, [folder / "image.png"], folder / "seen")
         digest = hashlib.sha256(repr(seen["classes"]).encode()).hexdigest()
@@ -310,7 +401,7 @@ def write_store(folder: Path) -> None:
 def write_exported(folder: Path) -> None:
     from made_up import filled
 
-    from harness.sharing import exchange
+    from harness.store.transfer import exchange
 
     store = filled(folder / "theirs.db")
     exchange.write(exchange.of_store(store), folder / "theirs.parquet")
@@ -321,11 +412,11 @@ def write_exported(folder: Path) -> None:
 
 def read_results(name: str, folder: Path) -> Read:
     """Imported into an empty store, and reported."""
-    from harness.report.render import Report
-    from harness.sharing import exchange
-    from harness.sharing.merge import merge
-    from harness.sharing.sources import sources
+    from harness.reporting.render import Report
     from harness.store import Store
+    from harness.store.transfer import exchange
+    from harness.store.transfer.merge import merge
+    from harness.store.transfer.sources import sources
 
     mine = Store(folder / "mine" / "results.db")
     try:
@@ -342,7 +433,7 @@ def read_results(name: str, folder: Path) -> Read:
 
 
 def write_published(folder: Path) -> None:
-    from harness.resources import published_csv
+    from harness.io.resources import published_csv
 
     lines = published_csv().read_text().splitlines(keepends=True)
     (folder / "published.csv").write_text("".join(lines[:40]))
@@ -350,7 +441,7 @@ def write_published(folder: Path) -> None:
 
 def read_published(folder: Path) -> Read:
     """Read, and its means held to its numbers."""
-    from harness.report.published import means_disagree, published
+    from harness.reporting.published import means_disagree, published
 
     frame = published(folder / "published.csv")
     digest = hashlib.sha256(repr((frame.to_csv(), means_disagree(frame))).encode()).hexdigest()
@@ -358,7 +449,9 @@ def read_published(folder: Path) -> Read:
 
 
 def write_card(name: str, folder: Path) -> None:
-    (source,) = (path for path in (card.path for card in load_cards().values()) if path.stem == name)
+    (source,) = (
+        path for path in (card.path for card in load_cards().values()) if path.stem == name
+    )
     text = source.read_text().replace(f'name = "{name}"', 'name = "a-card"', 1)
     (folder / "cards").mkdir()
     (folder / "cards" / "a-card.toml").write_text(text)
@@ -397,24 +490,33 @@ def one_line(error: Exception) -> str:
 
 
 def write_protocol(folder: Path) -> None:
-    from harness import protocols
+    from harness.planning import protocols
 
     shutil.copy(Path(protocols.__file__).parent / "vpt.toml", folder / "mine.toml")
 
 
 def read_protocol(folder: Path) -> Read:
-    from harness import protocols
+    from harness.planning import protocols
 
     protocol = protocols.load(str(folder / "mine.toml"))
     protocol.score_at()
     try:
-        protocols.grid({name: entry.distribution() for name, entry in {**protocol.space, **protocol.method_space}.items()})
+        protocols.grid(
+            {
+                name: entry.distribution()
+                for name, entry in {**protocol.space, **protocol.method_space}.items()
+            }
+        )
     finally:
-        digest = hashlib.sha256(json.dumps(protocol.identity(), sort_keys=True).encode()).hexdigest()
+        digest = hashlib.sha256(
+            json.dumps(protocol.identity(), sort_keys=True).encode()
+        ).hexdigest()
     return digest, digest
 
 
-def _of_card(card: TaskCard, write: Callable[[Path], None]) -> tuple[Callable[[Path], None], Callable[[Path], Read]]:
+def _of_card(
+    card: TaskCard, write: Callable[[Path], None]
+) -> tuple[Callable[[Path], None], Callable[[Path], Read]]:
     return write, partial(of_data, card)
 
 
@@ -423,7 +525,9 @@ def targets() -> dict[str, Target]:
     """All of them, by name."""
     found = [
         Target("vtab folder", write_folder, partial(of_data, _tiny_card())),
-        Target("images", partial(write_folder, kinds=KINDS), partial(of_data, _tiny_card()), "*.jpg"),
+        Target(
+            "images", partial(write_folder, kinds=KINDS), partial(of_data, _tiny_card()), "*.jpg"
+        ),
         Target("prepared", write_prepared, partial(of_data, _tiny_card())),
         Target("arrays", write_arrays, read_arrays),
         Target("arrays with masks", write_masks, read_masks),
@@ -434,18 +538,39 @@ def targets() -> dict[str, Target]:
     for name, (card, write) in _fgvc().items():
         found.append(Target(name, *_of_card(card, write)))
     found.append(Target("dmlab", *_of_card(tiny_tfrecords.dmlab(), tiny_tfrecords.write_dmlab)))
-    for task in ("cifar100", "clevr_distance", "kitti_distance", "smallnorb_elevation", "dsprites_location", "diabetic_retinopathy"):
+    for task in (
+        "cifar100",
+        "clevr_distance",
+        "kitti_distance",
+        "smallnorb_elevation",
+        "dsprites_location",
+        "diabetic_retinopathy",
+    ):
         write = partial(tiny_tfrecords.write_tfds, task=task)
         found.append(Target(f"tfds {task}", *_of_card(tiny_tfrecords.tiny_tfds(task), write)))  # type: ignore[arg-type]
     for form in ("zip", "tar", "tar.gz", "bin.gz"):
-        found.append(Target(f"archive .{form}", partial(write_archive, form), partial(read_archive, form)))
+        found.append(
+            Target(f"archive .{form}", partial(write_archive, form), partial(read_archive, form))
+        )
     for form in ("safetensors", "npz", "pt"):
-        found.append(Target(f"weights .{form}", partial(write_weights, form), partial(read_weights, form)))
+        found.append(
+            Target(f"weights .{form}", partial(write_weights, form), partial(read_weights, form))
+        )
     found += [
         Target("checkpoint", write_checkpoint, read_checkpoint, "tuned.safetensors"),
-        Target("checkpoint of segmentation", partial(write_checkpoint, crop=30), read_checkpoint, "tuned.safetensors"),
+        Target(
+            "checkpoint of segmentation",
+            partial(write_checkpoint, crop=30),
+            read_checkpoint,
+            "tuned.safetensors",
+        ),
         Target("store", write_store, partial(read_results, "theirs.db"), "theirs.db"),
-        Target("exported store", write_exported, partial(read_results, "theirs.parquet"), "theirs.parquet"),
+        Target(
+            "exported store",
+            write_exported,
+            partial(read_results, "theirs.parquet"),
+            "theirs.parquet",
+        ),
         Target("published.csv", write_published, read_published),
         Target("protocol", write_protocol, read_protocol),
     ]

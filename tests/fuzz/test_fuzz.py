@@ -19,7 +19,10 @@ def test_broken_files_get_an_error_of_ours_or_a_right_answer():
 
 
 def test_a_fault_is_seen(monkeypatch: pytest.MonkeyPatch):
-    """A reader that raises anything else, or gives other records under the same fingerprint, is told."""
+    """A reader that raises anything else, or gives other records under the same fingerprint, is
+    told."""
     monkeypatch.setattr("fuzz.FIRST", 10.0)
     found = fuzz(list(FAULTS), range(1))
-    assert {name: tally.faults[0][1].partition(":")[0] for name, tally in found.items()} == {name: name for name in FAULTS}
+    assert {name: tally.faults[0][1].partition(":")[0] for name, tally in found.items()} == {
+        name: name for name in FAULTS
+    }

@@ -1,12 +1,13 @@
-"""iVPT: as a whole against a slow form with concatenated prompts, and its parts one by one against the equations in its docstring."""
+"""iVPT: as a whole against a slow form with concatenated prompts, and its parts one by one against
+the equations in its docstring."""
 
 import oracle
 import pytest
 import torch
 from timm.models.vision_transformer import VisionTransformer
 
+from harness.backbones.vit import FrozenViT
 from methods.ivpt import IVPT
-from methods.vit import FrozenViT
 from methods.vpt import VPT, VPTDeep
 
 IMAGES = torch.randn(4, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
@@ -41,7 +42,15 @@ def with_all_its_parts(vit: VisionTransformer, **arguments) -> IVPT:
 
 @pytest.mark.parametrize(
     "arguments",
-    [{}, {"dropout": 0.0}, {"dropout": 0.5}, {"k": "all"}, {"da": False}, {"cdc": False, "da": False}, {"ar": False}],
+    [
+        {},
+        {"dropout": 0.0},
+        {"dropout": 0.5},
+        {"k": "all"},
+        {"da": False},
+        {"cdc": False, "da": False},
+        {"ar": False},
+    ],
     ids=str,
 )
 def test_it_equals_the_slow_form_in_values_and_gradients(vit: VisionTransformer, arguments: dict):
@@ -63,7 +72,9 @@ def test_it_equals_the_slow_form_in_values_and_gradients(vit: VisionTransformer,
     tokens = tokens_of(method)
     torch.manual_seed(3)
     vectors = method.reinforcements if method.ar else None
-    expected = oracle.ivpt(vit, IMAGES, method.prompts, drop, link if method.cdc else None, vectors, method.k == "all")
+    expected = oracle.ivpt(
+        vit, IMAGES, method.prompts, drop, link if method.cdc else None, vectors, method.k == "all"
+    )
     rows = expected[:, :1] if method.vit.pooling == "cls" else expected[:, vit.num_prefix_tokens :]
     torch.testing.assert_close(tokens, rows, rtol=1e-9, atol=1e-9)
     weights, trained = torch.randn_like(rows), [p for p in method.parameters() if p.requires_grad]
@@ -72,13 +83,20 @@ def test_it_equals_the_slow_form_in_values_and_gradients(vit: VisionTransformer,
         torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-9)
 
 
-def test_the_link_drops_the_previous_prompts_anew(plain: VisionTransformer, monkeypatch: pytest.MonkeyPatch):
-    """With prompts whose values tell where they come from: 1 in block 0, 10 in block 1, 100 in block 2, and half of all dropped."""
+def test_the_link_drops_the_previous_prompts_anew(
+    plain: VisionTransformer, monkeypatch: pytest.MonkeyPatch
+):
+    """With prompts whose values tell where they come from: 1 in block 0, 10 in block 1, 100 in
+    block 2, and half of all dropped."""
     method = with_all_its_parts(plain, prompts=400, da=False, ar=False, dropout=0.5)
-    method.prompts.data = torch.tensor([1.0, 10.0, 100.0]).double()[:, None, None].expand(3, 400, 24).clone()
+    method.prompts.data = (
+        torch.tensor([1.0, 10.0, 100.0]).double()[:, None, None].expand(3, 400, 24).clone()
+    )
     seen = {}
 
-    def block(index: int, tokens: torch.Tensor, prompts: torch.Tensor, rows: slice = slice(None)) -> torch.Tensor:
+    def block(
+        index: int, tokens: torch.Tensor, prompts: torch.Tensor, rows: slice = slice(None)
+    ) -> torch.Tensor:
         seen[index] = prompts / 2  # kept ones are scaled by 1 / (1 - rate)
         return tokens[:, rows]
 
@@ -86,10 +104,13 @@ def test_the_link_drops_the_previous_prompts_anew(plain: VisionTransformer, monk
     tokens_of(method)
     assert set(seen[0].unique().tolist()) == {0, 1}
     assert set(seen[1].unique().tolist()) == {0, 1, 10, 11}
-    own, linked = seen[0] > 0, seen[1] % 10 > 0  # two draws of P_0's mask: they agree as often as coins do
+    # two draws of P_0's mask: they agree as often as coins do
+    own, linked = seen[0] > 0, seen[1] % 10 > 0
     assert own.shape == (4, 400, 24)
     assert (own == linked).double().mean().item() == pytest.approx(0.5, abs=0.02)
-    assert ((seen[1] >= 10) == (seen[2] % 100 >= 10)).double().mean().item() == pytest.approx(0.5, abs=0.02)
+    assert ((seen[1] >= 10) == (seen[2] % 100 >= 10)).double().mean().item() == pytest.approx(
+        0.5, abs=0.02
+    )
     assert not torch.equal(own[0], own[1])  # a mask a sample
 
 
@@ -102,16 +123,24 @@ def test_prompt_dropout_is_that_of_the_released_commands_by_default(plain: Visio
         assert torch.equal(built.eval().dropout(torch.ones(200, 24), 50), torch.ones(200, 24))
 
 
-def test_with_all_tokens_it_has_a_vector_a_place_and_reads_no_attention(plain: VisionTransformer, monkeypatch: pytest.MonkeyPatch):
+def test_with_all_tokens_it_has_a_vector_a_place_and_reads_no_attention(
+    plain: VisionTransformer, monkeypatch: pytest.MonkeyPatch
+):
     method = make(plain, k="all")
     assert method.reinforcements.shape == (2, 16, 24)
     monkeypatch.setattr(method.vit, "block_and_saliency", None)
-    method.reinforcements.data = torch.arange(16.0, dtype=torch.float64)[None, :, None].expand(2, 16, 24).clone()
-    added = method.reinforce(1, torch.zeros(2, 17, 24, dtype=torch.float64), method.prompts[1], torch.empty(0))[:, :, 0]
+    method.reinforcements.data = (
+        torch.arange(16.0, dtype=torch.float64)[None, :, None].expand(2, 16, 24).clone()
+    )
+    added = method.reinforce(
+        1, torch.zeros(2, 17, 24, dtype=torch.float64), method.prompts[1], torch.empty(0)
+    )[:, :, 0]
     assert torch.equal(added, torch.tensor([0.0, *range(16)], dtype=torch.float64).expand(2, 17))
     tokens_of(method)
     with torch.device("meta"):
-        large = FrozenViT(VisionTransformer(patch_size=16, embed_dim=1024, depth=24, num_heads=16, num_classes=0)).at(512)
+        large = FrozenViT(
+            VisionTransformer(patch_size=16, embed_dim=1024, depth=24, num_heads=16, num_classes=0)
+        ).at(512)
         assert IVPT(large, k="all").reinforcements.numel() == 24_117_248
 
 
@@ -135,7 +164,9 @@ def test_cdc_and_da_make_the_prompts_that_the_equation_says(plain: VisionTransfo
     mixed = [method.prompts[0]]
     for index in (1, 2):
         link = method.aggregations[index - 1]
-        mixed.append(method.prompts[index] + link.weight @ method.prompts[index - 1] + link.bias[:, None])
+        mixed.append(
+            method.prompts[index] + link.weight @ method.prompts[index - 1] + link.bias[:, None]
+        )
     deep = VPTDeep(FrozenViT(plain), prompts=5, dropout=0.0).double()
     deep.prompts.data = torch.stack(mixed).detach()
     torch.testing.assert_close(tokens_of(method), tokens_of(deep), rtol=1e-9, atol=1e-9)
@@ -158,13 +189,19 @@ def test_ar_starts_as_cdc_and_da(plain: VisionTransformer):
     torch.testing.assert_close(tokens_of(with_ar), tokens_of(without), rtol=1e-12, atol=1e-12)
 
 
-def test_ar_adds_to_the_most_salient_tokens_in_order_with_ties_by_position(plain: VisionTransformer):
+def test_ar_adds_to_the_most_salient_tokens_in_order_with_ties_by_position(
+    plain: VisionTransformer,
+):
     method = make(plain)
-    method.reinforcements.data = torch.arange(1.0, 4.0, dtype=torch.float64)[None, :, None].expand(2, 3, 24).clone()
+    method.reinforcements.data = (
+        torch.arange(1.0, 4.0, dtype=torch.float64)[None, :, None].expand(2, 3, 24).clone()
+    )
     saliency = torch.zeros(2, 16, dtype=torch.float64)
     saliency[0, 7], saliency[0, 2] = 0.9, 0.5
     saliency[1, [3, 9]] = 0.7
-    added = method.reinforce(1, torch.zeros(2, 17, 24, dtype=torch.float64), method.prompts[1], saliency)[:, :, 0]
+    added = method.reinforce(
+        1, torch.zeros(2, 17, 24, dtype=torch.float64), method.prompts[1], saliency
+    )[:, :, 0]
     expected = torch.zeros(2, 17, dtype=torch.float64)
     expected[0, [1 + 7, 1 + 2, 1 + 0]] = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
     expected[1, [1 + 3, 1 + 9, 1 + 0]] = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
@@ -187,7 +224,11 @@ def test_ar_adds_to_the_most_salient_tokens_in_order_with_ties_by_position(plain
 def test_every_reading_trains_all_its_parameters(plain: VisionTransformer, arguments: dict):
     method = make(plain, dropout=0.1, **arguments).train()
     tokens_of(method).square().sum().backward()
-    unused = [name for name, p in method.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.abs().sum() > 0)]
+    unused = [
+        name
+        for name, p in method.named_parameters()
+        if p.requires_grad and (p.grad is None or not p.grad.abs().sum() > 0)
+    ]
     assert unused == []
 
 
@@ -198,7 +239,14 @@ def test_da_without_cdc_is_refused(plain: VisionTransformer):
 
 def test_ar_needs_a_cls_token_and_enough_image_tokens(plain: VisionTransformer):
     without = VisionTransformer(
-        img_size=16, patch_size=4, embed_dim=24, depth=2, num_heads=2, num_classes=0, class_token=False, global_pool="avg"
+        img_size=16,
+        patch_size=4,
+        embed_dim=24,
+        depth=2,
+        num_heads=2,
+        num_classes=0,
+        class_token=False,
+        global_pool="avg",
     )
     with pytest.raises(ValueError, match="no CLS token"):
         IVPT(FrozenViT(without, "avg"), prompts=2)

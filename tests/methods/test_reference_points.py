@@ -1,4 +1,5 @@
-"""full, bias, lora, adapter, ssf: parameter counts on ViT-B/16 and each paper's equation, on a small ViT in float64."""
+"""full, bias, lora, adapter, ssf: parameter counts on ViT-B/16 and each paper's equation, on a
+small ViT in float64."""
 
 import copy
 
@@ -7,18 +8,18 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from harness import protocols
-from harness.heads import LinearHead, Model
-from harness.train import Recipe, new_optimizer
-from harness.variants import Variant, parse
+from harness.backbones.vit import FrozenViT, Read
+from harness.planning import protocols
+from harness.planning.variants import Variant, parse
+from harness.training.classification import Recipe, new_optimizer
+from harness.training.heads import LinearHead, Model
+from harness.training.method import Method
 from methods.adapter import Adapter
-from methods.base import Method
 from methods.bias import Bias
 from methods.full import Full
 from methods.linear import Linear
 from methods.lora import LoRA
 from methods.ssf import SSF
-from methods.vit import FrozenViT, Read
 
 IMAGES = torch.randn(3, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
@@ -60,12 +61,16 @@ def test_parameter_counts_on_vit_b16(method: type[Method], arguments: dict, expe
 
 
 @pytest.mark.parametrize("method", [Full, Bias, LoRA, Adapter, SSF])
-def test_every_tuned_tensor_gets_a_gradient_and_the_given_backbone_none(plain: VisionTransformer, method: type[Method]):
+def test_every_tuned_tensor_gets_a_gradient_and_the_given_backbone_none(
+    plain: VisionTransformer, method: type[Method]
+):
     before = {name: value.clone() for name, value in plain.state_dict().items()}
     built = Variant(method, "", {}, "").build(FrozenViT(plain), {}).double()
     randomise(built)
     features(built).square().sum().backward()
-    without = [name for name, p in trainable(built).items() if p.grad is None or not p.grad.abs().sum() > 0]
+    without = [
+        name for name, p in trainable(built).items() if p.grad is None or not p.grad.abs().sum() > 0
+    ]
     assert without == []
     assert all(p.grad is None for p in plain.parameters())
     assert all(torch.equal(before[name], value) for name, value in plain.state_dict().items())
@@ -73,7 +78,12 @@ def test_every_tuned_tensor_gets_a_gradient_and_the_given_backbone_none(plain: V
 
 @pytest.mark.parametrize("method", [Full, Bias, LoRA, Adapter])
 def test_training_starts_at_the_backbone(plain: VisionTransformer, method: type[Method]):
-    torch.testing.assert_close(features(method(own(plain)).double()), features(Linear(FrozenViT(plain))), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(
+        features(method(own(plain)).double()),
+        features(Linear(FrozenViT(plain))),
+        rtol=1e-9,
+        atol=1e-9,
+    )
 
 
 def test_lora_adds_low_rank_updates_to_query_and_value(plain: VisionTransformer):
@@ -90,8 +100,11 @@ def test_lora_adds_low_rank_updates_to_query_and_value(plain: VisionTransformer)
 
 @pytest.mark.parametrize("form", ["released", "paper"])
 @pytest.mark.parametrize("training", [False, True])
-def test_the_adapter_sees_the_stream_as_released_or_normed_tokens_as_in_the_paper(plain: VisionTransformer, form: str, training: bool):
-    """By timm's own blocks, taken apart. In training the released form drops a tenth of the hidden values, block by block."""
+def test_the_adapter_sees_the_stream_as_released_or_normed_tokens_as_in_the_paper(
+    plain: VisionTransformer, form: str, training: bool
+):
+    """By timm's own blocks, taken apart. In training the released form drops a tenth of the hidden
+    values, block by block."""
     method = Adapter(own(plain), bottleneck=3, scale=0.5, form=form).double().train(training)  # type: ignore[arg-type]
     randomise(method)
     tuned = method.vit.vit.blocks
@@ -106,7 +119,9 @@ def test_the_adapter_sees_the_stream_as_released_or_normed_tokens_as_in_the_pape
         if index == 2:
             stream = stream[:, 1:rows]  # what a head of image tokens reads
         normed = block.norm2(stream)  # type: ignore[operator]
-        hidden = torch.relu((stream if form == "released" else normed) @ adapter.down.weight.T + adapter.down.bias)  # type: ignore
+        hidden = torch.relu(
+            (stream if form == "released" else normed) @ adapter.down.weight.T + adapter.down.bias
+        )  # type: ignore
         hidden = nn.functional.dropout(hidden, 0.1, training and form == "released")
         tokens = stream + block.mlp(normed) + 0.5 * (hidden @ adapter.up.weight.T + adapter.up.bias)  # type: ignore[operator]
     torch.testing.assert_close(found, tokens, rtol=1e-9, atol=1e-9)
@@ -114,7 +129,9 @@ def test_the_adapter_sees_the_stream_as_released_or_normed_tokens_as_in_the_pape
         by_timm = method.vit.vit.forward_features(IMAGES)
         torch.testing.assert_close(features(method), by_timm[:, 0], rtol=1e-9, atol=1e-9)
     if form == "paper":  # no dropout: the same in training
-        torch.testing.assert_close(features(method), features(method.eval()), rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(
+            features(method), features(method.eval()), rtol=1e-12, atol=1e-12
+        )
 
 
 def test_the_adapter_has_two_forms(plain: VisionTransformer):
@@ -125,8 +142,18 @@ def test_the_adapter_has_two_forms(plain: VisionTransformer):
 def test_weight_decay_spares_ssfs_scales_and_shifts(plain: VisionTransformer):
     """All that it trains is 1-d; decay would pull its scales to 0."""
     (variant,) = parse("ssf")
-    protocol = protocols.load("vpt").for_cell(variant, "vtab", "vit_base_patch16_224.orig_in21k", "train+val")
-    recipe = Recipe("adamw", base_lr=1.0, weight_decay=0.1, batch_size=64, epochs=1, warmup_epochs=0, no_decay=protocol.no_decay)
+    protocol = protocols.load("vpt").for_cell(
+        variant, "vtab", "vit_base_patch16_224.orig_in21k", "train+val"
+    )
+    recipe = Recipe(
+        "adamw",
+        base_lr=1.0,
+        weight_decay=0.1,
+        batch_size=64,
+        epochs=1,
+        warmup_epochs=0,
+        no_decay=protocol.no_decay,
+    )
     method = SSF(own(plain))
     model = Model(method, LinearHead(method.vit, 3))
     before = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
@@ -134,7 +161,11 @@ def test_weight_decay_spares_ssfs_scales_and_shifts(plain: VisionTransformer):
         if parameter.requires_grad:
             parameter.grad = torch.zeros_like(parameter)
     new_optimizer(model, recipe).step()
-    moved = [name for name, p in model.named_parameters() if p.requires_grad and not torch.equal(p, before[name])]
+    moved = [
+        name
+        for name, p in model.named_parameters()
+        if p.requires_grad and not torch.equal(p, before[name])
+    ]
     assert moved == ["head.linear.weight"]
 
 
@@ -142,12 +173,16 @@ def test_ssf_scales_and_shifts_what_every_operation_gives(plain: VisionTransform
     method = SSF(own(plain)).double()
     randomise(method)
     for name, module in method.vit.vit.named_modules():
-        if not name.endswith(("qkv", "proj", "fc1", "fc2", "norm1", "norm2", "norm")) or isinstance(module, nn.Identity):
+        if not name.endswith(("qkv", "proj", "fc1", "fc2", "norm1", "norm2", "norm")) or isinstance(
+            module, nn.Identity
+        ):
             continue
         scale, shift = module.parametrizations.weight[0].gamma, module.parametrizations.bias[1].beta  # type: ignore[union-attr,index]
         if name == "patch_embed.proj":
             scale, shift = scale[:, None, None], shift[:, None, None]  # type: ignore[index]
-        plain.get_submodule(name).register_forward_hook(lambda _, __, out, scale=scale, shift=shift: scale * out + shift)
+        plain.get_submodule(name).register_forward_hook(
+            lambda _, __, out, scale=scale, shift=shift: scale * out + shift
+        )
     torch.testing.assert_close(features(method), plain(IMAGES), rtol=1e-9, atol=1e-9)
 
 

@@ -1,4 +1,5 @@
-"""A built-in method's version stands for its code in a score's key: it must not change without it."""
+"""A built-in method's version stands for its code in a score's key: it must not change without
+it."""
 
 import tomllib
 from pathlib import Path
@@ -19,22 +20,34 @@ def test_code_that_changed_has_another_version(name: str):
     before = RECORDED[name]
     mend = "Raise `version` and run scripts/method_sources.py; where no number moves, run it alone"
     assert code == before["code"] or version != before["version"], (
-        f"the code of method '{name}', or of a module of methods/ that it imports, has changed, and its version is still {version}: "
-        f"scores of the old code would pass for those of the new. {mend}."
+        f"the code of method '{name}', or of a module of methods/ that it imports, has changed, and"
+        f" its version is still {version}: scores of the old code would pass for those of the new."
+        f" {mend}."
     )
-    assert (version, code) == (before["version"], before["code"]), "the version was raised: run scripts/method_sources.py to record it"
+    assert (version, code) == (
+        before["version"],
+        before["code"],
+    ), "the version was raised: run scripts/method_sources.py to record it"
 
 
-def test_comments_and_docstrings_are_no_code_and_all_else_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    (tmp_path / "methods").mkdir()
+def test_comments_and_docstrings_are_no_code_and_all_else_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for folder in ("methods", "harness/training"):
+        (tmp_path / folder).mkdir(parents=True)
     monkeypatch.setattr(method_sources, "ROOT", tmp_path)
 
-    def digest(mine: str, base: str = "X = 1\n") -> str:
-        (tmp_path / "methods" / "mine.py").write_text(mine)
+    def digest(mine: str, base: str = "X = 1", contract: str = "Y = 1") -> str:
+        """Of `mine`, which imports a method of `base`, and the contract by its public name."""
+        imports = "from harness import Method\nfrom methods.base import X\n\n\n"
+        (tmp_path / "methods" / "mine.py").write_text(imports + mine)
         (tmp_path / "methods" / "base.py").write_text(base)
+        (tmp_path / "harness" / "training" / "method.py").write_text(contract)
         return method_sources.digest("methods.mine")
 
-    first = digest("from methods.base import X\n\n\ndef f():\n    return X\n")
-    assert digest('"""Says more."""\nfrom methods.base import X\n\n\ndef f():\n    """And more."""\n    return X  # yes\n') == first
-    assert digest("from methods.base import X\n\n\ndef f():\n    return -X\n") != first
-    assert digest("from methods.base import X\n\n\ndef f():\n    return X\n", "X = 2\n") != first
+    first = digest("def f():\n    return X\n")
+    said = 'def f():\n    """Says more."""\n    return X  # yes\n'
+    assert digest(said) == first
+    assert digest("def f():\n    return -X\n") != first
+    assert digest("def f():\n    return X\n", base="X = 2") != first
+    assert digest("def f():\n    return X\n", contract="Y = 2") != first

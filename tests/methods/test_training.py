@@ -1,4 +1,5 @@
-"""Twenty steps of VPT-Deep by the engine, and by a plain loop over the paper's concatenating form: the same prompts and head."""
+"""Twenty steps of VPT-Deep by the engine, and by a plain loop over the paper's concatenating form:
+the same prompts and head."""
 
 from dataclasses import dataclass
 
@@ -7,9 +8,9 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from harness.heads import LinearHead, Model
-from harness.train import Recipe, fit
-from methods.vit import FrozenViT
+from harness.backbones.vit import FrozenViT
+from harness.training.classification import Recipe, fit
+from harness.training.heads import LinearHead, Model
 from methods.vpt import VPTDeep
 
 
@@ -27,12 +28,17 @@ class Images:
 
 def test_twenty_steps_of_sgd_are_those_of_the_papers_form(plain: VisionTransformer):
     rng = torch.Generator().manual_seed(1)
-    data = Images(torch.randn(20, 3, 16, 16, dtype=torch.float64, generator=rng), torch.randint(4, (20,), generator=rng))
+    data = Images(
+        torch.randn(20, 3, 16, 16, dtype=torch.float64, generator=rng),
+        torch.randint(4, (20,), generator=rng),
+    )
     recipe = Recipe("sgd", base_lr=6.4, weight_decay=0.01, batch_size=5, epochs=5, warmup_epochs=2)
     built = []
 
     def build() -> Model:
-        model = Model(VPTDeep(FrozenViT(plain), prompts=3, dropout=0.0), LinearHead(FrozenViT(plain), 4)).double()
+        model = Model(
+            VPTDeep(FrozenViT(plain), prompts=3, dropout=0.0), LinearHead(FrozenViT(plain), 4)
+        ).double()
         built.append(model)
         return model
 
@@ -43,13 +49,17 @@ def test_twenty_steps_of_sgd_are_those_of_the_papers_form(plain: VisionTransform
     prompts, head = reference.method.prompts, reference.head.linear
     order = torch.Generator().manual_seed(7)
     decayed = {"params": [prompts, head.weight], "weight_decay": 0.01}
-    optimizer = torch.optim.SGD([decayed, {"params": [head.bias], "weight_decay": 0.0}], lr=0.1, momentum=0.9)
+    optimizer = torch.optim.SGD(
+        [decayed, {"params": [head.bias], "weight_decay": 0.0}], lr=0.1, momentum=0.9
+    )
     steps = 0
     for epoch in range(5):
         for group in optimizer.param_groups:
             group["lr"] = recipe.lr(epoch)
         for index in torch.randperm(20, generator=order).split(5):
-            logits = head(oracle.pooled(plain, oracle.vpt_deep(plain, data.images[index], list(prompts))))
+            logits = head(
+                oracle.pooled(plain, oracle.vpt_deep(plain, data.images[index], list(prompts)))
+            )
             optimizer.zero_grad()
             nn.functional.cross_entropy(logits, data.labels[index]).backward()
             optimizer.step()

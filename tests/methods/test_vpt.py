@@ -5,7 +5,7 @@ import math
 import torch
 from timm.models.vision_transformer import VisionTransformer
 
-from methods.vit import FrozenViT
+from harness.backbones.vit import FrozenViT
 from methods.vpt import VPT, PromptDropout, VPTDeep
 
 

@@ -1,8 +1,10 @@
-"""ADE20K as SceneParse150 publishes it: `images/{training,validation}/NAME.jpg` and `annotations/{training,validation}/NAME.png`.
+"""ADE20K as SceneParse150 publishes it: `images/{training,validation}/NAME.jpg` and
+`annotations/{training,validation}/NAME.png`.
 
-A pixel of an annotation is 0, which isn't scored (255 for us), or 1 to 150: our 0 to 149. Test is the official validation set, whose labels
-are the only public ones; so val, which tuning is scored on, is held out from the training set: numpy's RandomState(seed).permutation of the
-sorted names, the first for train, as many as the card says, the others for val.
+A pixel of an annotation is 0, which isn't scored (255 for us), or 1 to 150: our 0 to 149. Test is
+the official validation set, whose labels are the only public ones; so val, which tuning is scored
+on, is held out from the training set: numpy's RandomState(seed).permutation of the sorted names,
+the first for train, as many as the card says, the others for val.
 """
 
 from collections.abc import Sequence
@@ -12,11 +14,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from harness.cards import SplitName, TaskCard
 from harness.data.images import opened, rgb
 from harness.data.readers.files import find, need, stamp
 from harness.data.readers.record import Mask, Record
 from harness.errors import BadInput
+from harness.tasks.cards import SplitName, TaskCard
 
 ARGUMENTS = ("folder", "seed")
 
@@ -30,17 +32,34 @@ def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Rec
     part = "validation" if split == "test" else "training"
     names = sorted(path.stem for path in (images / part).glob("*.jpg"))
     if split != "test":
-        shuffled = np.random.RandomState(card.reader.argument("seed", card.name, int)).permutation(len(names))
+        shuffled = np.random.RandomState(card.reader.argument("seed", card.name, int)).permutation(
+            len(names)
+        )
         n = card.sizes["train"]
         names = [names[place] for place in (shuffled[:n] if split == "train" else shuffled[n:])]
     found = []
     for name in names:
-        image, annotation = images / part / f"{name}.jpg", images.parent / "annotations" / part / f"{name}.png"
+        image, annotation = (
+            images / part / f"{name}.jpg",
+            images.parent / "annotations" / part / f"{name}.png",
+        )
         if not annotation.is_file():
-            raise BadInput(f"task {card.name}: {image} has no mask: {annotation} is missing. Get a whole copy.")
+            raise BadInput(
+                f"task {card.name}: {image} has no mask: {annotation} is missing. Get a whole copy."
+            )
         mask = Mask(annotation.read_bytes, partial(_classes, card, image, annotation))
         key = f"{part}/{name}"
-        found.append(Record(key, 0, image.read_bytes, partial(rgb, image), partial(_stamp, image, annotation), mask=mask, file=str(image)))
+        found.append(
+            Record(
+                key,
+                0,
+                image.read_bytes,
+                partial(rgb, image),
+                partial(_stamp, image, annotation),
+                mask=mask,
+                file=str(image),
+            )
+        )
     return found
 
 
@@ -62,11 +81,19 @@ def _classes(card: TaskCard, image: Path, annotation: Path) -> UInt8[np.ndarray,
     with opened(annotation) as labels:
         if labels.mode not in ("L", "P"):
             what = f"{annotation} has pixels of kind {labels.mode}, expected 8-bit classes"
-            raise BadInput(f"task {card.name}: {what}. Get SceneParse150's annotations, not the full set's.")
+            raise BadInput(
+                f"task {card.name}: {what}. Get SceneParse150's annotations, not the full set's."
+            )
         if labels.size != size:
             sizes = " x ".join(map(str, labels.size)), " x ".join(map(str, size))
-            raise BadInput(f"task {card.name}: {annotation} is {sizes[0]} pixels, its image {sizes[1]}. Get a whole copy.")
+            raise BadInput(
+                f"task {card.name}: {annotation} is {sizes[0]} pixels, its image {sizes[1]}. Get a"
+                " whole copy."
+            )
         stored = np.asarray(labels)
     if stored.max() > card.classes:
-        raise BadInput(f"task {card.name}: {annotation} has the value {stored.max()}, expected 0 to {card.classes}. Get a whole copy.")
+        raise BadInput(
+            f"task {card.name}: {annotation} has the value {stored.max()}, expected 0 to"
+            f" {card.classes}. Get a whole copy."
+        )
     return stored - np.uint8(1)  # 0 wraps to 255

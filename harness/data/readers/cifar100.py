@@ -1,4 +1,5 @@
-"""CIFAR-100 as it was published: the python version (`cifar-100-python/{train,test}`) or the binary one (`cifar-100-binary/*.bin`)."""
+"""CIFAR-100 as it was published: the python version (`cifar-100-python/{train,test}`) or the binary
+one (`cifar-100-binary/*.bin`)."""
 
 import io
 import operator
@@ -12,16 +13,20 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from harness.cards import SplitName, TaskCard
 from harness.data.readers.files import find, need, stamp
 from harness.data.readers.record import Record
 from harness.data.splits import parse, select
 from harness.errors import BadInput
+from harness.tasks.cards import SplitName, TaskCard
 
 ARGUMENTS = ("counts",)
 BYTES = 3 * 32 * 32
 NAMES = {
-    source: (f"cifar-100-python/{source}", f"cifar-100-binary/{source}.bin", f"cifar100/cifar-100-python/{source}")
+    source: (
+        f"cifar-100-python/{source}",
+        f"cifar-100-binary/{source}.bin",
+        f"cifar100/cifar-100-python/{source}",
+    )
     for source in ("train", "test")
 }
 
@@ -40,10 +45,19 @@ def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Rec
     path = need(card, root, *NAMES[source])
     pixels, labels = _arrays(card.name, path, stamp(path))
     if len(labels) != len(keys(card, root, source)):
-        raise BadInput(f"task {card.name}: {path} has {len(labels)} rows, expected {len(keys(card, root, source))}. Get it again.")
+        raise BadInput(
+            f"task {card.name}: {path} has {len(labels)} rows, expected"
+            f" {len(keys(card, root, source))}. Get it again."
+        )
     mark = partial(stamp, path)
     return [
-        Record(str(row), int(labels[row]), partial(_raw, pixels[row]), partial(_image, pixels[row]), mark)
+        Record(
+            str(row),
+            int(labels[row]),
+            partial(_raw, pixels[row]),
+            partial(_image, pixels[row]),
+            mark,
+        )
         for row in select(card, split, partial(keys, card, root))
     ]
 
@@ -58,26 +72,39 @@ def _arrays(task: str, path: Path, changed: str) -> tuple[np.ndarray, np.ndarray
     content = path.read_bytes()
     if path.suffix == ".bin":  # rows of a coarse label, a fine label and the pixels
         if len(content) % (2 + BYTES):
-            raise BadInput(f"task {task}: {path} has {len(content)} bytes, not a multiple of {2 + BYTES}: it is cut short. Get it again.")
+            raise BadInput(
+                f"task {task}: {path} has {len(content)} bytes, not a multiple of {2 + BYTES}: it"
+                " is cut short. Get it again."
+            )
         rows = np.frombuffer(content, np.uint8).reshape(-1, 2 + BYTES)
         return rows[:, 2:], rows[:, 1]
     try:
         fields = unpickled(content)
-        pixels, labels = fields["data"].array(), np.array([operator.index(label) for label in fields["fine_labels"]], np.int64)
+        pixels, labels = (
+            fields["data"].array(),
+            np.array([operator.index(label) for label in fields["fine_labels"]], np.int64),
+        )
     except Exception as error:  # a damaged pickle raises nearly anything
-        raise BadInput(f"task {task}: {path} is damaged, or not CIFAR-100's python version. Get it again.") from error
+        raise BadInput(
+            f"task {task}: {path} is damaged, or not CIFAR-100's python version. Get it again."
+        ) from error
     if pixels.dtype != np.uint8 or pixels.shape != (len(labels), BYTES):
-        raise BadInput(f"task {task}: data of {path} is {pixels.dtype} {pixels.shape}, expected uint8 ({len(labels)}, {BYTES}).")
+        raise BadInput(
+            f"task {task}: data of {path} is {pixels.dtype} {pixels.shape}, expected uint8"
+            f" ({len(labels)}, {BYTES})."
+        )
     return pixels, labels
 
 
 def unpickled(content: bytes) -> Any:
-    """Plain values, and a `Described` where NumPy put an array. Nothing else is made: a pickle could otherwise run any program.
+    """Plain values, and a `Described` where NumPy put an array. Nothing else is made: a pickle
+    could otherwise run any program.
 
     Raises nearly anything for a pickle of something else.
     """
     for opcode, argument, _ in pickletools.genops(content):
-        if "PUT" in opcode.name and int(argument or 0) > len(content):  # a table of this size would be made
+        # a table of this size would be made
+        if "PUT" in opcode.name and int(argument or 0) > len(content):
             raise pickle.UnpicklingError(f"{opcode.name} {argument}")
     return _Unpickler(io.BytesIO(content), encoding="latin1").load()
 
@@ -96,9 +123,9 @@ class Described:
         _, shape, kind, by_column, content = self.state
         if not isinstance(kind, Kind) or kind.name != "u1":
             raise ValueError("no array of bytes")
-        return np.frombuffer(content.encode("latin1") if isinstance(content, str) else content, np.uint8).reshape(
-            shape, order="F" if by_column else "C"
-        )
+        return np.frombuffer(
+            content.encode("latin1") if isinstance(content, str) else content, np.uint8
+        ).reshape(shape, order="F" if by_column else "C")
 
 
 class Kind:

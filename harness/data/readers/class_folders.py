@@ -1,15 +1,16 @@
-"""EuroSAT and RESISC45: a folder a class, `Forest/Forest_687.jpg`; their keys are `Forest_Forest_687.jpg` and follow from the counts."""
+"""EuroSAT and RESISC45: a folder a class, `Forest/Forest_687.jpg`; their keys are
+`Forest_Forest_687.jpg` and follow from the counts."""
 
 import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from harness.cards import SplitName, TaskCard
 from harness.data.readers.files import find, image_records, need
 from harness.data.readers.record import Record
 from harness.data.splits import select
 from harness.errors import BadInput
+from harness.tasks.cards import SplitName, TaskCard
 
 ARGUMENTS = ("folders", "images", "name")
 TEMPLATE = re.compile(r"([^{}]|\{class\}|\{number(:0\dd?)?\})*")
@@ -34,13 +35,22 @@ def labels_of(card: TaskCard, names: Sequence[str]) -> list[int]:
 def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Record]:
     folder = need(card, root, *_places(card)).parent
     files, chosen = _files(card), select(card, split, partial(keys, card, root))
-    return image_records(card, [(key, label, folder / files[key]) for key, label in zip(chosen, labels_of(card, chosen), strict=True)])
+    return image_records(
+        card,
+        [
+            (key, label, folder / files[key])
+            for key, label in zip(chosen, labels_of(card, chosen), strict=True)
+        ],
+    )
 
 
 def check(card: TaskCard, root: Path | None) -> None:
     """The card counts images of as many classes as it has."""
     if len(_images(card)) != card.classes:
-        raise BadInput(f"card {card.path}: reader.images has {len(_images(card))} classes, expected {card.classes}.")
+        raise BadInput(
+            f"card {card.path}: reader.images has {len(_images(card))} classes, expected"
+            f" {card.classes}."
+        )
 
 
 def _images(card: TaskCard) -> dict[str, int]:
@@ -52,7 +62,10 @@ def _files(card: TaskCard) -> dict[str, str]:
     """Paths by key."""
     template = card.reader.argument("name", card.name, str)
     if TEMPLATE.fullmatch(template) is None:
-        raise BadInput(f"task {card.name}: name in its card's [reader] is {template[:60]!r}, expected e.g. '{{class}}_{{number:03}}.jpg'.")
+        raise BadInput(
+            f"task {card.name}: name in its card's [reader] is {template[:60]!r}, expected e.g."
+            " '{class}_{number:03}.jpg'."
+        )
     names = (
         (of_class, template.format(number=number, **{"class": of_class}))
         for of_class, n in _images(card).items()
@@ -64,4 +77,7 @@ def _files(card: TaskCard) -> dict[str, str]:
 def _places(card: TaskCard) -> list[str]:
     """Where the first class's folder may be."""
     first = min(_images(card))
-    return [f"{folder}/{first}".removeprefix("./") for folder in card.reader.argument("folders", card.name, list)]
+    return [
+        f"{folder}/{first}".removeprefix("./")
+        for folder in card.reader.argument("folders", card.name, list)
+    ]

@@ -1,7 +1,8 @@
-"""dSprites: `imgs` (737280, 64, 64) of 0 and 1, as .npz or .hdf5; labels follow from the row number, as its factors vary in order.
+"""dSprites: `imgs` (737280, 64, 64) of 0 and 1, as .npz or .hdf5; labels follow from the row
+number, as its factors vary in order.
 
-Row i has x position (i // 32) % 32, orientation (i // 1024) % 40. VTAB's classes are pairs of positions (floor(x / 2)) and 16 bins of
-the 40 angles (floor(k / 2.5)).
+Row i has x position (i // 32) % 32, orientation (i // 1024) % 40. VTAB's classes are pairs of
+positions (floor(x / 2)) and 16 bins of the 40 angles (floor(k / 2.5)).
 """
 
 import zipfile
@@ -13,13 +14,13 @@ from typing import IO
 import numpy as np
 from PIL import Image
 
-from harness.cards import SplitName, TaskCard
 from harness.data.readers import hdf5
 from harness.data.readers.files import find, need, stamp
 from harness.data.readers.record import Record
 from harness.data.readers.unpacked import unpacked
 from harness.data.splits import select
 from harness.errors import BadInput
+from harness.tasks.cards import SplitName, TaskCard
 
 ARGUMENTS = ("counts", "factor")
 BASE = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64"
@@ -53,7 +54,8 @@ def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Rec
     count = len(keys(card, root, "train"))
     if images.shape != (count, 64, 64) or images.dtype != np.uint8:
         raise BadInput(
-            f"task {card.name}: imgs of {path} is {images.dtype} {images.shape}, expected uint8 ({count}, 64, 64). Get it again."
+            f"task {card.name}: imgs of {path} is {images.dtype} {images.shape}, expected uint8"
+            f" ({count}, 64, 64). Get it again."
         )
     rows = select(card, split, partial(keys, card, root))
     mark = partial(stamp, path)
@@ -71,7 +73,8 @@ def check(card: TaskCard, root: Path | None) -> None:
 
 @lru_cache(maxsize=1)
 def _images(task: str, path: Path, changed: str) -> np.ndarray:
-    """Mapped, or read row by row from the .hdf5. The .npz is compressed as one piece: it is unpacked once, 3 GB in the cache."""
+    """Mapped, or read row by row from the .hdf5. The .npz is compressed as one piece: it is
+    unpacked once, 3 GB in the cache."""
     if path.suffix == ".hdf5":
         return hdf5.array(task, path, "imgs", changed)  # type: ignore[return-value]
     try:
@@ -79,7 +82,8 @@ def _images(task: str, path: Path, changed: str) -> np.ndarray:
         return np.load(array, mmap_mode="r", allow_pickle=False)
     except BadInput:
         raise
-    except Exception as error:  # NumPy and zipfile raise many kinds for a file that isn't what it should be
+    except Exception as error:
+        # NumPy and zipfile raise many kinds for a file that isn't what it should be
         raise BadInput(f"task {task}: {path} is damaged, or has no imgs. Get it again.") from error
 
 

@@ -1,4 +1,5 @@
-"""Records of TFRecord shards of tf.Example: every one is read and checked once, and where it lies is remembered in the cache."""
+"""Records of TFRecord shards of tf.Example: every one is read and checked once, and where it lies
+is remembered in the cache."""
 
 import hashlib
 import io
@@ -11,18 +12,19 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from harness.data.atomic import making, replacing
 from harness.data.images import rgb
 from harness.data.readers import tfrecord
 from harness.data.readers.files import stamp
 from harness.data.readers.record import Record
 from harness.data.readers.tfrecord import Values
 from harness.errors import BadInput
-from harness.resources import cache_dir
+from harness.io.atomic import making, replacing
+from harness.io.resources import cache_dir
 
 Describe = Callable[[dict[str, Values], int], tuple[str, int]]
-"""Takes an Example's features and its place in the split; gives key and label. Raises `KeyError` or `IndexError` for one without them.
-Its `repr` says all that it does: what it gave is remembered under that."""
+"""Takes an Example's features and its place in the split; gives key and label. Raises `KeyError` or
+`IndexError` for one without them. Its `repr` says all that it does: what it gave is remembered
+under that."""
 
 
 class Shards(NamedTuple):
@@ -31,7 +33,8 @@ class Shards(NamedTuple):
     task: str
     paths: tuple[Path, ...]
     lengths: tuple[int, ...] | None = None
-    """How many records each has, where that is known: then only the shards that a slice touches are read."""
+    """How many records each has, where that is known: then only the shards that a slice touches are
+    read."""
 
 
 class Row(NamedTuple):
@@ -51,8 +54,12 @@ def rows(shards: Shards, describe: Describe, start: int = 0, stop: int | None = 
 
 
 @lru_cache(maxsize=8)
-def _rows(shards: Shards, describe: Describe, start: int, stop: int | None, changed: str) -> list[Row]:
-    name = hashlib.sha256(f"{shards.paths}{changed}{describe!r}{start}:{stop}".encode()).hexdigest()[:24]
+def _rows(
+    shards: Shards, describe: Describe, start: int, stop: int | None, changed: str
+) -> list[Row]:
+    name = hashlib.sha256(
+        f"{shards.paths}{changed}{describe!r}{start}:{stop}".encode()
+    ).hexdigest()[:24]
     memo = cache_dir() / "tfrecords" / f"{shards.task}-{name}.json"
     with making(memo):
         if memo.is_file():
@@ -75,17 +82,23 @@ def _read(shards: Shards, describe: Describe, start: int, stop: int | None) -> l
         try:
             index = tfrecord.index(path)
             if shards.lengths is not None and len(index) != shards.lengths[number]:
-                raise BadInput(f"task {shards.task}: {path} has {len(index)} records, expected {shards.lengths[number]}. Get it again.")
+                raise BadInput(
+                    f"task {shards.task}: {path} has {len(index)} records, expected"
+                    f" {shards.lengths[number]}. Get it again."
+                )
             for offset, length in index:
                 if start <= place and (stop is None or place < stop):
-                    key, label = describe(tfrecord.example(tfrecord.read(path, offset, length)), place)
+                    key, label = describe(
+                        tfrecord.example(tfrecord.read(path, offset, length)), place
+                    )
                     found.append(Row(key, label, number, offset, length))
                 place += 1
         except (tfrecord.Damaged, OSError) as error:
             raise BadInput(f"task {shards.task}: {path}: {error}. Get it again.") from error
         except (KeyError, IndexError, ValueError) as error:
             raise BadInput(
-                f"task {shards.task}: {path} has a record without what its key or label needs ({error}). Get it again."
+                f"task {shards.task}: {path} has a record without what its key or label needs"
+                f" ({error}). Get it again."
             ) from error
     return found
 
@@ -95,7 +108,8 @@ def text(value: bytes | float) -> str:
 
 
 def records(shards: Shards, chosen: Sequence[Row], scale: int = 1) -> list[Record]:
-    """Records whose `image` is the Example's, as it was encoded; its pixels are multiplied by `scale`."""
+    """Records whose `image` is the Example's, as it was encoded; its pixels are multiplied by
+    `scale`."""
     found = []
     for row in chosen:
         path = shards.paths[row.shard]

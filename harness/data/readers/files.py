@@ -1,4 +1,5 @@
-"""Where a reader's files are: in the task's folder of the data root, or in the data root itself; and what is alike in reading them."""
+"""Where a reader's files are: in the task's folder of the data root, or in the data root itself;
+and what is alike in reading them."""
 
 import os
 import unicodedata
@@ -8,15 +9,16 @@ from pathlib import Path
 
 from PIL.Image import Image
 
-from harness.cards import TaskCard
 from harness.data.images import rgb
 from harness.data.readers.record import Record
 from harness.errors import BadInput
-from harness.plain import printable, visible
+from harness.tasks.cards import TaskCard
+from harness.text import printable, visible
 
 
 def find(card: TaskCard, root: Path | None, *names: str) -> Path | None:
-    """The first of `names` (relative paths) that is there: under `<root>/<task>`, then under `<root>`. None where none is."""
+    """The first of `names` (relative paths) that is there: under `<root>/<task>`, then under
+    `<root>`. None where none is."""
     for folder in (root / card.name, root) if root is not None else ():
         for name in names:
             if (folder / name).exists():
@@ -31,8 +33,12 @@ def need(card: TaskCard, root: Path | None, *names: str) -> Path:
         return found
     howto = f" To get it: {card.howto.rstrip('.')}." if card.howto else ""
     if root is None:
-        raise BadInput(f"task {card.name}: give --data-root, the folder that holds {names[0]}.{howto}")
-    raise BadInput(f"task {card.name}: no {' or '.join(names)} in {root / card.name} or {root}.{howto}")
+        raise BadInput(
+            f"task {card.name}: give --data-root, the folder that holds {names[0]}.{howto}"
+        )
+    raise BadInput(
+        f"task {card.name}: no {' or '.join(names)} in {root / card.name} or {root}.{howto}"
+    )
 
 
 def stamp(path: Path) -> str:
@@ -50,18 +56,21 @@ def in_order(names: Iterable[str]) -> list[str]:
 
 
 class Present:
-    """Files that lists name, as they are spelt on the disk; from one listing a folder instead of a look at each file."""
+    """Files that lists name, as they are spelt on the disk; from one listing a folder instead of a
+    look at each file."""
 
     def __init__(self) -> None:
         self.listed: dict[Path, set[str]] = {}
 
     def __call__(self, path: Path) -> Path | None:
-        """The file; or the one whose name is the same letters, composed otherwise (NFC, NFD): copies from macOS. None where none is."""
+        """The file; or the one whose name is the same letters, composed otherwise (NFC, NFD):
+        copies from macOS. None where none is."""
         return path if path.name in self._names(path.parent) else self._spelt(path)
 
     def _names(self, folder: Path) -> set[str]:
         if folder not in self.listed:
-            self.listed[folder] = set(os.listdir(folder)) if os.path.isdir(folder) else set()  # `Path.is_dir` raises for long names
+            # `Path.is_dir` raises for long names
+            self.listed[folder] = set(os.listdir(folder)) if os.path.isdir(folder) else set()
         return self.listed[folder]
 
     def _spelt(self, path: Path) -> Path | None:
@@ -80,7 +89,8 @@ def composed(text: str) -> str:
 
 
 def absent(card: TaskCard, path: Path, named: str, by: str = "") -> BadInput:
-    """The error for an image that isn't where a list says. `named`: the name in the list; `by`: the list."""
+    """The error for an image that isn't where a list says. `named`: the name in the list; `by`: the
+    list."""
     spelt = "" if named.isascii() and named.isprintable() else f", as {visible(named)}"
     where = f" ({by} names it{spelt})" if by else f" (named{spelt[1:]})" if spelt else ""
     howto = f" To get it: {card.howto.rstrip('.')}." if card.howto and by else " Get a whole copy."
@@ -88,19 +98,37 @@ def absent(card: TaskCard, path: Path, named: str, by: str = "") -> BadInput:
 
 
 def by_alpha(card: TaskCard) -> Callable[[Path], Image]:
-    """How a reader opens images: by its argument `alpha`, `grey` or `dropped`. Raises `BadInput` for another."""
+    """How a reader opens images: by its argument `alpha`, `grey` or `dropped`. Raises `BadInput`
+    for another."""
     alpha = card.reader.arguments.get("alpha", "grey")
     if alpha not in ("grey", "dropped"):
-        raise BadInput(f"task {card.name}: 'alpha' in its card's [reader] is {str(alpha)[:40]!r}, expected grey or dropped.")
+        raise BadInput(
+            f"task {card.name}: 'alpha' in its card's [reader] is {str(alpha)[:40]!r}, expected"
+            " grey or dropped."
+        )
     return partial(rgb, alpha=alpha)
 
 
-def image_records(card: TaskCard, images: Sequence[tuple[str, int, Path]], open_image: Callable[[Path], Image] = rgb) -> list[Record]:
-    """Records of image files: (key, label, path), opened by Pillow or `open_image`. Every file must be there. Raises `BadInput`."""
+def image_records(
+    card: TaskCard,
+    images: Sequence[tuple[str, int, Path]],
+    open_image: Callable[[Path], Image] = rgb,
+) -> list[Record]:
+    """Records of image files: (key, label, path), opened by Pillow or `open_image`. Every file must
+    be there. Raises `BadInput`."""
     found, present = [], Present()
     for key, label, named in images:
         path = present(named)
         if path is None:
             raise absent(card, named, key)
-        found.append(Record(key, label, path.read_bytes, partial(open_image, path), partial(stamp, path), file=str(path)))
+        found.append(
+            Record(
+                key,
+                label,
+                path.read_bytes,
+                partial(open_image, path),
+                partial(stamp, path),
+                file=str(path),
+            )
+        )
     return found

@@ -1,8 +1,10 @@
-"""KITTI's object images: `training/{image_2,label_2}/000123.{png,txt}` and the devkit's `mapping/{train_rand,train_mapping}.txt`.
+"""KITTI's object images: `training/{image_2,label_2}/000123.{png,txt}` and the devkit's
+`mapping/{train_rand,train_mapping}.txt`.
 
-Split by video, as TensorFlow Datasets does: with numpy's RandomState(123), a tenth of the sorted videos are test, then as many of the
-rest validation. A label is the largest i with thr[i] < z, z the least depth of a Car, Van or Truck, and 1000 where there is none: class 3
-is "no vehicle". KITTI's own mapping gives 6,347, 423 and 711 images.
+Split by video, as TensorFlow Datasets does: with numpy's RandomState(123), a tenth of the sorted
+videos are test, then as many of the rest validation. A label is the largest i with thr[i] < z, z
+the least depth of a Car, Van or Truck, and 1000 where there is none: class 3 is "no vehicle".
+KITTI's own mapping gives 6,347, 423 and 711 images.
 """
 
 from collections.abc import Sequence
@@ -11,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.cards import SplitName, TaskCard
 from harness.data.readers.files import find, image_records, need
 from harness.data.readers.lists import lines_of, whole
 from harness.data.readers.record import Record
 from harness.data.splits import select
 from harness.errors import BadInput
+from harness.tasks.cards import SplitName, TaskCard
 
 ARGUMENTS = ("counts",)
 THRESHOLDS = np.array([-100.0, 8.0, 20.0, 999.0])
@@ -58,7 +60,10 @@ def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Rec
     labels = need(card, root, *_places("training/label_2"))
     images = need(card, root, *_places("training/image_2"))
     chosen = select(card, split, partial(keys, card, root))
-    return image_records(card, [(key, binned(_depth(card, labels / f"{key[:6]}.txt")), images / key) for key in chosen])
+    return image_records(
+        card,
+        [(key, binned(_depth(card, labels / f"{key[:6]}.txt")), images / key) for key in chosen],
+    )
 
 
 def check(card: TaskCard, root: Path | None) -> None:
@@ -66,7 +71,12 @@ def check(card: TaskCard, root: Path | None) -> None:
 
 
 def _places(name: str) -> tuple[str, ...]:
-    return name, f"kitti/{name}", f"devkit_object/{name}", f"data_object_{name.rpartition('/')[2]}/{name}"
+    return (
+        name,
+        f"kitti/{name}",
+        f"devkit_object/{name}",
+        f"data_object_{name.rpartition('/')[2]}/{name}",
+    )
 
 
 def _depth(card: TaskCard, path: Path) -> float:
@@ -74,20 +84,36 @@ def _depth(card: TaskCard, path: Path) -> float:
     for line in lines_of(card, path):
         parts = line.split()
         if len(parts) != 15:
-            raise BadInput(f"task {card.name}: {path} has a line of {len(parts)} columns, expected 15. Get it again.")
+            raise BadInput(
+                f"task {card.name}: {path} has a line of {len(parts)} columns, expected 15. Get it"
+                " again."
+            )
         if parts[0] in VEHICLES:
             try:
                 depths.append(float(parts[DEPTH]))
             except ValueError as error:
-                raise BadInput(f"task {card.name}: {path} has {parts[DEPTH][:20]!r} for a depth. Get it again.") from error
+                raise BadInput(
+                    f"task {card.name}: {path} has {parts[DEPTH][:20]!r} for a depth. Get it again."
+                ) from error
     return min(depths)
 
 
 def _videos(card: TaskCard, root: Path | None) -> tuple[str, ...]:
-    """The video of every training image, in order: train_rand gives the line of the mapping (from 1), whose second column it is."""
-    rand, mapping = (need(card, root, *_places(f"mapping/{name}.txt")) for name in ("train_rand", "train_mapping"))
+    """The video of every training image, in order: train_rand gives the line of the mapping (from
+    1), whose second column it is."""
+    rand, mapping = (
+        need(card, root, *_places(f"mapping/{name}.txt"))
+        for name in ("train_rand", "train_mapping")
+    )
     lines = lines_of(card, mapping)
     try:
-        return tuple(lines[int(number) - 1].split()[1] for number in ",".join(lines_of(card, rand)).split(",") if number.strip())
+        return tuple(
+            lines[int(number) - 1].split()[1]
+            for number in ",".join(lines_of(card, rand)).split(",")
+            if number.strip()
+        )
     except (ValueError, IndexError) as error:
-        raise BadInput(f"task {card.name}: {rand} and {mapping} don't fit each other ({error}). Get both again.") from error
+        raise BadInput(
+            f"task {card.name}: {rand} and {mapping} don't fit each other ({error}). Get both"
+            " again."
+        ) from error

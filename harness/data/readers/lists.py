@@ -1,8 +1,9 @@
 """Lists of images as people's editors save them: the one place that reads text files of data sets.
 
-Read as what is clearly meant: a byte order mark, lines ended by CR, LF or both, blank lines, spaces at a line's ends, file names composed
-(NFC, as Linux and Windows write them) or decomposed (NFD, as macOS does), and backslashes between folders. Anything else is refused in a
-line that shows what can't be seen: `'a\\xa0b'`.
+Read as what is clearly meant: a byte order mark, lines ended by CR, LF or both, blank lines, spaces
+at a line's ends, file names composed (NFC, as Linux and Windows write them) or decomposed (NFD, as
+macOS does), and backslashes between folders. Anything else is refused in a line that shows what
+can't be seen: `'a\\xa0b'`.
 """
 
 import csv
@@ -13,10 +14,10 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-from harness.cards import TaskCard
 from harness.data.readers.files import composed, stamp
 from harness.errors import BadInput
-from harness.plain import visible
+from harness.tasks.cards import TaskCard
+from harness.text import visible
 
 UTF16_OR_32 = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 MARK = "\ufeff"
@@ -47,11 +48,17 @@ def table_of(card: TaskCard, path: Path, columns: Sequence[str]) -> list[tuple[s
         missing = [name for name in columns if name not in header]
         if missing:
             first = "".join(lines[:1])[:60]
-            raise BadInput(f"task {card.name}: {path} lacks the columns {', '.join(missing)}: its first line is {first!a}. Get it again.")
+            raise BadInput(
+                f"task {card.name}: {path} lacks the columns {', '.join(missing)}: its first line"
+                f" is {first!a}. Get it again."
+            )
         places = [header.index(name) for name in columns]
         return [tuple(row[place].strip() for place in places) for row in rows]
     except (csv.Error, IndexError) as error:
-        raise BadInput(f"task {card.name}: {path} is damaged: a line has too few columns, or an open quote. Get it again.") from error
+        raise BadInput(
+            f"task {card.name}: {path} is damaged: a line has too few columns, or an open quote."
+            " Get it again."
+        ) from error
 
 
 def name_of(text: str) -> str:
@@ -69,9 +76,11 @@ def refuse_doubles(card: TaskCard, path: Path, names: Iterable[str]) -> None:
 
 
 def whole(card: TaskCard, path: Path, source: str, names: Sequence[str]) -> Sequence[str]:
-    """`names`, which `path` gives for a split of the source: as many as the card counts there, and none twice. Raises `BadInput`.
+    """`names`, which `path` gives for a split of the source: as many as the card counts there, and
+    none twice. Raises `BadInput`.
 
-    VTAB's slices are those of the whole list: with a row less, all records behind it in their order are others.
+    VTAB's slices are those of the whole list: with a row less, all records behind it in their order
+    are others.
     """
     refuse_doubles(card, path, names)
     expect(card, path, source, len(names))
@@ -79,25 +88,28 @@ def whole(card: TaskCard, path: Path, source: str, names: Sequence[str]) -> Sequ
 
 
 def expect(card: TaskCard, path: Path, source: str, found: int) -> None:
-    """Raises `BadInput` where `path` has another number of records of a split of the source than the card counts."""
+    """Raises `BadInput` where `path` has another number of records of a split of the source than
+    the card counts."""
     expected = card.reader.arguments.get("counts", {}).get(source)
     if expected is not None and found != expected:
         raise BadInput(
-            f"task {card.name}: {path} has {found:,} records of {source}, expected {expected:,}: with any other number, the splits are "
-            "made of other records. Get it again."
+            f"task {card.name}: {path} has {found:,} records of {source}, expected {expected:,}:"
+            " with any other number, the splits are made of other records. Get it again."
         )
 
 
 def as_published(card: TaskCard, path: Path) -> None:
-    """Raises `BadInput` for a list that isn't the one whose sha256 the card has, as saved by whatever editor."""
+    """Raises `BadInput` for a list that isn't the one whose sha256 the card has, as saved by
+    whatever editor."""
     for archive in card.archives:
         if archive.name == path.name and archive.sha256 is not None:
             lines = names_of(card, path)
             found = {hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()}
             if archive.sha256 not in found | {_sha256(path, _stamp(card.name, path))}:
                 raise BadInput(
-                    f"task {card.name}: {path} is not the list that its owner published: its lines have sha256 {min(found)[:16]}, expected "
-                    f"{archive.sha256[:16]}. Delete it, and fetch the task again or get it from {archive.url}."
+                    f"task {card.name}: {path} is not the list that its owner published: its lines"
+                    f" have sha256 {min(found)[:16]}, expected {archive.sha256[:16]}. Delete it,"
+                    f" and fetch the task again or get it from {archive.url}."
                 )
 
 
@@ -108,10 +120,14 @@ def _sha256(path: Path, changed: str) -> str:
 
 
 def inside(card: TaskCard, folder: Path, name: str) -> Path:
-    """The file that a list names, below `folder`. Raises `BadInput` for a name that leads elsewhere."""
+    """The file that a list names, below `folder`. Raises `BadInput` for a name that leads
+    elsewhere."""
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts:
-        raise BadInput(f"task {card.name}: a list names {name[:60]!r}, which is outside of {folder}. Don't trust its source.")
+        raise BadInput(
+            f"task {card.name}: a list names {name[:60]!r}, which is outside of {folder}. Don't"
+            " trust its source."
+        )
     return folder / name
 
 
@@ -133,17 +149,28 @@ def _text(task: str, path: Path) -> str:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise BadInput(f"task {task}: {path} can't be read ({error.strerror}). Get it again.") from error
+        raise BadInput(
+            f"task {task}: {path} can't be read ({error.strerror}). Get it again."
+        ) from error
     if content.startswith(UTF16_OR_32):
-        raise BadInput(f"task {task}: {path} is no text in UTF-8, but in UTF-16 or UTF-32. Save it as UTF-8.")
+        raise BadInput(
+            f"task {task}: {path} is no text in UTF-8, but in UTF-16 or UTF-32. Save it as UTF-8."
+        )
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         wrong = str(content.split(b"\n")[line - 1][:60])[1:]
-        raise BadInput(f"task {task}: {path} is no text in UTF-8: line {line} is {wrong}. Save it as UTF-8, or get it again.") from error
-    if odd := re.search("[\x85\u2028\u2029]", text):  # which some programs end lines with, and others take for letters
+        raise BadInput(
+            f"task {task}: {path} is no text in UTF-8: line {line} is {wrong}. Save it as UTF-8, or"
+            " get it again."
+        ) from error
+    # which some programs end lines with, and others take for letters
+    if odd := re.search("[\x85\u2028\u2029]", text):
         raise BadInput(f"task {task}: {path} has the line end {odd[0]!a}. Save it with line feeds.")
     if "\0" in text:
-        raise BadInput(f"task {task}: {path} is no text: it has NUL characters. Save it as UTF-8, or get it again.")
+        raise BadInput(
+            f"task {task}: {path} is no text: it has NUL characters. Save it as UTF-8, or get it"
+            " again."
+        )
     return text

@@ -1,8 +1,10 @@
 """MATLAB files of version 5, walked through before SciPy reads them.
 
-SciPy looks a type's number up in a table without asking whether it is in there, and a damaged file then ends the process; and what is
-compressed may become gigabytes. A file is a header of 128 bytes, then elements: a type and a size (4 bytes each), then the data, filled up
-to 8 bytes. Up to 4 bytes of data stand in place of the size, which is then the upper half of the type. (MathWorks, "MAT-File Format".)
+SciPy looks a type's number up in a table without asking whether it is in there, and a damaged file
+then ends the process; and what is compressed may become gigabytes. A file is a header of 128 bytes,
+then elements: a type and a size (4 bytes each), then the data, filled up to 8 bytes. Up to 4 bytes
+of data stand in place of the size, which is then the upper half of the type. (MathWorks, "MAT-File
+Format".)
 """
 
 import io
@@ -16,8 +18,8 @@ from pathlib import Path
 import numpy as np
 from scipy.io import loadmat
 
-from harness.data.room import Room
 from harness.errors import BadInput
+from harness.io.limits import Room
 
 INT8, INT32, UINT32, MATRIX, COMPRESSED = 1, 5, 6, 14, 15
 DATA = {1, 2, 3, 4, 5, 6, 7, 9, 12, 13, 16, 17, 18}
@@ -36,11 +38,14 @@ DEEPEST = 8
 
 @lru_cache(maxsize=8)
 def read(task: str, path: Path, names: tuple[str, ...], changed: str) -> dict[str, np.ndarray]:
-    """The variables with these names. `changed`: the file's stamp, so that it is read anew when it is another. Raises `BadInput`."""
+    """The variables with these names. `changed`: the file's stamp, so that it is read anew when it
+    is another. Raises `BadInput`."""
     try:
         fields = loadmat(io.BytesIO(checked(path)), variable_names=names)
     except Exception as error:  # SciPy raises many kinds for a file that isn't what it should be
-        raise BadInput(f"task {task}: {path} is damaged, or no .mat file of version 5. Get it again.") from error
+        raise BadInput(
+            f"task {task}: {path} is damaged, or no .mat file of version 5. Get it again."
+        ) from error
     for name in names:
         if not isinstance(fields.get(name), np.ndarray):
             raise BadInput(f"task {task}: {path} has no {name}. Get it again.")
@@ -48,7 +53,8 @@ def read(task: str, path: Path, names: tuple[str, ...], changed: str) -> dict[st
 
 
 def checked(path: Path) -> bytes:
-    """The file without its compression. Raises `ValueError`, `struct.error`, `zlib.error`, `TooLarge` for one that SciPy may not see."""
+    """The file without its compression. Raises `ValueError`, `struct.error`, `zlib.error`,
+    `TooLarge` for one that SciPy may not see."""
     content, room = path.read_bytes(), Room(path)
     order = {b"IM": "<", b"MI": ">"}[content[126:128]]
     if struct.unpack(f"{order}H", content[124:126]) != (0x0100,):
@@ -97,7 +103,8 @@ def _elements(data: bytes | memoryview, order: str) -> Iterator[tuple[int, memor
 
 
 def _check_matrix(data: memoryview, order: str, deeper: int) -> None:
-    """Flags, dimensions and a name; then a cell's matrices, a struct's fields, or one array. Raises `ValueError`, `struct.error`."""
+    """Flags, dimensions and a name; then a cell's matrices, a struct's fields, or one array. Raises
+    `ValueError`, `struct.error`."""
     if not data:
         return  # an empty cell
     if deeper == 0:

@@ -1,7 +1,9 @@
-"""The OpenCV operations with which TensorFlow Datasets made sun397 and diabetic_retinopathy, and what stands in where OpenCV is absent.
+"""The OpenCV operations with which TensorFlow Datasets made sun397 and diabetic_retinopathy, and
+what stands in where OpenCV is absent.
 
-Images here are uint8 arrays of (height, width, 3), blue first, as OpenCV has them. The stand-ins give nearly the same pixels, not the same:
-then the keys of records begin with `not-tfds-exact:`, which sets the fingerprint and so every score apart.
+Images here are uint8 arrays of (height, width, 3), blue first, as OpenCV has them. The stand-ins
+give nearly the same pixels, not the same: then the keys of records begin with `not-tfds-exact:`,
+which sets the fingerprint and so every score apart.
 """
 
 import io
@@ -34,7 +36,8 @@ def marked(key: str) -> str:
 def decode(content: bytes) -> Pixels:
     """Raises `OSError` and others for what is no image.
 
-    TensorFlow read the GIFs (named .jpg) that OpenCV couldn't, red first, and OpenCV encoded them as if blue were: so is it here.
+    TensorFlow read the GIFs (named .jpg) that OpenCV couldn't, red first, and OpenCV encoded them
+    as if blue were: so is it here.
     """
     if not content.startswith(SIGNATURES):
         raise OSError("cannot identify image file")
@@ -43,16 +46,22 @@ def decode(content: bytes) -> Pixels:
     if content.startswith(PNG) and not _holds_its_chunks(content):
         raise OSError("a PNG with a chunk longer than the file")
     if cv2 is not None:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+        image = cv2.imdecode(
+            np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
+        )
         if image is not None:
             if image.dtype != np.uint8:  # which OpenCV's encoder would cut at 255
-                raise OSError(f"its pixels are {image.dtype}, and this task's own processing takes 8 bits: save it with 8 bits a channel")
+                raise OSError(
+                    f"its pixels are {image.dtype}, and this task's own processing takes 8 bits:"
+                    " save it with 8 bits a channel"
+                )
             return image
     return _decoded_by_pillow(content)[..., ::-1]
 
 
 def _holds_its_chunks(png: bytes) -> bool:
-    """OpenCV makes room for as many bytes as a chunk says it has, up to 2 GB, before it reads them."""
+    """OpenCV makes room for as many bytes as a chunk says it has, up to 2 GB, before it reads
+    them."""
     place, kind = len(PNG), b""
     while place + 8 <= len(png) and kind != b"IEND":  # what comes after the end is nobody's
         kind = png[place + 4 : place + 8]
@@ -63,7 +72,10 @@ def _holds_its_chunks(png: bytes) -> bool:
 def _decoded_by_pillow(content: bytes) -> Pixels:
     with opened(io.BytesIO(content)) as image:
         if image.mode.startswith("I"):
-            raise OSError("its pixels have 16 bits, and this task's own processing takes 8: save it with 8 bits a channel")
+            raise OSError(
+                "its pixels have 16 bits, and this task's own processing takes 8: save it with 8"
+                " bits a channel"
+            )
         return np.asarray(as_rgb(ImageOps.exif_transpose(image), "dropped"))
 
 
@@ -77,9 +89,13 @@ def encode(image: Pixels, quality: int = 95) -> bytes:
 
 
 def resize(image: Pixels, factor: float) -> Pixels:
-    """Bilinear between half-pixel centres, without antialias. Raises `OSError` where the result would be huge."""
+    """Bilinear between half-pixel centres, without antialias. Raises `OSError` where the result
+    would be huge."""
     if image.shape[0] * image.shape[1] * factor**2 > MOST:
-        raise OSError(f"an image of {image.shape[0]} x {image.shape[1]} pixels that would be enlarged {factor:.0f}-fold")
+        raise OSError(
+            f"an image of {image.shape[0]} x {image.shape[1]} pixels that would be enlarged"
+            f" {factor:.0f}-fold"
+        )
     if cv2 is not None:
         return cv2.resize(image, None, fx=factor, fy=factor)
     import torch
@@ -87,7 +103,13 @@ def resize(image: Pixels, factor: float) -> Pixels:
 
     height, width = (round(length * factor) for length in image.shape[:2])
     channels = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float()
-    return interpolate(channels, (height, width), mode="bilinear")[0].permute(1, 2, 0).round().byte().numpy()
+    return (
+        interpolate(channels, (height, width), mode="bilinear")[0]
+        .permute(1, 2, 0)
+        .round()
+        .byte()
+        .numpy()
+    )
 
 
 def blur(image: Pixels, sigma: float) -> Pixels:
@@ -96,12 +118,20 @@ def blur(image: Pixels, sigma: float) -> Pixels:
         return cv2.GaussianBlur(image, (0, 0), sigma)
     from scipy.ndimage import gaussian_filter
 
-    return gaussian_filter(image.astype(np.float32), (sigma, sigma, 0), mode="mirror", truncate=3.0).round().astype(np.uint8)
+    return (
+        gaussian_filter(image.astype(np.float32), (sigma, sigma, 0), mode="mirror", truncate=3.0)
+        .round()
+        .astype(np.uint8)
+    )
 
 
 def disc(height: int, width: int, radius: int) -> UInt8[np.ndarray, "height width 1"]:
     """1 in a filled circle about the middle, 0 elsewhere."""
     if cv2 is not None:
-        return cv2.circle(np.zeros((height, width, 1), np.uint8), (width // 2, height // 2), radius, 1, -1)
+        return cv2.circle(
+            np.zeros((height, width, 1), np.uint8), (width // 2, height // 2), radius, 1, -1
+        )
     rows, columns = np.ogrid[:height, :width]
-    return ((rows - height // 2) ** 2 + (columns - width // 2) ** 2 <= radius**2).astype(np.uint8)[..., None]
+    return ((rows - height // 2) ** 2 + (columns - width // 2) ** 2 <= radius**2).astype(np.uint8)[
+        ..., None
+    ]

@@ -1,8 +1,10 @@
-"""A task that `harness data prepare` made ready: `<root>/<task>.prepared/`, decoded, lossless, read through a memory map.
+"""A task that `harness data prepare` made ready: `<root>/<task>.prepared/`, decoded, lossless, read
+through a memory map.
 
-A split is two files. `test.pixels` is its images behind one another, each uint8 of (height, width, 3); `test.csv` has a line an image: key,
-label, height, width, and the sha256 of the bytes that were published and of the pixels. `prepared.json`, written last, says that all is
-there. The fingerprint is that of the published bytes: a score's key doesn't depend on whether its data were prepared.
+A split is two files. `test.pixels` is its images behind one another, each uint8 of (height, width,
+3); `test.csv` has a line an image: key, label, height, width, and the sha256 of the bytes that were
+published and of the pixels. `prepared.json`, written last, says that all is there. The fingerprint
+is that of the published bytes: a score's key doesn't depend on whether its data were prepared.
 """
 
 import csv
@@ -16,12 +18,12 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from harness import hints
-from harness.cards import Reader, SplitName, TaskCard
-from harness.data.mapped import Mapped
+from harness.data.memmap import Mapped
 from harness.data.readers.files import stamp
 from harness.data.readers.record import Record
 from harness.errors import BadInput
+from harness.io import commands
+from harness.tasks.cards import Reader, SplitName, TaskCard
 
 ARGUMENTS = ()
 MARK = "prepared.json"
@@ -52,12 +54,15 @@ def present(card: TaskCard, root: Path | None) -> bool:
 
 
 def reader(card: TaskCard, root: Path) -> Reader:
-    """The reader of a prepared task, with the pixels of the form that it was made from. Raises `BadInput`."""
+    """The reader of a prepared task, with the pixels of the form that it was made from. Raises
+    `BadInput`."""
     path = folder_of(card.name, root) / MARK
     try:
         return Reader(format="prepared", pixels=json.loads(path.read_bytes())["pixels"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise BadInput(f"task {card.name}: {path} is damaged. Delete {path.parent} and prepare it again.") from error
+        raise BadInput(
+            f"task {card.name}: {path} is damaged. Delete {path.parent} and prepare it again."
+        ) from error
 
 
 def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Record]:
@@ -92,29 +97,40 @@ def rows_of(path: Path) -> list[Row]:
         lines = csv.reader(file)
         if tuple(next(lines, ())) != COLUMNS:
             raise ValueError(f"its first line is not {','.join(COLUMNS)}")
-        rows = [Row(key, int(label), int(height), int(width), *digests) for key, label, height, width, *digests in lines]
+        rows = [
+            Row(key, int(label), int(height), int(width), *digests)
+            for key, label, height, width, *digests in lines
+        ]
     if any(row.height < 1 or row.width < 1 for row in rows):
         raise ValueError("an image without pixels")
     return rows
 
 
 def _prepare(card: TaskCard, root: Path | None) -> str:
-    return hints.command("data", "prepare", "--tasks", card.name, "--from", root or "data", *hints.cards([card]))
+    return commands.command(
+        "data", "prepare", "--tasks", card.name, "--from", root or "data", *commands.cards([card])
+    )
 
 
 def _opened(card: TaskCard, root: Path | None, split: SplitName) -> tuple[list[Row], Mapped]:
     if root is None or not present(card, root):
-        raise BadInput(f"task {card.name}: no prepared data in {root}. Run `{_prepare(card, root)}`.")
+        raise BadInput(
+            f"task {card.name}: no prepared data in {root}. Run `{_prepare(card, root)}`."
+        )
     path = folder_of(card.name, root) / f"{split}.pixels"
     try:
         rows = rows_of(path.with_suffix(".csv"))
         flat = np.memmap(path, np.uint8, "r")
     except (OSError, ValueError, TypeError, csv.Error) as error:
-        raise BadInput(f"task {card.name}: {path} or its .csv is damaged. Delete {path.parent} and prepare it again.") from error
+        raise BadInput(
+            f"task {card.name}: {path} or its .csv is damaged. Delete {path.parent} and prepare it"
+            " again."
+        ) from error
     needed = sum(row.bytes for row in rows)
     if flat.size != needed:
         raise BadInput(
-            f"task {card.name}: {path} has {flat.size} bytes, its .csv says {needed}. Delete {path.parent} and prepare it again."
+            f"task {card.name}: {path} has {flat.size} bytes, its .csv says {needed}. Delete"
+            f" {path.parent} and prepare it again."
         )
     labels = np.array(
         [max(-1, min(row.label, card.classes)) for row in rows], dtype=np.int64
@@ -138,5 +154,8 @@ def _image(images: Mapped, place: int) -> Image.Image:
 def _sha256(task: str, images: Mapped, place: int, row: Row) -> str:
     """Of the published bytes; believed only where the pixels are those that were made of them."""
     if hashlib.sha256(_raw(images, place)).hexdigest() != row.pixels_sha256:
-        raise BadInput(f"task {task}: the prepared pixels of {row.key} have changed. Delete {task}.prepared and prepare it again.")
+        raise BadInput(
+            f"task {task}: the prepared pixels of {row.key} have changed. Delete {task}.prepared"
+            " and prepare it again."
+        )
     return row.sha256

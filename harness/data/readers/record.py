@@ -16,8 +16,8 @@ class Mask:
     raw: Callable[[], bytes]
     """The stored bytes."""
     classes: Callable[[], UInt8[np.ndarray, "height width"]]
-    """Decodes to classes, 255 where a pixel doesn't count. Raises `OSError` where the bytes are no image, `BadInput` for a size or a
-    class that can't be."""
+    """Decodes to classes, 255 where a pixel doesn't count. Raises `OSError` where the bytes are no
+    image, `BadInput` for a size or a class that can't be."""
 
 
 @dataclass(frozen=True)
@@ -50,4 +50,7 @@ class Record:
         image = hashlib.sha256(self.raw())
         if self.mask is None:
             return (alone := image.hexdigest()), alone
-        return hashlib.sha256(image.digest() + hashlib.sha256(self.mask.raw()).digest()).hexdigest(), image.hexdigest()
+        return (
+            hashlib.sha256(image.digest() + hashlib.sha256(self.mask.raw()).digest()).hexdigest(),
+            image.hexdigest(),
+        )

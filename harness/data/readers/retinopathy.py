@@ -1,8 +1,10 @@
-"""Kaggle's Diabetic Retinopathy Detection: `{train,test}/10_left.jpeg`, `trainLabels.csv`, and `retinopathy_solution.csv`.
+"""Kaggle's Diabetic Retinopathy Detection: `{train,test}/10_left.jpeg`, `trainLabels.csv`, and
+`retinopathy_solution.csv`.
 
-VTAB's validation are the test images of Usage Public, its test those of Private. Images are processed as by the competition's winner
-(B. Graham, as TensorFlow Datasets' btgraham-300 does): the eye's radius scaled to 300 pixels, four times the difference from the local
-average added to grey, cropped to nine tenths of the radius, encoded as JPEG of quality 72.
+VTAB's validation are the test images of Usage Public, its test those of Private. Images are
+processed as by the competition's winner (B. Graham, as TensorFlow Datasets' btgraham-300 does): the
+eye's radius scaled to 300 pixels, four times the difference from the local average added to grey,
+cropped to nine tenths of the radius, encoded as JPEG of quality 72.
 """
 
 import io
@@ -14,7 +16,6 @@ from pathlib import Path
 import numpy as np
 from PIL.Image import Image
 
-from harness.cards import SplitName, TaskCard
 from harness.data.images import rgb
 from harness.data.readers import opencv
 from harness.data.readers.files import find, image_records, need
@@ -23,6 +24,7 @@ from harness.data.readers.opencv import Pixels
 from harness.data.readers.record import Record
 from harness.data.splits import parse, select
 from harness.errors import BadInput
+from harness.tasks.cards import SplitName, TaskCard
 
 ARGUMENTS = ("counts",)
 RADIUS, SIGMA, GREY, QUALITY = 300, 10, 128, 72
@@ -44,7 +46,11 @@ def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Rec
     grades = _grades(card, root, source)
     folder = need(card, root, "train" if source == "train" else "test")
     chosen = select(card, split, partial(keys, card, root))
-    return image_records(card, [(opencv.marked(key), grades[key], inside(card, folder, f"{key}.jpeg")) for key in chosen], processed)
+    return image_records(
+        card,
+        [(opencv.marked(key), grades[key], inside(card, folder, f"{key}.jpeg")) for key in chosen],
+        processed,
+    )
 
 
 def check(card: TaskCard, root: Path | None) -> None:
@@ -59,7 +65,9 @@ def processed(path: Path) -> Image:
 def btgraham(image: Pixels) -> Pixels:
     """The winner's processing, up to the encoding."""
     image = opencv.resize(image, RADIUS / _radius(image))
-    image = np.clip(4 * image.astype(np.int16) - 4 * opencv.blur(image, SIGMA).astype(np.int16) + GREY, 0, 255).astype(np.uint8)
+    image = np.clip(
+        4 * image.astype(np.int16) - 4 * opencv.blur(image, SIGMA).astype(np.int16) + GREY, 0, 255
+    ).astype(np.uint8)
     height, width, _ = image.shape
     image = np.where(opencv.disc(height, width, KEPT), image, np.uint8(GREY))
     y, x = height // 2, width // 2
@@ -67,7 +75,8 @@ def btgraham(image: Pixels) -> Pixels:
 
 
 def _radius(image: Pixels) -> float:
-    """Half the width, in the middle row, of what is brighter than a tenth of the row's mean; half the height where that is nothing."""
+    """Half the width, in the middle row, of what is brighter than a tenth of the row's mean; half
+    the height where that is nothing."""
     row = image[image.shape[0] // 2].sum(axis=1)
     radius = float((row > row.mean() / 10).sum() / 2)
     return radius if radius >= 1 else image.shape[0] / 2
@@ -81,6 +90,9 @@ def _grades(card: TaskCard, root: Path | None, source: str) -> dict[str, int]:
     found = [(name_of(row[0]), row[1]) for row in rows if usage is None or row[2] == usage]
     for name, level in found:
         if re.fullmatch("[0-9]", level) is None:
-            raise BadInput(f"task {card.name}: {path} has the grade {level[:20]!r} for {name[:60]!r}, expected 0 to 4. Get it again.")
+            raise BadInput(
+                f"task {card.name}: {path} has the grade {level[:20]!r} for {name[:60]!r}, expected"
+                " 0 to 4. Get it again."
+            )
     whole(card, path, source, [name for name, _ in found])
     return {name: int(level) for name, level in found}

@@ -1,4 +1,5 @@
-"""scikit-learn's embedded digits: 1,797 scans of 8 x 8 pixels in 17 greys, from the UCI ML repository (Alpaydin and Kaynak, 1998)."""
+"""scikit-learn's embedded digits: 1,797 scans of 8 x 8 pixels in 17 greys, from the UCI ML
+repository (Alpaydin and Kaynak, 1998)."""
 
 from collections.abc import Sequence
 from functools import cache, partial
@@ -8,24 +9,30 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from harness.cards import SPLITS, SplitName, TaskCard
 from harness.data.readers.record import Record
 from harness.data.splits import order
 from harness.errors import BadInput
+from harness.tasks.cards import SPLITS, SplitName, TaskCard
 
 ARGUMENTS = ("seed",)
 
 
 def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Record]:
-    """Consecutive rows of one seeded, stratified order: train, then val, then test, in the sizes that the card says."""
+    """Consecutive rows of one seeded, stratified order: train, then val, then test, in the sizes
+    that the card says."""
     images, labels = _digits()
     rows = _stratified(labels, card.reader.argument("seed", card.name, int))
     sizes = [card.sizes.get(name, 0) for name in SPLITS]
     if sum(sizes) > len(rows):
-        raise BadInput(f"task {card.name}: sizes add up to {sum(sizes)}, and there are {len(rows)} digits.")
+        raise BadInput(
+            f"task {card.name}: sizes add up to {sum(sizes)}, and there are {len(rows)} digits."
+        )
     start = sum(sizes[: SPLITS.index(split)])
     rows = rows[start : start + card.sizes.get(split, 0)]
-    return [Record(str(row), int(labels[row]), images[row].tobytes, partial(_image, images[row])) for row in rows]
+    return [
+        Record(str(row), int(labels[row]), images[row].tobytes, partial(_image, images[row]))
+        for row in rows
+    ]
 
 
 def check(card: TaskCard, root: Path | None) -> None:
@@ -33,7 +40,8 @@ def check(card: TaskCard, root: Path | None) -> None:
 
 
 def _stratified(labels: np.ndarray, seed: int) -> list[int]:
-    """Rows in an order of which every stretch has the classes in their shares: each class by md5 (the same for ever), spread evenly."""
+    """Rows in an order of which every stretch has the classes in their shares: each class by md5
+    (the same for ever), spread evenly."""
     place = {}
     for label in np.unique(labels):
         rows = order(np.flatnonzero(labels == label).tolist(), f"digits-{seed}-")

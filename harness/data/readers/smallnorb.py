@@ -1,6 +1,8 @@
-"""smallNORB's binary matrices, gzipped or not: `...-{training,testing}-{dat,cat,info}.mat`. Only the first camera's images are VTAB's.
+"""smallNORB's binary matrices, gzipped or not: `...-{training,testing}-{dat,cat,info}.mat`. Only
+the first camera's images are VTAB's.
 
-A matrix is little-endian: a magic number for its type, the number of dimensions, their sizes (at least three are stored), the values.
+A matrix is little-endian: a magic number for its type, the number of dimensions, their sizes (at
+least three are stored), the values.
 """
 
 import gzip
@@ -13,16 +15,19 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from harness.cards import SplitName, TaskCard
 from harness.data.readers.files import find, need, stamp
 from harness.data.readers.record import Record
-from harness.data.room import Room, TooLarge
 from harness.data.splits import parse, select
 from harness.errors import BadInput
+from harness.io.limits import Room, TooLarge
+from harness.tasks.cards import SplitName, TaskCard
 
 ARGUMENTS = ("counts", "factor")
 TYPES = {0x1E3D4C55: np.dtype("u1"), 0x1E3D4C54: np.dtype("<i4")}
-BASES = {"train": "smallnorb-5x46789x9x18x6x2x96x96-training", "test": "smallnorb-5x01235x9x18x6x2x96x96-testing"}
+BASES = {
+    "train": "smallnorb-5x46789x9x18x6x2x96x96-training",
+    "test": "smallnorb-5x01235x9x18x6x2x96x96-testing",
+}
 
 
 def present(card: TaskCard, root: Path | None) -> bool:
@@ -40,13 +45,28 @@ def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Rec
     path, info_path = (need(card, root, *_names(source, kind)) for kind in ("dat", "info"))
     images, info = (_matrix(card.name, file, stamp(file)) for file in (path, info_path))
     if images.shape != (count, 2, 96, 96) or images.dtype != np.uint8:
-        raise BadInput(f"task {card.name}: {path} is {images.dtype} {images.shape}, expected uint8 ({count}, 2, 96, 96). Get it again.")
+        raise BadInput(
+            f"task {card.name}: {path} is {images.dtype} {images.shape}, expected uint8 ({count},"
+            " 2, 96, 96). Get it again."
+        )
     if info.shape != (count, 4):
-        raise BadInput(f"task {card.name}: {info_path} is {info.shape}, expected ({count}, 4). Get it again.")
-    labels = info[:, 1] if card.reader.argument("factor", card.name, str) == "elevation" else info[:, 2] // 2
+        raise BadInput(
+            f"task {card.name}: {info_path} is {info.shape}, expected ({count}, 4). Get it again."
+        )
+    labels = (
+        info[:, 1]
+        if card.reader.argument("factor", card.name, str) == "elevation"
+        else info[:, 2] // 2
+    )
     mark = partial(stamp, path)
     return [
-        Record(str(row), int(labels[row]), partial(_raw, images[row, 0]), partial(_image, images[row, 0]), mark)
+        Record(
+            str(row),
+            int(labels[row]),
+            partial(_raw, images[row, 0]),
+            partial(_image, images[row, 0]),
+            mark,
+        )
         for row in select(card, split, partial(keys, card, root))
     ]
 
@@ -68,10 +88,23 @@ def _matrix(task: str, path: Path, changed: str) -> np.ndarray:
         content = _content(path)
         magic, dimensions = struct.unpack_from("<ii", content)
         if magic not in TYPES:
-            raise BadInput(f"task {task}: {path} begins with {magic:#x}, which is no matrix of bytes or integers. Get it again.")
+            raise BadInput(
+                f"task {task}: {path} begins with {magic:#x}, which is no matrix of bytes or"
+                " integers. Get it again."
+            )
         sizes = struct.unpack_from(f"<{max(3, dimensions)}i", content, 8)[:dimensions]
-        return np.frombuffer(content, TYPES[magic], int(np.prod(sizes)), 8 + 4 * max(3, dimensions)).reshape(sizes)
-    except (OSError, EOFError, zlib.error, struct.error, ValueError, MemoryError, TooLarge) as error:
+        return np.frombuffer(
+            content, TYPES[magic], int(np.prod(sizes)), 8 + 4 * max(3, dimensions)
+        ).reshape(sizes)
+    except (
+        OSError,
+        EOFError,
+        zlib.error,
+        struct.error,
+        ValueError,
+        MemoryError,
+        TooLarge,
+    ) as error:
         raise BadInput(f"task {task}: {path} is damaged or cut short. Get it again.") from error
 
 

@@ -1,7 +1,9 @@
-"""SUN397: `SUN397/a/abbey/sun_x.jpg`, and TensorFlow Datasets' lists `sun397_tfds_{tr,va,te}.txt` with lines `/a/abbey/sun_x.jpg`.
+"""SUN397: `SUN397/a/abbey/sun_x.jpg`, and TensorFlow Datasets' lists `sun397_tfds_{tr,va,te}.txt`
+with lines `/a/abbey/sun_x.jpg`.
 
-Its images are capped at 120,000 pixels and encoded as JPEG again, at OpenCV's default quality: TensorFlow Datasets 4.0.0's description says
-72, its code gives none for this set. Two images that can't be decoded reliably are left out.
+Its images are capped at 120,000 pixels and encoded as JPEG again, at OpenCV's default quality:
+TensorFlow Datasets 4.0.0's description says 72, its code gives none for this set. Two images that
+can't be decoded reliably are left out.
 """
 
 import io
@@ -12,7 +14,6 @@ from pathlib import Path
 import numpy as np
 from PIL.Image import Image
 
-from harness.cards import SplitName, TaskCard
 from harness.data.images import rgb
 from harness.data.readers import opencv
 from harness.data.readers.files import find, image_records, need
@@ -20,10 +21,18 @@ from harness.data.readers.lists import as_published, names_of, whole
 from harness.data.readers.record import Record
 from harness.data.splits import select
 from harness.errors import BadInput
+from harness.tasks.cards import SplitName, TaskCard
 
 ARGUMENTS = ("counts",)
-LISTS = {"train": "sun397_tfds_tr.txt", "validation": "sun397_tfds_va.txt", "test": "sun397_tfds_te.txt"}
-LEFT_OUT = {"/c/church/outdoor/sun_bhenjvsvrtumjuri.jpg", "/t/track/outdoor/sun_aophkoiosslinihb.jpg"}
+LISTS = {
+    "train": "sun397_tfds_tr.txt",
+    "validation": "sun397_tfds_va.txt",
+    "test": "sun397_tfds_te.txt",
+}
+LEFT_OUT = {
+    "/c/church/outdoor/sun_bhenjvsvrtumjuri.jpg",
+    "/t/track/outdoor/sun_aophkoiosslinihb.jpg",
+}
 MOST = 120_000
 """Pixels."""
 
@@ -38,7 +47,10 @@ def keys(card: TaskCard, root: Path | None, source: str) -> Sequence[str]:
     lines = names_of(card, path)
     for line in lines:
         if not (line.startswith("/") and line.count("/") > 1) or ".." in line:
-            raise BadInput(f"task {card.name}: {path} has the line {line[:60]!r}, expected '/a/abbey/sun_x.jpg'. Get it again.")
+            raise BadInput(
+                f"task {card.name}: {path} has the line {line[:60]!r}, expected"
+                " '/a/abbey/sun_x.jpg'. Get it again."
+            )
     whole(card, path, source, lines)
     as_published(card, path)
     return [line for line in lines if line not in LEFT_OUT]
@@ -48,7 +60,9 @@ def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Rec
     labels = {name: label for label, name in enumerate(_classes(card, root))}
     folder = need(card, root, *_images())
     chosen = select(card, split, partial(keys, card, root))
-    files = [(opencv.marked(key), labels[key.rpartition("/")[0]], folder / key[1:]) for key in chosen]
+    files = [
+        (opencv.marked(key), labels[key.rpartition("/")[0]], folder / key[1:]) for key in chosen
+    ]
     return image_records(card, files, processed)
 
 
@@ -56,7 +70,10 @@ def check(card: TaskCard, root: Path | None) -> None:
     """The lists have as many classes as the card."""
     found = len(_classes(card, root))
     if found != card.classes:
-        raise BadInput(f"task {card.name}: the three lists have {found} classes, expected {card.classes}. Get them again.")
+        raise BadInput(
+            f"task {card.name}: the three lists have {found} classes, expected {card.classes}. Get"
+            " them again."
+        )
 
 
 def processed(path: Path) -> Image:

@@ -1,4 +1,5 @@
-"""SVHN's cropped digits: `train_32x32.mat` and `test_32x32.mat` (version 5), `X` (32, 32, 3, n) and `y` (n, 1) with 10 for zero."""
+"""SVHN's cropped digits: `train_32x32.mat` and `test_32x32.mat` (version 5), `X` (32, 32, 3, n) and
+`y` (n, 1) with 10 for zero."""
 
 from collections.abc import Sequence
 from functools import lru_cache, partial
@@ -7,12 +8,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from harness.cards import SplitName, TaskCard
 from harness.data.readers import matlab
 from harness.data.readers.files import find, need, stamp
 from harness.data.readers.record import Record
 from harness.data.splits import parse, select
 from harness.errors import BadInput
+from harness.tasks.cards import SplitName, TaskCard
 
 ARGUMENTS = ("counts",)
 
@@ -31,10 +32,19 @@ def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Rec
     path = need(card, root, f"{source}_32x32.mat")
     images, labels = _arrays(card.name, path, stamp(path))
     if len(labels) != len(keys(card, root, source)):
-        raise BadInput(f"task {card.name}: {path} has {len(labels)} rows, expected {len(keys(card, root, source))}. Get it again.")
+        raise BadInput(
+            f"task {card.name}: {path} has {len(labels)} rows, expected"
+            f" {len(keys(card, root, source))}. Get it again."
+        )
     mark = partial(stamp, path)
     return [
-        Record(str(row), int(labels[row]), partial(_raw, images, row), partial(_image, images, row), mark)
+        Record(
+            str(row),
+            int(labels[row]),
+            partial(_raw, images, row),
+            partial(_image, images, row),
+            mark,
+        )
         for row in select(card, split, partial(keys, card, root))
     ]
 
@@ -49,9 +59,14 @@ def _arrays(task: str, path: Path, changed: str) -> tuple[np.ndarray, np.ndarray
     fields = matlab.read(task, path, ("X", "y"), changed)
     images, labels = fields["X"], fields["y"].reshape(-1)
     if images.dtype != np.uint8 or images.shape != (32, 32, 3, len(labels)):
-        raise BadInput(f"task {task}: X of {path} is {images.dtype} {images.shape}, expected uint8 (32, 32, 3, {len(labels)}).")
+        raise BadInput(
+            f"task {task}: X of {path} is {images.dtype} {images.shape}, expected uint8 (32, 32, 3,"
+            f" {len(labels)})."
+        )
     if labels.dtype.kind not in "iuf":
-        raise BadInput(f"task {task}: y of {path} is {labels.dtype}, expected numbers. Get it again.")
+        raise BadInput(
+            f"task {task}: y of {path} is {labels.dtype}, expected numbers. Get it again."
+        )
     return images, labels.astype(np.int64) % 10
 
 

@@ -1,7 +1,9 @@
-"""A directory of TensorFlow Datasets, read without TensorFlow: `<dataset>/[<config>/]<version>/`, `dataset_info.json` and TFRecord shards.
+"""A directory of TensorFlow Datasets, read without TensorFlow: `<dataset>/[<config>/]<version>/`,
+`dataset_info.json` and TFRecord shards.
 
-The records' order on disk, shard after shard, is the one that slices such as `train[:800]` mean, so nothing is sorted here. Images are the
-bytes that TensorFlow Datasets wrote: for sun397 and diabetic_retinopathy it had processed and re-encoded them.
+The records' order on disk, shard after shard, is the one that slices such as `train[:800]` mean, so
+nothing is sorted here. Images are the bytes that TensorFlow Datasets wrote: for sun397 and
+diabetic_retinopathy it had processed and re-encoded them.
 """
 
 import json
@@ -11,13 +13,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from harness.cards import SplitName, TaskCard
 from harness.data.readers import clevr, examples, kitti
 from harness.data.readers.lists import expect
 from harness.data.readers.record import Record
 from harness.data.readers.tfrecord import Values
 from harness.data.splits import parse
 from harness.errors import BadInput
+from harness.tasks.cards import SplitName, TaskCard
 
 ARGUMENTS = ("dataset", "version", "counts", "key", "label", "groups", "scale")
 Features = dict[str, Values]
@@ -34,11 +36,19 @@ def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Rec
     expect(card, shards.paths[0].parent, source, total)
     if stop is not None and stop > total:
         raise BadInput(
-            f"task {card.name}: {split} is {card.slices[split]} of {total} records under {shards.paths[0].parent}. Get a whole copy."
+            f"task {card.name}: {split} is {card.slices[split]} of {total} records under"
+            f" {shards.paths[0].parent}. Get a whole copy."
         )
     arguments = card.reader.arguments
-    describe = _Described(source, arguments.get("key", ""), arguments.get("label", "label"), arguments.get("groups", 1))
-    return examples.records(shards, examples.rows(shards, describe, start, stop), arguments.get("scale", 1))
+    describe = _Described(
+        source,
+        arguments.get("key", ""),
+        arguments.get("label", "label"),
+        arguments.get("groups", 1),
+    )
+    return examples.records(
+        shards, examples.rows(shards, describe, start, stop), arguments.get("scale", 1)
+    )
 
 
 def check(card: TaskCard, root: Path | None) -> None:
@@ -69,22 +79,28 @@ RULES: dict[str, Callable[[Features], int]] = {
 
 
 def _of_class(features: Features, label: int) -> str:
-    """EuroSAT's and RESISC45's key, which TensorFlow Datasets orders by and doesn't store: `Forest_Forest_687.jpg` of `Forest_687.jpg`."""
+    """EuroSAT's and RESISC45's key, which TensorFlow Datasets orders by and doesn't store:
+    `Forest_Forest_687.jpg` of `Forest_687.jpg`."""
     name = examples.text(features["filename"][0])
     return f"{name.rpartition('_')[0]}_{name}"
 
 
 def _of_label(features: Features, label: int) -> str:
-    """Caltech-101's files are numbered in each class anew: `12/image_0003.jpg`, the label and the file's name."""
+    """Caltech-101's files are numbered in each class anew: `12/image_0003.jpg`, the label and the
+    file's name."""
     return f"{label}/{examples.text(features['image/file_name'][0])}"
 
 
-KEYS: dict[str, Callable[[Features, int], str]] = {"class-and-filename": _of_class, "label-and-file-name": _of_label}
+KEYS: dict[str, Callable[[Features, int], str]] = {
+    "class-and-filename": _of_class,
+    "label-and-file-name": _of_label,
+}
 """Keys that aren't a feature of their own, by what a card calls them."""
 
 
 class _Described(NamedTuple):
-    """An `examples.Describe`. The key is the feature or rule that the card names, and the place in the split where there is none."""
+    """An `examples.Describe`. The key is the feature or rule that the card names, and the place in
+    the split where there is none."""
 
     source: str
     key: str
@@ -93,10 +109,18 @@ class _Described(NamedTuple):
     """How many values of the feature are one class: VTAB groups neighbouring ones."""
 
     def __call__(self, features: Features, place: int) -> tuple[str, int]:
-        label = RULES[self.label](features) if self.label in RULES else int(float(features[self.label][0]) // self.groups)
+        label = (
+            RULES[self.label](features)
+            if self.label in RULES
+            else int(float(features[self.label][0]) // self.groups)
+        )
         if self.key in KEYS:
             return KEYS[self.key](features, label), label
-        return examples.text(features[self.key][0]) if features.get(self.key) else f"{self.source}/{place}", label
+        return (
+            examples.text(features[self.key][0])
+            if features.get(self.key)
+            else f"{self.source}/{place}"
+        ), label
 
 
 def _folder(card: TaskCard, root: Path | None) -> Path | None:
@@ -116,19 +140,34 @@ def _numbers(folder: Path) -> list[int]:
 def _shards(card: TaskCard, root: Path | None, source: str) -> examples.Shards:
     folder = _folder(card, root)
     if folder is None:
-        wanted = f"{card.reader.argument('dataset', card.name, str)}/{card.reader.argument('version', card.name, str)}.*"
+        named = (card.reader.argument(part, card.name, str) for part in ("dataset", "version"))
+        wanted = f"{'/'.join(named)}.*"
         raise BadInput(
-            f"task {card.name}: no {wanted}/dataset_info.json under {root}. Name TensorFlow Datasets' own folder, with --data-root."
+            f"task {card.name}: no {wanted}/dataset_info.json under {root}. Name TensorFlow"
+            " Datasets' own folder, with --data-root."
         )
     path = folder / "dataset_info.json"
     try:
         info = json.loads(path.read_bytes())
         kind = info.get("fileFormat", "tfrecord")
         if kind != "tfrecord":
-            raise BadInput(f"task {card.name}: {folder} holds {kind} files; only tfrecord is read. Build it with file_format='tfrecord'.")
-        (lengths,) = [tuple(map(int, split["shardLengths"])) for split in info["splits"] if split["name"] == source]
+            raise BadInput(
+                f"task {card.name}: {folder} holds {kind} files; only tfrecord is read. Build it"
+                " with file_format='tfrecord'."
+            )
+        (lengths,) = [
+            tuple(map(int, split["shardLengths"]))
+            for split in info["splits"]
+            if split["name"] == source
+        ]
         name = info["name"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadInput(f"task {card.name}: {path} is damaged, or has no split '{source}' with shardLengths. Get it again.") from error
-    paths = tuple(folder / f"{name}-{source}.tfrecord-{shard:05}-of-{len(lengths):05}" for shard in range(len(lengths)))
+        raise BadInput(
+            f"task {card.name}: {path} is damaged, or has no split '{source}' with shardLengths."
+            " Get it again."
+        ) from error
+    paths = tuple(
+        folder / f"{name}-{source}.tfrecord-{shard:05}-of-{len(lengths):05}"
+        for shard in range(len(lengths))
+    )
     return examples.Shards(card.name, paths, lengths)

@@ -1,7 +1,8 @@
 """TFRecord files and the tf.train.Example messages in them, without TensorFlow.
 
-A record is its length (8 bytes, little-endian), a masked CRC-32C of these bytes (4), the data, and a masked CRC-32C of the data (4). An
-Example is a protobuf message: a map from names to lists of bytes, floats or integers.
+A record is its length (8 bytes, little-endian), a masked CRC-32C of these bytes (4), the data, and
+a masked CRC-32C of the data (4). An Example is a protobuf message: a map from names to lists of
+bytes, floats or integers.
 """
 
 import struct
@@ -24,7 +25,8 @@ def masked(crc: int) -> int:
 
 
 def index(path: Path) -> list[tuple[int, int]]:
-    """(offset, length) of each record's data. The lengths' checksums are checked, the data aren't read. Raises `Damaged`."""
+    """(offset, length) of each record's data. The lengths' checksums are checked, the data aren't
+    read. Raises `Damaged`."""
     found, size = [], path.stat().st_size
     with path.open("rb") as file:
         place = 0
@@ -48,7 +50,11 @@ def read(path: Path, offset: int, length: int) -> bytes:
     with path.open("rb") as file:
         file.seek(offset)
         data, tail = file.read(length), file.read(4)
-    if len(data) != length or len(tail) != 4 or masked(crc32c(data)) != struct.unpack("<I", tail)[0]:
+    if (
+        len(data) != length
+        or len(tail) != 4
+        or masked(crc32c(data)) != struct.unpack("<I", tail)[0]
+    ):
         raise Damaged(f"the checksum of the record at byte {offset} doesn't fit")
     return data
 
@@ -73,9 +79,17 @@ def _values(feature: bytes) -> Values:
         if number == 1:
             return list(_fields(content, 1))
         if number == 2:
-            return [value for part in _fields(content, 1) for value in np.frombuffer(part, "<f4").tolist()]
+            return [
+                value
+                for part in _fields(content, 1)
+                for value in np.frombuffer(part, "<f4").tolist()
+            ]
         if number == 3:
-            return [value for _, kind, part in _parts(content) for value in ([_signed(part)] if kind == 0 else _packed(part))]
+            return [
+                value
+                for _, kind, part in _parts(content)
+                for value in ([_signed(part)] if kind == 0 else _packed(part))
+            ]
     return []
 
 

@@ -7,15 +7,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
-from harness.data.atomic import making, replacing
 from harness.data.readers.files import stamp
-from harness.data.room import Room, TooLarge
 from harness.errors import BadInput
-from harness.resources import cache_dir
+from harness.io.atomic import making, replacing
+from harness.io.limits import Room, TooLarge
+from harness.io.resources import cache_dir
 
 
 def unpacked(task: str, path: Path, ending: str, opened: Callable[[Path], IO[bytes]]) -> Path:
-    """The file in the cache with what `opened` reads from `path`. Raises `BadInput`, and `KeyError` where `opened` does."""
+    """The file in the cache with what `opened` reads from `path`. Raises `BadInput`, and `KeyError`
+    where `opened` does."""
     target = cache_dir() / "unpacked" / f"{path.stem}-{stamp(path).replace('/', '-')}{ending}"
     with making(target):
         if not target.is_file():
@@ -25,7 +26,9 @@ def unpacked(task: str, path: Path, ending: str, opened: Callable[[Path], IO[byt
     return target
 
 
-def _chunks(task: str, path: Path, into: Path, opened: Callable[[Path], IO[bytes]]) -> Iterator[bytes]:
+def _chunks(
+    task: str, path: Path, into: Path, opened: Callable[[Path], IO[bytes]]
+) -> Iterator[bytes]:
     room = Room(path, into)
     try:
         with opened(path) as packed:
@@ -33,6 +36,9 @@ def _chunks(task: str, path: Path, into: Path, opened: Callable[[Path], IO[bytes
                 room.take(len(chunk))
                 yield chunk
     except TooLarge as error:
-        raise BadInput(f"task {task}: {path} was not unpacked: {error}. Make room; or get it again from its owner.") from error
+        raise BadInput(
+            f"task {task}: {path} was not unpacked: {error}. Make room; or get it again from its"
+            " owner."
+        ) from error
     except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise BadInput(f"task {task}: {path} is damaged or cut short. Get it again.") from error

@@ -24,19 +24,35 @@ def model() -> torch.nn.Module:
 
 def test_the_shipped_backbone_is_what_its_card_says():
     card = tomllib.loads((backbones.WEIGHTS / "mini_vit.toml").read_text())
-    assert hashlib.sha256((backbones.WEIGHTS / "mini_vit.safetensors").read_bytes()).hexdigest() == card["sha256"]
+    assert (
+        hashlib.sha256((backbones.WEIGHTS / "mini_vit.safetensors").read_bytes()).hexdigest()
+        == card["sha256"]
+    )
     loaded = backbones.load("mini_vit")
-    assert (loaded.size, loaded.pooling, loaded.vit.depth, loaded.vit.image_tokens) == (32, "cls", 4, 36)
+    assert (loaded.size, loaded.pooling, loaded.vit.depth, loaded.vit.image_tokens) == (
+        32,
+        "cls",
+        4,
+        36,
+    )
     assert all(p.dtype == torch.float32 for p in loaded.vit.parameters())
 
 
-def test_safetensors_and_torch_checkpoints_give_the_same_backbone(model: torch.nn.Module, tmp_path: Path):
+def test_safetensors_and_torch_checkpoints_give_the_same_backbone(
+    model: torch.nn.Module, tmp_path: Path
+):
     save_file(model.state_dict(), tmp_path / "a.safetensors")
-    torch.save({"model": {f"module.{k}": v for k, v in model.state_dict().items()}}, tmp_path / "b.pth")
-    one, other = (backbones.load(f"{NAME}={tmp_path / name}") for name in ("a.safetensors", "b.pth"))
+    torch.save(
+        {"model": {f"module.{k}": v for k, v in model.state_dict().items()}}, tmp_path / "b.pth"
+    )
+    one, other = (
+        backbones.load(f"{NAME}={tmp_path / name}") for name in ("a.safetensors", "b.pth")
+    )
     assert one.sha256 == other.sha256
     assert one.size == 224
-    torch.testing.assert_close(one.vit.vit.blocks[3].attn.qkv.weight, model.blocks[3].attn.qkv.weight.detach())  # type: ignore[union-attr]
+    torch.testing.assert_close(
+        one.vit.vit.blocks[3].attn.qkv.weight, model.blocks[3].attn.qkv.weight.detach()
+    )  # type: ignore[union-attr]
 
 
 def test_the_original_npz_is_read_without_pickle(tmp_path: Path):
@@ -47,27 +63,46 @@ def test_the_original_npz_is_read_without_pickle(tmp_path: Path):
     arrays["embedding/bias"] = state["patch_embed.proj.bias"]
     arrays["cls"] = state["cls_token"]
     arrays["Transformer/posembed_input/pos_embedding"] = state["pos_embed"]
-    arrays["Transformer/encoder_norm/scale"], arrays["Transformer/encoder_norm/bias"] = state["norm.weight"], state["norm.bias"]
+    arrays["Transformer/encoder_norm/scale"], arrays["Transformer/encoder_norm/bias"] = (
+        state["norm.weight"],
+        state["norm.bias"],
+    )
     for index in range(12):
         to, of = f"Transformer/encoderblock_{index}", f"blocks.{index}"
         for theirs, ours in {"LayerNorm_0": "norm1", "LayerNorm_2": "norm2"}.items():
-            arrays[f"{to}/{theirs}/scale"], arrays[f"{to}/{theirs}/bias"] = state[f"{of}.{ours}.weight"], state[f"{of}.{ours}.bias"]
-        weights, biases = state[f"{of}.attn.qkv.weight"].chunk(3), state[f"{of}.attn.qkv.bias"].chunk(3)
+            arrays[f"{to}/{theirs}/scale"], arrays[f"{to}/{theirs}/bias"] = (
+                state[f"{of}.{ours}.weight"],
+                state[f"{of}.{ours}.bias"],
+            )
+        weights, biases = (
+            state[f"{of}.attn.qkv.weight"].chunk(3),
+            state[f"{of}.attn.qkv.bias"].chunk(3),
+        )
         for part, weight, bias in zip(("query", "key", "value"), weights, biases, strict=True):
-            arrays[f"{to}/MultiHeadDotProductAttention_1/{part}/kernel"] = weight.T.reshape(dim, heads, -1)
+            arrays[f"{to}/MultiHeadDotProductAttention_1/{part}/kernel"] = weight.T.reshape(
+                dim, heads, -1
+            )
             arrays[f"{to}/MultiHeadDotProductAttention_1/{part}/bias"] = bias.reshape(heads, -1)
-        arrays[f"{to}/MultiHeadDotProductAttention_1/out/kernel"] = state[f"{of}.attn.proj.weight"].T.reshape(heads, -1, dim)
+        arrays[f"{to}/MultiHeadDotProductAttention_1/out/kernel"] = state[
+            f"{of}.attn.proj.weight"
+        ].T.reshape(heads, -1, dim)
         arrays[f"{to}/MultiHeadDotProductAttention_1/out/bias"] = state[f"{of}.attn.proj.bias"]
         for theirs, ours in {"Dense_0": "fc1", "Dense_1": "fc2"}.items():
             arrays[f"{to}/MlpBlock_3/{theirs}/kernel"] = state[f"{of}.mlp.{ours}.weight"].T
             arrays[f"{to}/MlpBlock_3/{theirs}/bias"] = state[f"{of}.mlp.{ours}.bias"]
-    np.savez(tmp_path / "vit.npz", allow_pickle=False, **{key: np.asarray(value) for key, value in arrays.items()})
+    np.savez(
+        tmp_path / "vit.npz",
+        allow_pickle=False,
+        **{key: np.asarray(value) for key, value in arrays.items()},
+    )
     loaded = backbones.load(f"{NAME}={tmp_path / 'vit.npz'}")
     for key, value in loaded.vit.vit.state_dict().items():
         torch.testing.assert_close(value, state[key])
 
 
-def test_the_position_embedding_is_resized_where_the_resolution_differs(model: torch.nn.Module, tmp_path: Path):
+def test_the_position_embedding_is_resized_where_the_resolution_differs(
+    model: torch.nn.Module, tmp_path: Path
+):
     save_file(model.state_dict(), tmp_path / "at224.safetensors")
     loaded = backbones.load(f"vit_tiny_patch16_384={tmp_path / 'at224.safetensors'}")
     assert loaded.size == 384
@@ -80,7 +115,9 @@ def test_the_position_embedding_is_resized_where_the_resolution_differs(model: t
     [
         lambda path: path.write_bytes(b"not weights"),
         lambda path: torch.save({"blocks.0.norm1.weight": torch.zeros(3)}, path),
-        lambda path: torch.save(timm.create_model("vit_small_patch32_224", pretrained=False).state_dict(), path),
+        lambda path: torch.save(
+            timm.create_model("vit_small_patch32_224", pretrained=False).state_dict(), path
+        ),
         lambda path: torch.save([1, 2], path),
     ],
     ids=["garbage", "a part", "another size", "no state"],

@@ -1,4 +1,5 @@
-"""A source that lacks a record, or has one twice: VTAB's slices of it would be made of others, so it is refused, whatever its format."""
+"""A source that lacks a record, or has one twice: VTAB's slices of it would be made of others, so
+it is refused, whatever its format."""
 
 import hashlib
 import json
@@ -15,12 +16,12 @@ from tiny_fgvc import write_flowers as write_fgvc_flowers
 from tiny_originals import FORMS, card_of
 from tiny_tfrecords import dmlab, tiny_tfds, write_dmlab, write_tfds
 
-from harness.cards import Archive, TaskCard, load_cards, load_suites
 from harness.data.readers import check, resolve
 from harness.data.status import status
 from harness.data.verify import verify
 from harness.errors import BadInput
-from harness.plan import check_data
+from harness.planning.plan import check_data
+from harness.tasks.cards import Archive, TaskCard, load_cards, load_suites
 
 
 def less(name: str) -> Callable[[Path], None]:
@@ -46,7 +47,9 @@ def doubled(name: str) -> Callable[[Path], None]:
     return damage
 
 
-def column(name: str, field: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path], None]:
+def column(
+    name: str, field: str, change: Callable[[np.ndarray], np.ndarray]
+) -> Callable[[Path], None]:
     """A list in MATLAB's format with one field changed."""
 
     def damage(root: Path) -> None:
@@ -72,18 +75,44 @@ def fewer_videos(root: Path) -> None:
         ("dtd", less("train1.txt"), "train1.txt has 19 records of train, expected 20"),
         ("dtd", less("val1.txt"), "val1.txt has 3 records of validation, expected 4"),
         ("dtd", doubled("test1.txt"), "test1.txt names"),
-        ("flowers", column("setid.mat", "trnid", lambda ids: ids[:, 1:]), "setid.mat has 19 records of train, expected 20"),
-        ("flowers", column("setid.mat", "tstid", lambda ids: ids[:, [0, 0, 2, 3, 4, 5]]), "setid.mat names image_00001.jpg twice"),
-        ("sun397", less("sun397_tfds_tr.txt"), "sun397_tfds_tr.txt has 13 records of train, expected 14"),
-        ("sun397", less("sun397_tfds_va.txt"), "sun397_tfds_va.txt has 3 records of validation, expected 4"),
+        (
+            "flowers",
+            column("setid.mat", "trnid", lambda ids: ids[:, 1:]),
+            "setid.mat has 19 records of train, expected 20",
+        ),
+        (
+            "flowers",
+            column("setid.mat", "tstid", lambda ids: ids[:, [0, 0, 2, 3, 4, 5]]),
+            "setid.mat names image_00001.jpg twice",
+        ),
+        (
+            "sun397",
+            less("sun397_tfds_tr.txt"),
+            "sun397_tfds_tr.txt has 13 records of train, expected 14",
+        ),
+        (
+            "sun397",
+            less("sun397_tfds_va.txt"),
+            "sun397_tfds_va.txt has 3 records of validation, expected 4",
+        ),
         ("sun397", doubled("sun397_tfds_te.txt"), "sun397_tfds_te.txt names"),
         ("kitti", fewer_videos, "train_rand.txt has"),
-        ("retinopathy", less("trainLabels.csv"), "trainLabels.csv has 13 records of train, expected 14"),
-        ("retinopathy", less("retinopathy_solution.csv"), "retinopathy_solution.csv has 5 records of test, expected 6"),
+        (
+            "retinopathy",
+            less("trainLabels.csv"),
+            "trainLabels.csv has 13 records of train, expected 14",
+        ),
+        (
+            "retinopathy",
+            less("retinopathy_solution.csv"),
+            "retinopathy_solution.csv has 5 records of test, expected 6",
+        ),
         ("retinopathy", doubled("trainLabels.csv"), "trainLabels.csv names 0_left twice"),
     ],
 )
-def test_a_list_that_lacks_a_record_is_refused_by_all(form: str, damage: Callable, said: str, tmp_path: Path):
+def test_a_list_that_lacks_a_record_is_refused_by_all(
+    form: str, damage: Callable, said: str, tmp_path: Path
+):
     """The slices alone would still be full: 8 of 19 records."""
     FORMS[form][1](tmp_path)
     card = card_of(form)
@@ -134,13 +163,30 @@ def train_for_test(root: Path) -> None:
     ("task", "write", "damage", "said"),
     [
         ("cub200_2011", write_cub, lists_of_cub, "images.txt has 15 records of train, expected 16"),
-        ("nabirds", write_nabirds, doubled("images.txt"), "images.txt names 00000001-0000-4000-8000-000000000000 twice"),
+        (
+            "nabirds",
+            write_nabirds,
+            doubled("images.txt"),
+            "images.txt names 00000001-0000-4000-8000-000000000000 twice",
+        ),
         ("stanford_dogs", write_dogs, train_for_test, "twice"),
-        ("oxford_flowers", write_fgvc_flowers, column("setid.mat", "valid", lambda ids: ids[:, :2]), "has 2 records of val, expected 3"),
-        ("stanford_cars", write_cars_devkit, column("cars_train_annos.mat", "annotations", lambda rows: rows[:, :-1]), "has 15 records of"),
+        (
+            "oxford_flowers",
+            write_fgvc_flowers,
+            column("setid.mat", "valid", lambda ids: ids[:, :2]),
+            "has 2 records of val, expected 3",
+        ),
+        (
+            "stanford_cars",
+            write_cars_devkit,
+            column("cars_train_annos.mat", "annotations", lambda rows: rows[:, :-1]),
+            "has 15 records of",
+        ),
     ],
 )
-def test_fgvcs_official_lists(task: str, write: Callable, damage: Callable, said: str, tmp_path: Path):
+def test_fgvcs_official_lists(
+    task: str, write: Callable, damage: Callable, said: str, tmp_path: Path
+):
     write(tmp_path)
     card = fgvc_card(task)
     check(resolve(card, tmp_path), tmp_path)
@@ -155,11 +201,14 @@ def sources(card: TaskCard, *formats: str):
 
 
 def test_the_shipped_cards_count_what_their_sources_have():
-    """The sizes that the data sets' papers and TensorFlow Datasets' catalogue give, and what VTAB's slices follow from."""
+    """The sizes that the data sets' papers and TensorFlow Datasets' catalogue give, and what VTAB's
+    slices follow from."""
     cards = load_cards()
     for task in load_suites()["vtab"].tasks:
         card = cards[task]
-        counted = [source.arguments["counts"] for source in card.sources if "counts" in source.arguments]
+        counted = [
+            source.arguments["counts"] for source in card.sources if "counts" in source.arguments
+        ]
         assert counted, task
         assert all(counts == counted[0] for counts in counted), task
         for split, text in card.slices.items():
@@ -175,26 +224,37 @@ def test_the_shipped_cards_count_what_their_sources_have():
 
 
 def test_suns_lists_are_held_to_their_sha256(tmp_path: Path):
-    """A list of the right length with another name in it; the published one, as an editor saves it, passes."""
+    """A list of the right length with another name in it; the published one, as an editor saves it,
+    passes."""
     FORMS["sun397"][1](tmp_path)
     path = tmp_path / "sun397" / "sun397_tfds_va.txt"
     published = path.read_bytes()
     digest = hashlib.sha256(published).hexdigest()
     archive = Archive(url="https://example.org/sun397_tfds_va.txt", sha256=digest)  # type: ignore[call-arg]
     card = card_of("sun397").model_copy(update={"archives": (archive,)})
-    for content in (published, b"\xef\xbb\xbf" + published.replace(b"\n", b"\r\n"), published.replace(b"/", b"\\").rstrip()):
+    for content in (
+        published,
+        b"\xef\xbb\xbf" + published.replace(b"\n", b"\r\n"),
+        published.replace(b"/", b"\\").rstrip(),
+    ):
         path.write_bytes(content)
         check(resolve(card, tmp_path), tmp_path)
     first, second, *rest = published.splitlines()
     path.write_bytes(b"\n".join([second, first, *rest]) + b"\n")
-    said = f"sun397_tfds_va.txt is not the list that its owner published: its lines have sha256 .*, expected {digest[:16]}"
+    said = (
+        "sun397_tfds_va.txt is not the list that its owner published: its lines have sha256 .*,"
+        f" expected {digest[:16]}"
+    )
     with pytest.raises(BadInput, match=said):
         check(resolve(card, tmp_path), tmp_path)
 
 
 def test_the_shipped_card_has_the_sha256_of_tensorflow_datasets_lists():
     """Of the files in the wheel of 4.9.10."""
-    found = {archive.name: (archive.bytes, (archive.sha256 or "")[:16]) for archive in load_cards()["sun397"].archives}
+    found = {
+        archive.name: (archive.bytes, (archive.sha256 or "")[:16])
+        for archive in load_cards()["sun397"].archives
+    }
     assert found["sun397_tfds_tr.txt"] == (3070803, "764d9aa5c7b67a12")
     assert found["sun397_tfds_va.txt"] == (438722, "0f5f5e56d4c10ea6")
     assert found["sun397_tfds_te.txt"] == (877678, "e172ef48fe5e94e2")
@@ -210,7 +270,10 @@ def test_cars_devkit_without_the_labels_says_where_they_come_from(tmp_path: Path
     with pytest.raises(BadInput) as error:
         check(resolve(card, tmp_path), tmp_path)
     assert "no cars_test_annos_withlabels.mat in" in str(error.value)
-    assert "a download of their own (https://ai.stanford.edu/~jkrause/cars/cars_test_annos_withlabels.mat" in str(error.value)
+    assert (
+        "a download of their own"
+        " (https://ai.stanford.edu/~jkrause/cars/cars_test_annos_withlabels.mat" in str(error.value)
+    )
     assert "cars_test_annos_withlabels.mat" in load_cards()["stanford_cars"].howto
 
 
@@ -221,7 +284,9 @@ def test_official_lists_are_read_once(tmp_path: Path, monkeypatch: pytest.Monkey
     write_nabirds(tmp_path)
     card, read = fgvc_card("nabirds"), []
     real = fgvc_official._cub
-    monkeypatch.setitem(fgvc_official.LAYOUTS, "cub", lambda card, path: read.append(path) or real(card, path))
+    monkeypatch.setitem(
+        fgvc_official.LAYOUTS, "cub", lambda card, path: read.append(path) or real(card, path)
+    )
     assert verify(card, tmp_path, lambda line: None).faults == ()
     assert len(read) == 1
     less("images.txt")(tmp_path)

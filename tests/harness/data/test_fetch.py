@@ -19,18 +19,19 @@ from unittest import mock
 import pytest
 from typer.testing import CliRunner
 
-from harness.cards import Archive, Reader, TaskCard, load_cards
-from harness.cli import app
+from harness.cli.main import app
 from harness.data import download as downloading
 from harness.data.fetch import fetch
 from harness.data.unpack import unpack
 from harness.errors import BadInput
+from harness.tasks.cards import Archive, Reader, TaskCard, load_cards
 
 BODY = bytes(range(256)) * 1000
 
 
 class Server:
-    """What it serves by path, and how: `cuts` bytes an answer, `ranges` or not, `status` codes to give first."""
+    """What it serves by path, and how: `cuts` bytes an answer, `ranges` or not, `status` codes to
+    give first."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
@@ -151,15 +152,24 @@ FILES = {"images/one.jpg": "1", "list.txt": "two"}
 def seen(folder: Path) -> dict[str, str]:
     """Files by name, without the notes and locks."""
     return {
-        str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file() and ".fetched" not in path.parts
+        str(path.relative_to(folder)): path.read_text()
+        for path in folder.rglob("*")
+        if path.is_file() and ".fetched" not in path.parts
     }
 
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("a.zip", zipped(**FILES)), ("a.tar.gz", tarred(**FILES)), ("a.tgz", tarred(**FILES)), ("a.tar", tarred("w", **FILES))],
+    [
+        ("a.zip", zipped(**FILES)),
+        ("a.tar.gz", tarred(**FILES)),
+        ("a.tgz", tarred(**FILES)),
+        ("a.tar", tarred("w", **FILES)),
+    ],
 )
-def test_an_archive_is_fetched_and_extracted_once(server: Server, tmp_path: Path, name: str, content: bytes):
+def test_an_archive_is_fetched_and_extracted_once(
+    server: Server, tmp_path: Path, name: str, content: bytes
+):
     card = card_with(server.archive(name, content))
     assert fetch(card, tmp_path, quiet) == [name]
     assert seen(tmp_path / "tiny") == FILES
@@ -168,7 +178,9 @@ def test_an_archive_is_fetched_and_extracted_once(server: Server, tmp_path: Path
 
 
 def test_a_single_gz_and_a_plain_file(server: Server, tmp_path: Path):
-    card = card_with(server.archive("x.h5.gz", gzip.compress(b"data")), server.archive("train.mat", b"plain"))
+    card = card_with(
+        server.archive("x.h5.gz", gzip.compress(b"data")), server.archive("train.mat", b"plain")
+    )
     fetch(card, tmp_path, quiet)
     assert seen(tmp_path / "tiny") == {"x.h5": "data", "train.mat": "plain"}
 
@@ -200,7 +212,11 @@ def test_a_part_that_is_too_long_begins_anew(server: Server, tmp_path: Path):
     (tmp_path / "tiny" / "a.bin.part").write_bytes(BODY + b"more")
     (tmp_path / "tiny" / "b.bin.part").write_bytes(BODY + b"more")
     fetch(card_with(server.archive("a.bin"), server.archive("b.bin", bytes=None)), tmp_path, quiet)
-    assert (tmp_path / "tiny" / "a.bin").read_bytes() == (tmp_path / "tiny" / "b.bin").read_bytes() == BODY
+    assert (
+        (tmp_path / "tiny" / "a.bin").read_bytes()
+        == (tmp_path / "tiny" / "b.bin").read_bytes()
+        == BODY
+    )
 
 
 def test_a_busy_server_is_asked_again(server: Server, tmp_path: Path):
@@ -219,7 +235,7 @@ def test_a_file_put_there_by_hand_is_checked_and_not_fetched(server: Server, tmp
 SCRIPT = """
 import sys
 from pathlib import Path
-from harness.cards import Archive
+from harness.tasks.cards import Archive
 from harness.data import download
 download.CHUNK = 10_000
 archive = Archive.model_validate_json(sys.argv[1])
@@ -230,7 +246,9 @@ download.download(archive, Path(sys.argv[2]), lambda what, done, total: print(do
 def test_killed_it_goes_on(server: Server, tmp_path: Path):
     server.slow = 0.02
     archive, path = server.archive("a.bin"), tmp_path / "a.bin"
-    with subprocess.Popen([sys.executable, "-c", SCRIPT, archive.model_dump_json(), str(path)], stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, archive.model_dump_json(), str(path)], stdout=subprocess.PIPE
+    ) as process:
         assert process.stdout is not None
         for _ in range(5):
             process.stdout.readline()
@@ -295,7 +313,9 @@ def leaves_tar(server: Server, tmp_path: Path) -> TaskCard:
 
 
 def absolute_tar(server: Server, tmp_path: Path) -> TaskCard:
-    return card_with(server.archive("a.tar", tarred("w", **{"one.txt": "1", "x/../../evil.txt": "2"})))
+    return card_with(
+        server.archive("a.tar", tarred("w", **{"one.txt": "1", "x/../../evil.txt": "2"}))
+    )
 
 
 def link_tar(server: Server, tmp_path: Path) -> TaskCard:
@@ -356,7 +376,9 @@ def by_hand(server: Server, tmp_path: Path) -> TaskCard:
         (by_hand, "task tiny can't be fetched: its owner wants a signature. To get it: draw it."),
     ],
 )
-def test_what_can_go_wrong_is_one_line_and_leaves_nothing(server: Server, tmp_path: Path, setup, said: str):
+def test_what_can_go_wrong_is_one_line_and_leaves_nothing(
+    server: Server, tmp_path: Path, setup, said: str
+):
     root = tmp_path / "in" / "here"
     root.mkdir(parents=True)
     card = setup(server, root)
@@ -383,14 +405,26 @@ def test_unpacking_again_after_a_kill_is_whole(tmp_path: Path):
     (tmp_path / "a.zip.unpacking" / "half").write_text("half")
     (tmp_path / "images").mkdir()
     unpack(tmp_path / "a.zip", tmp_path)
-    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {"a.zip", "one.jpg", "list.txt"}
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {
+        "a.zip",
+        "one.jpg",
+        "list.txt",
+    }
 
 
 def test_the_command(server: Server, tmp_path: Path, cards: Path):
     archive = server.archive("a.zip", zipped(**FILES))
     with (cards / "tiny.toml").open("a") as file:
         file.write(f'\n[[archives]]\nurl = "{archive.url}"\nsha256 = "{archive.sha256}"\n')
-    command = ["data", "fetch", "tiny", "--data-root", str(tmp_path / "root"), "--cards", str(cards)]
+    command = [
+        "data",
+        "fetch",
+        "tiny",
+        "--data-root",
+        str(tmp_path / "root"),
+        "--cards",
+        str(cards),
+    ]
     first, again = (CliRunner().invoke(app, command) for _ in range(2))
     assert (first.exit_code, first.stdout) == (0, "tiny: fetched a.zip\n")
     assert (again.exit_code, again.stdout) == (0, "tiny: was there\n")
@@ -398,7 +432,9 @@ def test_the_command(server: Server, tmp_path: Path, cards: Path):
 
 def test_the_shipped_archives_are_named_and_checked():
     archives = {archive.url: archive for card in load_cards().values() for archive in card.archives}
-    unchecked = {archive.name for archive in archives.values() if not (archive.sha256 or archive.md5)}
+    unchecked = {
+        archive.name for archive in archives.values() if not (archive.sha256 or archive.md5)
+    }
     assert not unchecked
     assert all(archive.name for archive in archives.values())
     vtab_fgvc = [card for card in load_cards().values() if card.suite in ("vtab", "fgvc")]

@@ -12,17 +12,17 @@ import pytest
 import torch
 from PIL import Image
 
-from harness.cards import TaskCard
 from harness.data import cache as cache_module
 from harness.data import decode as decode_module
 from harness.data.cache import cached
 from harness.data.fingerprint import fingerprint
 from harness.data.loader import Split, TestSetSealed, open_final, open_tuning
-from harness.data.pixels import kept
+from harness.data.normalization import IMAGENET
+from harness.data.preprocess import kept
 from harness.data.readers import records
 from harness.data.readers.record import Record
-from harness.data.statistics import IMAGENET
 from harness.errors import BadInput
+from harness.tasks.cards import TaskCard
 
 CPU = torch.device("cpu")
 PRINT = "f" * 64
@@ -32,7 +32,9 @@ def no_raw(self: Path) -> bytes:
     raise AssertionError(f"read {self}")
 
 
-def test_fingerprint_is_remembered_and_follows_the_data(card: TaskCard, root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch):
+def test_fingerprint_is_remembered_and_follows_the_data(
+    card: TaskCard, root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+):
     first = fingerprint(card, root)
     with monkeypatch.context() as patched:
         patched.setattr(Path, "read_bytes", no_raw)
@@ -68,10 +70,14 @@ def test_square_is_pillows_bicubic(card: TaskCard):
     grey = Image.fromarray(np.arange(80, dtype=np.uint8).reshape(8, 10))
     pixels = kept("pil", grey, 5)
     assert (pixels.shape, pixels.dtype) == ((5, 5, 3), np.uint8)
-    assert np.array_equal(pixels, np.asarray(grey.convert("RGB").resize((5, 5), Image.Resampling.BICUBIC)))
+    assert np.array_equal(
+        pixels, np.asarray(grey.convert("RGB").resize((5, 5), Image.Resampling.BICUBIC))
+    )
 
 
-def test_cache_decodes_once(card: TaskCard, root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch):
+def test_cache_decodes_once(
+    card: TaskCard, root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+):
     made = cached(card, root, "val", 16, PRINT)
     expected = [kept(card.pixels, record.image(), 16) for record in records(card, root, "val")]
     assert np.array_equal(made.rows(np.arange(4)), expected)
@@ -84,7 +90,9 @@ def test_cache_decodes_once(card: TaskCard, root: Path, cache: Path, monkeypatch
 
 @pytest.mark.parametrize("damage", [b"", b"not an array", None])
 @pytest.mark.parametrize("which", ["labels.npy", "shapes.npy", "16.bin"])
-def test_a_damaged_cache_is_made_again(card: TaskCard, root: Path, cache: Path, damage: bytes | None, which: str):
+def test_a_damaged_cache_is_made_again(
+    card: TaskCard, root: Path, cache: Path, damage: bytes | None, which: str
+):
     expected = np.array(cached(card, root, "val", 16, PRINT).rows(np.arange(4)))
     (path,) = cache.glob(f"images/*{which}")
     content = path.read_bytes()
@@ -96,7 +104,9 @@ def test_a_damaged_cache_is_made_again(card: TaskCard, root: Path, cache: Path, 
 
 
 @pytest.mark.parametrize("which", ["labels.npy", "16.bin", "sums.npy"])
-def test_a_byte_that_a_disk_gives_back_wrong_is_seen(card: TaskCard, root: Path, cache: Path, which: str):
+def test_a_byte_that_a_disk_gives_back_wrong_is_seen(
+    card: TaskCard, root: Path, cache: Path, which: str
+):
     expected = np.array(cached(card, root, "val", 16, PRINT).rows(np.arange(4)))
     (path,) = cache.glob(f"images/*{which}")
     content = bytearray(path.read_bytes())
@@ -148,7 +158,9 @@ def _make(card: TaskCard, root: Path, decoded: Path) -> None:
 
 def test_two_processes_make_it_once(card: TaskCard, root: Path, tmp_path: Path):
     spawn = multiprocessing.get_context("spawn")
-    processes = [spawn.Process(target=_make, args=(card, root, tmp_path / "decoded")) for _ in range(3)]
+    processes = [
+        spawn.Process(target=_make, args=(card, root, tmp_path / "decoded")) for _ in range(3)
+    ]
     for process in processes:
         process.start()
     for process in processes:
@@ -179,11 +191,20 @@ def test_final_trains_on_what_the_card_says(card: TaskCard, root: Path):
 
 def test_batch_is_the_normalised_rows_of_all_parts(card: TaskCard, root: Path):
     split = cast(Split, open_final(card, root, 16, PRINT).train)
-    whole = np.concatenate([cached(card, root, name, 16, PRINT).rows(np.arange(n)) for name, n in (("train", 6), ("val", 4))])
+    whole = np.concatenate(
+        [
+            cached(card, root, name, 16, PRINT).rows(np.arange(n))
+            for name, n in (("train", 6), ("val", 4))
+        ]
+    )
     index = torch.tensor([9, 0, 6, 5, 0])
     images, labels = split.batch(index, CPU)
     expected = (whole[index.numpy()] / 255 - np.array(IMAGENET.mean)) / np.array(IMAGENET.std)
-    assert (images.dtype, images.shape, labels.dtype) == (torch.float32, (5, 3, 16, 16), torch.int64)
+    assert (images.dtype, images.shape, labels.dtype) == (
+        torch.float32,
+        (5, 3, 16, 16),
+        torch.int64,
+    )
     assert images.is_contiguous()
     np.testing.assert_allclose(images.numpy(), expected.transpose(0, 3, 1, 2), atol=1e-6)
     assert labels.tolist() == [0, 0, 0, 2, 0]
@@ -203,7 +224,9 @@ def test_many_small_images_are_kept_at_source_size_and_give_the_same_batch(
     assert torch.equal(open_final(card, root, 64, PRINT).test.batch(index, CPU)[0], plain)
 
 
-def test_a_short_disk_means_decoding_each_time(card: TaskCard, root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_short_disk_means_decoding_each_time(
+    card: TaskCard, root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+):
     index = torch.tensor([3, 0, 2])
     plain, labels = open_final(card, root, 16, PRINT).test.batch(index, CPU)
     shutil.rmtree(cache)

@@ -1,4 +1,5 @@
-"""`harness data prepare` and `export`: the same records in another form, whatever happens on the way."""
+"""`harness data prepare` and `export`: the same records in another form, whatever happens on the
+way."""
 
 import hashlib
 import random
@@ -13,16 +14,16 @@ import pytest
 import torch
 from PIL import Image
 
-from harness.cards import TaskCard
 from harness.data.cache import cached
 from harness.data.export import export
 from harness.data.fingerprint import fingerprint
 from harness.data.loader import open_tuning
-from harness.data.mapped import Mapped
+from harness.data.memmap import Mapped
 from harness.data.prepare import prepare
 from harness.data.readers import check, records, resolve
 from harness.data.status import status
 from harness.errors import BadInput
+from harness.tasks.cards import TaskCard
 
 SPLITS = ("train", "val", "test")
 
@@ -34,7 +35,9 @@ def quiet(done: int, total: int) -> None:
 def content(folder: Path) -> dict[str, str]:
     """Every file's digest."""
     return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.rglob("*")) if path.is_file()
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
     }
 
 
@@ -44,14 +47,25 @@ def test_prepared_data_are_the_same_records(card: TaskCard, root: Path, tmp_path
     assert prepare(card, root, to, quiet)
     ready = resolve(card, to)
     check(ready, to)
-    assert (ready.reader.format, ready.pixels, status(card, to).state) == ("prepared", "pil", "found")
+    assert (ready.reader.format, ready.pixels, status(card, to).state) == (
+        "prepared",
+        "pil",
+        "found",
+    )
     for split in SPLITS:
         for theirs, ours in zip(records(card, root, split), records(ready, to, split), strict=True):
-            assert (ours.key, ours.label, ours.sha256()) == (theirs.key, theirs.label, theirs.sha256())
+            assert (ours.key, ours.label, ours.sha256()) == (
+                theirs.key,
+                theirs.label,
+                theirs.sha256(),
+            )
             assert np.array_equal(np.asarray(ours.image()), np.asarray(theirs.image()))
     assert fingerprint(ready, to) == before
     for pixels in ("tf", "pil", "vpt"):
-        of = [open_tuning(one.model_copy(update={"pixels": pixels}), folder, 16, before).val for one, folder in ((card, root), (ready, to))]
+        of = [
+            open_tuning(one.model_copy(update={"pixels": pixels}), folder, 16, before).val
+            for one, folder in ((card, root), (ready, to))
+        ]
         theirs, ours = (split.batch(torch.arange(3), torch.device("cpu"))[0] for split in of)
         assert theirs.equal(ours)
     assert not prepare(card, root, to, quiet)
@@ -68,7 +82,7 @@ def test_tf_pixels_map_the_prepared_file_itself(card: TaskCard, root: Path, cach
 SCRIPT = """
 import sys, time
 from pathlib import Path
-from harness.cards import load_cards
+from harness.tasks.cards import load_cards
 from harness.data import decode, prepare, export
 card, root, to = load_cards(Path(sys.argv[1]))["tiny"], Path(sys.argv[2]), Path(sys.argv[3])
 real = decode._decode
@@ -78,12 +92,17 @@ def slow(*arguments):
 decode._decode = slow
 decode.CHUNK = 2
 print("ready", flush=True)
-getattr(sys.modules["harness.data." + sys.argv[4]], sys.argv[4])(card, root, to, *sys.argv[5:], lambda done, total: print(done, flush=True))
+work = getattr(sys.modules["harness.data." + sys.argv[4]], sys.argv[4])
+work(card, root, to, *sys.argv[5:], lambda done, total: print(done, flush=True))
 """
 
 
 def start(cards: Path, root: Path, to: Path, *what: str) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-c", SCRIPT, str(cards), str(root), str(to), *what], stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(cards), str(root), str(to), *what],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
 
 
 def kill_after(process: subprocess.Popen, lines: int, wait: float = 0) -> None:
@@ -97,14 +116,22 @@ def kill_after(process: subprocess.Popen, lines: int, wait: float = 0) -> None:
     assert process.returncode == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("what", [("prepare",), ("export", "png"), ("export", "jpeg")], ids=" ".join)
-def test_killed_three_times_it_leaves_the_same_bytes(what: tuple[str, ...], card: TaskCard, cards: Path, root: Path, tmp_path: Path):
+@pytest.mark.parametrize(
+    "what", [("prepare",), ("export", "png"), ("export", "jpeg")], ids=" ".join
+)
+def test_killed_three_times_it_leaves_the_same_bytes(
+    what: tuple[str, ...], card: TaskCard, cards: Path, root: Path, tmp_path: Path
+):
     whole = start(cards, root, tmp_path / "whole", *what)
     whole.communicate(timeout=60)
     assert whole.returncode == 0
     chance = random.Random(" ".join(what))
     for _ in range(3):
-        kill_after(start(cards, root, tmp_path / "killed", *what), chance.randint(2, 5), chance.random() / 50)
+        kill_after(
+            start(cards, root, tmp_path / "killed", *what),
+            chance.randint(2, 5),
+            chance.random() / 50,
+        )
         assert resolve(card, tmp_path / "killed").reader.format != "prepared"
         assert not (tmp_path / "killed" / "tiny").exists()
     last = start(cards, root, tmp_path / "killed", *what)
@@ -140,7 +167,10 @@ def flip(path: Path) -> None:
     ("damage", "message"),
     [
         (lambda folder: flip(folder / "test.pixels"), "prepared pixels of .* have changed"),
-        (lambda folder: (folder / "test.pixels").write_bytes(b"short"), "has 5 bytes, its .csv says"),
+        (
+            lambda folder: (folder / "test.pixels").write_bytes(b"short"),
+            "has 5 bytes, its .csv says",
+        ),
         (lambda folder: (folder / "test.csv").write_text("key\n"), "is damaged"),
         (lambda folder: (folder / "test.csv").unlink(), "is damaged"),
         (lambda folder: (folder / "prepared.json").write_text("{"), "is damaged"),
@@ -162,7 +192,9 @@ def test_an_exported_folder_reads_back(form, card: TaskCard, root: Path, tmp_pat
     check(back, tmp_path / "to")
     assert back.reader.format == "vtab-folder"
     for split in SPLITS:
-        for theirs, ours in zip(records(card, root, split), records(back, tmp_path / "to", split), strict=True):
+        for theirs, ours in zip(
+            records(card, root, split), records(back, tmp_path / "to", split), strict=True
+        ):
             assert (ours.key, ours.label) == (theirs.key, theirs.label)
             same = np.array_equal(np.asarray(ours.image()), np.asarray(theirs.image()))
             assert same == (form == "png")
@@ -175,7 +207,10 @@ def test_an_exported_folder_reads_back(form, card: TaskCard, root: Path, tmp_pat
 
 def test_a_missing_image_leaves_no_folder(card: TaskCard, root: Path, tmp_path: Path):
     (root / "tiny" / "images" / "test" / "000003.png").write_bytes(b"no image")
-    for make in (lambda: prepare(card, root, tmp_path / "to", quiet), lambda: export(card, root, tmp_path / "to", "png", quiet)):
+    for make in (
+        lambda: prepare(card, root, tmp_path / "to", quiet),
+        lambda: export(card, root, tmp_path / "to", "png", quiet),
+    ):
         with pytest.raises(BadInput, match=r"000003\.png is missing, or no image"):
             make()
     assert not (tmp_path / "to" / "tiny").exists()

@@ -1,4 +1,5 @@
-"""sun397 and diabetic_retinopathy, whose images TensorFlow Datasets processed: against its steps written out with OpenCV."""
+"""sun397 and diabetic_retinopathy, whose images TensorFlow Datasets processed: against its steps
+written out with OpenCV."""
 
 import io
 from pathlib import Path
@@ -18,7 +19,9 @@ RNG = np.random.default_rng(0)
 def scene(height: int, width: int) -> np.ndarray:
     """Smooth colours with some noise, as a photograph has."""
     rows, columns = np.mgrid[:height, :width]
-    smooth = np.stack([rows * 255 / height, columns * 255 / width, 255 - rows * 255 / height], axis=2)
+    smooth = np.stack(
+        [rows * 255 / height, columns * 255 / width, 255 - rows * 255 / height], axis=2
+    )
     return np.clip(smooth + RNG.normal(0, 6, smooth.shape), 0, 255).astype(np.uint8)
 
 
@@ -57,7 +60,11 @@ def test_sun397s_files_of_other_kinds(tmp_path: Path):
     red = np.zeros((16, 16, 3), np.uint8)
     red[..., 0] = 255
     for kind, channel in (("PNG", 0), ("BMP", 0), ("GIF", 2)):  # a GIF's channels came out swapped
-        found = np.asarray(sun397.processed(saved(tmp_path / f"red.{kind}.jpg", red, kind))).reshape(-1, 3).mean(0)
+        found = (
+            np.asarray(sun397.processed(saved(tmp_path / f"red.{kind}.jpg", red, kind)))
+            .reshape(-1, 3)
+            .mean(0)
+        )
         assert found.argmax() == channel
         assert found.max() > 250
     (tmp_path / "none.jpg").write_bytes(b"no image")
@@ -79,9 +86,13 @@ def test_retinopathy_is_processed_as_btgraham_300(image: np.ndarray, tmp_path: P
     expected = cv2.resize(expected, dsize=None, fx=scale, fy=scale)
     expected = cv2.addWeighted(expected, 4, cv2.GaussianBlur(expected, (0, 0), 10.0), -4, 128)
     middle = (expected.shape[1] // 2, expected.shape[0] // 2)
-    mask = cv2.circle(np.zeros(expected.shape), center=middle, radius=270, color=(1, 1, 1), thickness=-1)
+    mask = cv2.circle(
+        np.zeros(expected.shape), center=middle, radius=270, color=(1, 1, 1), thickness=-1
+    )
     expected = expected * mask + (1 - mask) * 128
-    expected = expected[max(middle[1] - 270, 0) : middle[1] + 270, max(middle[0] - 270, 0) : middle[0] + 270]
+    expected = expected[
+        max(middle[1] - 270, 0) : middle[1] + 270, max(middle[0] - 270, 0) : middle[0] + 270
+    ]
     expected = read_back(cv2.imencode(".jpg", expected, [cv2.IMWRITE_JPEG_QUALITY, 72])[1])
     found = np.asarray(retinopathy.processed(path))
     assert np.array_equal(found, expected)
@@ -91,7 +102,10 @@ def test_retinopathy_is_processed_as_btgraham_300(image: np.ndarray, tmp_path: P
 def test_grades_and_usages(tmp_path: Path):
     write_retinopathy(tmp_path)
     card = resolve(card_of("retinopathy"), tmp_path)
-    names = {split: {record.key for record in records(card, tmp_path, split)} for split in ("train", "val", "test")}
+    names = {
+        split: {record.key for record in records(card, tmp_path, split)}
+        for split in ("train", "val", "test")
+    }
     assert names["val"] == {f"{row}_left" for row in range(14, 18)}
     assert names["test"] == {f"{row}_left" for row in range(18, 24)}
     for split in ("train", "val", "test"):
@@ -104,19 +118,35 @@ def test_sun397s_labels_are_those_of_sorted_classes(tmp_path: Path):
     card = resolve(card_of("sun397"), tmp_path)
     for split in ("train", "val", "test"):
         for record in records(card, tmp_path, split):
-            assert record.label == ["abbey", "church/indoor", "tower"].index(record.key[3:].rpartition("/")[0])
+            assert record.label == ["abbey", "church/indoor", "tower"].index(
+                record.key[3:].rpartition("/")[0]
+            )
 
 
 def test_without_opencv_pixels_are_near_and_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     write_sun397(tmp_path)
-    large, round_ = saved(tmp_path / "a.jpg", scene(400, 500), "JPEG"), saved(tmp_path / "b.jpeg", eye(500, 600, 240), "JPEG")
-    exact = [np.asarray(make(path)).astype(int) for make, path in ((sun397.processed, large), (retinopathy.processed, round_))]
+    large, round_ = (
+        saved(tmp_path / "a.jpg", scene(400, 500), "JPEG"),
+        saved(tmp_path / "b.jpeg", eye(500, 600, 240), "JPEG"),
+    )
+    exact = [
+        np.asarray(make(path)).astype(int)
+        for make, path in ((sun397.processed, large), (retinopathy.processed, round_))
+    ]
     card = resolve(card_of("sun397"), tmp_path)
-    keys, before = [record.key for record in records(card, tmp_path, "train")], fingerprint(card, tmp_path)
+    keys, before = (
+        [record.key for record in records(card, tmp_path, "train")],
+        fingerprint(card, tmp_path),
+    )
     monkeypatch.setattr(opencv, "cv2", None)
-    near = [np.asarray(make(path)).astype(int) for make, path in ((sun397.processed, large), (retinopathy.processed, round_))]
+    near = [
+        np.asarray(make(path)).astype(int)
+        for make, path in ((sun397.processed, large), (retinopathy.processed, round_))
+    ]
     for ours, theirs, limit in zip(near, exact, (1.0, 3.0), strict=True):
         assert ours.shape == theirs.shape
         assert 0 < np.abs(ours - theirs).mean() < limit
-    assert [record.key for record in records(card, tmp_path, "train")] == [f"not-tfds-exact:{key}" for key in keys]
+    assert [record.key for record in records(card, tmp_path, "train")] == [
+        f"not-tfds-exact:{key}" for key in keys
+    ]
     assert fingerprint(card, tmp_path) != before

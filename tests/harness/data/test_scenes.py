@@ -1,4 +1,5 @@
-"""Segmentation's data: ADE20K's official layout and arrays with masks, the cache and fingerprint of masks, crops and distortion."""
+"""Segmentation's data: ADE20K's official layout and arrays with masks, the cache and fingerprint of
+masks, crops and distortion."""
 
 import colorsys
 from pathlib import Path
@@ -9,17 +10,17 @@ import torch
 from PIL import Image
 from tiny_ade20k import SIZES, ade
 
-from harness.cards import TaskCard, load_cards
 from harness.data import cache as cache_module
 from harness.data.augment import NO_DISTORTION, Crop, distorted, draw, hsv, rgb, scaled
 from harness.data.fingerprint import fingerprint
 from harness.data.loader import TestSetSealed, open_final, open_tuning
+from harness.data.normalization import IMAGENET
 from harness.data.prepare import prepare
 from harness.data.readers import check, records, resolve
 from harness.data.scenes import Scenes, together
-from harness.data.statistics import IMAGENET
 from harness.data.verify import verify
 from harness.errors import BadInput
+from harness.tasks.cards import TaskCard, load_cards
 
 CPU = torch.device("cpu")
 
@@ -56,17 +57,25 @@ def test_zero_is_ignored_and_the_others_count_from_zero(card: TaskCard, tmp_path
         assert row.mask.classes().dtype == np.uint8
 
 
-def test_val_is_held_out_of_training_by_the_seed_and_test_is_the_official_validation(card: TaskCard, tmp_path: Path):
+def test_val_is_held_out_of_training_by_the_seed_and_test_is_the_official_validation(
+    card: TaskCard, tmp_path: Path
+):
     keys = {split: [row.key for row in records(card, tmp_path, split)] for split in SIZES}
     assert {split: len(names) for split, names in keys.items()} == SIZES
-    assert sorted(keys["train"] + keys["val"]) == [f"training/ADE_train_{number:08}" for number in range(1, 8)]
+    assert sorted(keys["train"] + keys["val"]) == [
+        f"training/ADE_train_{number:08}" for number in range(1, 8)
+    ]
     assert {name.split("/")[0] for name in keys["test"]} == {"validation"}
     reader = card.reader.model_copy(update={"seed": 5})
-    other = card.model_copy(update={"reader": type(reader)(**{**card.reader.model_dump(), "seed": 5})})
+    other = card.model_copy(
+        update={"reader": type(reader)(**{**card.reader.model_dump(), "seed": 5})}
+    )
     assert [row.key for row in records(other, tmp_path, "train")] != keys["train"]
 
 
-@pytest.mark.parametrize("inside", ["ade20k/ADEChallengeData2016", "ade20k", "ADEChallengeData2016", "."])
+@pytest.mark.parametrize(
+    "inside", ["ade20k/ADEChallengeData2016", "ade20k", "ADEChallengeData2016", "."]
+)
 def test_the_folder_may_lie_where_people_have_it(tmp_path: Path, inside: str):
     card = ade(tmp_path, inside)
     check(card, tmp_path)
@@ -85,11 +94,20 @@ def test_what_is_wrong_with_a_copy_is_one_line(card: TaskCard, tmp_path: Path):
     Image.fromarray(np.zeros((12, 9, 3), np.uint8)).save(first)
     assert f"{first} has pixels of kind RGB, expected 8-bit classes" in refused(card, tmp_path)
     first.write_bytes(b"no image")
-    assert "the mask of validation/ADE_val_00000001 is missing, or no image" in refused(card, tmp_path)
+    assert "the mask of validation/ADE_val_00000001 is missing, or no image" in refused(
+        card, tmp_path
+    )
     first.unlink()
     assert f"has no mask: {first} is missing" in refused(card, tmp_path)
     first.write_bytes(kept)
-    image = tmp_path / "ade20k" / "ADEChallengeData2016" / "images" / "validation" / f"{second.stem}.jpg"
+    image = (
+        tmp_path
+        / "ade20k"
+        / "ADEChallengeData2016"
+        / "images"
+        / "validation"
+        / f"{second.stem}.jpg"
+    )
     image.unlink()
     assert "test has 2 records, expected 3" in refused(card, tmp_path)
     assert third.is_file()
@@ -104,7 +122,9 @@ def test_masks_are_part_of_the_fingerprint(card: TaskCard, tmp_path: Path):
     assert fingerprint(card, tmp_path) != before
 
 
-def test_images_and_masks_are_decoded_once_at_their_own_size(card: TaskCard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_images_and_masks_are_decoded_once_at_their_own_size(
+    card: TaskCard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     digest = fingerprint(card, tmp_path)
     made = open_final(card, tmp_path, 8, digest).test
     with monkeypatch.context() as patched:
@@ -123,7 +143,9 @@ def test_images_and_masks_are_decoded_once_at_their_own_size(card: TaskCard, tmp
     assert np.array_equal(live.scene(1)[1], made.scene(1)[1])
 
 
-def test_a_final_run_trains_on_all_official_training_images_and_tuning_never_sees_test(card: TaskCard, tmp_path: Path):
+def test_a_final_run_trains_on_all_official_training_images_and_tuning_never_sees_test(
+    card: TaskCard, tmp_path: Path
+):
     digest = fingerprint(card, tmp_path)
     tuning, final = open_tuning(card, tmp_path, 8, digest), open_final(card, tmp_path, 8, digest)
     assert (len(tuning.train), len(tuning.val), len(final.train), len(final.test)) == (5, 2, 7, 3)
@@ -134,10 +156,14 @@ def test_a_final_run_trains_on_all_official_training_images_and_tuning_never_see
     assert isinstance(val, Scenes)
     assert isinstance(final.train, Scenes)
     both = [part.scene(row) for part in (train, val) for row in range(len(part))]
-    assert all(np.array_equal(final.train.scene(row)[1], mask) for row, (_, mask) in enumerate(both))
+    assert all(
+        np.array_equal(final.train.scene(row)[1], mask) for row, (_, mask) in enumerate(both)
+    )
 
 
-def test_verify_counts_the_images_that_a_class_is_seen_in_and_there_is_nothing_to_prepare(card: TaskCard, tmp_path: Path):
+def test_verify_counts_the_images_that_a_class_is_seen_in_and_there_is_nothing_to_prepare(
+    card: TaskCard, tmp_path: Path
+):
     seen = verify(card, tmp_path, lambda _: None)
     masks = [np.asarray(Image.open(path)) for path in annotations(tmp_path)]
     assert seen.histograms["test"][0] == sum((mask == 1).any() for mask in masks)
@@ -173,21 +199,31 @@ def test_arrays_with_other_masks_are_refused(tmp_path: Path, masks: np.ndarray, 
     arrays = {"train_images": np.zeros((2, 3, 4, 3), np.uint8), "train_masks": masks}
     np.savez(tmp_path / "a.npz", allow_pickle=False, **arrays)
     reader = type(card.reader)(format="arrays", file="a.npz")  # type: ignore[call-arg]
-    card = card.model_copy(update={"reader": reader, "sizes": {"train": 2}, "path": tmp_path / "a.toml"})
+    card = card.model_copy(
+        update={"reader": reader, "sizes": {"train": 2}, "path": tmp_path / "a.toml"}
+    )
     with pytest.raises(BadInput, match=said):
         records(card, None, "train")
 
 
 @pytest.mark.parametrize(
     ("shape", "scale", "expected"),
-    [((683, 512), 1.0, (683, 512)), ((300, 400), 1.0, (512, 683)), ((300, 400), 0.5, (256, 341)), ((100, 1000), 1.0, (205, 2048))],
+    [
+        ((683, 512), 1.0, (683, 512)),
+        ((300, 400), 1.0, (512, 683)),
+        ((300, 400), 0.5, (256, 341)),
+        ((100, 1000), 1.0, (205, 2048)),
+    ],
 )
-def test_an_image_is_scaled_by_its_shorter_side_unless_the_longer_would_be_above_four_crops(shape, scale, expected):
+def test_an_image_is_scaled_by_its_shorter_side_unless_the_longer_would_be_above_four_crops(
+    shape, scale, expected
+):
     assert scaled(*shape, 512, scale) == expected
 
 
 def test_a_crop_is_image_and_mask_of_the_same_place():
-    """Every pixel of this image tells its place, and the mask is a function of it: so they must fit after any scale, cut and flip."""
+    """Every pixel of this image tells its place, and the mask is a function of it: so they must fit
+    after any scale, cut and flip."""
     place = np.arange(40 * 50).reshape(40, 50)
     image = np.stack([place // 50 * 4, place % 50 * 4, place * 0], 2).astype(np.uint8)
     mask = (place // 50 >= 20).astype(np.uint8)
@@ -209,7 +245,13 @@ def test_a_crop_is_image_and_mask_of_the_same_place():
 
 
 def test_a_small_image_is_padded_with_the_mean_and_padding_doesnt_count():
-    crop = Crop(np.zeros((4, 4, 3), np.uint8), np.full((4, 4), 255, np.uint8), 3, 2, (30.0, 1.2, 1.1, 10.0, 1.0))
+    crop = Crop(
+        np.zeros((4, 4, 3), np.uint8),
+        np.full((4, 4), 255, np.uint8),
+        3,
+        2,
+        (30.0, 1.2, 1.1, 10.0, 1.0),
+    )
     pixels, masks = together([crop], CPU)
     assert (pixels[0, :, 3:] == 0).all()
     assert (pixels[0, :, :, 2:] == 0).all()
@@ -231,7 +273,11 @@ def test_the_hue_circle_is_that_of_colorsys():
     for place in range(200):
         r, g, b = values.flatten(2)[0, :, place].tolist()
         expected = colorsys.rgb_to_hsv(r, g, b)
-        found = (h.flatten()[place].item() / 360, s.flatten()[place].item(), v.flatten()[place].item())
+        found = (
+            h.flatten()[place].item() / 360,
+            s.flatten()[place].item(),
+            v.flatten()[place].item(),
+        )
         assert found == pytest.approx(expected, abs=1e-5)
     torch.testing.assert_close(rgb(h, s, v), values, atol=1e-5, rtol=0)
 
@@ -248,14 +294,21 @@ def test_distortion_is_brightness_contrast_saturation_hue_in_the_standard_order(
     assert changed(0, 1, 0.5, 0, 1) == pytest.approx([200, 150, 125], abs=1e-3)
     assert changed(0, 1, 1, 120, 1) == pytest.approx([50, 200, 100], abs=1e-3)
     before, after = changed(0, 1.5, 1.4, 30, 1), changed(0, 1, 1.4, 30, 1.5)
-    assert before != pytest.approx(after, abs=1)  # 200 * 1.5 is clipped before saturation, or after it
+    # 200 * 1.5 is clipped before saturation, or after it
+    assert before != pytest.approx(after, abs=1)
 
 
 def test_half_of_the_changes_are_drawn_and_none_beyond_its_bound():
     image, mask = np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), np.uint8)
-    drawn = np.array([draw(image, mask, 4, 4, np.random.default_rng(seed)).distortion for seed in range(2000)])
+    drawn = np.array(
+        [draw(image, mask, 4, 4, np.random.default_rng(seed)).distortion for seed in range(2000)]
+    )
     brightness, before, saturation, hue, after = drawn.T
-    for values, neutral, low, high in ((brightness, 0, -32, 32), (saturation, 1, 0.5, 1.5), (hue, 0, -36, 36)):
+    for values, neutral, low, high in (
+        (brightness, 0, -32, 32),
+        (saturation, 1, 0.5, 1.5),
+        (hue, 0, -36, 36),
+    ):
         assert 0.45 < (values != neutral).mean() < 0.55
         assert low <= values.min() < values.max() <= high
     assert 0.2 < (before != 1).mean() < 0.3
@@ -264,12 +317,16 @@ def test_half_of_the_changes_are_drawn_and_none_beyond_its_bound():
 
 
 @pytest.mark.parametrize("ahead", [1, 3])
-def test_what_is_drawn_follows_from_the_seed_and_not_from_who_draws_it(card: TaskCard, tmp_path: Path, ahead: int):
+def test_what_is_drawn_follows_from_the_seed_and_not_from_who_draws_it(
+    card: TaskCard, tmp_path: Path, ahead: int
+):
     train = open_tuning(card, tmp_path, 8, fingerprint(card, tmp_path)).train
     assert isinstance(train, Scenes)
 
     def images(seed: int, ahead: int) -> np.ndarray:
-        return np.stack([[crop.image for crop in batch] for batch in train.stream(4, 6, seed, ahead)])
+        return np.stack(
+            [[crop.image for crop in batch] for batch in train.stream(4, 6, seed, ahead)]
+        )
 
     assert images(3, 0).shape == (6, 4, 8, 8, 3)
     assert np.array_equal(images(3, 0), images(3, ahead))

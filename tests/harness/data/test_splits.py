@@ -16,7 +16,9 @@ KEYS = {
     "svhn": range(73257),
     "dsprites": range(737280),
     "clevr": [f"CLEVR_train_{row:06}.png" for row in range(70000)],
-    "eurosat": [f"{name}_{name}_{row}.jpg" for name, n in EUROSAT.items() for row in range(1, n + 1)],
+    "eurosat": [
+        f"{name}_{name}_{row}.jpg" for name, n in EUROSAT.items() for row in range(1, n + 1)
+    ],
 }
 # fmt: off
 GOLDEN = {

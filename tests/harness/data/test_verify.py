@@ -1,4 +1,5 @@
-"""`harness data verify` decodes what it reads: any file that isn't a whole image is named, with the reason."""
+"""`harness data verify` decodes what it reads: any file that isn't a whole image is named, with the
+reason."""
 
 from pathlib import Path
 from typing import ClassVar
@@ -7,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.cards import TaskCard
 from harness.data.decode import CHUNK, looks
 from harness.data.images import FORMATS
 from harness.data.readers.record import Record
 from harness.data.verify import verify
+from harness.tasks.cards import TaskCard
 
 
 def whole(kind: str, side: int = 64) -> bytes:
@@ -34,7 +35,10 @@ def put(root: Path, content: bytes) -> Path:
     [
         (b"<html><body>404</body></html>", "not one of JPEG, PNG"),
         (b"", "not one of JPEG, PNG"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "not one of JPEG, PNG"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
+            "not one of JPEG, PNG",
+        ),
         (whole("JPEG")[:3000], "truncated"),
         (whole("PNG")[:3000], ""),
         (whole("PNG")[:6000] + bytes(len(whole("PNG")) - 6000), ""),
@@ -50,7 +54,9 @@ def test_what_is_no_whole_image_is_named(content: bytes, why: str, card: TaskCar
     path = put(root, content)
     verdict = verify(card, root, lambda line: None)
     (fault,) = verdict.faults
-    assert fault.startswith("test: images/test/000002.jpg is missing, or no image that can be decoded (")
+    assert fault.startswith(
+        "test: images/test/000002.jpg is missing, or no image that can be decoded ("
+    )
     assert f"{path}: " in fault
     assert why in fault
     assert "\n" not in fault
@@ -70,7 +76,10 @@ def test_many_wrong_files_are_counted_and_the_first_named(card: TaskCard, root: 
         path.write_bytes(path.read_bytes()[:40])
     faults = verify(card, root, lambda line: None).faults
     assert len(faults) == 6
-    assert [fault.split()[1] for fault in faults[:2]] == ["images/train800/000000.jpg", "images/train800/000001.png"]
+    assert [fault.split()[1] for fault in faults[:2]] == [
+        "images/train800/000000.jpg",
+        "images/train800/000001.png",
+    ]
     assert faults[-1] == "train: 1 more image can't be decoded"
 
 
@@ -105,7 +114,12 @@ def test_a_download_with_a_hole_at_its_end_is_told(card: TaskCard, root: Path):
     put(root, whole("JPEG")[:2000] + bytes(3000))
     verdict = verify(card, root, lambda line: None)
     assert verdict.faults == ()
-    assert verdict.warnings == ("test: 1 image has no end: its last part may have been lost, and is grey: images/test/000002.jpg",)
+    assert verdict.warnings == (
+        (
+            "test: 1 image has no end: its last part may have been lost, and is grey:"
+            " images/test/000002.jpg"
+        ),
+    )
 
 
 def test_every_format_is_decoded(card: TaskCard, root: Path):

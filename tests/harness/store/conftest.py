@@ -1,4 +1,5 @@
-"""Stores for the tests: each test of `store` or `url` runs against a SQLite file and against a PostgreSQL server."""
+"""Stores for the tests: each test of `store` or `url` runs against a SQLite file and against a
+PostgreSQL server."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -1,4 +1,5 @@
-"""`harness store check` and `migrate`: every kind of fault is found and told, what is sound has none, nothing is changed."""
+"""`harness store check` and `migrate`: every kind of fault is found and told, what is sound has
+none, nothing is changed."""
 
 import json
 import shutil
@@ -24,7 +25,11 @@ def sound(url: str) -> Store:
     """Two cells with trials, results and failures, one of them leased."""
     store = Store(url)
     for cell in (VPT, DEEP):
-        trials = [trial(cell, 0), trial(cell, 1, None), trial(cell, 2, None, state="pruned", reason=None)]
+        trials = [
+            trial(cell, 0),
+            trial(cell, 1, None),
+            trial(cell, 2, None, state="pruned", reason=None),
+        ]
         store.add([cell], trials, [result(cell, 7), result(cell, 0)], [failure(cell, 3)])
     store.lease([VPT.key], "a driver", 60)
     return store
@@ -33,7 +38,14 @@ def sound(url: str) -> Store:
 def test_a_sound_store_has_no_fault(sound: Store) -> None:
     found = check(sound)
     assert (found.schema, found.faults, found.notes) == (SCHEMA, [], [])
-    assert found.counts == {"cells": 2, "trials": 6, "results": 4, "failures": 2, "leases": 1, "checkpoints": 0}
+    assert found.counts == {
+        "cells": 2,
+        "trials": 6,
+        "results": 4,
+        "failures": 2,
+        "leases": 1,
+        "checkpoints": 0,
+    }
 
 
 def test_a_store_that_isnt_there_is_said(url: str) -> None:
@@ -45,7 +57,9 @@ FAULTS = {
     "update cells set identity = '{}' where row = 1": "its key isn't the digest of its identity",
     "update cells set labels = '[]' where row = 1": "its JSON is no object",
     "update cells set labels = '{' where row = 1": f"cell {VPT.key}: ",
-    "update results set id = '000000000000' where row = 1": "result 000000000000: its id doesn't follow from its cell",
+    "update results set id = '000000000000' where row = 1": (
+        "result 000000000000: its id doesn't follow from its cell"
+    ),
     "update results set score = 101 where row = 1": "its score is 101",
     "update results set seconds = -1 where row = 1": "seconds is -1",
     "update results set params = '{\"base_lr\": NaN}' where row = 1": "NaN in its JSON",
@@ -74,7 +88,11 @@ def test_a_fault_is_found(sound: Store, url: str, raw, statement: str) -> None:
 def test_a_number_that_isnt_finite_is_found(sound: Store, url: str, raw, value: str) -> None:
     if url.startswith("sqlite"):
         value = "9e999"  # which has no NaN
-    raw(url, f"update results set units = {value if url.startswith('sqlite') else repr(value)} where row = 1")
+    raw(
+        url,
+        f"update results set units = {value if url.startswith('sqlite') else repr(value)} where"
+        " row = 1",
+    )
     assert any("units is" in fault for fault in check(sound).faults)
 
 
@@ -96,7 +114,10 @@ def test_a_row_of_no_cell_is_found(sound: Store, url: str, raw, table: str) -> N
 
 
 DOUBLES = {
-    "cells": "insert into cells (row, key, identity, labels) select row + 100, key, identity, labels from cells",
+    "cells": (
+        "insert into cells (row, key, identity, labels) select row + 100, key, identity, labels"
+        " from cells"
+    ),
     "results": "insert into results select row + 100, {} from results",
     "trials": "insert into trials select * from trials",
     "failures": "insert into failures select * from failures",
@@ -106,13 +127,17 @@ DOUBLES = {
 
 @pytest.mark.parametrize("table", DOUBLES)
 def test_a_row_that_is_there_twice_is_found(sound: Store, url: str, raw, table: str) -> None:
-    columns = ", ".join(column.name for column in tables.tables[table].columns if column.name != "row")
+    columns = ", ".join(
+        column.name for column in tables.tables[table].columns if column.name != "row"
+    )
     if url.startswith("sqlite"):  # a table without its constraints, under the same name
         raw(url, f"create table loose as select * from {table}")
         raw(url, f"drop table {table}")
         raw(url, f"alter table loose rename to {table}")
     else:
-        for (name,) in raw(url, f"select conname from pg_constraint where conrelid = '{table}'::regclass"):
+        for (name,) in raw(
+            url, f"select conname from pg_constraint where conrelid = '{table}'::regclass"
+        ):
             raw(url, f'alter table {table} drop constraint "{name}" cascade')
     raw(url, DOUBLES[table].format(columns))
     assert any(f"{table}: " in fault and "more than once" in fault for fault in check(sound).faults)
@@ -135,14 +160,21 @@ def test_what_a_killed_run_leaves_is_no_fault(sound: Store, url: str, raw) -> No
     raw(url, "update failures set seed = 7")
     found = check(sound)
     assert found.faults == []
-    assert found.notes == ["2 failures that a result has made good since", "1 lease of drivers that are gone; the next run takes the cells"]
+    assert found.notes == [
+        "2 failures that a result has made good since",
+        "1 lease of drivers that are gone; the next run takes the cells",
+    ]
 
 
 def checkpoint(folder: Path, name: str, **origin: Any) -> Path:
     folder.mkdir(exist_ok=True)
     row = result(VPT, 7)
     said = {"id": row.id, "cell": row.cell, "seed": 7, "logits_sha256": row.logits_sha256, **origin}
-    save_file({"prompt": np.zeros(3, np.float32)}, folder / f"{name}.safetensors", {"format": "x", "origin": json.dumps(said)})
+    save_file(
+        {"prompt": np.zeros(3, np.float32)},
+        folder / f"{name}.safetensors",
+        {"format": "x", "origin": json.dumps(said)},
+    )
     return folder / f"{name}.safetensors"
 
 
@@ -150,8 +182,14 @@ CHECKPOINTS: dict[str, Callable[[Path, str], Any]] = {
     "no result of that name": lambda folder, id: checkpoint(folder, OTHER_ID, cell=DEEP.key),
     "by another run": lambda folder, id: checkpoint(folder, id, logits_sha256="f" * 64),
     "made by another run": lambda folder, id: checkpoint(folder, id, seed=8),
-    "can't be read": lambda folder, id: checkpoint(folder, id).write_bytes(checkpoint(folder, id).read_bytes()[:-4]),
-    "checkpoint odd": lambda folder, id: save_file({"a": np.zeros(1)}, checkpoint(folder, id).with_name("odd.safetensors")),
+    "can't be read": (
+        lambda folder, id: checkpoint(folder, id).write_bytes(
+            checkpoint(folder, id).read_bytes()[:-4]
+        )
+    ),
+    "checkpoint odd": lambda folder, id: save_file(
+        {"a": np.zeros(1)}, checkpoint(folder, id).with_name("odd.safetensors")
+    ),
 }
 
 
@@ -172,13 +210,20 @@ def test_checkpoints_of_work_that_goes_on_are_no_fault(path: Path) -> None:
     store.lease([VPT.key], "a driver", 60)
     found = check(store)
     assert found.faults == []
-    assert [note.partition(" in ")[0].partition(" (")[0] for note in found.notes] == ["1 checkpoint", "1 unfinished checkpoint"]
+    assert [note.partition(" in ")[0].partition(" (")[0] for note in found.notes] == [
+        "1 checkpoint",
+        "1 unfinished checkpoint",
+    ]
 
 
 def test_the_command_tells_and_exits_with_1(url: str, sound: Store, raw, harness) -> None:
     done = harness("store", "check", "--store", url)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"{sound.name}: schema {SCHEMA}, 2 cells, 6 trials, 4 results, 2 failures, 1 lease, 0 checkpoints\nNo fault.\n"
+    assert (
+        done.stdout
+        == f"{sound.name}: schema {SCHEMA}, 2 cells, 6 trials, 4 results, 2 failures, 1 lease, 0"
+        " checkpoints\nNo fault.\n"
+    )
     before = everything(sound)
     raw(url, "update results set score = 101")
     done = harness("store", "check", "--store", url)
@@ -193,7 +238,11 @@ def test_migrate_says_what_it_did(tmp_path: Path, harness) -> None:
     shutil.copy(Path(__file__).parent / "schema-1.db", tmp_path / "old.db")
     said = [harness("store", "migrate", "--store", "old.db", cwd=tmp_path) for _ in range(2)]
     assert [done.returncode for done in said] == [0, 0]
-    assert said[0].stdout == f"the store old.db was brought from schema 1 to {SCHEMA}; as it was before: old.db.before-{SCHEMA}.\n"
+    assert (
+        said[0].stdout
+        == f"the store old.db was brought from schema 1 to {SCHEMA}; as it was before:"
+        f" old.db.before-{SCHEMA}.\n"
+    )
     assert said[1].stdout == f"old.db is up to date: schema {SCHEMA}.\n"
     done = harness("store", "migrate", "--store", "absent.db", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (2, "harness: there is no store absent.db.\n")

@@ -1,4 +1,5 @@
-"""The store, in SQLite and PostgreSQL: one transaction a call, all rows or none, one line for what can't be used."""
+"""The store, in SQLite and PostgreSQL: one transaction a call, all rows or none, one line for what
+can't be used."""
 
 import hashlib
 import math
@@ -64,7 +65,11 @@ def test_a_cell_again_takes_the_new_labels(store: Store) -> None:
         store.add_cell(replace(CELL, identity={}))
 
 
-@pytest.mark.parametrize("other", [replace(RESULT, id="0" * 12), replace(RESULT, seed=4), RESULT], ids=["cell and seed", "id", "both"])
+@pytest.mark.parametrize(
+    "other",
+    [replace(RESULT, id="0" * 12), replace(RESULT, seed=4), RESULT],
+    ids=["cell and seed", "id", "both"],
+)
 def test_a_second_result_of_a_key_is_an_error(store: Store, other: Result) -> None:
     store.add_result(RESULT)
     with pytest.raises(DuplicateResult):
@@ -147,12 +152,16 @@ def test_many_make_and_fill_a_store_at_once(url: str) -> None:
 def test_a_later_version_is_refused(store: Store, url: str, raw) -> None:
     raw(url, f"update meta set value = '{SCHEMA + 1}' where name = 'schema'")
     for use in (Store(url).results, lambda: Store(url).add_failure(FAILURE), Store(url).migrate):
-        with pytest.raises(BadInput, match=f"has schema {SCHEMA + 1}, this harness knows {SCHEMA}: upgrade"):
+        with pytest.raises(
+            BadInput, match=f"has schema {SCHEMA + 1}, this harness knows {SCHEMA}: upgrade"
+        ):
             use()
     assert raw(url, "select count(*) from failures") == [(0,)]
 
 
-@pytest.mark.parametrize("table", ["songs (name text)", "meta (name text)", "meta (name text, value text)"])
+@pytest.mark.parametrize(
+    "table", ["songs (name text)", "meta (name text)", "meta (name text, value text)"]
+)
 def test_another_programs_database_is_refused(url: str, raw, table: str) -> None:
     raw(url, f"create table {table}")
     for use in (Store(url).results, lambda: Store(url).add_cell(CELL), Store(url).migrate):
@@ -170,7 +179,8 @@ def test_urls_that_mean_nothing(url: str) -> None:
 
 
 PIECES = (
-    "sqlite postgresql postgresql+psycopg mysql x+y :// :/// : @ / ? & = u h 5432 [::1] [ %40 % é sslmode uri=true file: .. # ; password="
+    "sqlite postgresql postgresql+psycopg mysql x+y :// :/// : @ / ? & = u h 5432 [::1] [ %40 % é"
+    " sslmode uri=true file: .. # ; password="
 )
 
 
@@ -192,8 +202,16 @@ def test_any_text_is_an_address_or_one_line(text: str, scheme: str) -> None:
 
 
 def test_the_import_is_light() -> None:
-    script = "import sys, harness.store; print({'torch', 'ray', 'pandas', 'numpy', 'pydantic', 'alembic', 'psycopg'} & set(sys.modules))"
-    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip() == "set()"
+    script = (
+        "import sys, harness.store; print({'torch', 'ray', 'pandas', 'numpy', 'pydantic',"
+        " 'alembic', 'psycopg'} & set(sys.modules))"
+    )
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "set()"
+    )
 
 
 def test_cells_come_in_the_order_they_were_added(store: Store) -> None:
@@ -202,7 +220,9 @@ def test_cells_come_in_the_order_they_were_added(store: Store) -> None:
     assert list(store.cells()) == [CELL.key, "b", "d", "a"]
 
 
-@pytest.mark.parametrize("dialect", [postgresql.dialect(), mysql.dialect()], ids=["postgresql", "mysql"])
+@pytest.mark.parametrize(
+    "dialect", [postgresql.dialect(), mysql.dialect()], ids=["postgresql", "mysql"]
+)
 def test_the_tables_are_portable(dialect: sa.Dialect) -> None:
     for table in schema.sorted_tables:
         statement = str(CreateTable(table).compile(dialect=dialect))
@@ -212,11 +232,18 @@ def test_the_tables_are_portable(dialect: sa.Dialect) -> None:
 def test_rows_of_every_kind_are_added_all_or_none(store: Store) -> None:
     store.add_failure(replace(FAILURE, seed=3))
     store.add([replace(CELL, labels={}), OTHER], [TRIAL], [RESULT, THEIRS], [FAILURE])
-    assert store.cells() == {CELL.key: CELL, OTHER.key: OTHER}, "a cell that is there keeps its labels"
+    assert store.cells() == {
+        CELL.key: CELL,
+        OTHER.key: OTHER,
+    }, "a cell that is there keeps its labels"
     assert (store.trials(), store.results()) == ([TRIAL], [RESULT, THEIRS])
     assert store.failures() == [FAILURE], "seed 3 is a result now"
     last = replace(CELL, key="e" * 64)
-    for clash in ({"trials": [TRIAL]}, {"results": [replace(THEIRS, cell=last.key, id="0" * 12), RESULT]}, {"failures": [FAILURE]}):
+    for clash in (
+        {"trials": [TRIAL]},
+        {"results": [replace(THEIRS, cell=last.key, id="0" * 12), RESULT]},
+        {"failures": [FAILURE]},
+    ):
         with pytest.raises(Duplicate, match="clash"):
             store.add([last], **clash)
     with pytest.raises(ZeroDivisionError):
@@ -225,13 +252,43 @@ def test_rows_of_every_kind_are_added_all_or_none(store: Store) -> None:
 
 
 def test_removing_a_result_leaves_its_search_and_other_cells(store: Store) -> None:
-    store.add([OTHER], [TRIAL, replace(TRIAL, cell=OTHER.key)], [RESULT, THEIRS], [FAILURE, replace(FAILURE, cell=OTHER.key)])
-    assert store.remove([RESULT.id, "absent"]) == {"cells": 0, "trials": 0, "results": 1, "failures": 0}
+    store.add(
+        [OTHER],
+        [TRIAL, replace(TRIAL, cell=OTHER.key)],
+        [RESULT, THEIRS],
+        [FAILURE, replace(FAILURE, cell=OTHER.key)],
+    )
+    assert store.remove([RESULT.id, "absent"]) == {
+        "cells": 0,
+        "trials": 0,
+        "results": 1,
+        "failures": 0,
+    }
     assert (store.results(), list(store.cells())) == ([THEIRS], [CELL.key, OTHER.key])
-    assert store.remove(failures=[(CELL.key, 1), (CELL.key, 7)]) == {"cells": 0, "trials": 0, "results": 0, "failures": 1}
-    assert store.remove(searches=[CELL.key, OTHER.key]) == {"cells": 1, "trials": 1, "results": 0, "failures": 0}, "the other has a result"
-    assert (list(store.cells()), len(store.trials()), store.results(), len(store.failures())) == ([OTHER.key], 1, [THEIRS], 1)
-    assert store.remove([THEIRS.id], searches=[OTHER.key]) == {"cells": 1, "trials": 1, "results": 1, "failures": 1}
+    assert store.remove(failures=[(CELL.key, 1), (CELL.key, 7)]) == {
+        "cells": 0,
+        "trials": 0,
+        "results": 0,
+        "failures": 1,
+    }
+    assert store.remove(searches=[CELL.key, OTHER.key]) == {
+        "cells": 1,
+        "trials": 1,
+        "results": 0,
+        "failures": 0,
+    }, "the other has a result"
+    assert (list(store.cells()), len(store.trials()), store.results(), len(store.failures())) == (
+        [OTHER.key],
+        1,
+        [THEIRS],
+        1,
+    )
+    assert store.remove([THEIRS.id], searches=[OTHER.key]) == {
+        "cells": 1,
+        "trials": 1,
+        "results": 1,
+        "failures": 1,
+    }
     assert store.cells() == {}
 
 
@@ -242,7 +299,11 @@ def test_a_cell_goes_with_its_last_row(store: Store) -> None:
 
 
 def test_a_cells_key_is_the_digest_of_its_identity() -> None:
-    assert cell_key({"b": 1.0, "a": [1]}) == cell_key({"a": [1], "b": 1.0}) == hashlib.sha256(b'{"a": [1], "b": 1.0}').hexdigest()
+    assert (
+        cell_key({"b": 1.0, "a": [1]})
+        == cell_key({"a": [1], "b": 1.0})
+        == hashlib.sha256(b'{"a": [1], "b": 1.0}').hexdigest()
+    )
 
 
 def test_its_state_follows_its_rows(url: str) -> None:

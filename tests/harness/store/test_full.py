@@ -1,4 +1,5 @@
-"""A full disk: one clear line at once, nothing corrupt, and the store works again when there is room."""
+"""A full disk: one clear line at once, nothing corrupt, and the store works again when there is
+room."""
 
 import os
 import shutil
@@ -39,11 +40,15 @@ def test_a_file_that_may_grow_no_more(tmp_path: Path) -> None:
     path = tmp_path / "harness.db"
     paths = {"PYTHONPATH": ":".join(entry for entry in sys.path if entry)}
     command = [sys.executable, "-c", LIMITED, str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, env=paths, timeout=120, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=paths, timeout=120, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
     line, stored = done.stdout.splitlines()
     assert line.startswith(f"store {path}: no room left where it is (")
-    assert line.endswith("All that was stored before is safe: make room, then give the same command again.")
+    assert line.endswith(
+        "All that was stored before is safe: make room, then give the same command again."
+    )
     store = Store(path)
     assert int(stored) > 110
     assert [row.seed for row in store.results(VPT.key)] == [7, 0, *range(100, int(stored)), 9999]
@@ -55,7 +60,10 @@ def test_a_full_disk(small: Path) -> None:
     before = [row.seed for row in store.results(VPT.key)]
     ballast = small / "ballast"
     ballast.write_bytes(bytes(shutil.disk_usage(small).free))
-    for use in (lambda: store.add_result(result(VPT, 1)), lambda: Store(small / "new.db").add_cell(VPT)):
+    for use in (
+        lambda: store.add_result(result(VPT, 1)),
+        lambda: Store(small / "new.db").add_cell(VPT),
+    ):
         with pytest.raises(BadInput, match=r"no room left where it is .*make room") as caught:
             use()
         assert "\n" not in str(caught.value)
@@ -85,7 +93,10 @@ def test_a_full_disk_stops_a_migration_or_doesnt(small: Path, left: int) -> None
     if line:
         assert "no room left where it is" in line
         Store(small / "old.db", say=lambda _: None).add_cell(VPT)
-        assert (check(Store(small / "old.db")).schema, check(Store(small / "old.db")).faults) == (SCHEMA, [])
+        assert (check(Store(small / "old.db")).schema, check(Store(small / "old.db")).faults) == (
+            SCHEMA,
+            [],
+        )
     assert sorted(path.name for path in small.iterdir()) == ["old.db", f"old.db.before-{SCHEMA}"]
 
 

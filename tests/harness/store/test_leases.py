@@ -99,7 +99,9 @@ def test_a_lease_has_an_end(shared: Store, seconds: float) -> None:
         shared.renew("a", seconds)
 
 
-def test_what_a_driver_stores_of_a_cell_that_it_lost_is_refused(shared: Store, url: str, raw) -> None:
+def test_what_a_driver_stores_of_a_cell_that_it_lost_is_refused(
+    shared: Store, url: str, raw
+) -> None:
     shared.lease([CELL.key], "a", 60)
     shared.add_trials([TRIAL], held_by="a")
     shared.add_result(RESULT, held_by="a")
@@ -135,7 +137,9 @@ def test_a_takeover_waits_for_rows_that_are_being_stored(postgres: Server) -> No
     order = []
     with store.engine._engine.begin() as connection:
         leases.must_hold(connection, "a", [CELL.key])
-        taking = threading.Thread(target=lambda: order.append(("taken", store.lease([CELL.key], "b", 60))))
+        taking = threading.Thread(
+            target=lambda: order.append(("taken", store.lease([CELL.key], "b", 60)))
+        )
         taking.start()
         time.sleep(0.5)
         order.append(("committed", None))
@@ -196,7 +200,14 @@ def test_eight_processes_share_the_cells_and_two_of_them_die(url: str, tmp_path:
     command = [sys.executable, "-c", DRIVER, url, str(working)]
     path = {"PYTHONPATH": ":".join(entry for entry in sys.path if entry)}
     drivers = [
-        subprocess.Popen([*command, kind], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=path)
+        subprocess.Popen(
+            [*command, kind],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=path,
+        )
         for kind in ["mortal"] * 2 + ["immortal"] * 6
     ]
     keys = json.dumps([cell.key for cell in CELLS])
@@ -206,12 +217,19 @@ def test_eight_processes_share_the_cells_and_two_of_them_die(url: str, tmp_path:
         driver.stdin.close()
         driver.stdin = None
     said = [driver.communicate(timeout=120) for driver in drivers]
-    assert all(code in ((9, 0) if number < 2 else (0,)) for number, code in enumerate(driver.returncode for driver in drivers)), said
+    assert all(
+        code in ((9, 0) if number < 2 else (0,))
+        for number, code in enumerate(driver.returncode for driver in drivers)
+    ), said
     done = [key for out, _ in said if out for key in json.loads(out)]
     assert sorted(done) == sorted(cell.key for cell in CELLS), "each once"
     assert {row.cell for row in store.results()} == set(done)
-    assert sorted(row.id for row in store.results()) == sorted(result_id(cell.key, 3) for cell in CELLS)
+    assert sorted(row.id for row in store.results()) == sorted(
+        result_id(cell.key, 3) for cell in CELLS
+    )
     left = [lease.seconds for lease in store.leases() if lease.seconds > 0]
-    assert all(seconds <= 3 for seconds in left), "of a dead one, which took what another had just done"
+    assert all(seconds <= 3 for seconds in left), (
+        "of a dead one, which took what another had just done"
+    )
     time.sleep(max([0.0, *left]))
     assert [lease for lease in store.leases() if lease.seconds > 0] == []

@@ -1,4 +1,5 @@
-"""A PostgreSQL password is in no line, row, file, report or process list, nor where the server is away or refuses it."""
+"""A PostgreSQL password is in no line, row, file, report or process list, nor where the server is
+away or refuses it."""
 
 import os
 import shutil
@@ -14,12 +15,19 @@ import pytest
 from made_up import VPT, filled, result
 from postgres_server import SECRET, Server
 
-from harness import cli, hidden
+from harness.cli import main as cli
+from harness.cli import secrets
 from harness.errors import BadInput
 from harness.store import Store
 from harness.store.check import check
 
-FORMS = (SECRET, quote(SECRET, safe=""), quote(SECRET), SECRET.partition("@")[0], SECRET.rpartition(":")[2])
+FORMS = (
+    SECRET,
+    quote(SECRET, safe=""),
+    quote(SECRET),
+    SECRET.partition("@")[0],
+    SECRET.rpartition(":")[2],
+)
 """As it is, as a URL has it, and the halves that a careless reader would make of it."""
 
 
@@ -29,7 +37,10 @@ def assert_hidden(*texts: str) -> None:
 
 
 def test_commands_tell_nothing(
-    postgres: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    postgres: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     url = postgres.database()
@@ -71,9 +82,12 @@ def test_commands_tell_nothing(
         assert_hidden(file.read_bytes().decode(errors="replace"))
 
 
-def test_a_server_that_refuses_or_is_away_tells_nothing(postgres: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.store.waiting.QUIET", 0.0)
+def test_a_server_that_refuses_or_is_away_tells_nothing(
+    postgres: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.store.retry.QUIET", 0.0)
     url, said = postgres.database(), list[str]()
+    without = f"postgresql://team@127.0.0.1:{postgres.port}/store_1"
     used = Store(url, say=said.append, patience=0.4)
     used.add_cell(VPT)
     bad = [
@@ -83,7 +97,7 @@ def test_a_server_that_refuses_or_is_away_tells_nothing(postgres: Server, monkey
         Store(f"{url}?sslmode=require", say=said.append),
         Store(f"{url}?sslmode=never", say=said.append),
         Store(f"{url}?odd={quote(SECRET)}", say=said.append),
-        Store(f"postgresql://team@127.0.0.1:{postgres.port}/store_1?password={quote(SECRET, safe='')}x", say=said.append),
+        Store(f"{without}?password={quote(SECRET, safe='')}x", say=said.append),
         Store(url.replace("127.0.0.1", "absent.invalid"), say=said.append),
     ]
     for store in bad:
@@ -103,37 +117,63 @@ def test_a_server_that_refuses_or_is_away_tells_nothing(postgres: Server, monkey
 
 
 def test_a_driver_that_says_the_password_is_not_repeated() -> None:
-    from harness.store.address import address
+    from harness.store.url import address
 
     there = address(f"postgresql+psycopg://team:{quote(SECRET, safe='')}@h/d")
-    assert there.line(ValueError(f"can't connect with\n password {SECRET} to h")) == "can't connect with password *** to h"
+    assert (
+        there.line(ValueError(f"can't connect with\n password {SECRET} to h"))
+        == "can't connect with password *** to h"
+    )
 
 
-def test_a_run_goes_on_when_its_server_does_and_leaves_the_password_nowhere(postgres: Server, tiny, tmp_path: Path) -> None:
-    """Not on its command line, which Ray's job list has; not in its output, rows, checkpoints; not in what it leaves of Ray."""
-    url, ray = postgres.database(), Path(tempfile.mkdtemp(prefix="r"))  # short, as sockets' names must be
+def test_a_run_goes_on_when_its_server_does_and_leaves_the_password_nowhere(
+    postgres: Server, tiny, tmp_path: Path
+) -> None:
+    """Not on its command line, which Ray's job list has; not in its output, rows, checkpoints; not
+    in what it leaves of Ray."""
+    # short, as sockets' names must be
+    url, ray = postgres.database(), Path(tempfile.mkdtemp(prefix="r"))
     arguments = [url if text == str(tiny.store) else text for text in tiny.arguments()]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_TMPDIR": str(ray), "COLUMNS": "200"}
-    command = [sys.executable, "-m", "harness.cli", *arguments]
+    command = [sys.executable, "-m", "harness", *arguments]
     store, end = Store(url), time.monotonic() + 200
-    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+    with subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
         while not store.trials():
             assert running.poll() is None, running.communicate()
             assert time.monotonic() < end
             time.sleep(0.05)
         postgres.stop()
-        listed = subprocess.run(["ps", "-eo", "args", "ww"], capture_output=True, text=True, check=True).stdout
+        listed = subprocess.run(
+            ["ps", "-eo", "args", "ww"], capture_output=True, text=True, check=True
+        ).stdout
         time.sleep(4)
         postgres.start()
         out, err = running.communicate()
-    assert (running.returncode, "Stored in postgresql+psycopg://team:***@127.0.0.1" in out) == (0, True), err
+    assert (running.returncode, "Stored in postgresql+psycopg://team:***@127.0.0.1" in out) == (
+        0,
+        True,
+    ), err
     assert "does not answer" in err
     assert "answers again" in err
     shown = [line for line in listed.splitlines() if f":{postgres.port}/" in line]
     assert shown
     assert_hidden(out, err, *shown)
-    assert (len(store.results()), len(store.trials()), store.failures(), check(store).faults) == (4, 4, [], [])
-    assert_hidden(repr(store.results()), repr(store.trials()), repr(store.cells()), repr(store.leases()))
+    assert (len(store.results()), len(store.trials()), store.failures(), check(store).faults) == (
+        4,
+        4,
+        [],
+        [],
+    )
+    assert_hidden(
+        repr(store.results()), repr(store.trials()), repr(store.cells()), repr(store.leases())
+    )
     left = [file for file in (*ray.rglob("*"), *tmp_path.rglob("*.safetensors")) if file.is_file()]
     assert left
     for file in left:
@@ -141,9 +181,13 @@ def test_a_run_goes_on_when_its_server_does_and_leaves_the_password_nowhere(post
     shutil.rmtree(ray)
 
 
-def test_it_may_be_in_a_file_of_its_own(postgres: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_may_be_in_a_file_of_its_own(
+    postgres: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     url = postgres.database()
-    (tmp_path / "pgpass").write_text(f"127.0.0.1:{postgres.port}:*:team:{SECRET.replace(':', chr(92) + ':')}\n")
+    (tmp_path / "pgpass").write_text(
+        f"127.0.0.1:{postgres.port}:*:team:{SECRET.replace(':', chr(92) + ':')}\n"
+    )
     (tmp_path / "pgpass").chmod(0o600)
     monkeypatch.setenv("PGPASSFILE", str(tmp_path / "pgpass"))
     store = Store(f"postgresql://team@{url.partition('@')[2]}", say=pytest.fail)
@@ -156,19 +200,22 @@ def test_it_may_be_in_a_file_of_its_own(postgres: Server, tmp_path: Path, monkey
     [
         ("postgresql+psycopg://team:a/b@h:5432/d", "postgresql+psycopg://team:***@h:5432/d"),
         ("--store=postgresql://team:pa55@ss@h/d", "--store=postgresql://team:***@h/d"),
-        ("postgresql://h/d?user=team&password=a&sslmode=require", "postgresql://h/d?user=team&password=***&sslmode=require"),
+        (
+            "postgresql://h/d?user=team&password=a&sslmode=require",
+            "postgresql://h/d?user=team&password=***&sslmode=require",
+        ),
         ("postgresql://team@h:5432/d", "postgresql://team@h:5432/d"),
         ("sqlite:///results/harness.db", "sqlite:///results/harness.db"),
         ("ivpt(da=false)", "ivpt(da=false)"),
     ],
 )
 def test_arguments_are_shown_without_passwords(text: str, shown: str) -> None:
-    assert hidden.masked(text) == shown == hidden.masked(shown)
+    assert secrets.masked(text) == shown == secrets.masked(shown)
 
 
 SHOWS = """
 import os, sys
-from harness.hidden import hide_passwords
+from harness.cli.secrets import hide_passwords
 
 hide_passwords()
 print(sys.argv[1:])
@@ -182,7 +229,12 @@ def test_the_command_keeps_its_arguments_and_hides_them(tmp_path: Path) -> None:
     script = tmp_path / "shows.py"
     script.write_text(SHOWS)
     arguments = ["a b", "--store", "postgresql://u:pa55@h/d", "é'\""]
-    done = subprocess.run([sys.executable, "-W", "error", str(script), *arguments], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(script), *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     given, command, environment = done.stdout.splitlines()
     assert given == str(arguments)
     assert "pa55" not in command
@@ -195,5 +247,11 @@ def test_whatever_stands_in_the_environment_is_not_taken_for_the_arguments(tmp_p
     script.write_text(SHOWS)
     for odd in ('["rm", "-y"]', "not JSON", "3", '[["a"]]'):
         environment = {**os.environ, "VPT_HARNESS_ARGUMENTS": odd}
-        done = subprocess.run([sys.executable, str(script), "report"], capture_output=True, text=True, check=True, env=environment)
+        done = subprocess.run(
+            [sys.executable, str(script), "report"],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=environment,
+        )
         assert done.stdout.splitlines()[0] == "['report']"

@@ -1,4 +1,5 @@
-"""A SQLite file: one is left behind, nothing written by reading, what is none is refused, others' are only read."""
+"""A SQLite file: one is left behind, nothing written by reading, what is none is refused, others'
+are only read."""
 
 import sqlite3
 import subprocess
@@ -11,11 +12,7 @@ import sqlalchemy as sa
 from odd_rows import CELL, FAILURE, RESULT
 
 from harness.errors import BadInput
-from harness.store import (
-    LONGEST,
-    Store,
-    result_id,
-)
+from harness.store import LONGEST, Store, result_id
 
 
 @pytest.fixture
@@ -29,7 +26,10 @@ def test_json_is_sorted(store: Store, path: Path) -> None:
     with sqlite3.connect(path) as connection:
         (identity,) = connection.execute("select identity from cells").fetchone()
     connection.close()
-    assert identity == '{"b": 1.0, "method": {"arguments": {"deep": false, "prompts": 5}, "name": "vpt"}}'
+    assert (
+        identity
+        == '{"b": 1.0, "method": {"arguments": {"deep": false, "prompts": 5}, "name": "vpt"}}'
+    )
 
 
 def test_reading_an_absent_store_writes_nothing(path: Path) -> None:
@@ -62,9 +62,9 @@ def test_reads_while_another_writes(store: Store, path: Path) -> None:
 
 def test_a_killed_writer_loses_only_its_open_transaction(store: Store, path: Path) -> None:
     script = (
-        "import os, signal, sqlite3, sys\n"
-        "c = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
-        "c.execute('begin immediate'); c.execute('delete from cells'); os.kill(os.getpid(), signal.SIGKILL)"
+        "import os, signal, sqlite3, sys\nc = sqlite3.connect(sys.argv[1],"
+        " isolation_level=None)\nc.execute('begin immediate'); c.execute('delete from cells');"
+        " os.kill(os.getpid(), signal.SIGKILL)"
     )
     store.add_result(RESULT)
     assert subprocess.run([sys.executable, "-c", script, path], check=False).returncode == -9
@@ -77,7 +77,9 @@ def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
     text.write_text("not a database, but long enough to hold a header " * 50)
     for path in (text, tmp_path):
         for use in (Store(path).results, lambda path=path: Store(path).add_cell(CELL)):
-            with pytest.raises(BadInput, match=f"store {path} can't be used: .*give another") as caught:
+            with pytest.raises(
+                BadInput, match=f"store {path} can't be used: .*give another"
+            ) as caught:
                 use()
             assert "\n" not in str(caught.value)
     assert text.read_text().startswith("not a database, but")
@@ -122,7 +124,9 @@ def test_a_foreign_store_with_a_text_too_long_is_refused(store: Store, path: Pat
         Store(path, foreign=True).failures()
 
 
-def test_a_foreign_store_that_is_empty_or_damaged_is_refused(store: Store, path: Path, tmp_path: Path) -> None:
+def test_a_foreign_store_that_is_empty_or_damaged_is_refused(
+    store: Store, path: Path, tmp_path: Path
+) -> None:
     (tmp_path / "empty.db").touch()
     with pytest.raises(BadInput, match="is empty"):
         Store(tmp_path / "empty.db", foreign=True).results()
@@ -134,13 +138,21 @@ def test_a_foreign_store_that_is_empty_or_damaged_is_refused(store: Store, path:
         Store(tmp_path / "damaged.db", foreign=True).failures()
 
 
-def test_a_foreign_store_is_read_where_nothing_can_be_written(store: Store, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_foreign_store_is_read_where_nothing_can_be_written(
+    store: Store, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store.add_result(RESULT)
     odd = path.with_name("what?is this#.db")
     path.rename(odd)
     monkeypatch.setattr("harness.store.engine.os.access", lambda *_: False)
     foreign, opened = Store(odd, foreign=True), []
-    sa.event.listen(foreign.engine._engine, "do_connect", lambda _, __, arguments, ___: opened.append(arguments[0]))
+    sa.event.listen(
+        foreign.engine._engine,
+        "do_connect",
+        lambda _, __, arguments, ___: opened.append(arguments[0]),
+    )
     assert (foreign.results(), foreign.name, foreign.file) == ([RESULT], str(odd), odd)
     assert opened
-    assert all(url.endswith("immutable=1") for url in opened), "without it, SQLite would have to make files beside a write-ahead log"
+    assert all(url.endswith("immutable=1") for url in opened), (
+        "without it, SQLite would have to make files beside a write-ahead log"
+    )

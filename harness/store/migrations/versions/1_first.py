@@ -8,7 +8,11 @@ down_revision = None
 
 
 def upgrade() -> None:
-    op.create_table("meta", sa.Column("name", sa.String(32), primary_key=True), sa.Column("value", sa.String(64), nullable=False))
+    op.create_table(
+        "meta",
+        sa.Column("name", sa.String(32), primary_key=True),
+        sa.Column("value", sa.String(64), nullable=False),
+    )
     op.create_table(
         "cells",
         sa.Column("row", sa.Integer, primary_key=True),

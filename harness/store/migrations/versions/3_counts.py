@@ -1,4 +1,5 @@
-"""An index of trials by state: a run counts them when it starts, and picks the best, without reading them all."""
+"""An index of trials by state: a run counts them when it starts, and picks the best, without
+reading them all."""
 
 from alembic import op
 

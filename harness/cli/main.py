@@ -1,0 +1,58 @@
+"""The command line: flags in, other modules' work, text out. Heavy imports wait until a command
+needs them."""
+
+import sys
+import traceback
+
+import typer
+
+from harness.cli import data, options, output, report, results, run, show, store, tuned
+from harness.cli.secrets import hide_passwords
+from harness.errors import BadInput
+from harness.planning import builtin
+
+app = typer.Typer(
+    name="harness",
+    help=(
+        "Tune, train, score and rank visual prompt tuning methods. `harness run` alone does"
+        " something real."
+    ),
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (run.run, run.ablate, report.report, show.status, report.compare):
+    app.command()(command)
+app.command("list")(show.list_)
+for command in (show.show, tuned.reproduce, tuned.export, tuned.predict):
+    app.command()(command)
+for room in (data, results, store):
+    app.add_typer(room.app, name=room.__name__.rpartition(".")[2])
+
+
+def main() -> None:
+    """The entry point: a `BadInput` becomes one line a fault and exit code 2."""
+    hide_passwords()
+    output.prepare()
+    try:
+        builtin.check()
+        try:
+            app(prog_name="harness")
+        except SystemExit:
+            sys.stdout.flush()  # what can't be written is said, and no success
+            raise
+    except BadInput as error:
+        if options.debugging():
+            traceback.print_exception(error)
+        for line in str(error).splitlines():
+            print(f"harness: {line}", file=sys.stderr)
+        sys.exit(2)
+    except output.Unwritten as unwritten:
+        output.end(unwritten)
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,334 @@
+"""`harness results`: take others' results in, give ours away, list them, remove some. Thin, like
+`cli.py`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from harness.cli import options
+from harness.errors import BadInput, unknown
+from harness.io import commands, flags
+from harness.io.flags import DEFAULT_STORE
+from harness.text import some
+
+app = typer.Typer(
+    help="Import, export, list, show and remove results.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+
+Store = Annotated[
+    str, typer.Option("--store", help="Where results are kept: a file or any SQLAlchemy URL.")
+]
+Suite = Annotated[
+    str | None, typer.Option("--suite", help="mini, vtab, fgvc, all ...: the tasks of one suite.")
+]
+Tasks = Annotated[str | None, typer.Option("--tasks", help="Comma-separated names.")]
+Methods = Annotated[
+    str | None,
+    typer.Option(
+        "--methods", help="Comma-separated: 'ivpt' with all its variants, or 'ivpt(da=false)'."
+    ),
+]
+Seeds = Annotated[str | None, typer.Option("--seed", help="Comma-separated, as 0,1.")]
+Failed = Annotated[
+    bool, typer.Option("--failed", help="The final runs that failed, in place of results.")
+]
+
+SHOWN = 30
+"""Rows that `rm` shows of those that would go."""
+
+
+@app.command("import")
+def import_(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE",
+            help="A store's file, an exported .parquet, a folder of them, or an SQLAlchemy URL.",
+        ),
+    ],
+    store: Store = DEFAULT_STORE,
+    checkpoints: Annotated[
+        bool,
+        typer.Option(
+            "--checkpoints", help="Copy checkpoints too, from NAME.checkpoints beside the source."
+        ),
+    ] = False,
+) -> None:
+    """Merge others' results into the store, by identity. Nothing is overwritten; exit code 1 where
+    results contradict ours."""
+    from harness.store import Store as ResultStore
+    from harness.store.transfer.merge import merge
+    from harness.store.transfer.sources import sources as named
+
+    into, conflicts, broken = ResultStore(store), False, False
+    for source in [source for text in sources for source in named(text, into)]:
+        try:
+            merged = merge(into, source.rows())
+        except BadInput as error:
+            broken = True
+            print(f"harness: {error}", file=sys.stderr)
+            continue
+        print(f"{source.name}: {merged}")
+        for line in (*merged.conflicts, *merged.searches):
+            print(f"{source.name}: {line}")
+        conflicts = conflicts or bool(merged.conflicts)
+        if checkpoints:
+            broken = not _checkpoints(source, into, merged.present) or broken
+    if broken or conflicts:
+        raise typer.Exit(2 if broken else 1)
+
+
+def _checkpoints(source: Any, into: Any, results: list[Any]) -> bool:
+    """Copies the results' checkpoints; says each that can't be taken. False where there was one."""
+    from harness.inference.checkpoint import adopt
+
+    if source.checkpoints is None or not source.checkpoints.is_dir():
+        print(
+            f"{source.name}: no checkpoints: there is no folder"
+            f" {source.checkpoints or 'beside a database'}"
+        )
+        return True
+    copied, good = 0, True
+    for result in results:
+        file = source.checkpoints / f"{result.id}.safetensors"
+        try:
+            copied += file.is_file() and adopt(file, into, result)
+        except BadInput as error:
+            good = False
+            print(f"harness: {error}", file=sys.stderr)
+    print(f"{source.name}: copied {some(copied, 'checkpoint')} to {into.checkpoints}")
+    return good
+
+
+@app.command()
+def export(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE.parquet", help="The file to write.", parser=flags.path)
+    ],
+    checkpoints: Annotated[
+        Path | None,
+        typer.Option(
+            "--checkpoints",
+            help="A folder for the results' checkpoints; import looks for FILE.checkpoints.",
+            parser=flags.path,
+        ),
+    ] = None,
+    suite: Suite = None,
+    tasks: Tasks = None,
+    methods: Methods = None,
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """Write cells, their searches, results and failures to one parquet file that `harness results
+    import` reads."""
+    from harness.reporting.results import Wanted
+    from harness.store import Store as ResultStore
+    from harness.store.transfer import exchange
+
+    opened = ResultStore(store)
+    rows = exchange.of_store(
+        opened, Wanted(options.tasks(suite, tasks), flags.methods(methods)).cells(opened)
+    )
+    exchange.write(rows, file)
+    counts = {
+        "result": len(rows.results),
+        "trial": len(rows.trials),
+        "cell": len(rows.cells),
+        "failure": len(rows.failures),
+    }
+    print(
+        f"{file}: {', '.join(some(count, name) for name, count in counts.items())},"
+        f" {file.stat().st_size:,} bytes"
+    )
+    if checkpoints is not None:
+        from harness.inference.checkpoint import give
+
+        copied = sum(give(opened, result, checkpoints) for result in rows.results)
+        print(f"{checkpoints}: checkpoints of {copied:,} of {some(len(rows.results), 'result')}")
+
+
+@app.command("list")
+def list_(
+    suite: Suite = None,
+    tasks: Tasks = None,
+    methods: Methods = None,
+    seed: Seeds = None,
+    failed: Failed = False,
+    format: Annotated[str, typer.Option("--format", help="table or json.")] = "table",
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """List results, one line each."""
+    if format not in ("table", "json"):
+        raise unknown("format", format, ("table", "json"))
+    import json
+
+    from rich.console import Console
+
+    from harness.reporting.results import Wanted, records, table
+    from harness.store import Store as ResultStore
+
+    opened, wanted = (
+        ResultStore(store),
+        Wanted(options.tasks(suite, tasks), flags.methods(methods), flags.seeds(seed, "--seed")),
+    )
+    found = records(opened, wanted.failures(opened) if failed else wanted.results(opened))
+    if format == "json":
+        print(json.dumps(found, indent=2))
+    elif found:
+        Console().print(table(found))
+    else:
+        print(
+            f"{opened.name} holds no"
+            f" {'failures' if failed else 'results'}{' of these' if wanted else ''}."
+        )
+
+
+@app.command()
+def show(
+    id: Annotated[str, typer.Argument(help="A result's id, or the beginning of one.")],
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """Show everything known of a result, as `harness show`."""
+    from harness.reporting.show import text
+    from harness.store import Store as ResultStore
+
+    print(text(ResultStore(store), id))
+
+
+@app.command("multi-scale")
+def multi_scale(
+    ids: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="ID",
+            help="Results' ids, or the beginnings of some. Default: all of segmentation.",
+        ),
+    ] = None,
+    tasks: Tasks = None,
+    methods: Methods = None,
+    seed: Seeds = None,
+    data_root: Annotated[
+        Path | None,
+        typer.Option(
+            "--data-root", help="Where the data is now. Default: where it was.", parser=flags.path
+        ),
+    ] = None,
+    cards: Annotated[
+        Path | None,
+        typer.Option(
+            "--cards",
+            help="Where your own task cards are now. Default: where they were.",
+            parser=flags.path,
+        ),
+    ] = None,
+    backbone: Annotated[
+        str | None, typer.Option("--backbone", help="NAME=FILE, where the weights have moved.")
+    ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option("--method", help="FILE.py:CLASS, where it was made by a method of your own."),
+    ] = None,
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """Score segmentation results on six scales and mirrored too, from their checkpoints: nothing is
+    trained. Done ones are left out."""
+    from harness.engine.multi_scale import at_several_scales
+    from harness.reporting.results import Wanted, by_id
+    from harness.store import Store as ResultStore
+
+    opened = ResultStore(store)
+    cells = opened.cells()
+    wanted = Wanted(options.tasks(None, tasks), flags.methods(methods), flags.seeds(seed, "--seed"))
+    found = (
+        by_id(opened, ids)
+        if ids
+        else [
+            row
+            for row in wanted.results(opened)
+            if cells[row.cell].labels.get("kind") == "segmentation"
+        ]
+    )
+    if not found:
+        all_of_them = commands.command("results", "list", store=opened)
+        raise BadInput(
+            f"{opened.name} holds no result of segmentation among these: see `{all_of_them}`."
+        )
+    left = [row for row in found if "miou_ms" not in row.extras]
+    for row in left:
+        said = at_several_scales(opened, row, cells[row.cell], data_root, cards, backbone, method)
+        what = (
+            f"{cells[row.cell].labels['variant']} on {cells[row.cell].identity['task']['name']},"
+            f" seed {row.seed}"
+        )
+        print(
+            f"{row.id}: {what}: mIoU {row.score:.2f} at one scale, {said['miou_ms']:.2f} at six and"
+            " mirrored",
+            flush=True,
+        )
+    if len(left) < len(found):
+        print(f"{some(len(found) - len(left), 'result')} had it already.")
+
+
+@app.command()
+def rm(
+    ids: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="ID", help="Results' ids, or the beginnings of some; else give filters."
+        ),
+    ] = None,
+    suite: Suite = None,
+    tasks: Tasks = None,
+    methods: Methods = None,
+    seed: Seeds = None,
+    failed: Failed = False,
+    trials: Annotated[
+        bool, typer.Option("--trials", help="Also the searches of cells that have no result left.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """Remove results and their checkpoints. Shows what would go, and asks first."""
+    from rich.console import Console
+
+    from harness.reporting.results import Wanted, by_id, records, removal, remove, table
+    from harness.store import Store as ResultStore
+
+    opened, wanted = (
+        ResultStore(store),
+        Wanted(options.tasks(suite, tasks), flags.methods(methods), flags.seeds(seed, "--seed")),
+    )
+    if bool(ids) == bool(wanted or failed):
+        raise BadInput(
+            "name the results by their ids, or by --suite, --tasks, --methods, --seed and --failed:"
+            " one or the other."
+        )
+    results = by_id(opened, ids) if ids else [] if failed else wanted.results(opened)
+    failures = wanted.failures(opened) if failed else []
+    touched = {row.cell for row in (*results, *failures)}
+    searches = (
+        (touched if ids or wanted.seeds is not None else wanted.cells(opened)) if trials else ()
+    )
+    going = removal(opened, results, failures, searches)
+    if not (results or failures or going.trials or going.also):
+        raise BadInput(
+            f"nothing of this in {opened.name}: see"
+            f" `{commands.command('results', 'list', store=opened)}`."
+        )
+    rows = records(opened, results or failures)
+    Console().print(table(rows[:SHOWN]))
+    if len(rows) > SHOWN:
+        print(f"... and {len(rows) - SHOWN:,} more")
+    if not yes:
+        if not sys.stdin.isatty():
+            raise BadInput(
+                f"rm asks before it removes {going}, and nobody is there to answer: give --yes."
+            )
+        if not typer.confirm(f"Remove {going} from {opened.name}?"):
+            print("Nothing was removed.")
+            raise typer.Exit(1)
+    went = remove(opened, going)
+    print(f"Removed {', '.join(some(count, name) for name, count in went.items() if count)}.")

@@ -1,0 +1,35 @@
+"""Keeps the password of a store's URL off the process's command line, where `ps` and the job list
+of a Ray cluster would show it."""
+
+import json
+import os
+import re
+import sys
+from contextlib import suppress
+
+_VARIABLE = "VPT_HARNESS_ARGUMENTS"
+
+
+def hide_passwords() -> None:
+    """Where an argument holds a password, starts this command anew with `***` for it; what the user
+    wrote is in `sys.argv` as before."""
+    given = os.environ.pop(_VARIABLE, None)  # not for the processes that this one starts
+    if given is not None:
+        with suppress(ValueError, TypeError):
+            arguments = json.loads(given)
+            if [masked(text) for text in arguments] == sys.argv[1:]:
+                sys.argv[1:] = arguments
+                return
+    arguments = sys.argv[1:]
+    shown = [masked(text) for text in arguments]
+    if shown == arguments or sys.orig_argv[len(sys.orig_argv) - len(arguments) :] != arguments:
+        return
+    command = [*sys.orig_argv[: len(sys.orig_argv) - len(arguments)], *shown]
+    sys.stdout.flush()
+    os.execve(sys.executable, command, {**os.environ, _VARIABLE: json.dumps(arguments)})
+
+
+def masked(text: str) -> str:
+    """An argument with `***` for passwords in a URL: after the user's name, or in the query."""
+    text = re.sub(r"(\w://[^:/?#@]*):.*@", r"\1:***@", text)
+    return re.sub(r"([?&]\w*password=)[^&]*", r"\1***", text)

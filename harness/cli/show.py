@@ -1,0 +1,48 @@
+"""`harness show`, `harness status` and `harness list`: what is there to see."""
+
+from typing import Annotated
+
+import typer
+
+from harness.cli.options import Cards, Store
+from harness.io.flags import DEFAULT_STORE
+
+
+def show(
+    id: Annotated[str, typer.Argument(help="A result's id, or the beginning of one.")],
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """Show everything known of a result."""
+    from harness.reporting.show import text
+    from harness.store import Store as ResultStore
+
+    print(text(ResultStore(store), id))
+
+
+def status(
+    store: Store = DEFAULT_STORE,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Look again every two seconds, until Ctrl-C.")
+    ] = False,
+    format: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
+) -> None:
+    """Say where the work on a store stands: who is at it, what is done, what failed, how long it
+    takes yet. From any terminal."""
+    from rich.console import Console
+
+    from harness.cli import status as screen
+    from harness.store import Store as ResultStore
+
+    (screen.watch if watch else screen.show)(ResultStore(store), format, Console())
+
+
+def list_(
+    what: Annotated[str, typer.Argument(help="methods, tasks, suites, protocols or backbones")],
+    cards: Cards = None,
+) -> None:
+    """List what can be named on the command line."""
+    from rich.console import Console
+
+    from harness.cli.list import listing
+
+    Console().print(listing(what, cards))

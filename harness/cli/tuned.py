@@ -1,0 +1,153 @@
+"""`harness reproduce`, `harness export` and `harness predict`: a row made again, and what it tuned
+put to use."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.options import Backbone, Cards, DataRoot, Method, Store
+from harness.errors import BadInput, unknown
+from harness.io import flags
+from harness.io.flags import DEFAULT_STORE
+
+
+def reproduce(
+    id: Annotated[str, typer.Argument(help="A result's id, or the beginning of one.")],
+    store: Store = DEFAULT_STORE,
+    data_root: DataRoot = None,
+    cards: Cards = None,
+    backbone: Backbone = None,
+    method: Method = None,
+    export: Annotated[
+        Path | None,
+        typer.Option("--export", help="A file for the new run's checkpoint.", parser=flags.path),
+    ] = None,
+) -> None:
+    """Run one row again: say whether it is equal, or by how much it differs. Exit code 1 where it
+    differs."""
+    import tempfile
+
+    from rich.console import Console
+
+    from harness.engine.progress import ProgressView
+    from harness.store import Store as ResultStore
+
+    result, cell = ResultStore(store).result(id)
+    with ProgressView(Console(stderr=True)) as view:
+        view.stage(
+            f"running {cell.labels['variant']} on {cell.identity['task']['name']}, seed"
+            f" {result.seed}, again"
+        )
+        from harness.engine.reproduce import reproduce as again
+        from harness.inference import checkpoint
+
+        with tempfile.TemporaryDirectory() as folder:
+            keep = checkpoint.Keep(Path(folder), large=True) if export else None
+            comparison = again(result, cell, data_root, cards, backbone, keep, method)
+            if export:
+                checkpoint.export(Path(folder) / f"{result.id}.safetensors", export)
+    for difference in comparison.differences:
+        print(f"differs from the stored run: {difference}")
+    if comparison.equal:
+        print(f"equal: {result.score:.2f}, logits sha256 {result.logits_sha256[:16]}")
+        return
+    print(
+        f"not equal: stored {result.score:.2f}, now {comparison.score:.2f}"
+        f" ({comparison.score - result.score:+.2f} points), other logits"
+    )
+    if not comparison.within_tolerance:
+        raise typer.Exit(1)
+
+
+def export(
+    id: Annotated[str, typer.Argument(help="A result's id, or the beginning of one.")],
+    file: Annotated[
+        Path, typer.Argument(help="Where to put it, e.g. tuned.safetensors.", parser=flags.path)
+    ],
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """Copy what a final run tuned to a file that `harness predict` and harness.load() read."""
+    from harness.inference import checkpoint
+    from harness.store import Store as ResultStore
+
+    opened = ResultStore(store)
+    result, cell = opened.result(id)
+    checkpoint.export(checkpoint.find(opened, result), file)
+    print(
+        f"{file}: {cell.labels['variant']} on {cell.identity['task']['name']}, seed {result.seed},"
+        f" {file.stat().st_size:,} bytes"
+    )
+
+
+def predict(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="A checkpoint, as `harness export ID FILE` makes it.", parser=flags.path
+        ),
+    ],
+    images: Annotated[list[Path], typer.Argument(help="Image files.", parser=flags.path)],
+    backbone: Backbone = None,
+    method: Method = None,
+    top: Annotated[int, typer.Option("--top", min=1, help="Classes to show.")] = 3,
+    format: Annotated[
+        str, typer.Option("--format", help="table, or json with all logits.")
+    ] = "table",
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Of segmentation: the folder for maps and overlays.",
+            parser=flags.path,
+        ),
+    ] = None,
+) -> None:
+    """Classify images with a tuned model; with one of segmentation, their pixels."""
+    if format not in ("table", "json"):
+        raise unknown("format", format, ("table", "json"))
+    import json
+
+    from rich.console import Console
+
+    from harness.inference import checkpoint
+    from harness.inference.predictions import rows, shares, table
+    from harness.planning import user_errors
+
+    tuned = checkpoint.load(
+        file, backbone, method, lambda line: print(f"harness: {line}", file=sys.stderr)
+    )
+    if (output is None) != (tuned.origin.crop is None):
+        if output is None:
+            raise BadInput(f"{file} is of segmentation: give --output FOLDER.")
+        raise BadInput(f"{file} is of classification: leave --output out.")
+    if output is not None:
+        from harness.inference.overlay import overlays
+
+        seen = list(overlays(tuned, images, output))
+        if format == "json":
+            print(json.dumps(seen, indent=2))
+        else:
+            Console().print(
+                shares(seen, top),
+                f"Maps and overlays: {len(seen)} of each in {output}.",
+                sep="\n",
+                markup=False,
+            )
+        return
+    try:
+        logits = tuned.predict(images)
+    except BadInput:
+        raise
+    except Exception as error:
+        if not user_errors.place(error):
+            raise
+        # the user's code may fail in any way
+        raise BadInput(f"{file}: its method fails: {user_errors.line(error)}.") from error
+    found = rows(logits, images, tuned.origin.class_names, top)
+    if format == "json":
+        print(json.dumps(found, indent=2))
+    else:
+        Console().print(table(found))

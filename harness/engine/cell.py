@@ -1,0 +1,311 @@
+"""One cell on its way: a search, rebuilt from the store's trials and fed by new ones; then a final
+run a seed with the best point."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from harness.engine.jobs import (
+    DIED,
+    NODE,
+    OUT_OF_MEMORY,
+    TRACEBACK,
+    FinalJob,
+    Job,
+    Outcome,
+    TuneJob,
+    smaller,
+)
+from harness.engine.policy import EAGER, FINAL, TRIAL
+from harness.engine.status import asked
+from harness.engine.study import STATES, Search
+from harness.planning.cost import cell_cost
+from harness.planning.plan import PlannedCell
+from harness.store import Cell, Failure, Progress, Result, Store, Trial, result_id
+
+LIVES = 4
+"""Of a piece of work. A failure costs two, so that it is tried once more, as a new trial or run; a
+worker that died costs one."""
+
+
+class CellState:
+    """What is done of a cell, what is left, and the jobs of it that are in flight."""
+
+    def __init__(self, planned: PlannedCell, store: Store, owner: str, there: Progress):
+        """`owner`: the driver that what it stores is stored by. `there`: what the store has of
+        it."""
+        self.planned = planned
+        self.store = store
+        self.owner = owner
+        self.elsewhere = False
+        """Whether another driver works on it."""
+        self.seconds = self.units = 0.0
+        """What its jobs that came through took, as far as it was seen here."""
+        self.trial_units, self.final_units = _expected(planned)
+        self.failed_before = set(there.failures.values())
+        self.catch_up(there)
+
+    def catch_up(self, there: Progress) -> None:
+        """Takes over what the store has. What was in flight is forgotten."""
+        self.counts = Counter(there.trials)
+        self.scores = dict(there.scores)
+        self.failures = {
+            seed: failure.line
+            for seed, failure in there.failures.items()
+            if failure not in self.failed_before
+        }
+        """Reason by seed, of this run: what failed before is tried again when the user runs the
+        command again."""
+        self.spent: Counter[int | str] = Counter()
+        """Lives, by seed of a final run or point of the search."""
+        self.retry: list[tuple[dict[str, Any], int | None]] = []
+        """Points to try again, each with its micro-batch."""
+        self.micro_batch: dict[int, int] = {}
+        """Of final runs that ran out of memory, by seed."""
+        self.search: Search | None = None
+        """From the first trial that is asked for until the last has ended."""
+        self.running: set[int] = set()
+        self.best: tuple[dict[str, Any], int | None] | None = (
+            ({}, None) if self.planned.trials == 0 else None
+        )
+        """The chosen point and the micro-batch that it fitted in, once a final run needed it."""
+
+    @property
+    def cell(self) -> Cell:
+        """The cell's row, with what is asked for of it: `harness status` reads nothing but the
+        store."""
+        plan = asked(self.planned.trials, self.planned.seeds, self.trial_units, self.final_units)
+        return replace(self.planned.cell, labels={**self.planned.cell.labels, "asked": plan})
+
+    @property
+    def done_trials(self) -> int:
+        """Points of the budget that are spent: completed, pruned, or failed too often in this
+        run."""
+        given_up = sum(
+            isinstance(of, str) and spent >= LIVES for of, spent in list(self.spent.items())
+        )
+        return sum(self.counts[state] for state in STATES) + given_up
+
+    @property
+    def open(self) -> int:
+        """Trials in flight."""
+        return len(self.search.open) if self.search else 0
+
+    @property
+    def tuned(self) -> bool:
+        return self.done_trials >= self.planned.trials and not self.open
+
+    @property
+    def missing_seeds(self) -> list[int]:
+        return [
+            seed
+            for seed in self.planned.seeds
+            if seed not in self.scores and seed not in self.failures
+        ]
+
+    @property
+    def finished(self) -> bool:
+        return not self.running and not self.open and not self.missing_seeds
+
+    @property
+    def left(self) -> float:
+        """Forward-image units that it is expected to take yet, jobs in flight included."""
+        seeds = len(self.missing_seeds)
+        trials = max(0, self.planned.trials - self.done_trials) if seeds else 0
+        return trials * self.trial_units + seeds * self.final_units
+
+    def gives(self, few: int) -> int | None:
+        """The kind of job that `next` would give, where a search likes at most `few` trials at
+        once; None where all waits."""
+        missing = self.missing_seeds
+        if not missing or self.elsewhere:
+            return None
+        if self.tuned:
+            return FINAL if any(seed not in self.running for seed in missing) else None
+        if self.planned.trials - self.done_trials - self.open <= 0:
+            return None
+        return TRIAL if self.open < few or self.planned.constant_features else EAGER
+
+    def next(self) -> Job | None:
+        """The next job, now in flight; None where the search came to nothing: its seeds are gaps
+        then."""
+        return self._next_final() if self.tuned else self._next_trial()
+
+    def _next_final(self) -> Job | None:
+        chosen = self._choose()
+        if chosen is None:
+            self._give_up()
+            return None
+        params, at_first = chosen
+        waiting = [seed for seed in self.missing_seeds if seed not in self.running]
+        micro = self.micro_batch.get(waiting[0], at_first)
+        alike = [seed for seed in waiting if self.micro_batch.get(seed, at_first) == micro]
+        seeds = alike if self.planned.constant_features else waiting[:1]
+        self.running.update(seeds)
+        return FinalJob(self.planned.key, tuple(seeds), params, micro)
+
+    def _next_trial(self) -> Job:
+        if self.search is None:
+            trials = self.store.trials(self.planned.key)
+            self.search = Search(self.planned, trials)
+            self.seconds = sum(trial.seconds for trial in trials if trial.state in STATES)
+            self.units = sum(trial.units for trial in trials if trial.state in STATES)
+        micro, many = None, self.planned.trials - self.done_trials - self.open
+        if self.retry:
+            micro = self.retry[0][1]
+            many = sum(other == micro for _, other in self.retry)
+        many = many if self.planned.constant_features else 1
+        return TuneJob(
+            self.planned.key, tuple(self.search.ask(self._again(micro)) for _ in range(many)), micro
+        )
+
+    def _again(self, micro: int | None) -> dict[str, Any] | None:
+        """Takes the first point that is to be tried again with this micro-batch."""
+        entry = next((entry for entry in self.retry if entry[1] == micro), None)
+        if entry is None:
+            return None
+        self.retry.remove(entry)
+        return entry[0]
+
+    def report(self, job: TuneJob, epoch: int, value: float) -> bool:
+        """A reading in mid-trial; True where the trial is hopeless."""
+        assert self.search is not None
+        return len(job.points) == 1 and self.search.report(job.points[0][0], epoch, value)
+
+    def finish_trials(self, job: TuneJob, outcomes: Sequence[Outcome], pruned: bool) -> None:
+        """Stores what came of a job. Raises what `Store.add_trials` does."""
+        assert self.search is not None
+        rows = []
+        for (number, params), outcome in zip(job.points, outcomes, strict=True):
+            state = "failed" if outcome.reason else "pruned" if pruned else "complete"
+            rows.append(
+                Trial(
+                    self.planned.key,
+                    number,
+                    params,
+                    state,
+                    outcome.score if state == "complete" else None,
+                    outcome.curve,
+                    outcome.reason,
+                    outcome.seconds,
+                    outcome.units,
+                    outcome.provenance or {},
+                )
+            )
+        self.store.add_trials(rows, held_by=self.owner)
+        for row in rows:
+            self.counts[row.state] += 1
+            self.search.tell(row)
+            if row.state == "failed":
+                point = json.dumps(row.params, sort_keys=True)
+                half = self._half(job, row.reason)
+                self.spent[point] += _cost(row.reason, half)
+                if self.spent[point] < LIVES:
+                    self.retry.append((row.params, half or job.micro_batch))
+            else:
+                self.seconds, self.units = self.seconds + row.seconds, self.units + row.units
+        if self.tuned:
+            self.search = None
+
+    def finish_final(self, seed: int, job: FinalJob, outcome: Outcome) -> None:
+        """Stores what came of a job. Raises what `Store.add_result` does."""
+        self.running.discard(seed)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        if outcome.score is None:
+            half = self._half(job, outcome.reason)
+            if half:
+                self.micro_batch[seed] = half
+            self.spent[seed] += _cost(outcome.reason, half)
+            if self.spent[seed] >= LIVES:
+                self._fail(
+                    seed, outcome.reason or "unknown", (outcome.provenance or {}).get(TRACEBACK)
+                )
+            return
+        result = Result(
+            id=result_id(self.planned.key, seed),
+            cell=self.planned.key,
+            seed=seed,
+            params=job.params,
+            score=outcome.score,
+            trainable=outcome.trainable,
+            head_params=outcome.head_params,
+            logits_sha256=outcome.logits_sha256,
+            seconds=outcome.seconds,
+            memory=outcome.memory,
+            units=outcome.units,
+            curve=outcome.curve,
+            provenance={**(outcome.provenance or {}), "inputs": dict(self.planned.inputs)},
+            created=now,
+            extras=outcome.extras or {},
+        )
+        self.store.add_result(result, held_by=self.owner)
+        self.scores[seed] = outcome.score
+        self.seconds, self.units = self.seconds + outcome.seconds, self.units + outcome.units
+
+    def _half(self, job: Job, reason: str | None) -> int | None:
+        """For a job that ran out of memory: the micro-batch to try next, 0 where it can't be
+        smaller. None for other reasons."""
+        if reason is None or not reason.startswith(OUT_OF_MEMORY):
+            return None
+        return smaller(job.micro_batch, self.planned.batch_size(*job.chosen)) or 0
+
+    def _choose(self) -> tuple[dict[str, Any], int | None] | None:
+        """The best last-epoch score on val, ties to the smaller learning rate, then to the earlier
+        trial."""
+        if self.best is None:
+            tied = self.store.best_trials(self.planned.key)
+            if tied:
+                trial = min(tied, key=lambda t: (t.params.get("base_lr", 0.0), t.number))
+                # what memory it fitted in, its final runs fit in
+                self.best = trial.params, trial.provenance.get("micro_batch")
+        return self.best
+
+    def _give_up(self) -> None:
+        """No trial of the search came through: every seed is a gap with the last reason."""
+        failed = [trial for trial in self.store.trials(self.planned.key) if trial.reason]
+        for seed in self.missing_seeds:
+            self._fail(
+                seed,
+                "no trial of the search came through:"
+                f" {failed[-1].reason if failed else 'all were pruned'}",
+                failed[-1].provenance.get(TRACEBACK) if failed else None,
+            )
+
+    def _fail(self, seed: int, reason: str, traceback: str | None = None) -> None:
+        reason = " ".join(reason.split())
+        self.failures[seed] = reason
+        whole = f"{reason}\n{traceback}" if traceback else reason
+        self.store.add_failure(
+            Failure(self.planned.key, seed, whole, datetime.now(UTC).isoformat(timespec="seconds"))
+        )
+
+
+def _cost(reason: str | None, half: int | None) -> int:
+    """Lives that a failure takes; none where it is tried with a smaller micro-batch (`half`), all
+    where that can't be (0)."""
+    if half is not None:
+        return 0 if half else LIVES
+    if reason is None or not reason.startswith((DIED, NODE)):
+        return LIVES // 2
+    return 1 if reason.startswith(DIED) else 0
+
+
+def _expected(planned: PlannedCell) -> tuple[float, float]:
+    """Forward-image units of a trial and of a final run; where features are computed once, an even
+    share of that."""
+    card, protocol, trials, seeds = (
+        planned.card,
+        planned.protocol,
+        planned.trials,
+        len(planned.seeds),
+    )
+    if planned.constant_features:
+        share = cell_cost(card, protocol, trials, seeds, True).units / (trials + seeds)
+        return share, share
+    return (
+        cell_cost(card, protocol, 1, 0, False).units,
+        cell_cost(card, protocol, 0, 1, False).units,
+    )

@@ -1,0 +1,163 @@
+"""The Ray cluster that a run is on: how many jobs fit on its nodes, what a job's share of a node
+is, whether the cluster is still there."""
+
+import socket
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from ray import cloudpickle
+from ray.exceptions import ActorUnavailableError
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler
+
+PATIENCE = 20.0
+"""Seconds that a cluster's head node may be out of reach. Ray itself ends the driver after 60."""
+
+HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)
+"""How HTTP/2 begins, and so gRPC, which Ray's processes speak: the preface and empty settings (RFC
+9113, section 3.4)."""
+
+_NODE_DIED = "its node has died"
+"""As Ray says it of an actor."""
+
+
+def fits(node: Mapping[str, float], per_trial: Mapping[str, float]) -> int:
+    """How many jobs a node with these resources has room for at once. A job is never spread over
+    nodes."""
+    return min(
+        int(node.get(name.upper(), 0.0) / share + 1e-6)
+        for name, share in per_trial.items()
+        if share
+    )
+
+
+def room(per_trial: Mapping[str, float]) -> int:
+    """How many jobs fit on all nodes that live at this moment."""
+    return sum(fits(node["Resources"], per_trial) for node in _living())
+
+
+def threads_here(per_trial: Mapping[str, float]) -> int:
+    """In a worker: its share of this node's cores."""
+    import ray
+
+    me = ray.get_runtime_context().get_node_id()
+    node = next((node["Resources"] for node in _living() if node["NodeID"] == me), {})
+    return max(1, int(node.get("CPU", 1.0)) // max(1, fits(node, per_trial)))
+
+
+def this_node() -> str:
+    """Of the process that asks, as people may know it: address and the id's beginning, since one
+    machine can be several nodes."""
+    import ray
+
+    return f"{ray.util.get_node_ip_address()}/{ray.get_runtime_context().get_node_id()[:8]}"
+
+
+def _living() -> list[dict[str, Any]]:
+    import ray
+
+    return [node for node in ray.nodes() if node["Alive"]]
+
+
+class Lost:
+    """Called now and then: whether another's cluster is lost to this driver, which lives on a node
+    of it.
+
+    Asking Ray would hang, and then end this process: so the sockets of the head node and of this
+    node's raylet are tried.
+    """
+
+    def __init__(self) -> None:
+        import ray
+
+        me = ray.get_runtime_context().get_node_id()
+        mine = next(node for node in _living() if node["NodeID"] == me)
+        self.head = ray.get_runtime_context().gcs_address
+        self.raylet = (mine["NodeManagerAddress"], mine["NodeManagerPort"])
+        self.tried = self.seen = time.monotonic()
+
+    def __call__(self) -> bool:
+        if time.monotonic() - self.tried < 2.0:
+            return False
+        if answers(self.head, HELLO):
+            self.seen = time.monotonic()
+        self.tried = time.monotonic()
+        return self.tried - self.seen > PATIENCE or _refuses(self.raylet)
+
+
+def answers(address: str, hello: bytes = b"") -> bool:
+    """Whether somebody listens at HOST:PORT; and, where we say `hello`, whether that process is
+    well enough to say anything."""
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=2.0) as there:
+            if hello:
+                there.sendall(hello)
+                there.recv(1)
+    except ConnectionResetError:
+        return True
+    except (OSError, ValueError, OverflowError):
+        return False
+    return True
+
+
+def _refuses(address: tuple[str, int]) -> bool:
+    """Whether nobody listens there: on this machine, the process is gone."""
+    try:
+        socket.create_connection(address, timeout=2.0).close()
+    except ConnectionRefusedError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _node_is_gone(actor: str | None) -> bool:
+    """Whether nobody listens where the node of an actor was, though the cluster may not have
+    noticed yet."""
+    from ray._private import state
+
+    found = state.actors(actor).get("Address", {}).get("NodeID") if actor else None
+    node = next((node for node in _living() if node["NodeID"] == found), None)
+    return node is None or not answers(f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}")
+
+
+class TuneScheduler(FIFOScheduler):
+    """Tune's own, trials as they come, but for two things.
+
+    A worker that is free takes a trial that has no worker yet. Tune would give it any, and end the
+    worker that is starting for that one: a node that joins would never come to work where the
+    others' trials are many or short. And Tune tells it alone why a trial broke.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting: list[Trial] = []
+        self.without_node: set[str] = set()
+        """Ids of trials whose node is gone."""
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        self.waiting.append(trial)
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        self.waiting = [trial for trial in self.waiting if trial.status == Trial.PENDING]
+        # no public way to see this
+        workers, manager = tune_controller._trial_to_actor, tune_controller._actor_manager
+        return next(
+            (
+                trial
+                for trial in self.waiting
+                if trial not in workers or not manager.is_actor_started(workers[trial])
+            ),
+            None,
+        )
+
+    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
+        if trial.pickled_error_file:
+            with open(trial.pickled_error_file, "rb") as file:
+                error = cloudpickle.load(file)  # Tune wrote it a moment ago
+            if _NODE_DIED in str(error) or (
+                isinstance(error, ActorUnavailableError) and _node_is_gone(error.actor_id)
+            ):
+                self.without_node.add(trial.trial_id)

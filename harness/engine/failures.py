@@ -1,0 +1,41 @@
+"""What is said of a run that failed: a reason of one line; and whether a smaller micro-batch may
+help."""
+
+import re
+
+import torch
+
+from harness.engine.jobs import OUT_OF_MEMORY
+from harness.planning import user_errors
+
+_LONGEST = 500
+_MEMORY = re.compile(
+    r"out of memory|not enough memory|can't allocate memory|CUBLAS_STATUS_ALLOC_FAILED",
+    re.IGNORECASE,
+)
+"""How PyTorch says it where it has no type of its own for it: its CPU allocator, cuBLAS, older CUDA
+errors."""
+
+
+def reason_of(error: BaseException, at_once: int) -> str:
+    """One line that names the error; begins with `OUT_OF_MEMORY` where it is that. `at_once`:
+    images that went through the model."""
+    said = " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST]
+    if where := user_errors.place(error):
+        said = f"{said} ({where})"
+    if out_of_memory(error):
+        return f"{OUT_OF_MEMORY} with {at_once} image{'s' if at_once > 1 else ''} at once: {said}"
+    return said
+
+
+def out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and _MEMORY.search(str(error)) is not None
+    )
+
+
+def free_memory() -> None:
+    """After a run without memory: what the allocator holds goes back, for the next one and for
+    others on the device."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

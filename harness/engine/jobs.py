@@ -1,0 +1,107 @@
+"""What the driver sends to a worker, and what comes back."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+TRACEBACK = "traceback"
+"""Of a failed run's provenance: where its error came from, whole."""
+
+OUT_OF_MEMORY = "out of memory"
+"""What a reason begins with where a run may fit with a smaller micro-batch."""
+
+NODE = "its node"
+"""What a reason begins with where the machine was at fault, not the job: it is tried again however
+often that happens."""
+
+
+DIED = "the worker process died"
+"""What a reason begins with where the run itself may not be to blame: somebody, or the machine,
+killed its process."""
+
+
+@dataclass(frozen=True)
+class TuneJob:
+    """Train each of `points` on train, score it on val. Points are (trial number,
+    hyper-parameters); more than one on cached features."""
+
+    cell: str
+    points: tuple[tuple[int, dict[str, Any]], ...]
+    micro_batch: int | None = None
+    """As a `Recipe`'s: what the last try ran out of memory with, halved."""
+
+    @property
+    def runs(self) -> int:
+        return len(self.points)
+
+    @property
+    def chosen(self) -> tuple[dict[str, Any], ...]:
+        """The hyper-parameters of its runs."""
+        return tuple(params for _, params in self.points)
+
+
+@dataclass(frozen=True)
+class FinalJob:
+    """Train with the chosen hyper-parameters on the final training set, score once on test: a run a
+    seed.
+
+    More than one seed on cached features, which are then computed once for all.
+    """
+
+    cell: str
+    seeds: tuple[int, ...]
+    params: dict[str, Any]
+    micro_batch: int | None = None
+    """As a `TuneJob`'s."""
+
+    @property
+    def runs(self) -> int:
+        return len(self.seeds)
+
+    @property
+    def chosen(self) -> tuple[dict[str, Any], ...]:
+        """As a `TuneJob`'s."""
+        return (self.params,)
+
+
+Job = TuneJob | FinalJob
+
+
+def dump(job: Job) -> str:
+    """A job as one line of JSON: the whole configuration that Ray Tune sees of a trial."""
+    return json.dumps({"kind": "tune" if isinstance(job, TuneJob) else "final", **asdict(job)})
+
+
+def parse(text: str) -> Job:
+    fields = json.loads(text)
+    if fields.pop("kind") == "final":
+        return FinalJob(**{**fields, "seeds": tuple(fields["seeds"])})
+    return TuneJob(
+        **{**fields, "points": tuple((number, params) for number, params in fields["points"])}
+    )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One finished training run of a job. `score` is None where it failed, and `reason` says
+    why."""
+
+    score: float | None
+    curve: dict[int, float]
+    seconds: float
+    units: float
+    reason: str | None = None
+    trainable: int = 0
+    head_params: int = 0
+    logits_sha256: str = ""
+    memory: int = 0
+    """Peak bytes: of the device's memory on CUDA, else of the worker process since it started."""
+    provenance: dict[str, Any] | None = None
+    extras: dict[str, Any] | None = None
+    """As a `Score`'s."""
+
+
+def smaller(micro_batch: int | None, batch_size: int) -> int | None:
+    """Half of what ran out of memory; None where it was a single image."""
+    before = micro_batch or batch_size
+    return before // 2 if before > 1 else None

@@ -1,0 +1,231 @@
+"""What one sees of a run: a live grid in a terminal, plain lines elsewhere. Never silent for more
+than five seconds."""
+
+import pdb
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from harness.engine.cell import CellState
+    from harness.engine.scheduler import Scheduler
+    from harness.planning.plan import RunPlan
+
+SILENCE = 4.0
+"""Seconds after which a plain line says that the run goes on."""
+
+
+class ProgressView:
+    """Shows stages, then the scheduler's progress. Use it as a context manager around the whole
+    command."""
+
+    def __init__(self, console: Console):
+        self.console = console
+        self.scheduler: Scheduler | None = None
+        self.plan: RunPlan | None = None
+        self.workers = 0
+        self.text = "reading the plan"
+        self.started = time.monotonic()
+        self.running_since: float | None = None
+        self.left_at_start = 0.0
+        self.said_at = 0.0
+        self.announced: set[tuple[str, int]] = set()
+        self.told: set[str] = set()
+        self.decoded: Counter[str] = Counter()
+        """Splits that weren't in the cache, by node."""
+        self.fetched: Counter[tuple[str, str]] = Counter()
+        """Times that a backbone was brought to a node, by node and name."""
+        self._end = threading.Event()
+        self._live = (
+            Live(get_renderable=self._render, console=console, refresh_per_second=4, transient=True)
+            if console.is_terminal
+            else None
+        )
+        self._thread = threading.Thread(target=self._heartbeat, daemon=True)
+
+    def __enter__(self) -> "ProgressView":
+        if self._live:
+            self._live.start()
+        else:
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._end.set()
+        if self._live:
+            self._live.stop()
+
+    def pause_at_breakpoints(self) -> None:
+        """From here on `breakpoint()` in this process ends the view, which would write over the
+        debugger."""
+
+        def stop(*_: Any, **__: Any) -> None:
+            self.__exit__(None, None, None)
+            pdb.Pdb().set_trace(sys._getframe(1))
+
+        sys.breakpointhook = stop
+
+    def show_workers(self, workers: int) -> None:
+        """How many jobs can run at once."""
+        self.workers = workers
+
+    def warmed(self, node: str, decoded: Sequence[str], fetched: Sequence[str]) -> None:
+        """What a worker found cold on its node."""
+        self.decoded[node] += len(decoded)
+        self.fetched.update((node, name) for name in fetched)
+
+    def warm_ups(self) -> list[str]:
+        """A line a node that had to be warmed up."""
+        lines = []
+        for node in sorted({*(+self.decoded), *(node for node, _ in self.fetched)}):
+            splits = self.decoded[node]
+            parts = [f"{splits} split{'s' * (splits > 1)} decoded"] if splits else []
+            parts += [
+                f"{name} fetched {times} x"
+                for (place, name), times in sorted(self.fetched.items())
+                if place == node
+            ]
+            lines.append(f"Warmed up {node}: {', '.join(parts)}.")
+        return lines
+
+    def tell(self, text: str, once: bool = False) -> None:
+        """A line, on a terminal too."""
+        if not once or text not in self.told:
+            self.told.add(text)
+            self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def stage(self, text: str) -> None:
+        """What is going on before the first result."""
+        self.text = text
+        self._say(f"{text} ...")
+
+    def show(self, scheduler: "Scheduler", plan: "RunPlan") -> None:
+        self.scheduler, self.plan = scheduler, plan
+        self.running_since = time.monotonic()
+        self.left_at_start = scheduler.order.left
+        for cell in scheduler.cells:
+            self.announced |= {(cell.planned.key, seed) for seed in cell.scores}
+
+    def update(self, cell: "CellState") -> None:
+        """Something of a cell finished: a plain line for every new final score."""
+        self.text = "running"
+        if self._live or self.scheduler is None:
+            return
+        for seed, score in list(cell.scores.items()):
+            if (cell.planned.key, seed) not in self.announced:
+                self.announced.add((cell.planned.key, seed))
+                label, task = cell.planned.variant.label, cell.planned.card.name
+                self._say(f"{label} on {task}, seed {seed}: {score:.1f}  ({self._progress()})")
+
+    def _heartbeat(self) -> None:
+        while not self._end.wait(0.5):
+            if time.monotonic() - self.said_at > SILENCE:
+                self._say(
+                    f"{self.text} ... {self._progress()}"
+                    if self.scheduler
+                    else f"{self.text} ... {time.monotonic() - self.started:.0f} s"
+                )
+
+    def _say(self, line: str) -> None:
+        self.said_at = time.monotonic()
+        if not self._live:
+            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def _progress(self) -> str:
+        assert self.scheduler is not None
+        ended, workers = self.scheduler.ended, self.workers
+        counts = ", ".join(
+            f"{ended[state]} {state}"
+            for state in ("complete", "pruned", "failed")
+            if ended[state] or state != "failed"
+        )
+        busy = (
+            f"{min(len(self.scheduler.in_flight), workers)}/{workers} workers busy"
+            if workers
+            else "no worker yet"
+        )
+        if elsewhere := len(self.scheduler.elsewhere):
+            busy += f", {elsewhere} cell{'s' * (elsewhere > 1)} with other drivers"
+        missed = self.decoded.total()
+        cold = f", {missed} split{'s' * (missed > 1)} decoded" if missed else ""
+        return (
+            f"{ended['results']}/{self.scheduler.wanted} results, trials {counts},"
+            f" {busy}{cold}{self._left()}"
+        )
+
+    def _left(self) -> str:
+        """By the work expected at the start: no word before a fiftieth of it is done."""
+        assert self.scheduler is not None
+        left = self.scheduler.order.left
+        done = self.left_at_start - left
+        if self.running_since is None or done <= self.left_at_start / 50:
+            return ""
+        seconds = (time.monotonic() - self.running_since) / done * left
+        return (
+            f", about {seconds / 60:.0f} min left"
+            if seconds > 90
+            else f", about {seconds:.0f} s left"
+        )
+
+    def _render(self):
+        if self.scheduler is None or self.plan is None:
+            return Spinner("dots", text=f"{self.text} ... {time.monotonic() - self.started:.0f} s")
+        by_place = {
+            (cell.planned.variant.label, cell.planned.card.name): cell
+            for cell in self.scheduler.cells
+        }
+        variants, tasks = self.plan.variants, self.plan.tasks
+        wide = (
+            max(map(len, variants)) + sum(max(len(task), 8) + 1 for task in tasks)
+            > self.console.width
+        )
+        grid = Table(box=None, header_style="bold", pad_edge=False)
+        grid.add_column("task" if wide else "method")
+        for name in variants if wide else tasks:
+            grid.add_column(escape(name), justify="right")
+        for row in tasks if wide else variants:
+            places = (
+                [(label, row) for label in variants] if wide else [(row, task) for task in tasks]
+            )
+            grid.add_row(escape(row), *(_cell_text(by_place[place]) for place in places))
+        minutes, seconds = divmod(int(time.monotonic() - self.started), 60)
+        running = f"{self.text} ... " if not self.scheduler.in_flight else ""
+        return Group(
+            grid,
+            Text(""),
+            Spinner("dots", text=f"{running}{self._progress()}, {minutes}:{seconds:02} elapsed"),
+        )
+
+
+def _cell_text(cell: "CellState") -> Text:
+    """One cell of the grid: nothing yet, trials done, or the mean of the seeds that are in."""
+    if cell.failures:
+        return Text("failed", style="red")
+    scores = list(cell.scores.values())  # a copy: the view's thread reads while the run goes on
+    if scores:
+        mean = sum(scores) / len(scores)
+        rest = len(cell.missing_seeds)
+        return Text(f"{mean:.1f}", style="bold green") + (
+            Text(f" +{rest}", style="dim") if rest else Text("")
+        )
+    if cell.running:
+        return Text("final", style="cyan")
+    if cell.done_trials or cell.open:
+        return Text(f"{cell.done_trials}/{cell.planned.trials}", style="cyan")
+    return Text("·", style="dim")

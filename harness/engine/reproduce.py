@@ -1,0 +1,164 @@
+"""Runs one row of the store again and compares: same logits, or by how much not."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness import backbones
+from harness.data import normalization
+from harness.data.fingerprint import fingerprint
+from harness.data.readers import resolve
+from harness.engine.jobs import FinalJob, Outcome
+from harness.errors import BadInput, unknown
+from harness.planning import protocols
+from harness.planning.plan import PlannedCell, Request, RunPlan, check_data, plan_cell
+from harness.planning.variants import recorded
+from harness.store import Cell, Result
+from harness.tasks.cards import load_cards
+
+if TYPE_CHECKING:
+    from harness.inference.checkpoint import Keep
+
+CUDA_TOLERANCE = 0.5
+"""Percentage points that two runs on CUDA may differ by: bf16 sums there depend on the order of
+threads."""
+
+
+_SINCE = {"method": ("source", "bases")}
+"""What rows of before don't say of the parts of their identity: nothing to hold the present
+against."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A stored result beside the same run made again."""
+
+    stored: Result
+    score: float
+    logits_sha256: str
+    differences: tuple[str, ...]
+    """What isn't as it was: versions, processor, threads."""
+
+    @property
+    def equal(self) -> bool:
+        return self.logits_sha256 == self.stored.logits_sha256
+
+    @property
+    def within_tolerance(self) -> bool:
+        on_cuda = self.stored.provenance.get("device") != "cpu"
+        return self.equal or (on_cuda and abs(self.score - self.stored.score) <= CUDA_TOLERANCE)
+
+
+def reproduce(
+    result: Result,
+    cell: Cell,
+    data_root: Path | None,
+    cards: Path | None,
+    backbone: str | None,
+    keep: "Keep | None" = None,
+    method: str | None = None,
+) -> Comparison:
+    """Trains and scores `result` again from what the store knows of it. The next three arguments
+    replace paths that have moved.
+
+    `keep`: where the new run leaves its checkpoint. `method`: FILE.py:CLASS, which must be given
+    where the row has a method of that kind.
+
+    Raises `BadInput` where data, weights, card or method are no longer what the row was made with.
+    """
+    from harness.engine.worker import Trainer
+
+    planned, plan = replan(result, cell, data_root, cards, backbone, method)
+    trainer = Trainer(plan, result.provenance.get("threads"), keep)
+    *_, outcomes = trainer.run(
+        FinalJob(planned.key, (result.seed,), result.params, result.provenance.get("micro_batch"))
+    )
+    assert isinstance(outcomes, list)
+    (outcome,) = outcomes
+    assert isinstance(outcome, Outcome)
+    if outcome.score is None:
+        raise BadInput(f"{result.id} can't be made again: {outcome.reason}.")
+    return Comparison(
+        result,
+        outcome.score,
+        outcome.logits_sha256,
+        differences(result.provenance, outcome.provenance or {}),
+    )
+
+
+def replan(
+    result: Result,
+    cell: Cell,
+    data_root: Path | None,
+    cards: Path | None,
+    backbone: str | None,
+    method: str | None = None,
+) -> tuple[PlannedCell, RunPlan]:
+    """The planned cell of a stored result, from its identity and inputs; its key must come out the
+    same."""
+    inputs, identity = result.provenance.get("inputs", {}), cell.identity
+    root = data_root or (Path(inputs["data_root"]) if inputs.get("data_root") else None)
+    cards = cards or (Path(inputs["cards"]) if inputs.get("cards") else None)
+    known = load_cards(cards)
+    name = identity["task"]["name"]
+    if name not in known:
+        raise unknown("task", name, known)
+    card = resolve(known[name], root, inputs.get("pixels"))
+    check_data([card], root)
+    spec = str(
+        backbones.sided(
+            backbone or inputs.get("backbone") or identity["backbone"]["name"], identity, card.crop
+        )
+    )
+    loaded = backbones.load(spec)
+    protocol = protocols.stored(
+        card.kind, cell.labels["protocol"], result.seed, identity["protocol"]
+    )
+    variant = replace(
+        recorded(inputs.get("method") or identity["method"]["name"], method),
+        arguments=identity["method"]["arguments"],
+    )
+    request = Request(data_root=root, cards=cards, seeds=(result.seed,))
+    planned = plan_cell(
+        card,
+        request,
+        fingerprint(card, root),
+        variant,
+        spec,
+        loaded,
+        protocol,
+        normalization.of(identity),
+    )
+    for part in ("method", "task", "backbone", "protocol"):
+        before, now = identity[part], planned.cell.identity[part]
+        now = {
+            name: value
+            for name, value in now.items()
+            if name in before or name not in _SINCE.get(part, ())
+        }
+        if now != before:
+            raise BadInput(
+                f"{result.id} can't be made again: its {part} has changed"
+                f" ({_first_change(before, now)})."
+            )
+    return planned, RunPlan((planned,), {spec: loaded}, (card.name,), None)
+
+
+def differences(before: dict, now: dict) -> tuple[str, ...]:
+    """Provenance that may move a number: `torch 2.9 -> 2.10`, one entry a change."""
+    changes = [
+        f"{k} {v} -> {now.get('versions', {}).get(k)}"
+        for k, v in before.get("versions", {}).items()
+        if now.get("versions", {}).get(k) != v
+    ]
+    changes += [
+        f"{k} {before.get(k)} -> {now.get(k)}"
+        for k in ("device", "processor", "threads", "precision")
+        if before.get(k) != now.get(k)
+    ]
+    return tuple(changes)
+
+
+def _first_change(before: dict, now: dict) -> str:
+    key = next(key for key in {**before, **now} if before.get(key) != now.get(key))
+    return f"{key}: {str(before.get(key))[:40]} -> {str(now.get(key))[:40]}"

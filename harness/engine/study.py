@@ -1,0 +1,92 @@
+"""A cell's search: an Optuna study in memory, rebuilt from the store's trials when it is first
+asked for a point."""
+
+import hashlib
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+
+from harness.planning import protocols
+from harness.planning.plan import PlannedCell
+from harness.store import Trial
+
+STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
+"""Of the trials that teach a study something. Failed ones teach it nothing."""
+
+
+class Search:
+    """The study of one cell and its trials in flight."""
+
+    def __init__(self, planned: PlannedCell, trials: Sequence[Trial]):
+        """`trials`: all that the store has of the cell."""
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+        self.planned = planned
+        self.open: dict[int, optuna.trial.Trial] = {}
+        self.next_number = max((trial.number for trial in trials), default=-1) + 1
+        ended = [trial for trial in trials if trial.state in STATES]
+        self.study = _rebuild(planned, ended)
+        self.grid: list[dict[str, Any]] = []
+        """Points of a grid that wait for their first try."""
+        if planned.space and planned.protocol.sampler == "grid":
+            wanted = protocols.grid(dict(planned.space))[: planned.trials]
+            self.grid = [point for point in wanted if all(trial.params != point for trial in ended)]
+
+    def ask(self, again: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
+        """A point to try, with its number: `again` once more, else the grid's next, else a new one.
+
+        Its randomness follows from the cell and the trial's number, not from how often the run was
+        interrupted.
+        """
+        number = self.next_number
+        self.next_number += 1
+        if again is not None:
+            self.study.enqueue_trial(again)
+        elif self.grid:
+            # one at a time: what is enqueued first is asked first
+            self.study.enqueue_trial(self.grid.pop(0))
+        seed = int.from_bytes(hashlib.sha256(f"{self.planned.key}/{number}".encode()).digest()[:4])
+        startup = min(10, max(2, self.planned.trials // 3))
+        if self.planned.protocol.sampler == "tpe":
+            self.study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup)
+        else:
+            self.study.sampler = optuna.samplers.RandomSampler(seed=seed)
+        trial = self.study.ask(fixed_distributions=dict(self.planned.space))
+        self.open[number] = trial
+        return number, dict(trial.params)
+
+    def report(self, number: int, epoch: int, value: float) -> bool:
+        """A reading in mid-trial; True where the pruner finds it hopeless."""
+        trial = self.open[number]
+        trial.report(value, epoch)
+        return epoch < self.planned.protocol.last and trial.should_prune()
+
+    def tell(self, row: Trial) -> None:
+        """A trial has ended."""
+        self.study.tell(
+            self.open.pop(row.number), row.value, state=STATES.get(row.state, TrialState.FAIL)
+        )
+
+
+def _rebuild(planned: PlannedCell, ended: Sequence[Trial]) -> optuna.Study:
+    """The study as the store's trials left it."""
+    protocol, space = planned.protocol, dict(planned.space)
+    median = optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=protocol.prune_from)
+    study = optuna.create_study(
+        direction="maximize",
+        pruner=median if protocol.pruner == "median" else optuna.pruners.NopPruner(),
+    )
+    for trial in ended:
+        study.add_trial(
+            optuna.create_trial(
+                state=STATES[trial.state],
+                value=trial.value,
+                params=trial.params,
+                distributions=space,
+                intermediate_values={int(epoch): value for epoch, value in trial.curve.items()},
+            )
+        )
+    return study

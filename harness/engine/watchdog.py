@@ -1,0 +1,90 @@
+"""A hung job: a worker that gives no sign of life for too long ends its own process, and the
+scheduler tries the job once more.
+
+Ray Tune can't do it: its hooks run between results, and a hung trial has none.
+"""
+
+import faulthandler
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+_LATER = 30.0
+"""Seconds more until C code ends a process whose interpreter is stuck as well, so that no thread of
+ours runs."""
+
+
+class Watchdog:
+    """Watches the thread that enters `watching`: each batch should call `alive`."""
+
+    def __init__(self, seconds: float, last_words: Callable[[str], None]):
+        """`seconds`: between signs of life; 0: for ever. `last_words` takes the reason, just before
+        the process ends."""
+        self.seconds = seconds
+        self.last_words = last_words
+        self.seen = 0.0
+        self.thread: int | None = None
+        if seconds:
+            threading.Thread(target=self._look, daemon=True).start()
+
+    def alive(self) -> None:
+        self.seen = time.monotonic()
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """A job is being carried out in here."""
+        self.alive()
+        self.thread = threading.get_ident()
+        try:
+            yield
+        finally:
+            self.thread = None
+
+    def _look(self) -> None:
+        while True:
+            time.sleep(min(1.0, self.seconds / 10))
+            thread = self.thread
+            if thread is None:
+                faulthandler.cancel_dump_traceback_later()
+                continue
+            # put off as long as this thread runs
+            faulthandler.dump_traceback_later(self.seconds + _LATER, exit=True, file=2)
+            if time.monotonic() - self.seen > self.seconds:
+                self._end(thread)
+
+    def _end(self, thread: int) -> None:
+        frame = sys._current_frames().get(thread)
+        place = traceback.extract_stack(frame)[-1] if frame else None
+        where = (
+            f", in {place.name} ({os.path.basename(place.filename)}:{place.lineno})"
+            if place
+            else ""
+        )
+        with suppress(Exception):
+            self.last_words(f"hung: no batch for {self.seconds:g} s (--trial-timeout){where}")
+        os._exit(70)
+
+
+def leave_word(trial_id: str, reason: str) -> None:
+    """In a worker: why its process is about to end, where the driver finds it."""
+    from ray.experimental import internal_kv
+
+    internal_kv._internal_kv_put(_key(trial_id), reason.encode())
+
+
+def word_of(trial_id: str) -> str | None:
+    """In the driver: what a worker that died has left, if anything."""
+    from ray.experimental import internal_kv
+
+    with suppress(Exception):  # Ray may be gone as well
+        left = internal_kv._internal_kv_get(_key(trial_id))
+        return left.decode() if left else None
+    return None
+
+
+def _key(trial_id: str) -> bytes:
+    return f"vpt-harness/died/{trial_id}".encode()

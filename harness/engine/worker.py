@@ -1,0 +1,518 @@
+"""Where training happens: a job, carried out step by step, and the Ray Tune actor around it.
+
+The actor is reused from trial to trial; the backbone and the data of its last tasks stay warm in
+it.
+"""
+
+import json
+import platform
+import resource
+import tempfile
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+from ray import tune
+
+from harness.backbones import digest_of, load
+from harness.backbones.vit import FrozenViT
+from harness.data.cache import misses
+from harness.data.fingerprint import fingerprint
+from harness.data.loader import FinalData, TuningData, open_final, open_tuning
+from harness.engine.broadcast import Broadcast
+from harness.engine.cluster import this_node, threads_here
+from harness.engine.failures import free_memory, reason_of
+from harness.engine.guard import differences, put_back
+from harness.engine.jobs import NODE, TRACEBACK, FinalJob, Job, Outcome, parse
+from harness.engine.watchdog import Watchdog, leave_word
+from harness.engine.worker_output import Spoken, refuse_breakpoints
+from harness.errors import BadInput
+from harness.inference import checkpoint
+from harness.inference.checkpoint import Keep
+from harness.inference.strip import strip
+from harness.io.cores import cores
+from harness.planning import user_errors
+from harness.planning.plan import PlannedCell, RunPlan
+from harness.planning.protocols import Segmentation
+from harness.store import WARNINGS
+from harness.training import segmentation
+from harness.training.classification import TUNING_SEED, Score, eval_batch, fit, seeded
+from harness.training.features import FeatureSplit, features
+from harness.training.heads import HeadOnTokens, Model, new_head, sized
+from harness.training.method import Method
+
+WARM_TASKS = 3
+"""Tasks whose data an actor keeps open, each for tuning and for final runs, as images and as
+features."""
+
+NEWS, FILES = "news", "files"
+"""Keys of a worker's results: what it warmed up; and checkpoints by name, where it runs on another
+machine than the driver."""
+
+UNFIT = 30.0
+"""Seconds that a worker on a node without the data holds a job before it gives it back, so that
+such a node doesn't draw all jobs."""
+
+
+class Trainer:
+    """A backbone on a device with warm data: carries out jobs. Plain Python, so that `harness
+    reproduce` and tests use it without Ray."""
+
+    def __init__(
+        self,
+        plan: RunPlan,
+        threads: int | None = None,
+        keep: Keep | None = None,
+        alive: Callable[[], None] | None = None,
+    ):
+        """`keep`: where final runs leave what they tuned; None: nowhere. `alive` is called at every
+        batch."""
+        self.plan = plan
+        self.keep = keep
+        self.alive = alive or (lambda: None)
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if threads:
+            torch.set_num_threads(threads)
+        self.warm: OrderedDict[tuple, Any] = OrderedDict()
+        self.digests: dict[str, str] = {}
+        """The sha256 of each backbone when it came here."""
+        self.on_trust: PlannedCell | None = None
+        """That of a run after which the shared backbone hasn't been looked at."""
+        self.probed: tuple[str, Method] | None = None
+        """The last method whose features were computed, by its cell."""
+        self.model: torch.nn.Module
+        """The one that was trained last."""
+
+    def run(self, job: Job) -> Iterator[Score | list[Outcome]]:
+        """Yields a score now and then, and at last the outcomes: one a point."""
+        planned = self.plan.cell(job.cell)
+        self._changed()
+        if planned.backbone not in self.digests:
+            self.digests[planned.backbone] = digest_of(
+                self.plan.backbones[planned.backbone].vit.vit
+            )
+        data, extracted = self._data(planned, job)
+        if isinstance(job, FinalJob):
+            assert isinstance(data, FinalData)
+            runs = [
+                self._run(planned, job.params, seed, data.train, data.test, (), job.micro_batch)
+                for seed in job.seeds
+            ]
+        else:
+            assert isinstance(data, TuningData)
+            at = () if job.runs > 1 else planned.protocol.score_at()
+            runs = [
+                self._run(planned, params, TUNING_SEED, data.train, data.val, at, job.micro_batch)
+                for _, params in job.points
+            ]
+        outcomes: list[Outcome] = []
+        for run in runs:
+            for step in run:
+                if isinstance(step, Outcome):
+                    step = replace(step, units=step.units + (0.0 if outcomes else extracted))
+                    if isinstance(job, FinalJob):
+                        step = self._with_checkpoint(
+                            planned, job.seeds[len(outcomes)], job.params, step
+                        )
+                        step = self._looked_at(planned, job.seeds[len(outcomes)], data.test, step)
+                    outcomes.append(step)
+                elif job.runs == 1:
+                    yield step
+        yield outcomes
+
+    def _run(
+        self,
+        planned: PlannedCell,
+        params: dict[str, Any],
+        seed: int,
+        train: Any,
+        held_out: Any,
+        score_at: tuple[int, ...],
+        micro_batch: int | None = None,
+    ) -> Iterator[Score | Outcome]:
+        recipe = replace(planned.recipe(params), micro_batch=micro_batch)
+        trained: Any = segmentation.fit if isinstance(recipe, segmentation.Recipe) else fit
+        made_with = provenance(self.device) | ({"micro_batch": micro_batch} if micro_batch else {})
+        started, curve = time.monotonic(), {}
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        counts = {}
+
+        def build() -> torch.nn.Module:
+            if isinstance(train, FeatureSplit):
+                method = self._probe(planned)
+            else:
+                method = planned.variant.build(
+                    self._vit(planned), planned.method_arguments(params)
+                ).to(self.device)
+            head = new_head(method.vit, planned.card.classes, planned.card.crop, planned.head_init)
+            counts["trainable"] = sum(p.numel() for p in method.parameters() if p.requires_grad)
+            counts["head_params"] = sum(p.numel() for p in head.parameters())
+            self.model = (
+                HeadOnTokens(head) if isinstance(train, FeatureSplit) else Model(method, head)
+            )
+            self.model.register_forward_pre_hook(lambda *_: self.alive())
+            return self.model
+
+        score, reason, trace = None, None, None
+        if not isinstance(train, FeatureSplit):
+            self.on_trust = planned
+        try:
+            for score in trained(build, train, held_out, recipe, seed, self.device, score_at):
+                curve[score.epoch] = score.value
+                if score.epoch < planned.protocol.last:
+                    yield score
+        except (Exception, SystemExit) as error:
+            # whatever a method raises is this run's failure, not the engine's
+            reason, trace = (
+                reason_of(error, micro_batch or recipe.batch_size),
+                user_errors.whole(error),
+            )
+        reason = self._changed() or reason
+        # out here, where the error no longer holds what the run had in memory
+        if reason is not None:
+            free_memory()
+            yield Outcome(
+                None,
+                curve,
+                time.monotonic() - started,
+                0.0,
+                reason,
+                provenance={**made_with, **({TRACEBACK: trace} if trace else {})},
+            )
+            return
+        assert score is not None
+        yield Outcome(
+            score.value,
+            curve,
+            time.monotonic() - started,
+            score.units if not isinstance(train, FeatureSplit) else 0.0,
+            logits_sha256=score.logits_sha256,
+            memory=peak_memory(self.device),
+            provenance=made_with,
+            extras={
+                **(score.extras or {}),
+                **({WARNINGS: list(score.warnings)} if score.warnings else {}),
+            },
+            **counts,
+        )
+
+    def _with_checkpoint(
+        self, planned: PlannedCell, seed: int, params: dict[str, Any], outcome: Outcome
+    ) -> Outcome:
+        """Leaves what the run tuned in its file, and a note of it in the outcome."""
+        if self.keep is None or outcome.score is None:
+            return outcome
+        assert outcome.score is not None
+        origin = checkpoint.origin_of(
+            planned, seed, params, outcome.score, outcome.logits_sha256, outcome.provenance or {}
+        )
+        note = checkpoint.save(self.keep, self.model, origin)
+        return replace(outcome, provenance={**(outcome.provenance or {}), **note})
+
+    def _looked_at(self, planned: PlannedCell, seed: int, test: Any, outcome: Outcome) -> Outcome:
+        """Of segmentation, adds a few images as the first seed's model sees them, and where the
+        protocol asks for it several scales.
+
+        What fails here costs no result: a note of it is left in its provenance.
+        """
+        if outcome.score is None or not isinstance(planned.protocol, Segmentation):
+            return outcome
+        extras, units, provenance = (
+            dict(outcome.extras or {}),
+            outcome.units,
+            dict(outcome.provenance or {}),
+        )
+        try:
+            if seed == planned.seeds[0]:
+                extras["strip"] = strip(self.model, test, self.device)
+            if planned.protocol.multi_scale:
+                extras |= segmentation.multi_scale(self.model, test, self.device)
+                units += extras["windows_ms"]
+        except Exception as error:
+            provenance["not_all_extras"] = reason_of(error, 1)
+        return replace(outcome, extras=extras, units=units, provenance=provenance)
+
+    def _vit(self, planned: PlannedCell) -> FrozenViT:
+        """The planned backbone on the CPU, at the side that the task's images have. All methods'
+        own are copied from it."""
+        return sized(self.plan.backbones[planned.backbone].vit, planned.card.crop)
+
+    def _probe(self, planned: PlannedCell) -> Method:
+        """A method with constant features: built once for all points and seeds of a cell, since
+        nothing of it is trained."""
+        if self.probed is None or self.probed[0] != planned.key:
+            self.on_trust = planned
+            with seeded(TUNING_SEED):  # a run that it is built in goes on with its own
+                self.probed = (
+                    planned.key,
+                    planned.variant.build(self._vit(planned), planned.method_arguments({})).to(
+                        self.device
+                    ),
+                )
+        return self.probed[1]
+
+    def _changed(self) -> str | None:
+        """Whether the last run has changed what methods share, in words; the next one then gets it
+        as it was loaded."""
+        planned, self.on_trust = self.on_trust, None
+        if planned is None:
+            return None
+        name = planned.backbone
+        used = self.plan.backbones[name]
+        found = put_back(used)
+        if digest_of(used.vit.vit) != self.digests[name]:
+            if isinstance(self.plan.backbones, Broadcast):
+                self.plan.backbones.forget(name)
+            else:
+                self.plan = replace(self.plan, backbones={**self.plan.backbones, name: load(name)})
+            found.append(differences(used, self.plan.backbones[name]))
+        if not found:
+            return None
+        self.probed = None
+        self.warm.clear()
+        return (
+            f"{planned.variant.label} changed {', '.join(found)}: a method may change only its own"
+            " copy of the backbone"
+        )
+
+    def _data(self, planned: PlannedCell, job: Job) -> tuple[TuningData | FinalData, int]:
+        """The splits that this kind of job may see, opened once and kept for the next job; as
+        features where the method's are constant.
+
+        Also the number of images whose features had to be computed for it: forward-image units that
+        the job has spent.
+        """
+        constant = planned.constant_features
+        of = (planned.variant.label, job.micro_batch) if constant else None
+        key = (
+            type(job),
+            planned.card.name,
+            planned.card.train_on,
+            planned.fingerprint,
+            planned.backbone,
+            planned.statistics,
+            of,
+        )
+        extracted = 0
+        if key not in self.warm:
+            opened = open_final if isinstance(job, FinalJob) else open_tuning
+            data = opened(
+                planned.card,
+                planned.root,
+                self._vit(planned).image_size,
+                planned.fingerprint,
+                planned.statistics,
+            )
+            if constant:
+                data = self._as_features(planned, data, job)
+                extracted = len(data.train) + len(
+                    data.test if isinstance(data, FinalData) else data.val
+                )
+            self.warm[key] = data
+            while len(self.warm) > 4 * WARM_TASKS:
+                self.warm.popitem(last=False)
+        self.warm.move_to_end(key)
+        return self.warm[key], extracted
+
+    def _as_features(
+        self, planned: PlannedCell, data: TuningData | FinalData, job: Job
+    ) -> TuningData | FinalData:
+        method = self._probe(planned)
+        vit, heard = method.vit, method.register_forward_pre_hook(lambda *_: self.alive())
+        at_once = eval_batch(job.micro_batch, planned.batch_size(*job.chosen))
+        try:
+            train = features(method, vit.read(), data.train, self.device, at_once)
+            held_out = features(
+                method,
+                vit.read(),
+                data.test if isinstance(data, FinalData) else data.val,
+                self.device,
+                at_once,
+            )
+        finally:
+            heard.remove()
+        if changed := self._changed():
+            raise RuntimeError(changed)
+        return (
+            FinalData(train, held_out)
+            if isinstance(data, FinalData)
+            else TuningData(train, held_out)
+        )
+
+
+class TrialActor(tune.Trainable):
+    """The Ray Tune actor around a `Trainer`. A trial's configuration is a job; a step runs to the
+    next score."""
+
+    def setup(
+        self,
+        config: dict,
+        plan: RunPlan,
+        threads: int | Mapping[str, float],
+        keep: Keep | None,
+        timeout: float = 0.0,
+        home: str = "",
+    ) -> None:
+        """`threads`: how many, or what a job takes of a node: then its share of the cores. `home`:
+        the driver's node."""
+        self.away = bool(home) and ray.get_runtime_context().get_node_id() != home
+        self.checked: set[str] = set()
+        if self.away and keep is not None:
+            self.outbox = tempfile.TemporaryDirectory(prefix="vpt-harness-")
+            keep = replace(keep, folder=Path(self.outbox.name))
+        self.spoken = Spoken()
+        refuse_breakpoints()
+        self.watchdog = Watchdog(timeout, lambda reason: leave_word(self.trial_id, reason))
+        self.trainer = Trainer(
+            plan,
+            threads if isinstance(threads, int) else threads_here(threads),
+            keep,
+            self.watchdog.alive,
+        )
+        self._start(config)
+
+    def reset_config(self, new_config: dict) -> bool:
+        self._start(new_config)
+        return True
+
+    def _start(self, config: dict) -> None:
+        self.started = time.monotonic()
+        self.job = parse(config["job"])
+        self.planned = self.trainer.plan.cell(self.job.cell)
+        self.at_once = eval_batch(self.job.micro_batch, self.planned.batch_size(*self.job.chosen))
+        self.steps = self.trainer.run(self.job)
+
+    def step(self) -> dict:
+        try:
+            with self.watchdog.watching(), self.spoken.listening():
+                if self.away:
+                    self._check_data()
+                step = next(self.steps)
+        except (Exception, SystemExit) as error:
+            # said as a result, since Tune doesn't carry an error's text
+            if self.away and isinstance(error, BadInput):
+                time.sleep(UNFIT)
+                return {"done": True, "error": f"{NODE} {this_node()} can't do it: {error}"}
+            return {
+                "done": True,
+                "error": reason_of(error, self.at_once),
+                NEWS: self._news(over=True),
+            }
+        if isinstance(step, Score):
+            return {
+                "done": False,
+                "epoch": step.epoch,
+                "value": step.value,
+                "units": step.units,
+                "seconds": time.monotonic() - self.started,
+                NEWS: self._news(),
+            }
+        files = {}
+        if self.away:
+            step, files = sent_back(step)
+        return {
+            "done": True,
+            "outcomes": json.dumps([asdict(outcome) for outcome in step]),
+            NEWS: self._news(over=True),
+            FILES: files,
+        }
+
+    def _check_data(self) -> None:
+        """Another machine's files may be others: a score's key says which they were. Once a task;
+        all bytes are read once a node."""
+        card = self.planned.card
+        if card.name not in self.checked:
+            if fingerprint(card, self.planned.root) != self.planned.fingerprint:
+                raise BadInput(
+                    f"task {card.name}: its files are not those of the driver's machine. Copy them,"
+                    " or share the folder."
+                )
+            self.checked.add(card.name)
+
+    def _news(self, over: bool = False) -> dict[str, Any]:
+        """What this process has warmed up since it was last asked: splits decoded, backbones
+        brought to this node; and what was printed.
+
+        `over`: the job has ended.
+        """
+        sent = self.trainer.plan.backbones
+        fetched = sent.fetched if isinstance(sent, Broadcast) else []
+        news = {
+            "node": this_node(),
+            "decoded": list(misses),
+            "fetched": list(fetched),
+            "printed": self.spoken.taken(over),
+        }
+        misses.clear()
+        fetched.clear()
+        return news
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Nothing to save: an interrupted trial is run again."""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Nothing was saved."""
+
+
+def sent_back(outcomes: list[Outcome]) -> tuple[list[Outcome], dict[str, bytes]]:
+    """Takes the checkpoints of outcomes out of this machine's disk: their notes say the files'
+    names, and the files are what they hold."""
+    files, noted = {}, []
+    for outcome in outcomes:
+        path = (outcome.provenance or {}).get("checkpoint")
+        if path is not None:
+            files[Path(path).name] = Path(path).read_bytes()
+            Path(path).unlink()
+            outcome = replace(
+                outcome, provenance={**(outcome.provenance or {}), "checkpoint": Path(path).name}
+            )
+        noted.append(outcome)
+    return noted, files
+
+
+def outcomes_of(result: dict) -> list[Outcome]:
+    """The outcomes that a worker's last result carries."""
+    return [
+        Outcome(**{**fields, "curve": {int(k): v for k, v in fields["curve"].items()}})
+        for fields in json.loads(result["outcomes"])
+    ]
+
+
+def peak_memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def provenance(device: torch.device) -> dict[str, Any]:
+    """What a number was made with; stored beside it, never part of its key."""
+    packages = ("vpt-harness", "torch", "timm", "ray", "optuna", "numpy")
+    return {
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in packages},
+        },
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+        "precision": "bf16 autocast" if device.type == "cuda" else "fp32",
+        "cores": cores(),
+    }
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
+            return next(
+                line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
+            )
+    except (OSError, StopIteration):
+        return platform.processor()

@@ -1,0 +1,1 @@
+"""What was tuned, put to use: checkpoints, tuned models, and pictures of what they see."""

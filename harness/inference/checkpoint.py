@@ -1,0 +1,472 @@
+"""Checkpoints: what a final run tuned, as safetensors with its key and provenance; and the way
+back, to a module that predicts."""
+
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from copy import deepcopy
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+from pydantic import TypeAdapter
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from harness import backbones
+from harness.backbones.vit import AS_LOADED
+from harness.data import normalization
+from harness.data.batch import squares
+from harness.data.decode import reason
+from harness.data.images import rgb
+from harness.data.preprocess import kept
+from harness.errors import BadInput
+from harness.io import commands
+from harness.planning import user_errors
+from harness.planning.variants import Variant, recorded
+from harness.store import Result, Store, cell_key, result_id
+from harness.tasks.cards import DRAWN, LARGEST_CROP
+from harness.text import plain
+from harness.training.classification import EVAL_BATCH, TUNING_SEED, Diverged, precision, seeded
+from harness.training.heads import Model, new_head, sized
+from harness.training.sliding import Sliding
+
+if TYPE_CHECKING:
+    from harness.backbones.vit import FrozenViT
+    from harness.planning.plan import PlannedCell
+
+FORMAT = "vpt-harness checkpoint 1"
+LARGE = 32_000_000
+"""Bytes above which a checkpoint is kept only where the user asks for it: all weights of a ViT-B
+are 343 MB a run.
+
+SETR-PUP's main head and 100 prompts a block of a ViT-L are 27 MB.
+"""
+LEFT_OUT = "head.auxiliary."
+"""Heads that only training reads."""
+
+
+@dataclass(frozen=True)
+class Keep:
+    """Where final runs leave their checkpoints."""
+
+    folder: Path
+    large: bool = False
+    """Keep those above `LARGE` too."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """All that is needed to build a tuned model again, and to say where it comes from: the metadata
+    of its file."""
+
+    id: str
+    """Of the result in its store."""
+    cell: str
+    seed: int
+    identity: Mapping[str, Any]
+    """What the score depends on: method, task, backbone, protocol."""
+    arguments: Mapping[str, Any]
+    """The method's own, fixed and chosen."""
+    params: Mapping[str, Any]
+    """What the search chose."""
+    classes: int
+    class_names: tuple[str, ...]
+    """Of the classes in order; empty where the task's card has none."""
+    inputs: Mapping[str, Any]
+    score: float
+    """In percent, on test."""
+    logits_sha256: str
+    """Of the logits on test that were scored; in segmentation, of the maps."""
+    provenance: Mapping[str, Any]
+    crop: int | None = None
+    """Of a segmentation task's card."""
+
+
+class Tuned(nn.Module):
+    """A tuned model, in eval mode: normalised images (batch, 3, size, size) -> logits (batch,
+    class), those that were scored.
+
+    Of segmentation the logits are (batch, class, size, size), of one window; `classes_of_pixels`
+    takes an image of any size.
+    """
+
+    def __init__(self, model: nn.Module, origin: Origin, size: int):
+        super().__init__()
+        self.model = model
+        self.origin = origin
+        self.size = size
+        self.statistics = normalization.of(origin.identity)
+
+    def forward(
+        self, images: Float[Tensor, "batch 3 size size"]
+    ) -> Float[Tensor, "batch class ..."]:
+        return self.model(images)
+
+    def pixels(self, image: Image.Image) -> Float[Tensor, "3 size size"]:
+        """An image of any shape as the model takes it: the pixels of its task, normalised."""
+        pixels = self.origin.identity["task"]["pixels"]
+        return squares(
+            pixels,
+            [kept(pixels, image, self.size)],
+            self.size,
+            torch.device("cpu"),
+            statistics=self.statistics,
+        )[0]
+
+    def classes_of_pixels(self, image: Image.Image) -> UInt8[np.ndarray, "height width"]:
+        """Of segmentation: the class of each pixel of an RGB image, by sliding windows, as test
+        images were scored."""
+        if self.origin.crop is None:
+            raise BadInput(
+                "this checkpoint is of classification: it has a class for an image, not for its"
+                " pixels."
+            )
+        device = next(self.model.parameters()).device
+        sliding = Sliding(
+            self.model,
+            np.asarray(image),
+            self.origin.crop,
+            self.size,
+            self.origin.classes,
+            device,
+            statistics=self.statistics,
+        )
+        try:
+            return sliding.classes_of_pixels()
+        except Diverged as error:
+            raise BadInput(f"checkpoint of result {self.origin.id}: {error}.") from error
+
+    @torch.inference_mode()
+    def predict(self, files: Sequence[str | Path]) -> Float[Tensor, "image class"]:
+        """Logits of image files, in order, in float32 on the CPU. Raises `BadInput` for a file that
+        is no image, or segmentation."""
+        if self.origin.crop is not None:
+            raise BadInput(
+                "this checkpoint is of segmentation: it has a class for each pixel"
+                " (`classes_of_pixels`), none for an image."
+            )
+        device = next(self.model.parameters()).device
+        found = []
+        for start in range(0, len(files), EVAL_BATCH):
+            images = torch.stack(
+                [self.pixels(opened(file)) for file in files[start : start + EVAL_BATCH]]
+            )
+            with precision(device):
+                found.append(self(images.to(device)).float().cpu())
+        return torch.cat(found)
+
+
+def folder_of(store: Store) -> Path:
+    """Beside a SQLite file `NAME.db`: `NAME.checkpoints`. Of another database:
+    `results/harness.checkpoints` where the run is started."""
+    return store.checkpoints
+
+
+def tuned_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """What training changes in `model`, by name: the trainable parameters, each once, and buffers
+    that aren't the backbone's.
+
+    Buffers of modules that a method has put into the backbone are the method's. Without the heads
+    that only training reads.
+    """
+    modules = (
+        (prefix, module)
+        for prefix, module in model.named_modules()
+        if AS_LOADED not in module.__dict__
+    )
+    buffers = {f"{prefix}.{name}" for prefix, module in modules for name in module._buffers}
+    trainable = {id(p) for p in model.parameters() if p.requires_grad}
+    frozen = {id(p) for p in model.parameters()} - trainable
+    tensors, seen = {}, set(frozen)
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        backbones = (
+            name.startswith("method.vit.") and id(tensor) not in trainable and name not in buffers
+        )
+        if id(tensor) in seen or backbones or name.startswith(LEFT_OUT):
+            continue
+        seen.add(id(tensor))
+        tensors[name] = tensor
+    return tensors
+
+
+def save(keep: Keep, model: nn.Module, origin: Origin) -> dict[str, str]:
+    """Writes `ID.safetensors`, whole or not at all. Gives back a note for the result's provenance:
+    where it is, or why there is none."""
+    tensors = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in tuned_tensors(model).items()
+    }
+    size = sum(tensor.nbytes for tensor in tensors.values())
+    if size > LARGE and not keep.large:
+        return {"no_checkpoint": f"{size / 1e6:.0f} MB, and --keep-large wasn't given"}
+    metadata = {"format": FORMAT, "origin": json.dumps(asdict(origin))}
+    return _placed(
+        keep.folder / f"{origin.id}.safetensors", lambda file: save_file(tensors, file, metadata)
+    )
+
+
+def receive(keep: Keep, name: str, data: bytes) -> dict[str, str]:
+    """As `save`, for a file that a worker on another machine has made and sent."""
+    return _placed(keep.folder / name, lambda file: file.write_bytes(data))
+
+
+def _placed(path: Path, write: Callable[[Path], Any]) -> dict[str, str]:
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        temporary.replace(path)
+    except (OSError, SafetensorError) as error:  # a full disk: the score is good all the same
+        with suppress(OSError):
+            temporary.unlink()
+        return {"no_checkpoint": f"{path} couldn't be written: {error}"}
+    return {"checkpoint": str(path)}
+
+
+def find(store: Store, result: Result) -> Path:
+    """The checkpoint of a result. Raises `BadInput` where there is none."""
+    recorded, name = result.provenance.get("checkpoint"), f"{result.id}.safetensors"
+    for path in (folder_of(store) / name, *([Path(recorded)] if recorded else [])):
+        # an imported row may name any file of this machine
+        if path.name == name and path.is_file():
+            return path
+    reason = result.provenance.get("no_checkpoint") or (
+        f"{recorded} is gone" if recorded else "it was made without one"
+    )
+    again = commands.again(store, result, "--export", name)
+    raise BadInput(
+        f"result {result.id} has no checkpoint ({reason}): `{again}` trains it again and keeps it."
+    )
+
+
+def export(source: Path, file: Path) -> None:
+    """Copies a checkpoint. Raises `BadInput` where `file` is something else already, or can't be
+    written."""
+    if file.exists() and (not file.is_file() or file.read_bytes() != source.read_bytes()):
+        raise BadInput(f"{file} is there already, and is something else: name another file.")
+    temporary = file.with_name(f"{file.name}.{os.getpid()}.tmp")
+    try:
+        shutil.copyfile(source, temporary)
+        temporary.replace(file)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        raise BadInput(f"can't write {file} ({error.strerror}).") from error
+
+
+def give(store: Store, result: Result, folder: Path) -> bool:
+    """Copies a result's checkpoint to a folder; False where it has none. Raises `BadInput` where it
+    can't be copied."""
+    source = folder_of(store) / f"{result.id}.safetensors"
+    if not source.is_file():
+        return False
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"can't make the folder {folder} ({error.strerror}).") from error
+    export(source, folder / source.name)
+    return True
+
+
+def adopt(source: Path, store: Store, result: Result) -> bool:
+    """Copies another store's checkpoint of `result` to where `find` looks for it; False where it is
+    there already.
+
+    Only data is read, no model is built. Raises `BadInput` for a file that isn't the result's
+    checkpoint, or where there is another one.
+    """
+    target = folder_of(store) / f"{result.id}.safetensors"
+    if target.exists() and target.read_bytes() == source.read_bytes():
+        return False
+    temporary = target.with_name(f"{target.name}.{os.getpid()}.tmp")
+    try:
+        if target.exists():
+            raise BadInput(f"{target} is another checkpoint than {source}: it stays.")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, temporary)
+        origin, _ = _read(temporary, source)
+        said = (
+            origin.id,
+            origin.cell,
+            origin.seed,
+            origin.logits_sha256,
+            cell_key(origin.identity),
+        )
+        if said != (result.id, result.cell, result.seed, result.logits_sha256, result.cell):
+            raise BadInput(f"{source} isn't the checkpoint of result {result.id}: left out.")
+        temporary.replace(target)
+    except OSError as error:
+        raise BadInput(f"can't copy {source} to {target} ({error.strerror}).") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+    return True
+
+
+def load(
+    file: str | Path,
+    backbone: str | backbones.Backbone | None = None,
+    method: str | None = None,
+    say: Callable[[str], object] = warnings.warn,
+) -> Tuned:
+    """A tuned model from its checkpoint, on the CPU. Raises `BadInput` where file, method or
+    backbone isn't what it was made with.
+
+    `backbone`: its name, NAME=FILE, or one that is loaded already; by default the one that the
+    checkpoint names. `method`: FILE.py:CLASS, which must be given where it was made by a method of
+    that kind: a checkpoint runs no code by itself. `say` is told where that file has changed since.
+    """
+    origin, tensors = _read(Path(file))
+    identity = origin.identity
+    spec = backbone or origin.inputs.get("backbone") or identity["backbone"]["name"]
+    base = (
+        backbones.load(str(backbones.sided(spec, identity, origin.crop)))
+        if isinstance(spec, str)
+        else spec
+    )
+    side = identity["backbone"].get("side", base.size)
+    if origin.crop is None and side != base.size:
+        raise BadInput(
+            f"{file} was tuned on images of {side} pixels, and {base.name} was loaded for"
+            f" {base.size}: load {base.name}@{side}."
+        )
+    if (base.sha256, base.pooling) != (
+        identity["backbone"]["sha256"],
+        identity["backbone"]["pooling"],
+    ):
+        raise BadInput(
+            f"{file} was tuned on other weights than those of {base.name}: give"
+            f" {identity['backbone']['name']}=FILE."
+        )
+    variant = recorded(origin.inputs.get("method") or identity["method"]["name"], method)
+    if variant.method.version != identity["method"]["version"]:
+        raise BadInput(
+            f"{file} was tuned by {variant.name} version {identity['method']['version']}; this is"
+            f" version {variant.method.version}."
+        )
+    now, then = variant.identity.get("source"), identity["method"].get("source")
+    if now and then and now != then:
+        say(
+            f"{file} was tuned by other code of {variant.name} than its file holds now (sha256"
+            f" {then[:8]}, now {now[:8]}): what it predicts may differ."
+        )
+    unfit = BadInput(
+        f"{file} doesn't fit {variant.name}: it holds other tensors than the method tunes."
+    )
+    try:
+        # without memory first: the arguments may say any size
+        if variant.method.__module__.startswith("methods."):
+            with torch.device("meta"):
+                _check(
+                    _model(variant, sized(deepcopy(base.vit).to("meta"), origin.crop), origin),
+                    tensors,
+                )
+        vit = sized(base.vit, origin.crop)
+        constant = variant.method.constant_features and identity["task"]["pixels"] not in DRAWN
+        with seeded(TUNING_SEED if constant else origin.seed):
+            # what it draws and doesn't train, such as a fixed projection, is as it was
+            model = _model(variant, vit, origin)
+        _check(model, tensors)
+    except (Exception, SystemExit) as error:
+        if user_errors.place(error):  # the user's code may fail in any way
+            raise BadInput(
+                f"{variant.label} can't be built on {base.name}: {user_errors.line(error)}."
+            ) from error
+        if isinstance(error, TypeError | ValueError | RuntimeError | OverflowError):
+            raise unfit from error
+        raise
+    with torch.no_grad():
+        for name, tensor in tuned_tensors(model).items():
+            tensor.copy_(tensors[name])
+    return Tuned(model, origin, vit.image_size).eval()
+
+
+def _model(variant: Variant, vit: "FrozenViT", origin: Origin) -> Model:
+    built = variant.build(vit, origin.arguments)
+    return Model(built, new_head(built.vit, origin.classes, origin.crop))
+
+
+def _check(model: Model, tensors: Mapping[str, Tensor]) -> None:
+    """Raises `ValueError` where other tensors are tuned in it than these."""
+    mine = tuned_tensors(model)
+    if {name: tensor.shape for name, tensor in mine.items()} != {
+        name: tensor.shape for name, tensor in tensors.items()
+    }:
+        raise ValueError("other tensors")
+
+
+def origin_of(
+    planned: "PlannedCell",
+    seed: int,
+    params: Mapping[str, Any],
+    score: float,
+    logits_sha256: str,
+    provenance: Mapping[str, Any],
+) -> Origin:
+    """Where the tensors of a finished final run come from."""
+    return Origin(
+        id=result_id(planned.key, seed),
+        cell=planned.key,
+        seed=seed,
+        identity=planned.cell.identity,
+        arguments=planned.method_arguments(params),
+        params=params,
+        classes=planned.card.classes,
+        class_names=planned.card.class_names,
+        inputs=dict(planned.inputs),
+        score=score,
+        logits_sha256=logits_sha256,
+        provenance=dict(provenance),
+        crop=planned.card.crop,
+    )
+
+
+def _read(file: Path, name: Path | None = None) -> tuple[Origin, dict[str, Tensor]]:
+    """What a file holds; `name`: what a message calls it."""
+    name = name or file
+    if not file.is_file():
+        raise BadInput(f"no file {name}.")
+    try:
+        with safe_open(file, "pt") as opened:
+            metadata = opened.metadata() or {}
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise BadInput(
+            f"{name} is no safetensors file, or is cut short ({plain(str(error))[:200]})."
+        ) from error
+    if metadata.get("format") != FORMAT:
+        raise BadInput(
+            f"{name} is no checkpoint of this version ({FORMAT}): `harness export ID FILE` makes"
+            " them."
+        )
+    try:
+        origin = TypeAdapter(Origin).validate_json(metadata["origin"], strict=True)
+        if cell_key(origin.identity) != origin.cell or not isinstance(
+            origin.identity["task"]["name"], str
+        ):
+            raise ValueError("its key isn't the digest of its identity")
+        if origin.crop is not None and not 0 < origin.crop <= LARGEST_CROP:
+            raise ValueError(f"a crop of {origin.crop} pixels")
+        return origin, tensors
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise BadInput(
+            f"{name} doesn't say where it comes from: `harness export ID FILE` makes files that do."
+        ) from error
+
+
+def opened(file: str | Path) -> Image.Image:
+    """An image file in RGB. Raises `BadInput` for a file that is no image."""
+    try:
+        return rgb(Path(file))
+    except Exception as error:  # Pillow raises many kinds for a file that isn't what it should be
+        raise BadInput(
+            f"{file} is missing, or no image that can be decoded ({reason(error)})."
+        ) from error

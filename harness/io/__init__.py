@@ -1,0 +1,1 @@
+"""Files, paths, limits and text that is shown: what every room may use."""

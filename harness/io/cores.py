@@ -1,0 +1,66 @@
+"""How many CPU cores this process may use: of the machine's, those that an affinity mask and a
+container's quota leave it."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+
+def cores() -> int:
+    """At least 1. Slurm and taskset set affinities; Docker, Kubernetes and systemd set quotas,
+    which affinities don't show."""
+    allowed = quota()
+    return max(1, min(_usable(), int(allowed)) if allowed is not None else _usable())
+
+
+def _usable() -> int:
+    if hasattr(os, "process_cpu_count"):  # from Python 3.13 on
+        return os.process_cpu_count() or 1  # type: ignore[attr-defined]
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def quota(
+    groups: Path = Path("/proc/self/cgroup"), mount: Path = Path("/sys/fs/cgroup")
+) -> float | None:
+    """Cores' worth of time that this process's control group and those above it leave it; None
+    where there is no limit.
+
+    `groups` and `mount`: proc_pid_cgroup(5), and where the hierarchies are mounted; version 2 has
+    `cpu.max`, version 1 `cpu.cfs_quota_us`.
+    """
+    try:
+        lines = groups.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    found = []
+    for line in lines:
+        number, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if (number, controllers) == ("0", ""):
+            places = [mount, mount / "unified"]
+        elif "cpu" in controllers.split(","):
+            places = [mount / controllers, mount / "cpu"]
+        else:
+            continue
+        inside = Path(path.lstrip("/"))
+        for place in places:
+            # a container may see its own group as the root
+            for folder in (place / inside, *(place / above for above in inside.parents)):
+                found += _limits(folder)
+    return min(found, default=None)
+
+
+def _limits(folder: Path) -> list[float]:
+    with suppress(OSError, ValueError, ZeroDivisionError):
+        most, period = (folder / "cpu.max").read_text(encoding="ascii").split()
+        return [] if most == "max" else [int(most) / int(period)]
+    with suppress(OSError, ValueError, ZeroDivisionError):
+        most = int((folder / "cpu.cfs_quota_us").read_text(encoding="ascii"))
+        return (
+            [most / int((folder / "cpu.cfs_period_us").read_text(encoding="ascii"))]
+            if most > 0
+            else []
+        )
+    return []

@@ -1,0 +1,38 @@
+"""Where the shipped files are (inside the wheel, or beside the package in a checkout), and where
+caches go."""
+
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+_package = Path(__file__).parent.parent
+_shipped = _package if (_package / "datasets").is_dir() else _package.parent
+
+
+def datasets_dir() -> Path:
+    """The folder of task cards, suites.toml and the mini suite's arrays."""
+    return _shipped / "datasets"
+
+
+def published_csv() -> Path:
+    """The file of published numbers, each with its source."""
+    return _shipped / "results" / "published.csv"
+
+
+def recipes_toml() -> Path:
+    """How published numbers were made, with the place where each fact was read."""
+    return _shipped / "results" / "recipes.toml"
+
+
+def cache_dir() -> Path:
+    """Decoded images, fingerprints and features: `$VPT_HARNESS_CACHE`, else `~/.cache/vpt-harness`.
+    Safe to delete.
+
+    A user without a home, as in many a container, has it beside other temporary files.
+    """
+    if given := os.environ.get("VPT_HARNESS_CACHE"):
+        return Path(given)
+    with suppress(RuntimeError):
+        return Path.home() / ".cache" / "vpt-harness"
+    return Path(tempfile.gettempdir()) / f"vpt-harness-{os.getuid()}"

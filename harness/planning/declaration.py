@@ -1,0 +1,157 @@
+"""What a method's class says of itself, held to the contract of `harness.training.method.Method`
+before anything runs."""
+
+import inspect
+import re
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import BadInput, nearest
+
+if TYPE_CHECKING:
+    from harness.training.method import Method
+
+_TEXTS = ("name", "version", "summary", "note")
+_NAME = re.compile(r"[^\s,()=:]+")
+
+
+def own_arguments(method: "type[Method]") -> dict[str, inspect.Parameter]:
+    """A method's hyper-parameters: its constructor's parameters but for the ViT. Raises `BadInput`
+    where it can't take the ViT."""
+    parameters = list(inspect.signature(method).parameters.values())
+    if not parameters or parameters[0].kind not in (
+        parameters[0].POSITIONAL_ONLY,
+        parameters[0].POSITIONAL_OR_KEYWORD,
+    ):
+        raise BadInput(
+            f"{method.__name__}: its constructor takes no ViT. Write __init__(self, vit,"
+            " argument=default, ...)."
+        )
+    return {
+        parameter.name: parameter
+        for parameter in parameters[1:]
+        if parameter.kind is not parameter.VAR_KEYWORD
+    }
+
+
+def check(method: "type[Method]", where: str, also: Collection[str] | None = None) -> None:
+    """Raises a `BadInput` that begins with `where` for an attribute that is no good.
+
+    `also`: the protocol's own arguments, which a search space may name too; None where no protocol
+    is known yet.
+    """
+    for name in _TEXTS:
+        value = inspect.getattr_static(method, name, "")
+        if not isinstance(value, str):
+            raise BadInput(
+                f'{where}: {name} must be a string in the class ({name} = "..."), not'
+                f" {_kind(value)}."
+            )
+    if (called := getattr(method, "name", None)) is not None and not _NAME.fullmatch(called):
+        raise BadInput(
+            f"{where}: name = {called!r}: a name is one word, without spaces, commas, brackets, '='"
+            " and ':'."
+        )
+    if not callable(method.forward):
+        raise BadInput(
+            f"{where}: forward must be a method, forward(self, images, read), not"
+            f" {_kind(method.forward)}."
+        )
+    try:
+        inspect.signature(method.forward).bind(None, None, None)
+    except TypeError as error:
+        raise BadInput(
+            f"{where}: forward must take (self, images, read), not"
+            f" {inspect.signature(method.forward)}."
+        ) from error
+    known = own_arguments(method)
+    takes_any = any(
+        parameter.kind is parameter.VAR_KEYWORD
+        for parameter in inspect.signature(method).parameters.values()
+    )
+    for name in ("search_space", "allows"):
+        _check_space(
+            method,
+            name,
+            where,
+            None if takes_any or also is None else {*known, *also, "base_lr", "weight_decay"},
+        )
+    toggles = method.toggles
+    if not isinstance(toggles, list | tuple) or not all(isinstance(name, str) for name in toggles):
+        raise BadInput(
+            f'{where}: toggles must be a tuple of names, as toggles = ("scaled",), not'
+            f" {_kind(toggles)}."
+        )
+    for name in toggles:
+        if name not in known:
+            raise BadInput(
+                f"{where}: toggles names '{name}', which isn't an argument of the"
+                f" constructor.{nearest(name, known)}"
+            )
+        if not isinstance(known[name].default, bool):
+            raise BadInput(
+                f"{where}: toggles names '{name}', whose default isn't True or False: write"
+                f" {name}=True in the constructor."
+            )
+    if not isinstance(method.optimizer, Mapping):
+        raise BadInput(
+            f'{where}: optimizer must be a dict, as {{"optimizer": "adamw"}}, not'
+            f" {_kind(method.optimizer)}."
+        )
+    if not isinstance(method.constant_features, bool):
+        raise BadInput(
+            f"{where}: constant_features must be True or False, not"
+            f" {_kind(method.constant_features)}."
+        )
+
+
+def _check_space(
+    method: "type[Method]", attribute: str, where: str, known: Collection[str] | None
+) -> None:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    space = getattr(method, attribute)
+    if not isinstance(space, Mapping):
+        mend = (
+            f'write {attribute} = {{"argument": CategoricalDistribution((5, 10))}}, of'
+            " optuna.distributions"
+        )
+        raise BadInput(
+            f"{where}: {attribute} must be a dict of distributions by argument, not {_kind(space)}:"
+            f" {mend}."
+        )
+    for name, distribution in space.items():
+        if not isinstance(
+            distribution, CategoricalDistribution | FloatDistribution | IntDistribution
+        ):
+            values = distribution if isinstance(distribution, list | tuple) else (5, 10)
+            mend = (
+                f"write CategoricalDistribution({tuple(values)!r}), IntDistribution(low, high) or"
+                " FloatDistribution(low, high)"
+            )
+            raise BadInput(
+                f"{where}: {attribute}[{name!r}] must be a distribution of Optuna's, not"
+                f" {_kind(distribution)}: {mend}."
+            )
+        if not isinstance(name, str) or (known is not None and name not in known):
+            raise BadInput(
+                f"{where}: {attribute} names '{name}', which isn't an argument of the constructor"
+                f" or of the protocol.{nearest(str(name), known or ())} The constructor's:"
+                f" {', '.join(own_arguments(method)) or 'none'}."
+            )
+        if isinstance(distribution, CategoricalDistribution):
+            odd = [
+                value
+                for value in distribution.choices
+                if not isinstance(value, bool | int | float | str)
+            ]
+            if odd:
+                raise BadInput(
+                    f"{where}: {attribute}[{name!r}] has {odd[0]!r}: choices are numbers, strings,"
+                    " True and False."
+                )
+
+
+def _kind(value: Any) -> str:
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"

@@ -1,0 +1,57 @@
+"""What a run says before it starts: stored results of code that a method's file no longer holds,
+and what a protocol couldn't narrow."""
+
+from collections import Counter
+from typing import Any
+
+from harness.planning.plan import RunPlan, narrowed_to, searched
+from harness.store import Store
+from harness.text import some
+
+
+def notes(plan: RunPlan, store: Store) -> list[str]:
+    """A line each."""
+    return [*dict.fromkeys(_not_narrowed(plan)), *_other_code(plan, store)]
+
+
+def _not_narrowed(plan: RunPlan) -> list[str]:
+    """Plans in which a method allows none of a protocol's values."""
+    return [
+        searched(cell.variant, cell.protocol)
+        for cell in plan.cells
+        for name, own in cell.variant.method.search_space.items()
+        if name in cell.space and narrowed_to(cell.variant, name, own, cell.protocol) is None
+    ]
+
+
+def _other_code(plan: RunPlan, store: Store) -> list[str]:
+    """Results that differ from what is planned by their method's code alone."""
+    mine = {cell.key: cell for cell in plan.cells if "source" in cell.cell.identity["method"]}
+    if not mine:
+        return []
+    runs = Counter(run["cell"] for run in store.runs(("cell",)))
+    there = [
+        (_without_code(cell.identity), runs[key])
+        for key, cell in store.cells().items()
+        if key in runs and key not in mine
+    ]
+    older = Counter[str]()
+    for cell in mine.values():
+        planned = _without_code(cell.cell.identity)
+        older[cell.variant.label] += sum(count for identity, count in there if identity == planned)
+    return [
+        f"{label}: its code has changed since {some(count, 'stored result')} of it"
+        f" {'was' if count == 1 else 'were'} made. {'It stays' if count == 1 else 'They stay'} in"
+        " the store, and this code makes new ones."
+        for label, count in older.items()
+        if count
+    ]
+
+
+def _without_code(identity: dict[str, Any]) -> dict[str, Any]:
+    method = {
+        name: value
+        for name, value in identity["method"].items()
+        if name not in ("source", "bases", "version")
+    }
+    return {**identity, "method": method}

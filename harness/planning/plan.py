@@ -1,0 +1,533 @@
+"""Flags become a RunPlan: the cells to fill, each a method variant on a task with a backbone under
+a protocol."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from optuna.distributions import BaseDistribution
+
+import harness.backbones
+from harness.backbones import Backbone
+from harness.data import normalization
+from harness.data.normalization import Statistics
+from harness.errors import BadInput, unknown
+from harness.io import flags
+from harness.planning import protocols, user_errors
+from harness.planning.protocols import HeadInit, Segmentation, Settings
+from harness.planning.space import described, narrowed, values
+from harness.planning.variants import Variant, parse
+from harness.planning.variants import own_arguments as arguments_of
+from harness.store import Cell, cell_key
+from harness.tasks.cards import Suite, TaskCard, load_cards, load_suites
+from harness.training import segmentation
+from harness.training.classification import Recipe
+
+DEFAULT_METHODS = "linear,vpt,vpt-deep,ivpt"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for, as typed, but for paths."""
+
+    methods: str = DEFAULT_METHODS
+    suite: str | None = None
+    tasks: str | None = None
+    backbone: str | None = None
+    protocol: str | None = None
+    data_root: Path | None = None
+    cards: Path | None = None
+    pixels: str | None = None
+    image_size: int | None = None
+    normalize: str | None = None
+    allow_overlap: bool = False
+    """Go on although test images are in train or val too."""
+    trials: int | None = None
+    seeds: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Paths become absolute: a worker is in another folder. Raises `BadInput`."""
+        made: dict[str, object] = {
+            name: flags.path(value).absolute()
+            for name in ("data_root", "cards")
+            if (value := getattr(self, name)) is not None
+        }
+        if self.protocol is not None and self.protocol.endswith(".toml"):
+            made["protocol"] = str(flags.path(self.protocol).absolute())
+        if self.backbone is not None:
+            made["backbone"] = flags.backbone(self.backbone)
+        for name, value in made.items():
+            object.__setattr__(self, name, value)
+
+
+@dataclass(frozen=True)
+class PlannedCell:
+    """One cell and all it takes to fill it."""
+
+    cell: Cell
+    card: TaskCard
+    root: Path | None
+    fingerprint: str
+    variant: Variant
+    backbone: str
+    protocol: Settings
+    space: Mapping[str, BaseDistribution]
+    seeds: tuple[int, ...]
+    inputs: Mapping[str, str | None]
+    """Where it all came from, as paths and names: what `harness reproduce` needs. Provenance, never
+    identity."""
+
+    @property
+    def key(self) -> str:
+        return self.cell.key
+
+    @property
+    def statistics(self) -> Statistics:
+        """What is taken out of the pixels."""
+        return normalization.of(self.cell.identity)
+
+    @property
+    def constant_features(self) -> bool:
+        """Whether the tokens that a head reads can be computed once: the method leaves them as they
+        are, and pixels aren't drawn anew."""
+        return self.variant.method.constant_features and not self.card.pixels_are_drawn
+
+    @property
+    def trials(self) -> int:
+        """Points that the search will try; 0 where nothing is left to choose."""
+        return search_size(self.space, self.protocol)
+
+    def method_arguments(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """The method's own arguments: those fixed by the variant and those chosen by the search."""
+        return own_arguments({**self.variant.arguments, **params}, self.protocol)
+
+    def batch_size(self, *points: Mapping[str, Any]) -> int:
+        """The largest of these points' batches."""
+        return max(self.recipe(params).batch_size for params in points)
+
+    @property
+    def head_init(self) -> HeadInit:
+        """Of a linear head; segmentation's has its own."""
+        return (
+            "kaiming_normal" if isinstance(self.protocol, Segmentation) else self.protocol.head_init
+        )
+
+    def recipe(self, params: Mapping[str, Any]) -> Recipe | segmentation.Recipe:
+        """The protocol with a point of its space filled in."""
+        chosen = {**self.variant.arguments, **params}
+        protocol = self.protocol.at(self.method_arguments(params) | chosen)
+        step: dict[str, Any] = {
+            name: getattr(protocol, name)
+            for name in ("optimizer", "momentum", "eps", "no_decay", "batch_size")
+        }
+        if isinstance(protocol, Segmentation):
+            return segmentation.Recipe(
+                base_lr=chosen.get("base_lr", protocol.base_lr),
+                weight_decay=chosen.get("weight_decay", protocol.weight_decay),
+                iterations=protocol.iterations,
+                head_factor=protocol.head_factor,
+                power=protocol.power,
+                lowest_lr=protocol.lowest_lr,
+                **step,
+            )
+        return Recipe(
+            base_lr=chosen["base_lr"],
+            weight_decay=chosen["weight_decay"],
+            epochs=protocol.epochs,
+            warmup_epochs=protocol.warmup_epochs,
+            warmup_from_zero=protocol.warmup_from_zero,
+            **step,
+        )
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """The cells of a run, tasks one after the other so that few are open at a time, and the
+    backbones they share."""
+
+    cells: tuple[PlannedCell, ...]
+    backbones: Mapping[str, Backbone]
+    tasks: tuple[str, ...]
+    suite: str | None
+    warnings: tuple[str, ...] = ()
+    """What the data hold that a reader of the scores should know: images that are there twice."""
+
+    def cell(self, key: str) -> PlannedCell:
+        return next(cell for cell in self.cells if cell.key == key)
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(cell.variant.label for cell in self.cells))
+
+
+def choose_tasks(
+    suite: str | None, tasks: str | None, cards: Path | None
+) -> tuple[str | None, list[TaskCard], dict[str, Suite]]:
+    """The suite's name (None where tasks were picked from anywhere), the cards to run, and all
+    suites. Raises `BadInput`."""
+    known, suites = load_cards(cards), load_suites()
+    if suite is not None and suite not in suites:
+        raise unknown("suite", suite, suites)
+    if tasks is None:
+        suite = suite or "mini"
+        return suite, [known[name] for name in suites[suite].tasks], suites
+    wanted = [name.strip() for name in tasks.split(",") if name.strip()]
+    if not wanted:
+        raise BadInput("--tasks names no task.")
+    for name in wanted:
+        if name not in known:
+            raise unknown("task", name, known)
+        if suite is not None and name not in suites[suite].tasks:
+            raise BadInput(
+                f"task '{name}' is not in suite '{suite}': leave --suite out to pick tasks from"
+                " anywhere."
+            )
+    return suite, [known[name] for name in dict.fromkeys(wanted)], suites
+
+
+def plan(request: Request) -> RunPlan:
+    """The whole plan. Reads cards, checks and fingerprints the data, loads the backbones. Raises
+    `BadInput`: nothing was written."""
+    from harness.data.fingerprint import contents
+    from harness.data.readers import resolve
+
+    suite, cards, suites = choose_tasks(request.suite, request.tasks, request.cards)
+    cells: list[PlannedCell] = []
+    backbones: dict[str, Backbone] = {}
+    built: set[str] = set()
+    errors: list[str] = []
+    warnings: list[str] = []
+    cards = [resolve(card, request.data_root, request.pixels) for card in cards]
+    chosen = [(card, *settings(request, card, suite_of(card, suite, suites))) for card in cards]
+    variants = parse(
+        request.methods, also={name for _, _, protocol in chosen for name in protocol.arguments}
+    )
+    check_data(cards, request.data_root)
+    for card, spec, protocol in chosen:
+        if spec not in backbones:
+            backbones[spec] = harness.backbones.load(spec)
+        check_variants(variants, backbones[spec], card, protocol, built)
+        digest, doubles = contents(card, request.data_root)
+        if (wrong := doubles.error(card)) and request.allow_overlap:
+            warnings.append(f"task {card.name}: {wrong}.")
+        elif wrong:
+            mend = (
+                "Take them out of one of the two; or go on with --allow-overlap, and the board will"
+                " say it."
+            )
+            errors.append(f"task {card.name}: {wrong}. {mend}")
+        warnings += [f"task {card.name}: {said}." for said in doubles.warnings(card)]
+        for variant in variants:
+            cells.append(
+                plan_cell(
+                    card,
+                    request,
+                    digest,
+                    variant,
+                    spec,
+                    backbones[spec],
+                    protocol,
+                    overlap=doubles.test,
+                )
+            )
+    if errors:
+        raise BadInput("\n".join(errors))
+    return RunPlan(
+        tuple(cells), backbones, tuple(card.name for card in cards), suite, tuple(warnings)
+    )
+
+
+def suite_of(card: TaskCard, chosen: str | None, suites: Mapping[str, Suite]) -> Suite:
+    """The suite whose backbone and protocol a task runs with: the chosen one where it names any,
+    else the task's own."""
+    if chosen is not None and suites[chosen].backbone:
+        return suites[chosen]
+    return suites.get(card.suite, suites["mini"])
+
+
+def settings(request: Request, card: TaskCard, suite: Suite) -> tuple[str, Settings]:
+    """The backbone, with the side of its images, and the protocol of a task: the user's, else its
+    suite's. Raises `BadInput`."""
+    protocol = protocols.load(request.protocol or suite.protocol, request.trials)
+    return sided(request.backbone or suite.backbone, request.image_size, card, suite), protocol.of(
+        card.kind
+    )
+
+
+def sided(spec: str, image_size: int | None, card: TaskCard, suite: Suite) -> str:
+    """A backbone as asked for, with the side that `--image-size` or else its suite gives it. Raises
+    `BadInput` for two sides."""
+    wanted = harness.backbones.parse(spec)
+    if image_size and wanted.side and image_size != wanted.side:
+        raise BadInput(
+            f"--image-size {image_size} and --backbone {wanted} ask for two sides: give one of"
+            " them."
+        )
+    side = image_size or wanted.side
+    if card.crop is not None:
+        if side:
+            raise BadInput(
+                f"task {card.name}: its card's crop of {card.crop} pixels is the images' side;"
+                f" leave {side} out."
+            )
+        return spec
+    if side is None and harness.backbones.own_side(wanted.name) is None:
+        side = suite.image_size
+    return str(replace(wanted, side=side))
+
+
+def check_data(cards: Sequence[TaskCard], root: Path | None) -> None:
+    """Raises one `BadInput` with a line for every task whose data is missing, short or wrong."""
+    lines = list(missing(cards, root).values())
+    if lines:
+        raise BadInput("\n".join(lines))
+
+
+def missing(cards: Sequence[TaskCard], root: Path | None) -> dict[str, str]:
+    """For every task whose data can't be used as it is: what is wrong and how to mend it."""
+    from harness.data.readers import check
+
+    found = {}
+    for card in cards:
+        try:
+            check(card, root)
+        except BadInput as error:
+            found[card.name] = str(error)
+    return found
+
+
+def check_variants(
+    variants: Sequence[Variant],
+    backbone: Backbone,
+    card: TaskCard,
+    protocol: Settings,
+    built: set[str],
+) -> None:
+    """Builds every variant once as it is on a backbone, so that arguments that don't fit are said
+    before anything runs.
+
+    `built`: what was built before, to which it adds.
+    """
+    for variant in variants:
+        arguments = own_arguments(
+            variant.arguments, of_cell(protocol, variant, card, backbone.name)
+        )
+        made = f"{variant.label} {arguments} {backbone.name} {backbone.sha256}"
+        if made in built:
+            continue
+        built.add(made)
+        try:
+            variant.build(backbone.vit, arguments)
+        except (Exception, SystemExit) as error:  # the user's code may fail in any way
+            raise BadInput(
+                f"{variant.label} can't be built on {backbone.name}: {user_errors.line(error)}."
+            ) from error
+
+
+def plan_cell(
+    card: TaskCard,
+    request: Request,
+    fingerprint: str,
+    variant: Variant,
+    spec: str,
+    backbone: Backbone,
+    protocol: Settings,
+    normalize: Statistics | None = None,
+    overlap: int = 0,
+) -> PlannedCell:
+    """One cell with its key: the sha256 of everything that its numbers may depend on, seed aside.
+    `protocol`: of all cells.
+
+    `normalize` replaces what the request and the protocol say of it. `overlap`: how many test
+    images are in train or val too. It follows from the data, so it isn't in the key, but stands
+    beside the score.
+    """
+    shared, protocol = protocol, of_cell(protocol, variant, card, backbone.name)
+    normalize = normalize or normalized_by(request, protocol, backbone.name)
+    identity = {
+        "method": variant.identity,
+        "task": {
+            "name": card.name,
+            "card": card.digest(),
+            "data": fingerprint,
+            "pixels": card.pixels,
+            "normalize": normalize.identity(),
+        },
+        "backbone": {
+            "name": backbone.name,
+            "sha256": backbone.sha256,
+            "pooling": backbone.pooling,
+            "side": (
+                backbone.size if card.crop is None else side_of(card, backbone.vit.patch_size[0])
+            ),
+        },
+        "protocol": protocol.identity(),
+    }
+    labels = {
+        "variant": variant.label,
+        "suite": card.suite,
+        "group": card.group,
+        "kind": card.kind,
+        "metric": card.metric,
+        "classes": card.classes,
+        "protocol": protocol.name,
+        "note": variant.method.note,
+        "settings": shared.identity(),
+        **(
+            {"overlap": {"images": overlap, "of": card.sizes["test"], "expected": card.overlap}}
+            if overlap
+            else {}
+        ),
+    }
+    inputs = {
+        "method": flags.method_file(variant.origin),
+        "data_root": str(request.data_root.resolve()) if request.data_root else None,
+        "cards": str(request.cards.resolve()) if request.cards else None,
+        "backbone": spec,
+        "pixels": request.pixels,
+        "image_size": request.image_size,
+        "normalize": request.normalize,
+        "protocol": request.protocol,
+    }
+    card = trained_on(card, protocol)
+    space, seeds = search_space(variant, protocol), request.seeds or protocol.seeds
+    labels |= {
+        "arguments": settled(variant, protocol, space),
+        "searched": {name: values(entry) for name, entry in space.items()},
+    }
+    return PlannedCell(
+        Cell(cell_key(identity), identity, labels),
+        card,
+        request.data_root,
+        fingerprint,
+        variant,
+        spec,
+        protocol,
+        space,
+        seeds,
+        inputs,
+    )
+
+
+def normalized_by(request: Request, protocol: Settings, backbone: str) -> Statistics:
+    """The numbers that a request's `--normalize`, or else the protocol's field, names. Raises
+    `BadInput`."""
+    name = request.normalize or protocol.normalize
+    if name not in normalization.NAMES:
+        raise unknown("normalization", name, normalization.NAMES)
+    return (
+        harness.backbones.statistics_of(backbone)
+        if name == normalization.BACKBONES_OWN
+        else normalization.NAMED[name]
+    )
+
+
+def side_of(card: TaskCard, patch: int) -> int:
+    """Of a segmentation task's squares: the crop, in whole patches."""
+    assert card.crop is not None
+    return card.crop - card.crop % patch
+
+
+def of_cell(protocol: Settings, variant: Variant, card: TaskCard, backbone: str) -> Settings:
+    """What of a protocol holds for one cell, and for points that its search may choose. Raises
+    `BadInput`."""
+    own = protocol.for_cell(variant, card.suite, backbone, card.train_on)
+    return own.within(search_space(variant, own))
+
+
+def trained_on(card: TaskCard, protocol: Settings) -> TaskCard:
+    """A card whose final runs train on what the cell's protocol says."""
+    return card.model_copy(update={"train_on": protocol.train_on or card.train_on})
+
+
+def settled(
+    variant: Variant, protocol: Settings, space: Mapping[str, BaseDistribution]
+) -> dict[str, Any]:
+    """What isn't searched of a method's arguments, the defaults too; and what a variant fixes of
+    the protocol's."""
+    defaults = {name: parameter.default for name, parameter in arguments_of(variant.method).items()}
+    fixed = {**defaults, **own_arguments({}, protocol), **variant.arguments}
+    return {
+        name: value
+        for name, value in fixed.items()
+        if name not in space and type(value) in (bool, int, float, str)
+    }
+
+
+def search_space(variant: Variant, protocol: Settings) -> dict[str, BaseDistribution]:
+    """What is left to choose under a cell's protocol: the method's own arguments, then the
+    protocol's; fixed ones are out.
+
+    A protocol's `method_space` narrows an argument to the values that the method allows: those of
+    its `allows`, else of its space. Where it allows none of them, its space is searched as it is.
+    """
+    own = {
+        name: narrowed_to(variant, name, distribution, protocol) or distribution
+        for name, distribution in variant.method.search_space.items()
+        if name not in protocol.space
+    }
+    shared = {name: entry.distribution() for name, entry in protocol.space.items()}
+    fixed = {**protocol.method_arguments, **variant.arguments}
+    return {
+        name: distribution for name, distribution in {**own, **shared}.items() if name not in fixed
+    }
+
+
+def narrowed_to(
+    variant: Variant, name: str, own: BaseDistribution, protocol: Settings
+) -> BaseDistribution | None:
+    """What a protocol leaves of a method's argument; None where it names no value that the method
+    allows."""
+    entry = protocol.method_space.get(name)
+    return (
+        own
+        if entry is None
+        else narrowed(_allowed(variant.method).get(name, own), entry.distribution())
+    )
+
+
+def _allowed(method: type) -> Mapping[str, BaseDistribution]:
+    """A class's `allows`; nothing where it inherits that from one whose search space it has
+    replaced."""
+    for of in method.__mro__:
+        if "allows" in vars(of):
+            return vars(of)["allows"]
+        if "search_space" in vars(of):
+            break
+    return {}
+
+
+def searched(variant: Variant, protocol: Settings) -> str:
+    """A line for a plan: what is searched of a variant, and where a protocol made it less, or
+    couldn't."""
+    said = []
+    for name, distribution in search_space(variant, protocol).items():
+        text, own = f"{name} {described(distribution)}", variant.method.search_space.get(name)
+        if own is not None and narrowed_to(variant, name, own, protocol) is None:
+            given = described(protocol.method_space[name].distribution())
+            text += f" (its own: protocol {protocol.name} has {given}, and it allows none of these)"
+        elif own is not None and described(own) != described(distribution):
+            text += f" (protocol {protocol.name}; its own are {described(own)})"
+        said.append(text)
+    return f"{variant.label} searches {'; '.join(said) or 'nothing'}."
+
+
+def search_size(space: Mapping[str, BaseDistribution], protocol: Settings) -> int:
+    """Points that a search of `space` tries: the protocol's trials, at most the whole grid, and
+    none where nothing is left to choose."""
+    if not space:
+        return 0
+    if protocol.sampler == "grid":
+        points = len(protocols.grid(dict(space)))
+        return min(points, protocol.trials or points)
+    return protocol.trials or 1
+
+
+def own_arguments(chosen: Mapping[str, Any], protocol: Settings) -> dict[str, Any]:
+    """Of all that was chosen, what goes to the method's constructor, and what a cell's protocol
+    fixes of it."""
+    return {
+        **protocol.method_arguments,
+        **{name: value for name, value in chosen.items() if name not in protocol.arguments},
+    }

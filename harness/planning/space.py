@@ -1,0 +1,95 @@
+"""What a search may choose of one argument: a method's distribution, narrowed by a protocol, and
+how it is said."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+
+def narrowed(own: BaseDistribution, to: BaseDistribution) -> BaseDistribution | None:
+    """The values that `own`, a method's, and `to`, a protocol's, both have; None where there are
+    none.
+
+    They stay the method's: an integer argument gets integers, and one with a step keeps to it.
+    """
+    if isinstance(own, CategoricalDistribution):
+        return _choices([value for value in own.choices if _has(to, value)])
+    if isinstance(to, CategoricalDistribution):
+        return _choices([_as(own, value) for value in to.choices if _has(own, value)])
+    assert isinstance(own, IntDistribution | FloatDistribution)
+    assert isinstance(to, IntDistribution | FloatDistribution)
+    low, high = max(own.low, to.low), min(own.high, to.high)
+    if own.step is not None:
+        low = own.low + math.ceil(round((low - own.low) / own.step, 9)) * own.step
+        high = own.low + math.floor(round((high - own.low) / own.step, 9)) * own.step
+    if low > high:
+        return None
+    log = (own.log or to.log) and low > 0 and own.step in (None, 1)
+    if isinstance(own, IntDistribution):
+        return IntDistribution(int(low), int(high), log=log, step=own.step)
+    return FloatDistribution(low, high, log=log, step=own.step)
+
+
+def described(distribution: BaseDistribution) -> str:
+    """`10, 20`; `1 to 200`; `0.15 to 2 (log)`."""
+    if isinstance(distribution, CategoricalDistribution):
+        return ", ".join(
+            str(value).lower() if isinstance(value, bool) else str(value)
+            for value in distribution.choices
+        )
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    step = f" in steps of {distribution.step:g}" if distribution.step not in (None, 1) else ""
+    return (
+        f"{distribution.low:g} to {distribution.high:g}{step}{' (log)' if distribution.log else ''}"
+    )
+
+
+def values(distribution: BaseDistribution) -> list[Any] | str:
+    """As a cell's labels have it: the choices, else a text."""
+    return (
+        list(distribution.choices)
+        if isinstance(distribution, CategoricalDistribution)
+        else described(distribution)
+    )
+
+
+def largest(distribution: BaseDistribution) -> Any:
+    """The largest number of a distribution; None where its values aren't numbers."""
+    if isinstance(distribution, CategoricalDistribution):
+        numbers: list[Any] = [value for value in distribution.choices if _is_number(value)]
+        return max(numbers) if len(numbers) == len(distribution.choices) else None
+    return getattr(distribution, "high", None)
+
+
+def _as(own: BaseDistribution, value: Any) -> Any:
+    return int(value) if isinstance(own, IntDistribution) else value
+
+
+def _choices(values: Sequence[Any]) -> BaseDistribution | None:
+    return CategoricalDistribution(values) if values else None
+
+
+def _has(distribution: BaseDistribution, value: Any) -> bool:
+    if isinstance(distribution, CategoricalDistribution):
+        return any(
+            isinstance(value, bool) == isinstance(choice, bool) and value == choice
+            for choice in distribution.choices
+        )
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    if not _is_number(value) or not distribution.low <= value <= distribution.high:
+        return False
+    if distribution.step is None:
+        return True
+    steps = (value - distribution.low) / distribution.step
+    return abs(steps - round(steps)) < 1e-9 * max(1.0, abs(steps))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

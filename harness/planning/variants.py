@@ -1,0 +1,302 @@
+"""Method variants: the text `ivpt(da=false,prompts=50)` and the class with fixed arguments that it
+means."""
+
+import copy
+import re
+import shlex
+import tomllib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import BadInput, unknown
+from harness.io import commands, flags
+from harness.planning import declaration, user_errors
+from harness.planning.declaration import own_arguments
+from harness.planning.source import Code, check_apart, imported, of_class, of_file
+from harness.text import plain
+
+if TYPE_CHECKING:
+    from harness.backbones.vit import FrozenViT
+    from harness.training.method import Method
+
+GROUP = "harness.methods"
+"""The entry-point group that built-in methods and other packages' methods register in."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A method with some of its arguments fixed; the rest are searched or keep their defaults."""
+
+    method: "type[Method]"
+    name: str
+    arguments: dict[str, Any]
+    origin: str
+    """How it was asked for: a registered name, or FILE.py:CLASS."""
+    code: Code | None = field(default=None, compare=False, repr=False)
+    """What the method is made of, where it isn't one of ours."""
+
+    @property
+    def label(self) -> str:
+        """As the user writes it, arguments sorted: `ivpt(da=false,prompts=50)`."""
+        inside = ",".join(f"{key}={_text(value)}" for key, value in sorted(self.arguments.items()))
+        return f"{self.name}({inside})" if inside else self.name
+
+    def build(self, vit: "FrozenViT", arguments: Mapping[str, Any]) -> "Method":
+        """The method on a copy of `vit`, modules and tensors, that nothing else uses: it may
+        change, hook or overwrite anything of it.
+
+        Raises what the method's constructor raises, and `ValueError` where it changed a part of the
+        backbone that isn't called.
+        """
+        built = self.method(copy.deepcopy(vit), **arguments)
+        if "_modules" not in vars(built) or "vit" not in built._modules:
+            raise TypeError(
+                f"{self.method.__name__}.__init__ doesn't call super().__init__(vit), which it must"
+                " do first"
+            )
+        if not isinstance(built.vit, type(vit)):
+            raise TypeError(
+                f"{self.method.__name__}'s self.vit must be the FrozenViT that it is given, not a"
+                f" {type(built.vit).__name__}"
+            )
+        built.vit.check()
+        return built
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a score's key says of it. Of ours a version stands for the code; of others the code
+        is there, with the versions of ours that they are made from."""
+        said: dict[str, Any] = {
+            "name": self.name,
+            "version": self.method.version,
+            "arguments": self.arguments,
+        }
+        if is_ours(self.method):
+            return said
+        if self.code is not None:
+            said["source"] = self.code.digest
+        bases = {
+            base.name: base.version
+            for base in self.method.__mro__
+            if is_ours(base) and "name" in vars(base)
+        }
+        return {**said, "bases": bases} if bases else said
+
+    def __reduce__(self) -> Any:
+        """A method of the user's file goes to a worker as text: it may hold what can't be pickled,
+        and the file may change meanwhile."""
+        if ".py:" not in self.origin or self.code is None:
+            return Variant, (self.method, self.name, self.arguments, self.origin, self.code)
+        return _restored, (
+            self.code,
+            self.origin.rpartition(":")[2],
+            self.name,
+            self.arguments,
+            self.origin,
+        )
+
+
+def _restored(
+    code: Code, attribute: str, name: str, arguments: dict[str, Any], origin: str
+) -> Variant:
+    return Variant(getattr(imported(code), attribute), name, arguments, origin, code)
+
+
+def is_ours(method: type) -> bool:
+    """Whether a class is of the package `methods` of this harness."""
+    return method.__module__.partition(".")[0] == "methods"
+
+
+def registered() -> dict[str, EntryPoint]:
+    """Built-in and third-party methods by name, not yet imported."""
+    return {entry.name: entry for entry in entry_points(group=GROUP)}
+
+
+def parse(text: str, also: Collection[str] = ()) -> list[Variant]:
+    """Variants from a comma-separated list such as `linear,ivpt(da=false),./mine.py:MyPrompt`.
+    Raises `BadInput`.
+
+    `also` names arguments that are the protocol's (`base_lr`) and may be fixed in a variant too.
+    """
+    variants: dict[str, Variant] = {}
+    named: dict[str, Variant] = {}
+    for part in re.split(r",(?![^(]*\))", text):
+        match = re.fullmatch(r"\s*([^()]+?)\s*(?:\((.*)\))?\s*", part, re.DOTALL)
+        if not match:
+            raise BadInput(
+                f"can't read the method '{part.strip()}': write name or name(argument=value,...)."
+            )
+        origin, inside = match.groups()
+        name, method, code = _find(origin)
+        declaration.check(method, origin, also or None)
+        variant = Variant(
+            method, name, _arguments(name, method, inside or "", set(also)), origin, code
+        )
+        first = named.setdefault(name, variant)
+        if first.method is not method:
+            raise BadInput(
+                f"{first.origin} and {origin} are both called '{name}': results are told apart by"
+                " that. Rename one of them."
+            )
+        for other in variants.values():
+            if code is not None and other.code is not None:
+                check_apart(other.code, code)
+        variants[variant.label] = variant
+    return list(variants.values())
+
+
+def recorded(text: object, given: str | None) -> Variant:
+    """The one variant that a row or a checkpoint names with `text`, or that the user has given
+    instead. Raises `BadInput`.
+
+    Whoever made that row or checkpoint chose its text: a .py file is run only where the user names
+    it.
+    """
+    if given is None and ".py:" in str(text):
+        named = plain(str(text))[:200]
+        flag = f"--method {shlex.quote(commands.method(named))}"
+        raise BadInput(
+            f"it was made by a file of its own, {named}, which would be run: look into it, then add"
+            f" {flag}."
+        )
+    found = parse(given or str(text))
+    if len(found) != 1:
+        raise BadInput(f"'{plain(given or str(text))[:200]}' is not one method.")
+    return found[0]
+
+
+def _find(name: str) -> "tuple[str, type[Method], Code | None]":
+    from harness.training.method import Method
+
+    if ".py:" in name:
+        file, _, attribute = name.rpartition(":")
+        code = of_file(flags.path(file))
+        found = getattr(_module_of(code, file), attribute, None)
+        if not (isinstance(found, type) and issubclass(found, Method)):
+            if found is None:
+                raise BadInput(
+                    f"{file} has no method '{attribute}': a subclass of"
+                    f" harness.training.method.Method{_others(_module_of(code, file))}."
+                )
+            kind = "a plain nn.Module" if _is_module(found) else "no method"
+            raise BadInput(
+                f"{name} is {kind}: make it a subclass of harness.training.method.Method, with"
+                " forward(self, images, read)."
+            )
+        called = getattr(found, "name", attribute)
+        if called in registered():
+            whose = "" if "name" in vars(found) else f", inherited from {found.__mro__[1].__name__}"
+            raise BadInput(
+                f"{name} is called '{called}'{whose}, as a registered method is: give the class a"
+                " `name` of its own."
+            )
+        return called, found, code
+    known = registered()
+    if name.endswith(".py"):
+        code = of_file(flags.path(name))
+        raise BadInput(
+            f"{name}: name the class too, {name}:CLASS{_others(_module_of(code, name))}."
+        )
+    if name not in known:
+        raise unknown("method", name, known)
+    if len(others := {entry.value for entry in entry_points(group=GROUP, name=name)}) > 1:
+        raise BadInput(
+            f"method '{name}' is registered by {' and by '.join(sorted(others))}: uninstall one of"
+            " these packages."
+        )
+    try:
+        method = known[name].load()
+    except Exception as error:  # somebody else's package may fail in any way
+        raise BadInput(
+            f"method '{name}' can't be imported from {known[name].value}: {type(error).__name__}:"
+            f" {error}."
+        ) from error
+    return name, method, None if is_ours(method) else of_class(method)
+
+
+def _module_of(code: Code, file: str) -> Any:
+    try:
+        return imported(code)
+    except BadInput:
+        raise
+    except SystemExit as error:
+        raise BadInput(
+            f"{file} ends Python while it is imported (SystemExit: {error};"
+            f" {user_errors.place(error)}): put what it does as a script under `if __name__ =="
+            ' "__main__":`.'
+        ) from error
+    except Exception as error:  # the user's code may fail in any way
+        said = (
+            user_errors.line(error)
+            if not isinstance(error, ValueError)
+            else f"{type(error).__name__}: {user_errors.line(error)}"
+        )
+        if isinstance(error, ModuleNotFoundError) and str(error.name).split(".")[0] in (
+            "methods",
+            "harness",
+        ):
+            said += (
+                f"; '{str(error.name).split('.')[0]}' is this harness's own package, so rename"
+                " yours"
+            )
+        raise BadInput(f"{file} can't be imported: {said}.") from error
+
+
+def _is_module(found: Any) -> bool:
+    from torch import nn
+
+    return isinstance(found, type) and issubclass(found, nn.Module)
+
+
+def _others(module: Any) -> str:
+    """The methods that a file has, for one who named another."""
+    from harness.training.method import Method
+
+    names = [
+        name
+        for name, value in vars(module).items()
+        if isinstance(value, type) and issubclass(value, Method)
+    ]
+    own = [name for name in names if vars(module)[name].__module__ == module.__name__]
+    return f". It has {', '.join(own)}" if own else ""
+
+
+def _arguments(name: str, method: "type[Method]", inside: str, also: set[str]) -> dict[str, Any]:
+    known, arguments = own_arguments(method), {}
+    for item in filter(None, (item.strip() for item in inside.split(","))):
+        key, equals, value = (part.strip() for part in item.partition("="))
+        if not equals or not value:
+            raise BadInput(f"{name}({inside}): write argument=value, not '{item}'.")
+        if key not in known and key not in also:
+            raise unknown(f"argument of {name}", key, [*known, *also])
+        arguments[key] = _value(value)
+        kind = known[key].annotation if key in known else float
+        good = {
+            int: type(arguments[key]) is int,
+            float: type(arguments[key]) in (int, float),
+            bool: type(arguments[key]) is bool,
+        }
+        if not good.get(kind, True):
+            raise BadInput(f"{name}: {key} is {kind.__name__}, not '{value}'.")
+    try:
+        method.check({key: value for key, value in arguments.items() if key in known})
+    except ValueError as error:
+        raise BadInput(f"{error}.") from error
+    except (Exception, SystemExit) as error:  # the user's code may fail in any way
+        raise BadInput(f"{name}: its check() fails: {user_errors.line(error)}.") from error
+    return arguments
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(
+            f"value = {text.lower() if text.lower() in ('true', 'false') else text}"
+        )["value"]
+    except (ValueError, RecursionError):
+        return text
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,295 @@
+"""`harness compare A B`: what may be claimed of two methods, in words, and what not."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from harness.errors import BadInput
+from harness.io import commands
+from harness.reporting import frame
+from harness.reporting.formats.json import SHARED
+from harness.reporting.notes import plain, title_of
+from harness.reporting.pairs import Versus, versus
+from harness.reporting.selection import one_variant, stored, where
+from harness.reporting.significance import DIGITS, LEVEL, Pair, TooFew
+from harness.reporting.stats import sections
+from harness.store import Store
+
+SEEDS = 5
+"""What a refusal asks for."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two variants wherever both were run: one part a backbone and protocol."""
+
+    one: str
+    other: str
+    parts: list[Versus]
+
+    def lines(self) -> list[str]:
+        """For a terminal: a title a part and its sentences."""
+        found = [
+            [title_of(part.section), *(f"- {line}" for line in sentences(part))]
+            for part in self.parts
+        ]
+        return [
+            plain(line)
+            for index, part in enumerate(found)
+            for line in ([""] if index else []) + part
+        ]
+
+    def json(self) -> str:
+        """What isn't known, or isn't claimed, is null."""
+        document = {
+            "one": self.one,
+            "other": self.other,
+            "comparisons": [_document(part) for part in self.parts],
+        }
+        return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def compare(
+    store: Store,
+    one: str,
+    other: str,
+    *,
+    tasks: Sequence[str] | None = None,
+    suite_name: str | None = None,
+    cells: Collection[str] | None = None,
+) -> Comparison:
+    """`one` against `other`, each a variant, or a method that has one variant in the store. The
+    other arguments are those of `render`.
+
+    Raises `BadInput`: nothing stored, an unknown name, twice the same, or never run with the same
+    backbone and protocol.
+    """
+    results, failed = stored(store, tasks, suite_name, cells)
+    first, second = (one_variant(results, failed, name) for name in (one, other))
+    if first == second:
+        raise BadInput(f"'{one}' and '{other}' are the same variant, {first}: name two.")
+    results, failed = (where(part, "variant", (first, second)) for part in (results, failed))
+    parts = sections(frame.leaderboard(results, failed), tasks, suite_name)
+    found = [versus(section, first, second) for section in parts if len(section.scores) == 2]
+    if not found:
+        places = "; ".join(f"{', '.join(section.scores)}: {title_of(section)}" for section in parts)
+        raise BadInput(
+            plain(
+                f"{first} and {second} were never run with the same backbone and protocol."
+                f" {places}."
+            )
+        )
+    return Comparison(first, second, [replace(part, run=command(part, store)) for part in found])
+
+
+def sentences(part: Versus) -> list[str]:
+    """What may be claimed and what not, then what a reader must know beside it."""
+    if part.claim == "nothing":
+        return [f"Nothing to compare: no task has a seed of both. Run: {part.run}", *part.notes]
+    if part.claim == "refused":
+        places = "every task" if len(part.single) == len(part.tasks) else ", ".join(part.single)
+        return [
+            (
+                f"No claim: both have only one seed in common on {places}, and a difference of"
+                " single seeds may be the seed."
+            ),
+            f"What was measured: {_measured(part)}.",
+            f"For a claim run {SEEDS} seeds: {part.run}",
+            *part.notes,
+        ]
+    test = part.test
+    if isinstance(test, TooFew):
+        return [
+            f"{_measured(part)}: no p-value. {test.reason}",
+            _task_by_task(part),
+            _on_these_tasks(part),
+            *part.notes,
+        ]
+    said, differing = (
+        [f"{_measured(part)}, {_tested(test)}.", _allowed(test)],
+        test.wins + test.losses,
+    )
+    if differing and 2.0 ** (1 - differing) >= LEVEL:
+        said.append(
+            f"With {differing} tasks that differ, p can't be below {2.0 ** (1 - differing):.2g},"
+            " whatever the scores."
+        )
+        said.append(_task_by_task(part))
+    return [*said, _on_these_tasks(part), *part.notes]
+
+
+def _measured(part: Versus) -> str:
+    wins, ties, losses = part.counts
+    over = (
+        f"{wins} of {len(part.tasks)} task{'' if len(part.tasks) == 1 else 's'} (ties {ties},"
+        f" losses {losses})"
+    )
+    return (
+        f"{part.one} is better than {part.other} on {over}; mean difference"
+        f" {_points(part.mean or 0)} points"
+    )
+
+
+def _tested(pair: Pair) -> str:
+    """Over tasks taken as a sample."""
+    p = f"p = {pair.p:.2g}" if pair.p >= 0.001 else "p < 0.001"
+    return (
+        f"95 % interval {_between(pair.low, pair.high)} over tasks taken as a sample:"
+        f" {'not ' if pair.p >= LEVEL else ''}significant at {LEVEL} (Wilcoxon signed-rank, {p},"
+        f" effect {pair.effect:.2f})"
+    )
+
+
+def _allowed(pair: Pair) -> str:
+    apart = pair.low > 0 or pair.high < 0
+    if pair.p >= LEVEL:
+        but = " The interval leaves out 0, but it is the test that decides." if apart else ""
+        return f"Not to be claimed: that either is better, nor that they are equal.{but}"
+    better, worse = (pair.one, pair.other) if pair.effect > 0 else (pair.other, pair.one)
+    but = "" if apart else " The interval holds 0, so no gain in points either."
+    return (
+        f"May be claimed: {better} is better than {worse} over tasks like these. Not: on each of"
+        f" them, or with another backbone.{but}"
+    )
+
+
+def _on_these_tasks(part: Versus) -> str:
+    """Tasks taken as fixed."""
+    alone = (
+        f"On {'this task' if len(part.tasks) == 1 else f'these {len(part.tasks)} tasks'} alone,"
+        " taken as fixed"
+    )
+    if part.fixed is None:
+        return f"{alone}, there is no interval: they don't share two seeds."
+    low, high = part.fixed
+    return (
+        f"{alone}, the mean difference's 95 % interval over seeds is {_between(low, high)}:"
+        f" {_zero(low, high)} 0."
+    )
+
+
+def _task_by_task(part: Versus) -> str:
+    found = [f"{on.task} {_points(on.difference)} {_between(on.low, on.high)}" for on in part.tasks]
+    return (
+        "Task by task, with 95 % intervals over paired seeds, not corrected for the number of"
+        f" tasks: {', '.join(found)}."
+    )
+
+
+def _zero(low: float, high: float) -> str:
+    return "it leaves out" if low > 0 or high < 0 else "it holds"
+
+
+def _points(value: float) -> str:
+    return f"{value:+z.{_digits(value)}f}"
+
+
+def _between(low: float | None, high: float | None) -> str:
+    if low is None or high is None:
+        return "(one seed)"
+    digits = max(_digits(low), _digits(high))
+    return f"[{low:z.{digits}f}, {high:z.{digits}f}]"
+
+
+def _digits(value: float) -> int:
+    """One, or as many as it takes for what isn't 0 not to be shown as 0."""
+    return next(
+        (digits for digits in (1, 2, 3) if round(value, digits)),
+        1 if round(value, DIGITS) == 0 else 3,
+    )
+
+
+def command(part: Versus, store: Store) -> str:
+    """What runs the seeds that a claim takes. Those that are stored aren't run again."""
+    from harness.backbones import own_side
+    from harness.data.normalization import BACKBONES_OWN, NAMED
+    from harness.planning import protocols
+    from harness.tasks.cards import IMAGE_SIZE, load_suites
+
+    first, suite = part.section.first, load_suites().get(part.section.suite)
+    made = {variant: _inputs(part, variant, store) for variant in (part.one, part.other)}
+    inputs = made[part.one] or made[part.other]
+    words = ["run", "--methods", ",".join(_asked(variant, made[variant]) for variant in made)]
+    words += (
+        ["--suite", part.section.suite]
+        if suite
+        else ["--tasks", ",".join(part.section.wanted or part.section.tasks)]
+    )
+    if suite is None or suite.backbone != first["backbone"] or "=" in str(inputs.get("backbone")):
+        words += ["--backbone", commands.backbone(inputs.get("backbone") or first["backbone"])]
+    shipped = first["protocol"] in protocols.names() and not str(inputs.get("protocol")).endswith(
+        ".toml"
+    )
+    if suite is None or suite.protocol != first["protocol"] or not shipped:
+        words += [
+            "--protocol",
+            (
+                first["protocol"]
+                if shipped
+                else commands.near(inputs.get("protocol") or f"{first['protocol']}.toml")
+            ),
+        ]
+    usual = own_side(first["backbone"]) or (suite.image_size if suite else IMAGE_SIZE)
+    if (
+        first["metric"] == "top1"
+        and first["side"] not in ("", str(usual))
+        and not inputs.get("image_size")
+    ):
+        words += ["--image-size", first["side"]]
+    if not inputs.get("normalize") and (
+        not shipped or first["normalize"] != protocols.load(first["protocol"]).normalize
+    ):
+        words += [
+            "--normalize",
+            first["normalize"] if first["normalize"] in NAMED else BACKBONES_OWN,
+        ]
+    trials = json.loads(first["settings"]).get("trials")
+    if shipped and trials and trials != protocols.load(first["protocol"]).trials:
+        words += ["--trials", str(trials)]
+    stored = {seed for row in part.section.board for seed in row["scores"]}
+    seeds = [*sorted(stored), *(seed for seed in range(SEEDS) if seed not in stored)]
+    words += [
+        *commands.given(inputs),
+        "--seeds",
+        ",".join(map(str, seeds[: max(SEEDS, len(stored))])),
+    ]
+    return commands.command(*words, store=store)
+
+
+def _inputs(part: Versus, variant: str, store: Store) -> Mapping[str, Any]:
+    """What a variant's newest row in this section was made from."""
+    ids = [
+        id
+        for (name, _), row in part.section.squares.items()
+        if name == variant
+        for id in row["ids"]
+    ]
+    return store.result(ids[-1])[0].provenance.get("inputs", {}) if ids else {}
+
+
+def _asked(variant: str, inputs: Mapping[str, Any]) -> str:
+    """A variant as `--methods` takes it: one of a file by that file."""
+    origin = str(inputs.get("method"))
+    return (
+        commands.method(origin, variant.partition("(")[2].removesuffix(")"))
+        if ".py:" in origin
+        else variant
+    )
+
+
+def _document(part: Versus) -> dict[str, Any]:
+    shared = {name: part.section.first[name] for name in SHARED}
+    tested = part.claim in ("better", "worse", "not significant")
+    return {
+        "suite": part.section.suite,
+        **shared,
+        "claim": part.claim,
+        **dict(zip(("wins", "ties", "losses"), part.counts, strict=True)),
+        "mean_difference": part.mean,
+        "test": asdict(part.test) if tested and isinstance(part.test, Pair) else None,
+        "fixed_tasks_interval": part.fixed,
+        "tasks": [asdict(on) for on in part.tasks],
+        "not_compared": part.lacking,
+        "sentences": sentences(part),
+    }

@@ -1,0 +1,80 @@
+"""Figures for a paper, by matplotlib without a display: `figure` draws one, `save` writes it.
+
+Each kind has its file. Text is text in PDF and SVG, the same data give the same bytes, and marks
+differ by more than colour.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from harness.errors import BadInput, unknown
+from harness.io.atomic import replacing
+from harness.reporting.figures import ablation, cost, differences, ranks, search, tradeoff
+from harness.reporting.figures.style import style
+from harness.reporting.figures.text import shown
+from harness.reporting.notes import title_of
+from harness.reporting.stats import Section
+from harness.store import Store
+
+FIGURES = {
+    "tradeoff": "mean score against tuned parameters, with the Pareto front",
+    "ranks": "mean ranks and the critical difference between them",
+    "differences": "each task's difference to a baseline, with intervals over paired seeds",
+    "ablation": "what each setting of a method's toggles is worth",
+    "search": "validation scores of a study, trial by trial",
+    "cost": "seconds and memory of a method's final run",
+}
+"""What each figure shows, by its name."""
+
+SUFFIXES = (".png", ".pdf", ".svg")
+
+
+def figure(
+    kind: str, parts: Sequence[Section], *, store: Store | None = None, baseline: str | None = None
+) -> Figure:
+    """One of `FIGURES` of a leaderboard's only section. `differences` needs a baseline, `search`
+    the store.
+
+    Raises `BadInput` for an unknown kind, several sections, or where there is too little to draw:
+    it says what is lacking.
+    """
+    if kind not in FIGURES:
+        raise unknown("figure", kind, FIGURES)
+    if len(parts) != 1:
+        raise BadInput(
+            f"a figure shows one backbone and protocol; here are {len(parts)}:"
+            f" {'; '.join(shown(title_of(part)) for part in parts)}."
+        )
+    (section,) = parts
+    if kind == "search" and store is None:
+        raise ValueError("figure search: give the store, which holds the trials")
+    with style():
+        drawn = _draw(kind, section, store, baseline)
+    drawn.set_label(f"{FIGURES[kind]}: {shown(title_of(section))}")
+    return drawn
+
+
+def _draw(kind: str, section: Section, store: Store | None, baseline: str | None) -> Figure:
+    if kind == "differences":
+        return differences.draw(section, baseline)
+    if kind == "search" and store is not None:
+        return search.draw(section, store)
+    if kind == "ablation":
+        return ablation.draw(section, store)
+    return {"tradeoff": tradeoff, "ranks": ranks, "cost": cost}[kind].draw(section)
+
+
+def save(drawn: Figure, path: Path) -> None:
+    """Writes PNG (300 dots an inch), PDF or SVG, as the suffix says, whole or not at all. Raises
+    `BadInput`."""
+    form = path.suffix.lower()
+    if form not in SUFFIXES:
+        raise BadInput(f"{path}: a figure is written as {', '.join(SUFFIXES)}.")
+    if not path.parent.is_dir():
+        raise BadInput(f"{path}: no folder {path.parent}.")
+    title = {"Title": drawn.get_label()}
+    dates = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
+    with replacing(path) as file, style():
+        drawn.savefig(file, format=form[1:], metadata={**title, **dates.get(form, {})})

@@ -1,0 +1,62 @@
+"""A method's differences to a baseline, paired by task and seed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.reporting.intervals import bootstrap, interval
+from harness.reporting.stats import Section
+from harness.text import first_few
+
+
+@dataclass(frozen=True)
+class Paired:
+    """A method's difference to the baseline in points, and its 95 % interval where there are seeds
+    or tasks enough for one."""
+
+    mean: float
+    span: tuple[float, float] | None
+
+    @property
+    def apart(self) -> bool:
+        """Whether the interval leaves 0 out."""
+        return self.span is not None and not self.span[0] <= 0 <= self.span[1]
+
+
+def paired(section: Section, variant: str, baseline: str) -> dict[str, Paired]:
+    """By task, over the seeds that both have: mean of the differences and Student's t. Tasks
+    without such a seed aren't in it."""
+    found = {}
+    for task in section.tasks:
+        one, other = (
+            (section.squares.get((name, task)) or {"scores": {}})["scores"]
+            for name in (variant, baseline)
+        )
+        apart = [one[seed] - other[seed] for seed in sorted(one.keys() & other.keys())]
+        if apart:
+            found[task] = Paired(float(np.mean(apart)), interval(apart))
+    return found
+
+
+def over_tasks(section: Section, found: Mapping[str, Paired]) -> Paired | None:
+    """The mean over tasks with its bootstrap, tasks taken as a sample; None where a task is
+    missing."""
+    means = [found[task].mean for task in section.tasks if task in found]
+    return (
+        Paired(float(np.mean(means)), bootstrap(means))
+        if len(means) == len(section.tasks)
+        else None
+    )
+
+
+def gaps(section: Section, found: Mapping[str, Mapping[str, Paired]]) -> list[str]:
+    """Which methods share no seed with the baseline on some task."""
+    lacking = {
+        variant: [task for task in section.tasks if task not in of_tasks]
+        for variant, of_tasks in found.items()
+    }
+    said = [f"{variant} ({first_few(tasks)})" for variant, tasks in lacking.items() if tasks]
+    return (
+        [f"No seed in common with the baseline, and so no mean: {', '.join(said)}."] if said else []
+    )

@@ -1,0 +1,155 @@
+"""The critical-difference diagram of J. Demšar, JMLR 7 (2006), section 3.2.4: mean ranks on a line,
+the best on the right.
+
+Thick bars join methods whose mean ranks differ by less than Nemenyi's critical difference, which is
+drawn above the axis.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from harness.errors import BadInput
+from harness.reporting.figures.style import DOUBLE, GREY, SINGLE
+from harness.reporting.figures.text import left_out, measured, names, note
+from harness.reporting.significance import LEVEL, Friedman, TooFew, cliques, friedman
+from harness.reporting.stats import Section
+
+_AXIS, _BELOW, _BAR, _LINE, _EDGE = 44.0, 9.0, 5.0, 10.0, 4.0
+"""In points: from the top to the axis, from it to the first bar, from bar to bar, a line of text,
+and the figure's margin."""
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """Where a rank is: ranks from `first` to `last`, the lowest on the right."""
+
+    first: int
+    last: int
+    left: float
+    right: float
+
+    def at(self, rank: float) -> float:
+        return self.right - (rank - self.first) / (self.last - self.first) * (
+            self.right - self.left
+        )
+
+
+def draw(section: Section) -> Figure:
+    found = friedman(section.scores, section.tasks)
+    if isinstance(found, TooFew):
+        raise BadInput(f"figure ranks: {found} Choose others with --methods and --tasks.")
+    groups = cliques(found)
+    said = {
+        variant: f"{name} ({found.ranks[variant]:.2f})"
+        for variant, name in names(found.variants, 30).items()
+    }
+    best, worst = (
+        found.variants[: math.ceil(len(said) / 2)],
+        found.variants[: math.ceil(len(said) / 2) - 1 : -1],
+    )
+    sides = {
+        side: max(measured(said[variant])[0] for variant in of)
+        for side, of in (("left", worst), ("right", best))
+    }
+    width = 72 * (SINGLE if sum(sides.values()) < 120 and len(said) <= 8 else DOUBLE)
+    first, last = math.floor(min(found.ranks.values())), math.ceil(max(found.ranks.values()))
+    last = max(last, first + math.ceil(found.critical_difference))
+    scale = _Scale(first, last, _EDGE + sides["left"] + 10, width - _EDGE - sides["right"] - 10)
+    levels = _levels(
+        [(scale.at(found.ranks[group[-1]]), scale.at(found.ranks[group[0]])) for group in groups]
+    )
+    top = _AXIS + _BELOW + _BAR * (max(levels, default=-1) + 1) + 6
+    heights = [
+        sum(_LINE * (1 + said[variant].count("\n")) + 1 for variant in of) for of in (worst, best)
+    ]
+    height = top + max(heights) + _EDGE
+    figure = Figure(figsize=(width / 72, height / 72))
+    note(figure, section, [_said(found), *left_out(section)])
+    share = height / 72 / figure.get_figheight()
+    axes = figure.add_axes((0, 1 - share, 1, share), xlim=(0, width), ylim=(height, 0))
+    axes.set_axis_off()
+    _rank_axis(axes, scale, found.critical_difference)
+    for number, (group, level) in enumerate(zip(groups, levels, strict=True)):
+        y = _AXIS + _BELOW + _BAR * level
+        ends = (scale.at(found.ranks[group[-1]]) - 2, scale.at(found.ranks[group[0]]) + 2)
+        axes.plot(
+            ends,
+            (y, y),
+            color="black",
+            linewidth=2.4,
+            solid_capstyle="butt",
+            gid=f"clique-{number}",
+        )
+    for of, edge, align in (
+        (worst, _EDGE + sides["left"], "right"),
+        (best, width - _EDGE - sides["right"], "left"),
+    ):
+        y = top
+        for variant in of:
+            lines = 1 + said[variant].count("\n")
+            middle = y + _LINE * lines / 2
+            x = scale.at(found.ranks[variant])
+            axes.plot(
+                (x, x, edge),
+                (_AXIS, middle, middle),
+                color=GREY,
+                linewidth=0.6,
+                gid=f"method-{found.variants.index(variant)}",
+            )
+            axes.text(
+                edge + (-2 if align == "right" else 2),
+                middle,
+                said[variant],
+                ha=align,
+                va="center",
+                linespacing=1.0,
+            )
+            y += _LINE * lines + 1
+    return figure
+
+
+def _rank_axis(axes: Axes, scale: _Scale, difference: float) -> None:
+    """The axis with its numbers, and above its left end the critical difference to scale."""
+    axes.plot((scale.left, scale.right), (_AXIS, _AXIS), color="black", linewidth=0.8, gid="axis")
+    step = next(
+        step for step in (1, 2, 5, 10, 20, 50, 100) if (scale.last - scale.first) / step <= 10
+    )
+    for rank in range(scale.first, scale.last + 1):
+        labelled = rank % step == 0 or rank == 1
+        axes.plot(
+            (scale.at(rank),) * 2,
+            (_AXIS - (4 if labelled else 2), _AXIS),
+            color="black",
+            linewidth=0.6,
+        )
+        if labelled:
+            axes.text(scale.at(rank), _AXIS - 5, str(rank), ha="center", va="bottom")
+    ends, y = (scale.left, scale.left + scale.at(0) - scale.at(difference)), 18.0
+    axes.plot(ends, (y, y), color="black", linewidth=0.8, gid="critical-difference")
+    for end in ends:
+        axes.plot((end, end), (y - 2.5, y + 2.5), color="black", linewidth=0.8)
+    axes.text(sum(ends) / 2, y - 3, f"CD = {difference:.2f}", ha="center", va="bottom")
+
+
+def _levels(spans: Sequence[tuple[float, float]]) -> list[int]:
+    """Bars that would touch go to levels of their own, the lowest that is free."""
+    ends: list[float] = []
+    levels = []
+    for left, right in spans:
+        level = next((level for level, end in enumerate(ends) if right < end - 6), len(ends))
+        ends[level : level + 1] = [left]
+        levels.append(level)
+    return levels
+
+
+def _said(found: Friedman) -> str:
+    chance = f"p {'< 0.001' if found.f_p < 0.001 else f'= {found.f_p:.3f}'}"
+    return (
+        f"Mean rank over {len(found.tasks)} tasks, taken as a sample; 1 is the best. Methods joined"
+        f" by a bar don't differ by the critical difference CD (Nemenyi, {LEVEL:g}). Friedman's"
+        f" test that all are equal: {chance} (Iman and Davenport's F)."
+    )

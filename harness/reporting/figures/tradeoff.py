@@ -1,0 +1,172 @@
+"""Score against tuned parameters: each method a point, and the front of those that no other beats
+in both."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator
+
+from harness.errors import BadInput
+from harness.reporting.columns import counted
+from harness.reporting.figures import labels
+from harness.reporting.figures.style import BLUE, DOUBLE, GREY, LINE, SINGLE
+from harness.reporting.figures.text import left_out, names, note, shown
+from harness.reporting.stats import Section
+
+FEW = 12
+"""Methods that are named at their points; more have numbers there, and names below."""
+
+
+def pareto(points: Mapping[str, tuple[float, float]]) -> list[str]:
+    """Of {variant: (parameters, score)}, those that no other equals or beats in both while better
+    in one; by parameters."""
+
+    def beaten(variant: str) -> bool:
+        params, score = points[variant]
+        return any(
+            other[0] <= params and other[1] >= score and other != (params, score)
+            for other in points.values()
+        )
+
+    return sorted(
+        (variant for variant in points if not beaten(variant)), key=lambda variant: points[variant]
+    )
+
+
+def draw(section: Section) -> Figure:
+    points = {
+        v: (float(said["params"]), float(said["mean"]))
+        for v, said in section.methods.items()
+        if said["mean"] is not None
+    }
+    if not points:
+        raise BadInput(
+            f"figure tradeoff: no method has a score on each of the {len(section.tasks)} tasks."
+            " Narrow them with --tasks."
+        )
+    few = len(points) <= FEW
+    width = SINGLE if len(points) <= 5 else DOUBLE
+    figure = Figure(figsize=(width, 2.6 if width == SINGLE else 3.4), layout="constrained")
+    front = pareto(points)
+    note(
+        figure,
+        section,
+        [
+            (
+                f"Mean of {len(section.tasks)} tasks. Filled, on the line: no other method scores"
+                " as high with as few parameters. Parameters: trained values without the head,"
+                " mean over tasks."
+            ),
+            *left_out(section),
+        ],
+    )
+    if few:
+        axes, said = figure.add_subplot(), names(points, 22)
+    else:
+        said = {variant: str(number) for number, variant in enumerate(points, 1)}
+        axes = _with_key(figure, points)
+    at = _axis(axes, [params for params, _ in points.values()])
+    axes.set_xlabel("Tuned parameters")
+    axes.set_ylabel(f"Mean of {len(section.tasks)} (%)")
+    axes.margins(0.12, 0.14)
+    corners = [(at(points[v][0]), points[v][1]) for v in front]
+    axes.plot(
+        *zip(*corners, strict=True),
+        drawstyle="steps-post",
+        color=BLUE,
+        linewidth=0.8,
+        gid="front-line",
+    )
+    rest = [variant for variant in points if variant not in front]
+    for gid, of, marker, color, face in (
+        ("front", front, "o", BLUE, BLUE),
+        ("others", rest, "s", GREY, "white"),
+    ):
+        x, y = [at(points[v][0]) for v in of], [points[v][1] for v in of]
+        axes.plot(x, y, linestyle="none", marker=marker, color=color, mfc=face, zorder=3, gid=gid)
+    labels.place(
+        figure,
+        axes,
+        {said[v]: (at(points[v][0]), points[v][1]) for v in (*front, *rest)},
+        8 if few else 7,
+        corners,
+    )
+    return figure
+
+
+def _axis(axes: Axes, params: Sequence[float]) -> Callable[[float], float]:
+    """A logarithmic axis on which none at all has a place of its own, left of a break; gives back
+    where a number is on it."""
+    some = [value for value in params if value > 0] or [1.0]
+    lowest, highest = math.log10(min(some)), math.log10(max(some))
+    gap = max(0.1, 0.25 * (highest - lowest))
+    zero = 10 ** (lowest - gap)
+    ticks = _ticks(min(some), max(some)) if any(params) else []
+    axes.set_xscale("log")
+    if 0 in params:
+        ticks.insert(0, zero)
+    if 0 in params and any(params):
+        break_at = 10 ** (lowest - gap / 2)
+        axes.text(
+            break_at,
+            0,
+            "//",
+            transform=axes.get_xaxis_transform(),
+            ha="center",
+            va="center",
+            backgroundcolor="white",
+            fontsize=6,
+        )
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(
+        lambda value, _: "0" if value <= zero * 1.001 else counted(value)
+    )
+    return lambda value: value if value > 0 else zero
+
+
+def _ticks(lowest: float, highest: float) -> list[float]:
+    """Round numbers between the two or just outside, at least three where there are any."""
+    found = []
+    for steps in (
+        (1,),
+        (1, 2, 5),
+        (1, 1.5, 2, 3, 4, 5, 7),
+        (1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 4.5, 5, 5.5, 6, 7, 8, 9),
+    ):
+        decades = range(math.floor(math.log10(lowest)), math.ceil(math.log10(highest)) + 1)
+        found = [
+            step * 10.0**decade
+            for decade in decades
+            for step in steps
+            if 0.9 * lowest <= step * 10.0**decade <= 1.1 * highest
+        ]
+        if len(found) >= 3:
+            return found
+    return found or [lowest]
+
+
+def _with_key(figure: Figure, variants: Mapping[str, object]) -> Axes:
+    """Axes above a key of numbers and names, in as many columns as fit."""
+    longest = max(len(shown(variant)) for variant in variants)
+    columns = 3 if longest <= 34 else 2
+    key = names(variants, 34 if columns == 3 else 52, 1)
+    rows = math.ceil(len(key) / columns)
+    height = (rows + 1) * LINE * 0.9
+    above, below = figure.get_figheight(), height
+    figure.set_figheight(above + below)
+    axes, under = figure.subplots(2, 1, height_ratios=[above, below])
+    under.set_axis_off()
+    for index, name in enumerate(key.values()):
+        column, row = divmod(index, rows)
+        under.text(
+            column / columns,
+            1 - (row + 0.5) / rows,
+            f"{index + 1}  {name}",
+            fontsize=7,
+            va="center",
+            in_layout=False,
+        )
+    return axes

@@ -1,0 +1,1 @@
+"""A leaderboard in each form that it can be asked for: one module a format."""

@@ -1,0 +1,74 @@
+"""The leaderboard as GitHub's Markdown."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pandas as pd
+
+from harness.reporting.columns import NEAR, Entry, Layout, summary_columns, task_columns
+from harness.reporting.notes import caption, notes_of, plain, tests_of, title_of
+from harness.reporting.published_table import literature
+from harness.reporting.stats import Section
+
+MANY_TASKS = 8
+"""Beyond it, tasks go down and methods across."""
+
+
+def markdown(
+    parts: Sequence[Section], layout: Layout, published: pd.DataFrame | None = None
+) -> str:
+    return "\n\n".join(_section(section, layout, published) for section in parts) + "\n"
+
+
+def _section(section: Section, layout: Layout, published: pd.DataFrame | None) -> str:
+    many = len(section.tasks) > MANY_TASKS and not layout.groups
+    columns = [
+        *([] if layout.groups else task_columns(section)),
+        *summary_columns(section, replace(layout, groups=layout.groups or many)),
+    ]
+    grid = [["Method", *(_escaped(column.title) for column in columns)]]
+    grid += [
+        [_escaped(variant), *(_marked(column.entries[variant]) for column in columns)]
+        for variant in section.scores
+    ]
+    table = _table(grid, "Task" if many else None)
+    said = caption(
+        section, "italic", near="" if layout.groups else NEAR, groups=layout.groups or many
+    )
+    notes = "\n".join(
+        f"- {_escaped(note)}" for note in [said, *tests_of(section, layout), *notes_of(section)]
+    )
+    text = f"### {_escaped(title_of(section))}\n\n{table}\n\n{notes}"
+    if published is not None:
+        found = literature(section, published, layout.groups)
+        grid = [[_escaped(cell) for cell in row] for row in found.grid]
+        text += (
+            "\n\n"
+            + (_table(grid, "Task" if many else None) + "\n\n" if grid else "")
+            + "\n".join(f"- {_escaped(note)}" for note in found.notes)
+        )
+    return text
+
+
+def _table(grid: list[list[str]], down: str | None) -> str:
+    """Rows of cells, the first the header; with `down` turned over, its first column called so."""
+    if down is not None:
+        grid = [list(line) for line in zip(*grid, strict=True)]
+        grid[0][0] = down
+    lines = [grid[0], ["---", *["---:"] * (len(grid[0]) - 1)], *grid[1:]]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _marked(entry: Entry) -> str:
+    around = {1: "**", 2: "*"}.get(entry.place, "")
+    text = entry.text if around else _escaped(entry.text)
+    return " ".join(
+        filter(
+            None, (f"{around}{text}{around}{NEAR if entry.near else ''}", _escaped(entry.detail))
+        )
+    )
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([\\|*<>\[\]`&])", r"\\\1", plain(text))

@@ -1,0 +1,180 @@
+"""The leaderboard in a terminal, by rich."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import chain
+
+import pandas as pd
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from harness.reporting.columns import NEAR, Entry, Layout, summary_columns, task_columns
+from harness.reporting.notes import caption, notes_of, plain, tests_of, title_of
+from harness.reporting.published_table import Literature, literature
+from harness.reporting.stats import Section
+
+_LEAST = ("Epochs", "Params", "W/T/L", "Rank", "Trials")
+"""Columns that a narrow terminal does without, after the groups, the first one first."""
+
+
+class Leaderboard:
+    """Prints itself with rich, in the fullest of its layouts that fits the width: one line a
+    method, two lines, means of groups."""
+
+    def __init__(
+        self, parts: Sequence[Section], layout: Layout, published: pd.DataFrame | None = None
+    ):
+        self.parts, self.layout, self.published = parts, layout, published
+
+    def __rich_console__(
+        self, console: Console, options: ConsoleOptions
+    ) -> Iterator[RenderableType]:
+        groups = replace(self.layout, groups=True)
+        for section in self.parts:
+            yield Text(plain(title_of(section)), style="bold")
+            # `99.9` a task: measuring large tables takes long
+            hopeless = 4 * len(section.tasks) > options.max_width
+            full = (
+                []
+                if self.layout.groups or hopeless
+                else [
+                    _table(section, self.layout, *look)
+                    for look in ((False, 1), (True, 1), (True, 0))
+                ]
+            )
+            folded = [
+                _table(section, groups, *look) for look in ((False, 1), (False, 0), (True, 0))
+            ]
+            droppable = [
+                *(f"{group} ({len(tasks)})" for group, tasks in section.groups.items()),
+                *_LEAST,
+            ]
+            less = (
+                _table(section, groups, True, gap, droppable[: count + 1])
+                for count in range(len(droppable))
+                for gap in (1, 0)
+            )
+            room = options.update(max_width=10_000)
+            fitting = (
+                t
+                for t in chain(full, folded, less)
+                if console.measure(t, options=room).maximum <= options.max_width
+            )
+            table = next(fitting, folded[-1])
+            yield table
+            in_full = table in full
+            lines = [
+                caption(
+                    section,
+                    "underlined",
+                    spread=in_full,
+                    near=NEAR if in_full else "",
+                    groups=not in_full,
+                )
+            ]
+            if not in_full and not self.layout.groups:
+                lines.append(
+                    f"{len(section.tasks)} tasks don't fit here: with --format md, csv or html the"
+                    " report has each of them."
+                )
+            for line in [*lines, *tests_of(section, self.layout), *notes_of(section)]:
+                yield Text(plain(line), style="dim")
+            if self.published is not None:
+                yield Text()
+                yield from _published(
+                    literature(section, self.published, not in_full), options.max_width
+                )
+            yield Text()
+
+
+def _table(
+    section: Section, layout: Layout, stacked: bool, gap: int, without: Sequence[str] = ()
+) -> Table:
+    """Methods down. `stacked` puts the spread below its number, `gap` widens the space between
+    columns, those `without` are left out."""
+    columns = [*([] if layout.groups else task_columns(section)), *summary_columns(section, layout)]
+    columns = [column for column in columns if column.title not in without]
+    table = Table(
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, gap, 0, 0),
+        collapse_padding=True,
+    )
+    table.add_column("Method", no_wrap=True, vertical="top")
+    narrow = stacked or layout.groups
+    for column in columns:
+        title = plain(column.title)
+        table.add_column(Text(_broken(title) if narrow else title), justify="right", no_wrap=True)
+    marked = [any(entry.near for entry in column.entries.values()) for column in columns]
+    for variant in section.scores:
+        label = plain(variant)
+        entries = [
+            _styled(column.entries[variant], "\n" if stacked else " ", stacked, mark)
+            for column, mark in zip(columns, marked, strict=True)
+        ]
+        table.add_row(Text(_broken_variant(label) if narrow else label), *entries)
+    return table
+
+
+def _published(found: Literature, width: int) -> Iterator[RenderableType]:
+    """Papers' numbers, as narrow as a terminal needs: where not all columns fit, the last ones, the
+    means."""
+    if found.grid:
+        head, *rows = found.grid
+        table = Table(
+            box=SIMPLE_HEAD,
+            show_edge=False,
+            pad_edge=False,
+            padding=(0, 1, 0, 0),
+            collapse_padding=True,
+        )
+        room = width - 2 - max(len(row[0]) for row in found.grid)
+        first = len(head)
+        while (
+            first > 1
+            and (room := room - 1 - max(max(map(len, _broken(head[first - 1]).split("\n"))), 5))
+            >= 0
+        ):
+            first -= 1
+        table.add_column(Text(head[0]), no_wrap=True)
+        for title in head[first:]:
+            table.add_column(Text(_broken(title)), justify="right", no_wrap=True)
+        for name, *numbers in rows:
+            table.add_row(Text(name), *(Text(number) for number in numbers[first - 1 :]))
+        yield table
+    for note in found.notes:
+        yield Text(note, style="dim")
+
+
+def _styled(entry: Entry, between: str, stacked: bool, marked: bool) -> Text:
+    """`marked`: the column has a mark somewhere, so that all its numbers leave room for one."""
+    style = {1: "bold", 2: "underline"}.get(entry.place, "red" if entry.text == "failed" else "")
+    mark = (NEAR if entry.near else " ") if marked else ""
+    detail = (
+        [between, (entry.detail + (mark and " " if stacked else ""), "dim")] if entry.detail else []
+    )
+    # a style of the whole would underline the padding too
+    text = Text.assemble((entry.text, style), mark, *detail)
+    text.no_wrap = True
+    return text
+
+
+def _broken(title: str) -> str:
+    """`sprites-location` and `Mean of 19` in lines as short as their words."""
+    return re.sub(r"(?<=[-_])(?=\w{3})| (?=of |mIoU)| (?=\()", "\n", title)
+
+
+def _broken_variant(label: str, width: int = 16) -> str:
+    """`ivpt(da=false,prompts=50)` with its arguments in lines of their own."""
+    name, bracket, inside = label.partition("(")
+    lines = [name]
+    for part in re.findall(r"[^,]*,|[^,]+$", bracket + inside):
+        if len(lines) > 1 and len(lines[-1]) + len(part) <= width:
+            lines[-1] += part
+        else:
+            lines.append(part)
+    return "\n".join(lines)

@@ -1,0 +1,57 @@
+"""Everything that is known of one result, for `harness show`."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from harness.io import commands
+from harness.store import Store, result_id
+
+
+def detail(store: Store, id: str) -> dict[str, Any]:
+    """The result, what it is keyed by, and the trials of its search; `id` may be the beginning of
+    one. Raises `BadInput`."""
+    if failed := _failed(store, id):
+        return failed
+    result, cell = store.result(id)
+    extras = {name: value for name, value in result.extras.items() if name != "strip"}  # pictures
+    trials = [
+        {key: value for key, value in asdict(trial).items() if key not in ("cell", "provenance")}
+        for trial in store.trials(cell.key)
+    ]
+    return {
+        **asdict(result),
+        "extras": extras,
+        "labels": cell.labels,
+        "identity": cell.identity,
+        "trials": trials,
+        "again": commands.again(store, result),
+    }
+
+
+def _failed(store: Store, id: str) -> dict[str, Any] | None:
+    """Of a final run that failed: why, with its traceback. None where `id` begins that of no
+    failure, or of a result too."""
+    prefix = id.strip().lower()
+    found = [
+        row
+        for row in store.failures()
+        if prefix and result_id(row.cell, row.seed).startswith(prefix)
+    ]
+    if len(found) != 1 or any(run["id"].startswith(prefix) for run in store.runs(("id",))):
+        return None
+    (row,), cell = found, store.cells()[found[0].cell]
+    trace = (row.traceback or "").splitlines()
+    about = {
+        "id": result_id(row.cell, row.seed),
+        "failed": row.line,
+        "traceback": trace,
+        "cell": row.cell,
+        "seed": row.seed,
+    }
+    return {**about, "created": row.created, "labels": cell.labels, "identity": cell.identity}
+
+
+def text(store: Store, id: str) -> str:
+    """The same as JSON."""
+    return json.dumps(detail(store, id), indent=2, ensure_ascii=False)

@@ -1,0 +1,31 @@
+"""Text fit to be shown: names, labels and reasons come from users' files and other people's
+stores."""
+
+import re
+from collections.abc import Sequence
+
+
+def plain(text: str) -> str:
+    """Without control characters."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+", " ", text)
+
+
+def visible(text: str) -> str:
+    """A name as it is; with all but plain letters escaped where it holds others, which may look
+    like something else, or like nothing."""
+    return text[:200] if text.isascii() and text.isprintable() else ascii(text[:200])
+
+
+def printable(text: str) -> str:
+    """With what can't be seen escaped, such as `\\u200b`."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
+def first_few(items: Sequence[str], most: int = 3) -> str:
+    """`a, b, c and 12 more`."""
+    return ", ".join(items[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")
+
+
+def some(count: int, name: str) -> str:
+    """`1 result`, `12,000 results`."""
+    return f"{count:,} {name}{'' if count == 1 else 's'}"

@@ -1,0 +1,36 @@
+"""Classification's head."""
+
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from harness.backbones.vit import FrozenViT
+
+
+class LinearHead(nn.Module):
+    """One linear layer on the backbone's pooled features: (batch, dim) -> (batch, classes).
+
+    Weights start from N(0, 2 / classes), kaiming normal of the fan out, as in VPT's released code,
+    or xavier uniform; the bias from 0. VPT's starts from -4.6 in all classes alike, which a softmax
+    doesn't see.
+    """
+
+    def __init__(
+        self,
+        vit: FrozenViT,
+        classes: int,
+        init: Literal["kaiming_normal", "xavier_uniform"] = "kaiming_normal",
+    ):
+        super().__init__()
+        self.read = vit.read()
+        self.pool = [vit.pool]  # in a list: the backbone isn't the head's to train, move or save
+        self.linear = nn.Linear(vit.dim, classes)
+        if init == "kaiming_normal":
+            nn.init.kaiming_normal_(self.linear.weight, mode="fan_out")
+        else:
+            nn.init.xavier_uniform_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, tokens: list[Float[Tensor, "batch row dim"]]) -> Float[Tensor, "batch class"]:
+        return self.linear(self.pool[0](tokens[-1]))

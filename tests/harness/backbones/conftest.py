@@ -1,0 +1,3 @@
+from architectures import plain, vit
+
+__all__ = ["plain", "vit"]

@@ -1,0 +1,232 @@
+"""The command line as a stranger uses it, wrong and right, in this process."""
+
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from places import REPOSITORY, SHARED
+
+from harness.cli import main as cli
+
+SAMPLE = SHARED / "data" / "vtab-1k-sample"
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    """Runs a command in an empty folder: (exit code, standard output, standard error)."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["harness", *arguments])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 0
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--methods", "vtp"], "unknown method 'vtp'. Did you mean 'vpt'"),
+        (["run", "--methods", "ivpt(cdc=false)"], "without CDC"),
+        (["run", "--methods", "ivpt(k=99)"], "k=99 is more than the backbone's 36"),
+        (["run", "--suite", "vtb"], "unknown suite 'vtb'. Did you mean 'vtab'"),
+        (["run", "--tasks", "digit"], "unknown task 'digit'. Did you mean 'digits'"),
+        (
+            ["run", "--tasks", "cifar100", "--suite", "mini"],
+            "task 'cifar100' is not in suite 'mini'",
+        ),
+        (["run", "--protocol", "vpy"], "unknown protocol 'vpy'. Did you mean 'vpt'"),
+        (
+            ["run", "--backbone", "vit_bas_patch16_224"],
+            "unknown backbone 'vit_bas_patch16_224'. Did you mean 'vit_base_patch16_224",
+        ),
+        (["run", "--backbone", "vit_tiny_patch16_224=absent.pth"], "/absent.pth."),
+        (["run", "--seeds", "one"], "--seeds one: write whole numbers"),
+        (["run", "--seeds", "-1"], "seeds are from 0"),
+        (["run", "--cards", "absent"], "absent"),
+        (["run", "--tasks", "cifar100", "--backbone", "mini_vit"], "task cifar100"),
+        (["run", "--tasks", "cifar100", "--backbone", "mini_vit", "--data-root", "."], "cifar"),
+        (["run", "--tasks", "cub200_2011", "--backbone", "mini_vit"], "task cub200_2011"),
+        (
+            [
+                "run",
+                "--store",
+                "sqlite:///harness.db",
+                "--address",
+                "ray://host:10001",
+                "--tasks",
+                "digits",
+            ],
+            "ray job submit",
+        ),
+        (["run", "--store", "nonsense://x", "--tasks", "digits"], "nonsense"),
+        (["report", "--format", "pptx"], "unknown format 'pptx'"),
+        (["report"], "harness run"),
+        (["compare", "vpt", "ivpt"], "holds no results"),
+        (["compare", "vpt", "ivpt", "--format", "md"], "unknown format 'md'"),
+        (["compare", "vpt", "ivpt", "--suite", "min"], "unknown suite 'min'. Did you mean 'mini'"),
+        (["show", "abc"], "no result 'abc'"),
+        (["reproduce", "abc"], "no result 'abc'"),
+        (["export", "abc", "a.safetensors"], "no result 'abc'"),
+        (["predict", "absent.safetensors", "a.jpg"], "no file absent.safetensors"),
+        (["predict", "absent.safetensors", "a.jpg", "--format", "csv"], "unknown format 'csv'"),
+        (["list", "method"], "Did you mean 'methods'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_a_bad_input_gets_one_line_and_exit_code_2(
+    call, tmp_path: Path, arguments: list[str], message: str
+):
+    code, out, err = call(*arguments)
+    assert code == 2
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
+    assert "Traceback" not in out + err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("flag", ["--trials=0", "--trials=x", "--nonsense", "--workers=0"])
+def test_a_wrong_flag_is_a_usage_error(call, flag: str):
+    code, _, err = call("run", flag)
+    assert code == 2
+    assert flag.split("=")[0] in err
+
+
+def test_every_missing_task_gets_its_line(call):
+    code, _, err = call("run", "--suite", "vtab", "--backbone", "mini_vit")
+    assert code == 2
+    assert len(err.strip().splitlines()) == 19
+    assert all(line.startswith("harness: task ") for line in err.strip().splitlines())
+
+
+def test_a_broken_card_is_named_with_its_key(call, tmp_path: Path):
+    cards = tmp_path.parent / f"{tmp_path.name}-cards"
+    cards.mkdir()
+    (cards / "mine.toml").write_text('name = "mine"\nclases = 3\n')
+    code, _, err = call("run", "--tasks", "mine", "--cards", str(cards))
+    assert code == 2
+    assert "mine.toml" in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_a_weights_file_of_the_wrong_shape_is_one_line(call, tmp_path: Path):
+    weights = tmp_path.parent / f"{tmp_path.name}.npz"
+    np.savez(weights, nothing=np.zeros(3))
+    code, _, err = call("run", "--backbone", f"mini_vit={weights}")
+    assert code == 2
+    assert "holds no Vision Transformer that is known, but nothing" in err
+    assert len(err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("suite", "cells", "missing"),
+    [
+        ("vtab", "76 cells: 4 methods x 19 tasks", 19),
+        ("fgvc", "20 cells", 5),
+        ("all", "96 cells", 24),
+    ],
+)
+def test_a_dry_run_prints_the_plan_and_what_is_missing(
+    call, tmp_path: Path, suite: str, cells: str, missing: int
+):
+    code, out, _ = call("run", "--suite", suite, "--backbone", "mini_vit", "--dry-run")
+    assert code == 0
+    assert cells in out
+    assert f"{missing} of {missing} tasks can't run yet" in out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_vpt_protocol_plans_the_papers_grid(call):
+    _, out, _ = call(
+        "run",
+        "--suite",
+        "vtab",
+        "--backbone",
+        "mini_vit",
+        "--protocol",
+        "vpt",
+        "--dry-run",
+        "--methods",
+        "linear,vpt-deep,vpt(prompts=5)",
+    )
+    trials = {
+        line.split("│")[1].strip(): line.split("│")[2].strip()
+        for line in out.splitlines()
+        if line.count("│") > 3
+    }
+    assert trials["linear"] == f"{19 * 40:,}"
+    assert trials["vpt-deep"] == f"{19 * 240:,}"
+    assert trials["vpt(prompts=5)"] == f"{19 * 40:,}"
+
+
+@pytest.mark.parametrize("what", ["methods", "tasks", "suites", "protocols", "backbones"])
+def test_lists(call, what: str):
+    code, out, _ = call("list", what)
+    assert code == 0
+    expected = {
+        "methods": "ivpt",
+        "tasks": "cifar100",
+        "suites": "fgvc",
+        "protocols": "default",
+        "backbones": "mini_vit",
+    }
+    assert expected[what] in out
+
+
+@pytest.mark.skipif(not SAMPLE.is_dir(), reason="needs ../shared/data/vtab-1k-sample")
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda folder: (folder / "images/test/000007.jpg").unlink(), "000007.jpg"),
+        (lambda folder: _replace(folder / "val200.txt", r"(?m) \d$", " 10", 1), "label 10"),
+        (
+            lambda folder: (folder / "train800.txt").write_text("images/train800/000000.jpg 7\n"),
+            "expected 800",
+        ),
+        (lambda folder: shutil.rmtree(folder), "cifar10"),
+    ],
+    ids=["an image is deleted", "a label is out of range", "a list is short", "the folder is gone"],
+)
+def test_damaged_data_is_said_in_one_line(
+    call, tmp_path_factory: pytest.TempPathFactory, damage, message: str
+):
+    root = tmp_path_factory.mktemp("sample")
+    shutil.copytree(SAMPLE / "cifar10", root / "cifar10", copy_function=shutil.copyfile)
+    cards = root / "cards"
+    cards.mkdir()
+    docs = (REPOSITORY / "docs" / "add_a_task.md").read_text()
+    (cards / "cifar10.toml").write_text(re.search(r"```toml\n(.*?)```", docs, re.DOTALL)[1])  # type: ignore[index]
+    damage(root / "cifar10")
+    code, _, err = call(
+        "run", "--tasks", "cifar10", "--cards", str(cards), "--data-root", str(root)
+    )
+    assert code == 2
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def _replace(file: Path, pattern: str, new: str, count: int) -> None:
+    file.write_text(re.sub(pattern, new, file.read_text(), count=count))
+
+
+def test_help_imports_neither_torch_nor_ray(harness):
+    import subprocess
+
+    code = (
+        "import json, sys; sys.argv = ['harness', '--help']\nfrom harness.cli.main import app\ntry:"
+        " app()\nexcept SystemExit: pass\n"
+    )
+    code += "print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(json.loads(done.stdout.splitlines()[-1]))
+    assert not loaded & {"torch", "ray", "optuna", "pandas", "timm"}

@@ -1,0 +1,195 @@
+"""The whole engine on a task that takes seconds: real processes, a real Ray, a real store, real
+signals."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from driving import rows, start, wait_for
+
+from harness.store import Store
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def test_a_run_fills_every_cell_and_the_same_command_again_does_nothing(
+    tiny, harness, tmp_path: Path
+):
+    first = harness(*tiny.arguments(tasks="toy,toy2"))
+    assert first.returncode == 0, first.stderr
+    assert set(rows(tiny.store)) == {
+        (m, t, s) for m in ("linear", "vpt-deep") for t in ("toy", "toy2") for s in (0, 1)
+    }
+    trials = Store(tiny.store).trials()
+    assert len(trials) == 2 * 2 * 2
+    assert "Warning" not in first.stdout + first.stderr
+    before = (Store(tiny.store).results(), trials)
+
+    again = harness(*tiny.arguments("--log-json", "/dev/full", tasks="toy,toy2"))
+    assert again.returncode == 0, "a full disk costs the log, not the run"
+    assert (Store(tiny.store).results(), Store(tiny.store).trials()) == before
+    assert "starting Ray" not in again.stdout
+
+    for id in (result.id for result in before[0]):
+        assert (tiny.folder / "results.checkpoints" / f"{id}.safetensors").is_file()
+
+    report = harness("report", "--store", str(tiny.store), "--format", "json")
+    table = json.loads(report.stdout)
+    wanted = {
+        "method",
+        "variant",
+        "task",
+        "suite",
+        "backbone",
+        "protocol",
+        "metric",
+        "mean",
+        "std",
+        "n",
+        "params",
+        "seconds",
+        "ids",
+    }
+    assert len(table["rows"]) == 4
+    assert all(
+        wanted <= row.keys() and row["n"] == 2 and 0 <= row["mean"] <= 100 for row in table["rows"]
+    )
+
+    for id in (row["ids"][0] for row in table["rows"]):
+        made_again = harness("reproduce", id, "--store", str(tiny.store))
+        assert made_again.returncode == 0, made_again.stderr
+        assert made_again.stdout.splitlines()[-1].startswith("equal: ")
+    shown = json.loads(
+        harness("show", table["rows"][0]["ids"][0], "--store", str(tiny.store)).stdout
+    )
+    assert {"params", "seed", "identity", "provenance", "trials", "logits_sha256"} <= shown.keys()
+    assert {"versions", "threads", "processor", "inputs"} <= shown["provenance"].keys()
+
+    more = harness(*tiny.arguments("--seeds", "0,1,5"))
+    assert more.returncode == 0
+    assert len(Store(tiny.store).trials()) == 8
+    assert {place for place in rows(tiny.store) if place[2] == 5} == {
+        ("linear", "toy", 5),
+        ("vpt-deep", "toy", 5),
+    }
+
+
+def test_a_dry_run_predicts_the_units_that_a_real_one_counts(tiny, harness):
+    tiny.protocol.write_text(
+        tiny.protocol.read_text()
+        .replace('"median"', '"none"')
+        .replace("prompts = { choices = [2, 4] }", "")
+    )
+    arguments = tiny.arguments(
+        "--workers", "2", methods="linear,vpt-deep(prompts=2)", tasks="toy,toy2"
+    )
+    predicted = harness(*arguments, "--dry-run")
+    assert not tiny.store.exists()
+    table = [[part.strip() for part in line.split("│")] for line in predicted.stdout.splitlines()]
+    total = next(row for row in table if row[1:2] == ["all"])
+    assert harness(*arguments).returncode == 0
+    store = Store(tiny.store)
+    counted = sum(trial.units for trial in store.trials()) + sum(
+        result.units for result in store.results()
+    )
+    assert counted == int(total[4].replace(",", ""))
+    assert counted == 2 * (18 + 12 + 30 + 15) + 2 * (
+        2 * (2 * 2 * 18 + 2 * 12) + 2 * (2 * 2 * 30 + 15)
+    )
+
+
+def test_kill_9_of_the_driver_costs_the_trials_in_flight_and_nothing_else(tiny, harness):
+    slow = ("--trials", "6")
+    process = start(tiny, *slow, methods="vpt-deep,ivpt")
+    wait_for(lambda: len(Store(tiny.store).trials()) >= 3)
+    process.kill()
+    process.wait()
+    kept = Store(tiny.store).trials()
+    done = harness(*tiny.arguments(*slow, methods="vpt-deep,ivpt"))
+    assert done.returncode == 0, done.stderr
+    store = Store(tiny.store)
+    assert all(trial in store.trials() for trial in kept)
+    for cell in store.cells():
+        ended = [trial for trial in store.trials(cell) if trial.state != "failed"]
+        assert len(ended) == 6
+        numbers = sorted(trial.number for trial in kept if trial.cell == cell)
+        # a trial in flight whose later one had ended leaves its number unused
+        free = max(numbers, default=-1) + 1
+        assert [trial.number for trial in ended] == [
+            *numbers,
+            *range(free, free + 6 - len(numbers)),
+        ]
+    assert set(rows(tiny.store)) == {(m, "toy", s) for m in ("vpt-deep", "ivpt") for s in (0, 1)}
+
+
+def test_ctrl_c_ends_at_once_and_says_how_to_go_on(tiny):
+    process = start(tiny, "--trials", "50", methods="vpt-deep")
+    wait_for(lambda: len(Store(tiny.store).trials()) >= 2)
+    os.killpg(process.pid, signal.SIGINT)
+    started = time.monotonic()
+    out = process.said(60)
+    assert time.monotonic() - started < 10
+    assert process.returncode == 130
+    assert "goes on from there" in out
+    assert "Traceback" not in out
+
+
+def test_sigterm_ends_in_ten_seconds_with_143_and_the_store_whole(tiny, harness):
+    process = start(tiny, "--trials", "50", methods="vpt-deep")
+    wait_for(lambda: len(Store(tiny.store).trials()) >= 2)
+    process.terminate()
+    started = time.monotonic()
+    out = process.said(60)
+    assert time.monotonic() - started < 10
+    assert process.returncode == 143
+    assert "goes on from there" in out
+    assert "Traceback" not in out
+    trials = Store(tiny.store).trials()
+    assert f"0 results and {len(trials)} trials are saved in {tiny.store}." in out
+    assert all(trial.state != "failed" for trial in trials)
+    done = harness(*tiny.arguments("--trials", str(len(trials) + 1), methods="vpt-deep"))
+    assert done.returncode == 0, done.stderr
+    assert set(rows(tiny.store)) == {("vpt-deep", "toy", 0), ("vpt-deep", "toy", 1)}
+
+
+def test_a_method_that_raises_is_a_gap_and_the_others_go_on(tiny, harness):
+    mine = tiny.folder / "mine.py"
+    mine.write_text(
+        "from methods.vpt import VPTDeep\n\nclass Broken(VPTDeep):\n    name = 'broken'\n"
+        "    def forward(self, images, read):\n        raise RuntimeError('no such luck')\n"
+    )
+    done = harness(*tiny.arguments(methods=f"vpt-deep,{mine}:Broken"))
+    assert done.returncode == 3, done.stderr
+    assert set(rows(tiny.store)) == {("vpt-deep", "toy", 0), ("vpt-deep", "toy", 1)}
+    store = Store(tiny.store)
+    assert {failure.seed for failure in store.failures()} == {0, 1}
+    assert all("RuntimeError: no such luck" in failure.reason for failure in store.failures())
+    assert sum(trial.state == "failed" for trial in store.trials()) == 4
+    assert "no such luck" in done.stdout
+    assert (
+        f"2 of 4 results are missing: `harness results list --failed --store {tiny.store}` says"
+        " why." in done.stdout
+    )
+    accepted = harness(*tiny.arguments("--allow-gaps", methods=f"vpt-deep,{mine}:Broken"))
+    assert accepted.returncode == 0, accepted.stderr
+    assert "2 of 4 results are missing" in accepted.stdout
+    assert harness(*tiny.arguments("--seeds", "0", methods="vpt-deep")).returncode == 0, (
+        "others' gaps are others'"
+    )
+
+
+def test_an_ablation_goes_through_the_engine_and_again_does_nothing(tiny, harness):
+    arguments = ["ablate", "--tasks", "toy", *tiny.arguments("--seeds", "0", "--trials", "1")[5:]]
+    first = harness(*arguments)
+    assert first.returncode == 0, first.stderr
+    assert "missing" not in first.stdout
+    assert len(rows(tiny.store)) == 6
+    assert ("ivpt", "toy", 0) in rows(tiny.store)
+    assert "Left out, da" in first.stdout
+    again = harness(*arguments)
+    assert again.returncode == 0
+    assert "starting Ray" not in again.stdout
+    assert len(rows(tiny.store)) == 6

@@ -1,0 +1,338 @@
+"""A trainer without Ray: what a job may see, and what it gives back."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from harness.data.loader import FinalData, TestSetSealed, TuningData
+from harness.engine.jobs import FinalJob, Outcome, TuneJob
+from harness.engine.worker import Trainer
+from harness.planning.plan import Request, RunPlan, plan
+from harness.training.classification import Score, fit, predict
+from harness.training.features import features
+from harness.training.heads import HeadOnTokens, LinearHead, Model
+from methods.linear import Linear
+
+POINT = {"base_lr": 0.5, "weight_decay": 0.0}
+
+
+@pytest.fixture
+def planned(tiny) -> RunPlan:
+    return plan(
+        Request(
+            "linear,vpt-deep,ivpt",
+            tasks="toy",
+            cards=tiny.cards,
+            protocol=str(tiny.protocol),
+            backbone="mini_vit",
+        )
+    )
+
+
+def outcomes(trainer: Trainer, job) -> tuple[list[Score], list[Outcome]]:
+    *scores, last = trainer.run(job)
+    return scores, last
+
+
+def test_a_trial_is_scored_on_val_as_it_goes_and_a_final_run_once(planned: RunPlan):
+    trainer = Trainer(planned, threads=1)
+    key = planned.cells[1].key
+    scores, (tuned,) = outcomes(trainer, TuneJob(key, ((0, {**POINT, "prompts": 2}),)))
+    assert [score.epoch for score in scores] == [1]
+    assert list(tuned.curve) == [1, 2]
+    assert tuned.units == 2 * 18 * 2 + 2 * 12
+    scores, (final,) = outcomes(trainer, FinalJob(key, (0,), {**POINT, "prompts": 2}))
+    assert scores == []
+    assert list(final.curve) == [2]
+    assert final.units == 2 * 30 * 2 + 15
+    assert final.trainable == 4 * 2 * 96
+    assert final.head_params == 96 * 3 + 3
+
+
+def test_tuning_is_never_handed_the_test_split(planned: RunPlan, monkeypatch: pytest.MonkeyPatch):
+    import harness.data.loader as loader
+
+    opened = []
+    cached = loader.cached
+    monkeypatch.setattr(
+        loader,
+        "cached",
+        lambda card, root, split, *rest: opened.append(split) or cached(card, root, split, *rest),
+    )
+    trainer = Trainer(planned, threads=1)
+    for cell in planned.cells:
+        *_, (outcome,) = trainer.run(
+            TuneJob(
+                cell.key,
+                ((0, {**POINT, "prompts": 2} if cell.variant.name != "linear" else POINT),),
+            )
+        )
+        assert outcome.reason is None
+    assert set(opened) == {"train", "val"}
+    data = next(iter(trainer.warm.values()))
+    assert isinstance(data, TuningData)
+    with pytest.raises(TestSetSealed):
+        _ = data.test
+
+
+def test_the_same_job_gives_the_same_logits(planned: RunPlan):
+    job = FinalJob(planned.cells[2].key, (1,), {**POINT, "prompts": 4})
+    (_, (one,)), (_, (other,)) = (
+        outcomes(Trainer(planned, threads=1), job),
+        outcomes(Trainer(planned, threads=1), job),
+    )
+    assert one.logits_sha256 == other.logits_sha256
+
+
+def test_cached_features_give_the_scores_of_the_plain_way(planned: RunPlan):
+    cell, cpu = planned.cells[0], torch.device("cpu")
+    trainer = Trainer(planned, threads=1)
+    vit = planned.backbones["mini_vit"].vit
+    from harness.data.loader import open_final
+
+    data = open_final(cell.card, cell.root, 32, cell.fingerprint)
+    recipe = replace(cell.recipe(POINT), epochs=4)
+
+    def plain():
+        return Model(Linear(vit), LinearHead(vit, 3))
+
+    def on_features():
+        return HeadOnTokens(LinearHead(vit, 3))
+
+    *_, slow = fit(plain, data.train, data.test, recipe, 0, cpu, ())
+    train, test = (
+        features(Linear(vit), vit.read(), split, cpu) for split in (data.train, data.test)
+    )
+    *_, fast = fit(on_features, train, test, recipe, 0, cpu, ())
+    assert fast.value == slow.value
+    torch.manual_seed(0)
+    head = LinearHead(vit, 3)
+    model = Model(Linear(vit), head)
+    torch.testing.assert_close(
+        predict(HeadOnTokens(head), test, cpu), predict(model, data.test, cpu), rtol=1e-5, atol=1e-5
+    )
+    _, found = outcomes(trainer, TuneJob(cell.key, ((0, POINT), (1, {**POINT, "base_lr": 0.2}))))
+    assert [outcome.units for outcome in found] == [18 + 12, 0]
+    _, (again,) = outcomes(trainer, TuneJob(cell.key, ((2, POINT),)))
+    assert again.units == 0
+    assert all(isinstance(d, TuningData | FinalData) for d in trainer.warm.values())
+
+
+def test_a_run_that_diverges_is_an_outcome_with_its_reason(planned: RunPlan):
+    _, (outcome,) = outcomes(
+        Trainer(planned, threads=1),
+        FinalJob(planned.cells[1].key, (0,), {**POINT, "base_lr": float("inf"), "prompts": 2}),
+    )
+    assert outcome.score is None
+    assert outcome.reason is not None
+    assert outcome.reason.startswith("Diverged")
+
+
+OTHERS = '''
+import gc
+import random
+
+import numpy as np
+import torch
+from timm.models.vision_transformer import Attention
+from torch import nn
+
+from harness.training.method import Method
+from harness.backbones.vit import FrozenViT
+
+
+class Norms(Method):
+    """Unfreezes what it is given, without a copy."""
+
+    def __init__(self, vit):
+        super().__init__(vit)
+        for module in self.vit.vit.modules():
+            if isinstance(module, nn.LayerNorm):
+                module.requires_grad_(True)
+
+
+class Zeroed(Method):
+    """Overwrites what it is given."""
+
+    def __init__(self, vit):
+        super().__init__(vit)
+        self.moved = nn.Parameter(torch.zeros(1, vit.dim))
+        with torch.no_grad():
+            for tensor in vit.vit.parameters():
+                tensor.zero_()
+
+    def forward(self, images, read):
+        return self.vit.run(self.vit.embed(images) + self.moved, read)
+
+
+class Replaced(Method):
+    def __init__(self, vit):
+        super().__init__(vit)
+        for block in vit.vit.blocks:
+            block.mlp = nn.Sequential(nn.Linear(vit.dim, 4), nn.Linear(4, vit.dim))
+
+
+class Reaching(Norms):
+    """Finds every ViT of the process, not only its own."""
+
+    def __init__(self, vit):
+        super().__init__(vit)
+        for other in gc.get_objects():
+            if type(other) is FrozenViT:
+                other.vit.blocks[1].mlp.fc1.weight.data.zero_()
+
+
+class OfAll(Norms):
+    """Changes timm's class while it runs."""
+
+    def forward(self, images, read):
+        Attention.forward = lambda self, x, **_: x
+        return super().forward(images, read)
+
+
+class Drawing(Norms):
+    def __init__(self, vit):
+        super().__init__(vit)
+        self.factor = random.random() * np.random.rand()
+
+    def forward(self, images, read):
+        drawn = self.factor * np.random.rand() * random.random()
+        return [drawn * tokens for tokens in super().forward(images, read)]
+
+
+class Unused(Norms):
+    def __init__(self, vit):
+        super().__init__(vit)
+        self.spare = nn.Parameter(torch.zeros(3))
+
+
+class Untrained(Method):
+    def __init__(self, vit):
+        super().__init__(vit)
+        self.one, self.two = nn.Parameter(torch.zeros(3)), nn.Parameter(torch.zeros(3))
+'''
+
+
+@pytest.fixture
+def other_methods(tiny):
+    """Plans methods of a user's file beside built-in ones: (linear, vpt-deep, then the file's)."""
+    (tiny.folder / "others.py").write_text(OTHERS)
+
+    def make(*classes: str) -> RunPlan:
+        named = ",".join(f"{tiny.folder / 'others.py'}:{name}" for name in classes)
+        request = Request(
+            f"linear,vpt-deep,{named}",
+            tasks="toy",
+            cards=tiny.cards,
+            protocol=str(tiny.protocol),
+            backbone="mini_vit",
+        )
+        return plan(request)
+
+    return make
+
+
+def final(trainer: Trainer, planned: RunPlan, index: int) -> Outcome:
+    point = {**POINT, "prompts": 2} if planned.cells[index].variant.name == "vpt-deep" else POINT
+    _, (outcome,) = outcomes(trainer, FinalJob(planned.cells[index].key, (0,), point))
+    return outcome
+
+
+def test_a_method_may_do_anything_with_its_backbone_and_no_other_sees_it(other_methods):
+    classes = ("Norms", "Zeroed", "Replaced")
+    planned = other_methods(*classes)
+    clean = [final(Trainer(planned, threads=1), planned, index).logits_sha256 for index in (0, 1)]
+    trainer = Trainer(planned, threads=1)
+    for index in range(2, 2 + len(classes)):
+        own = final(trainer, planned, index)
+        assert own.reason is None
+        assert own.trainable > 0 or classes[index - 2] == "Replaced"
+        assert [final(trainer, planned, other).logits_sha256 for other in (0, 1)] == clean
+        assert final(trainer, planned, index).logits_sha256 == own.logits_sha256
+    assert final(trainer, planned, 0).trainable == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (
+            "Reaching",
+            (
+                r"others\.py:Reaching|Reaching changed the backbone of all methods"
+                r" \(blocks\.1\.mlp\.fc1\.weight\)"
+            ),
+        ),
+        ("OfAll", r"OfAll changed Attention\.forward of all methods"),
+    ],
+)
+def test_a_job_that_changes_what_all_methods_share_fails_and_the_next_gets_it_as_it_was(
+    other_methods, name: str, said: str
+):
+    planned = other_methods("Norms")
+    clean = [final(Trainer(planned, threads=1), planned, index).logits_sha256 for index in (0, 1)]
+    trainer = Trainer(planned, threads=1)
+    assert final(trainer, planned, 2).reason is None
+    rogue = replace(
+        planned.cells[2],
+        variant=replace(planned.cells[2].variant, method=_of_file(planned, name), name=name),
+    )
+    trainer.plan = replace(planned, cells=(*planned.cells[:2], rogue))
+    failed = final(trainer, planned, 2)
+    assert failed.score is None
+    assert failed.reason is not None
+    import re
+
+    assert re.search(said, failed.reason), failed.reason
+    trainer.plan = replace(trainer.plan, cells=planned.cells)
+    assert [final(trainer, planned, other).logits_sha256 for other in (0, 1)] == clean
+
+
+def _of_file(planned: RunPlan, name: str):
+    import sys
+
+    return getattr(sys.modules[planned.cells[2].variant.method.__module__], name)
+
+
+def test_pythons_and_numpys_generators_follow_the_seed(other_methods):
+    planned = other_methods("Drawing")
+    one, other = (final(Trainer(planned, threads=1), planned, 2) for _ in range(2))
+    assert one.logits_sha256 == other.logits_sha256
+    _, (third,) = outcomes(Trainer(planned, threads=1), FinalJob(planned.cells[2].key, (1,), POINT))
+    assert third.logits_sha256 != one.logits_sha256
+
+
+def test_tensors_without_a_gradient_are_told_and_a_method_without_any_fails(other_methods):
+    planned = other_methods("Unused", "Untrained")
+    told = final(Trainer(planned, threads=1), planned, 2)
+    assert told.extras == {"warnings": ["1 of 21 trained tensors got no gradient: spare."]}
+    failed = final(Trainer(planned, threads=1), planned, 3)
+    assert failed.score is None
+    assert (
+        failed.reason
+        == "Untrained: none of the 2 tensors that the method trains got a gradient: one, two"
+    )
+    assert final(Trainer(planned, threads=1), planned, 1).extras == {}
+
+
+def test_a_probes_logits_do_not_depend_on_what_the_worker_did_before(tiny):
+    """Its features are warm when it comes again after another task; whatever is built anew then
+    draws nothing of the run's own."""
+    both = plan(
+        Request(
+            "linear",
+            tasks="toy,toy2",
+            cards=tiny.cards,
+            protocol=str(tiny.protocol),
+            backbone="mini_vit",
+        )
+    )
+    trainer, jobs = (
+        Trainer(both, threads=1),
+        [FinalJob(cell.key, (7,), POINT) for cell in both.cells],
+    )
+    (_, (first,)), _, (_, (again,)) = (
+        outcomes(trainer, job) for job in (jobs[0], jobs[1], jobs[0])
+    )
+    assert again.units == 0
+    assert again.logits_sha256 == first.logits_sha256

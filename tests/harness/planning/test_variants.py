@@ -1,0 +1,63 @@
+"""How methods are written on the command line."""
+
+from pathlib import Path
+
+import pytest
+
+from harness.errors import BadInput
+from harness.planning.variants import parse, registered
+from methods.ivpt import IVPT
+from methods.linear import Linear
+
+
+def test_names_and_arguments():
+    linear, ivpt = parse("linear, ivpt(da=false,prompts=50)")
+    assert (linear.method, linear.arguments) == (Linear, {})
+    assert (ivpt.method, ivpt.arguments) == (IVPT, {"da": False, "prompts": 50})
+
+
+def test_a_label_doesnt_depend_on_the_order_of_arguments_and_reads_back():
+    (one,), (other,) = parse("ivpt(prompts=5,da=gate)"), parse("ivpt(da=gate , prompts=5)")
+    assert one.label == other.label == "ivpt(da=gate,prompts=5)"
+    assert parse(one.label)[0].arguments == one.arguments
+
+
+def test_the_same_variant_twice_is_one():
+    assert len(parse("vpt,vpt")) == 1
+
+
+def test_the_protocols_own_arguments_may_be_fixed_too():
+    (variant,) = parse("vpt(base_lr=1)", also=["base_lr"])
+    assert variant.arguments == {"base_lr": 1}
+
+
+def test_the_four_methods_are_registered_like_anybodys():
+    assert {"linear", "vpt", "vpt-deep", "ivpt"} <= set(registered())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("vtp", r"unknown method 'vtp'\. Did you mean 'vpt'"),
+        ("ivpt(prompt=5)", "unknown argument of ivpt 'prompt'. Did you mean 'prompts'"),
+        ("ivpt(prompts)", "write argument=value"),
+        ("ivpt(prompts=ten)", "prompts is int, not 'ten'"),
+        ("ivpt(cdc=false)", "without CDC"),
+        ("ivpt(da=maybe)", "one of True, False, gate"),
+        ("ivpt(", "can't read the method"),
+        ("./absent.py:Mine", "no file absent.py"),
+        (__file__ + ":Nothing", "has no method 'Nothing'"),
+    ],
+)
+def test_what_cant_be_read_is_one_line(text: str, message: str):
+    with pytest.raises(BadInput, match=message) as caught:
+        parse(text)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_users_own_file(tmp_path: Path):
+    file = tmp_path / "mine.py"
+    file.write_text("from methods.linear import Linear\n\nclass Mine(Linear):\n    name = 'mine'\n")
+    (variant,) = parse(f"{file}:Mine")
+    assert issubclass(variant.method, Linear)
+    assert variant.label == "mine"

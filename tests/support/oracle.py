@@ -1,0 +1,94 @@
+"""VPT as its paper writes it: prompts concatenated to the tokens, through timm's own blocks,
+outputs dropped after each block."""
+
+from collections.abc import Callable
+
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor
+
+
+def vpt_deep(
+    vit: VisionTransformer, images: Tensor, prompts: list[Tensor], keep_last: bool = False
+) -> Tensor:
+    """Tokens after the last block: (batch, prefix + image, dim). `prompts[l]` is (prompt, dim) or
+    (batch, prompt, dim).
+
+    With `keep_last` the last block's outputs at the prompts stay, behind the prefix: (batch, prefix
+    + prompt + image, dim).
+    """
+    tokens = vit.norm_pre(vit._pos_embed(vit.patch_embed(images)))
+    prefix = vit.num_prefix_tokens
+    for block, own in zip(vit.blocks, prompts, strict=True):
+        own = own if own.ndim == 3 else own.expand(len(images), -1, -1)
+        out = block(torch.cat([tokens[:, :prefix], own, tokens[:, prefix:]], dim=1))
+        tokens = torch.cat([out[:, :prefix], out[:, prefix + own.shape[1] :]], dim=1)
+    return out if keep_last else tokens
+
+
+def ivpt(
+    vit: VisionTransformer,
+    images: Tensor,
+    prompts: Tensor,
+    drop: Callable[[Tensor], Tensor],
+    link: Callable[[int, Tensor], Tensor] | None = None,
+    vectors: Tensor | None = None,
+    everywhere: bool = False,
+) -> Tensor:
+    """iVPT with prompts concatenated: tokens after the last block.
+
+    `drop` draws a new mask at each call, (prompt, dim) -> (batch, prompt, dim): block by block
+    first the block's own prompts', then the link's. `link(l, Q)` is A_l; None: no CDC. `vectors`
+    (block - 1, k, dim) are added before all blocks but the first: to the k image tokens that CLS
+    has attended to most, by explicit softmax over all rows, or `everywhere`, in their order.
+    """
+    tokens = vit.norm_pre(vit._pos_embed(vit.patch_embed(images)))
+    prefix, attended = vit.num_prefix_tokens, torch.empty(0)
+    for index, block in enumerate(vit.blocks):
+        own = drop(prompts[index])
+        if index > 0 and link is not None:
+            own = own + link(index, drop(prompts[index - 1]))
+        own = own if own.ndim == 3 else own.expand(len(images), -1, -1)
+        if index > 0 and vectors is not None:
+            tokens = tokens.clone()
+            for image in range(len(images)):
+                places = (
+                    range(tokens.shape[1] - prefix)
+                    if everywhere
+                    else attended[image].topk(vectors.shape[1]).indices
+                )
+                for rank, place in enumerate(places):
+                    tokens[image, prefix + int(place)] += vectors[index - 1, rank]
+        joined = torch.cat([tokens[:, :prefix], own, tokens[:, prefix:]], dim=1)
+        attn = block.attn
+        q, k, _ = (
+            attn.qkv(block.norm1(joined))
+            .unflatten(2, (3, attn.num_heads, -1))
+            .permute(2, 0, 3, 1, 4)
+        )
+        weights = (attn.q_norm(q) @ attn.k_norm(k).transpose(2, 3) * attn.scale).softmax(-1)
+        attended = weights.mean(1)[:, 0, prefix + own.shape[1] :].detach()
+        out = block(joined)
+        tokens = torch.cat([out[:, :prefix], out[:, prefix + own.shape[1] :]], dim=1)
+    return tokens
+
+
+def vpt_shallow(
+    vit: VisionTransformer, images: Tensor, prompts: Tensor, keep_last: bool = False
+) -> Tensor:
+    """As above, with the prompts kept between CLS and image through all blocks."""
+    tokens = vit.norm_pre(vit._pos_embed(vit.patch_embed(images)))
+    prefix, count = vit.num_prefix_tokens, len(prompts)
+    tokens = torch.cat(
+        [tokens[:, :prefix], prompts.expand(len(images), -1, -1), tokens[:, prefix:]], dim=1
+    )
+    for block in vit.blocks:
+        tokens = block(tokens)
+    return (
+        tokens if keep_last else torch.cat([tokens[:, :prefix], tokens[:, prefix + count :]], dim=1)
+    )
+
+
+def pooled(vit: VisionTransformer, tokens: Tensor) -> Tensor:
+    """timm's own way from tokens to features."""
+    return vit.forward_head(vit.norm(tokens), pre_logits=True)
