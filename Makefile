@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-lowest test-faults fuzz audit format clean
+.PHONY: run test docs test-lowest test-faults fuzz audit format clean
 run: $(VENV)/.installed
 	$(BIN)/harness run
 
@@ -13,6 +13,10 @@ test: $(VENV)/.tested
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 	$(BIN)/pytest -m "not slow"
+
+# The documentation as a site, in site/index.html; a warning is an error.
+docs: $(VENV)/.tested
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 # The oldest dependencies that pyproject.toml allows, in an environment of their own: the main job, and the tests that touch them most.
 # Some 6 GB; to be run where a bound, or code that uses a library, has changed.
@@ -65,4 +69,4 @@ $(VENV)/.tested: pyproject.toml $(VENV)/.installed
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(LOWEST) dist
+	rm -rf $(VENV) $(LOWEST) dist site

@@ -149,6 +149,7 @@ def test_the_slurm_script_is_one_that_bash_reads():
 
 def test_the_costs_are_counted():
     cards, suites, page = load_cards(), load_suites(), (DOCS / "cluster.md").read_text()
+    answer = (DOCS / "faq.md").read_text()
     step, forward = flops(50, 64, ours=True, dropout=True), forward_flops(50)
     (variant,) = parse("vpt-deep(prompts=50)")
     for name in ("default", "vpt"):
@@ -168,3 +169,5 @@ def test_the_costs_are_counted():
                 f" {total / 100e12 / 3600:.1f} |"
             )
             assert figures in page, (name, suite, figures)
+            if suite == "vtab":
+                assert re.search(rf"\b{total / 100e12 / 3600:.1f}\s(GPU )?hours", answer), name
