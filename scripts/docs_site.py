@@ -52,6 +52,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Put links right, and write the references."""
+    if page.parent is None:
+        page.meta["hide"] = ["navigation"]  # a section of one page has no list of pages to show
     markdown = LINK.sub(lambda link: place(link[1], page.file) or link[1], markdown)
     markdown = markdown.replace("<!-- public names -->", public_names())
     return markdown.replace("<!-- commands -->", "\n\n".join(commands("harness", command_line())))

@@ -97,7 +97,7 @@ def test_what_verifying_costs_is_counted():
         in page
     )
     assert (
-        f"{step / 1e9:.1f} GFLOP an image trained on, {forward / 1e9:.1f} an image scored" in page
+        f"{step / 1e9:.1f} GFLOP per image trained on, {forward / 1e9:.1f} per image scored" in page
     )
 
 
