@@ -61,6 +61,19 @@ def test_links_within_the_project_lead_somewhere():
             assert (page.parent / link).exists(), f"{page.name}: {link}"
 
 
+def test_prose_is_wrapped():
+    """At 100 columns, as code is; not in tables and code blocks, which can't be."""
+    pages = [ROOT / name for name in ("README.md", "SECURITY.md", "CONTRIBUTING.md")]
+    pages += [
+        *DOCS.glob("*.md"),
+        *(ROOT / name / "README.md" for name in ("datasets", "benchmarks")),
+    ]
+    for page in pages:
+        prose = re.sub(r"^ *```.*?^ *```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+        lines = [line for line in prose.splitlines() if not line.startswith("|")]
+        assert [line for line in lines if len(line) > 100] == [], page.name
+
+
 def test_the_table_of_tasks_is_that_of_the_cards():
     page = (ROOT / "datasets" / "README.md").read_text()
     assert page == datasets_readme.written(page), "run scripts/datasets_readme.py"
