@@ -6,20 +6,14 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ray import cloudpickle
 from ray.exceptions import ActorUnavailableError
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 
+from harness.engine import ray_private
+
 PATIENCE = 20.0
 """Seconds that a cluster's head node may be out of reach. Ray itself ends the driver after 60."""
-
-HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)
-"""How HTTP/2 begins, and so gRPC, which Ray's processes speak: the preface and empty settings (RFC
-9113, section 3.4)."""
-
-_NODE_DIED = "its node has died"
-"""As Ray says it of an actor."""
 
 
 def fits(node: Mapping[str, float], per_trial: Mapping[str, float]) -> int:
@@ -80,7 +74,7 @@ class Lost:
     def __call__(self) -> bool:
         if time.monotonic() - self.tried < 2.0:
             return False
-        if answers(self.head, HELLO):
+        if answers(self.head, ray_private.HELLO):
             self.seen = time.monotonic()
         self.tried = time.monotonic()
         return self.tried - self.seen > PATIENCE or _refuses(self.raylet)
@@ -116,10 +110,8 @@ def _refuses(address: tuple[str, int]) -> bool:
 def _node_is_gone(actor: str | None) -> bool:
     """Whether nobody listens where the node of an actor was, though the cluster may not have
     noticed yet."""
-    from ray._private import state
-
-    found = state.actors(actor).get("Address", {}).get("NodeID") if actor else None
-    node = next((node for node in _living() if node["NodeID"] == found), None)
+    its = ray_private.node_of(actor) if actor else None
+    node = next((node for node in _living() if node["NodeID"] == its), None)
     return node is None or not answers(f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}")
 
 
@@ -142,22 +134,11 @@ class TuneScheduler(FIFOScheduler):
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         self.waiting = [trial for trial in self.waiting if trial.status == Trial.PENDING]
-        # no public way to see this
-        workers, manager = tune_controller._trial_to_actor, tune_controller._actor_manager
-        return next(
-            (
-                trial
-                for trial in self.waiting
-                if trial not in workers or not manager.is_actor_started(workers[trial])
-            ),
-            None,
-        )
+        return ray_private.first_without_worker(tune_controller, self.waiting)
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
-        if trial.pickled_error_file:
-            with open(trial.pickled_error_file, "rb") as file:
-                error = cloudpickle.load(file)  # Tune wrote it a moment ago
-            if _NODE_DIED in str(error) or (
-                isinstance(error, ActorUnavailableError) and _node_is_gone(error.actor_id)
-            ):
-                self.without_node.add(trial.trial_id)
+        error = ray_private.error_of(trial)
+        if ray_private.NODE_DIED in str(error) or (
+            isinstance(error, ActorUnavailableError) and _node_is_gone(error.actor_id)
+        ):
+            self.without_node.add(trial.trial_id)

@@ -1,7 +1,6 @@
 """A run: plan and store in, a filled store out. One Ray Tune experiment serves all cells, tuning
 and final runs alike."""
 
-import atexit
 import contextlib
 import logging
 import os
@@ -15,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from harness.engine import ray_private
 from harness.engine.events import Events, Traces
 from harness.engine.progress import ProgressView
 from harness.engine.scheduler import LEASE, Scheduler
@@ -238,25 +238,9 @@ def _ray(
 
     Quiet: its logs and warnings stay out of the view.
     """
-    os.environ.update(
-        # Ctrl-C is ours: Tune's own handler waits for trials to end
-        TUNE_DISABLE_SIGINT_HANDLER="1",
-        TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",
-        TUNE_GLOBAL_CHECKPOINT_S="1000000000",
-        TUNE_WARN_THRESHOLD_S="60",
-        # workers start all together, not one after the other; the Searcher knows how many
-        TUNE_MAX_PENDING_TRIALS_PG="10000",
-        RAY_AIR_NEW_OUTPUT="0",
-        # a method's own relative paths are those of the folder that the command was given in
-        RAY_CHDIR_TO_TRIAL_DIR="0",
-        VPT_HARNESS_CACHE=str(cache_dir().absolute()),
-        RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0",
-        RAY_USAGE_STATS_ENABLED="0",
-        RAY_DEDUP_LOGS="0",
-    )
+    os.environ.update(ray_private.ENVIRONMENT, VPT_HARNESS_CACHE=str(cache_dir().absolute()))
     import ray
     import torch
-    from ray._private import worker
 
     from harness.engine.cluster import Lost, room
 
@@ -281,7 +265,7 @@ def _ray(
                     num_cpus=workers,
                     num_gpus=gpus,
                     include_dashboard=False,
-                    _temp_dir=ended.enter_context(_short_folder()),
+                    **{ray_private.TEMP_DIR: ended.enter_context(_short_folder())},
                 )
         if (
             resources.cluster
@@ -302,7 +286,7 @@ def _ray(
             with watching(Lost(), f"harness: {LOST.format(resources.cluster)}"):
                 yield at_once, per_trial, per_trial
         else:
-            with watching(_dead_processes, f"harness: {STUCK}"):
+            with watching(ray_private.has_dead_processes, f"harness: {STUCK}"):
                 yield at_once, max(1, here // workers), per_trial
     finally:
         ended_by = sys.exc_info()[1]
@@ -314,7 +298,7 @@ def _ray(
             # one that is still ending would take the next one along
             ending.join(60.0 if again else 2.0)
             if ending.is_alive():
-                atexit.unregister(worker.shutdown)
+                ray_private.forget_shutdown()
         else:
             ray.shutdown()
         ended.close()
@@ -366,28 +350,16 @@ def _sigterm_is_ours(interrupts: Interrupts | None) -> Iterator[None]:
     try:
         yield
         interrupts.take()
-        _end_at_once()
+        ray_private.end_processes_at_once()
     except SystemExit:
         raise Interrupted(signal.SIGTERM) from None
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _end_at_once() -> None:
-    """`ray.shutdown` ends this Ray's processes by SIGKILL: it would wait a second for each to hear
-    of SIGTERM."""
-    from ray._private import worker
-
-    node: Any = worker._global_node
-    if node is not None:
-        end = node.kill_all_processes
-        node.kill_all_processes = lambda *_, **__: end(check_alive=False, allow_graceful=False)
-
-
 def _connect(address: str, **private: Any) -> None:
     """Raises `BadInput` where there is no such cluster, or this machine isn't one of its nodes."""
     import ray
-    from ray._private import worker
     from ray.exceptions import RayError
 
     from harness.engine.cluster import answers
@@ -397,8 +369,7 @@ def _connect(address: str, **private: Any) -> None:
             f"no Ray cluster at {address}: nobody listens there. `ray start --head` says the"
             " address of its own."
         )
-    # what raylets report of others' ends is in Ray's logs, and in what we say of trials
-    worker.print_to_stdstream = lambda *_, **__: None
+    ray_private.silence_raylets()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -418,17 +389,6 @@ def _connect(address: str, **private: Any) -> None:
                 " start --address=HEAD:PORT` on it first, or run `ray job submit -- harness run"
                 " ...`."
             ) from error
-
-
-def _dead_processes() -> bool:
-    """Whether one of the processes is gone that make up the Ray that this process started;
-    another's Ray is its own affair."""
-    from ray._private import worker
-
-    # not public, but all else that Ray says of its end is to end this process
-    node: Any = worker._global_node
-    dead = node.dead_processes() if node is not None else []
-    return any(name in ("raylet", "gcs_server") for name, _ in dead)
 
 
 def _described(resources: Mapping[str, float]) -> str:

@@ -13,6 +13,8 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from harness.engine import ray_private
+
 _LATER = 30.0
 """Seconds more until C code ends a process whose interpreter is stuck as well, so that no thread of
 ours runs."""
@@ -71,20 +73,13 @@ class Watchdog:
 
 def leave_word(trial_id: str, reason: str) -> None:
     """In a worker: why its process is about to end, where the driver finds it."""
-    from ray.experimental import internal_kv
-
-    internal_kv._internal_kv_put(_key(trial_id), reason.encode())
+    ray_private.put(_key(trial_id), reason)
 
 
 def word_of(trial_id: str) -> str | None:
     """In the driver: what a worker that died has left, if anything."""
-    from ray.experimental import internal_kv
-
-    with suppress(Exception):  # Ray may be gone as well
-        left = internal_kv._internal_kv_get(_key(trial_id))
-        return left.decode() if left else None
-    return None
+    return ray_private.get(_key(trial_id))
 
 
-def _key(trial_id: str) -> bytes:
-    return f"vpt-harness/died/{trial_id}".encode()
+def _key(trial_id: str) -> str:
+    return f"vpt-harness/died/{trial_id}"
