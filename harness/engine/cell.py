@@ -10,16 +10,18 @@ from typing import Any
 
 from harness.engine.jobs import (
     DIED,
+    EAGER,
+    FINAL,
     NODE,
     OUT_OF_MEMORY,
     TRACEBACK,
+    TRIAL,
     FinalJob,
     Job,
     Outcome,
     TuneJob,
     smaller,
 )
-from harness.engine.policy import EAGER, FINAL, TRIAL
 from harness.engine.status import asked
 from harness.engine.study import STATES, Search
 from harness.planning.cost import cell_cost

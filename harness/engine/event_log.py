@@ -2,14 +2,11 @@
 read, finished, lost and given up."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from harness.engine.cell import CellState
 from harness.engine.events import Events
 from harness.engine.jobs import FinalJob, Job, Outcome, TuneJob
-
-if TYPE_CHECKING:
-    from harness.engine.cell import CellState
-    from harness.engine.scheduler import Scheduler
 
 
 class EventLogger:
@@ -20,38 +17,39 @@ class EventLogger:
         self.gaps: set[tuple[str, int]] = set()
         self.finished: set[str] = set()
 
-    def started(self, scheduler: "Scheduler", workers: int) -> None:
-        about = {"store": scheduler.store.name, "owner": scheduler.owner, "workers": workers}
+    def started(
+        self, store: str, owner: str, workers: int, cells: int, wanted: int, results: int
+    ) -> None:
+        """The run has devices. `store`: its name; `wanted`: results of the plan; `results`: those
+        that are there."""
         self.events.tell(
             "started",
-            **about,
-            cells=len(scheduler.cells),
-            wanted=scheduler.wanted,
-            results=scheduler.ended["results"],
+            store=store,
+            owner=owner,
+            workers=workers,
+            cells=cells,
+            wanted=wanted,
+            results=results,
         )
 
-    def done(self, scheduler: "Scheduler") -> None:
+    def done(self, wanted: int, results: int) -> None:
         """Nothing of the plan is left."""
-        self.events.tell(
-            "ended",
-            results=scheduler.ended["results"],
-            gaps=scheduler.wanted - scheduler.ended["results"],
-        )
+        self.events.tell("ended", results=results, gaps=wanted - results)
 
-    def leased(self, cell: "CellState") -> None:
+    def leased(self, cell: CellState) -> None:
         """The cell is ours, and its rows are read."""
         self._tell("leased", cell, trials=cell.counts.total(), results=len(cell.scores))
 
-    def elsewhere(self, cell: "CellState") -> None:
+    def elsewhere(self, cell: CellState) -> None:
         self._tell("elsewhere", cell)
 
-    def taken(self, cell: "CellState") -> None:
+    def taken(self, cell: CellState) -> None:
         self._tell("taken", cell)
 
-    def back(self, cell: "CellState") -> None:
+    def back(self, cell: CellState) -> None:
         self._tell("back", cell)
 
-    def issued(self, name: str, cell: "CellState", job: Job) -> None:
+    def issued(self, name: str, cell: CellState, job: Job) -> None:
         if isinstance(job, TuneJob):
             what: dict[str, Any] = {"kind": "tune", "trials": [number for number, _ in job.points]}
             params: Any = [params for _, params in job.points]
@@ -59,12 +57,12 @@ class EventLogger:
             what, params = {"kind": "final", "seeds": list(job.seeds)}, job.params
         self._tell("job", cell, job=name, **what, params=params, micro_batch=job.micro_batch)
 
-    def reading(self, name: str, cell: "CellState", job: Job, epoch: int, value: float) -> None:
+    def reading(self, name: str, cell: CellState, job: Job, epoch: int, value: float) -> None:
         trial = job.points[0][0] if isinstance(job, TuneJob) else None
         self._tell("reading", cell, job=name, trial=trial, epoch=epoch, value=value)
 
     def ended(
-        self, name: str, cell: "CellState", job: Job, outcomes: Sequence[Outcome], pruned: bool
+        self, name: str, cell: CellState, job: Job, outcomes: Sequence[Outcome], pruned: bool
     ) -> None:
         """What came of a job is in the store."""
         for id, outcome in zip(
@@ -92,10 +90,10 @@ class EventLogger:
                 }
                 self._tell("trial", cell, job=name, trial=number, state=state, **about, took=took)
 
-    def dropped(self, name: str, cell: "CellState") -> None:
+    def dropped(self, name: str, cell: CellState) -> None:
         self._tell("dropped", cell, job=name)
 
-    def settled(self, cell: "CellState") -> None:
+    def settled(self, cell: CellState) -> None:
         """The cell has changed: what of it was given up, and whether it is finished, is told
         once."""
         key = cell.planned.key
@@ -107,6 +105,6 @@ class EventLogger:
             self.finished.add(key)
             self._tell("finished", cell, results=len(cell.scores), gaps=len(cell.failures))
 
-    def _tell(self, event: str, cell: "CellState", **fields: Any) -> None:
+    def _tell(self, event: str, cell: CellState, **fields: Any) -> None:
         of = cell.planned
         self.events.tell(event, cell=of.key, method=of.variant.label, task=of.card.name, **fields)

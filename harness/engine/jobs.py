@@ -19,6 +19,10 @@ DIED = "the worker process died"
 """What a reason begins with where the run itself may not be to blame: somebody, or the machine,
 killed its process."""
 
+FINAL, TRIAL, EAGER = range(3)
+"""What a cell can give: a final run; a trial; a trial that its search, which learns from those that
+ended, would rather wait with."""
+
 
 @dataclass(frozen=True)
 class TuneJob:

@@ -14,14 +14,9 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from harness.engine.cell import CellState
-
-FINAL, TRIAL, EAGER = range(3)
-"""What a cell can give: a final run; a trial; a trial that its search, which learns from those that
-ended, would rather wait with."""
+from harness.engine.cell import CellState
+from harness.engine.jobs import EAGER, FINAL, TRIAL
 
 SLACK = 0.6
 """A search's chain is held to this share of the time that is left: a trial may die at its end and
@@ -54,7 +49,7 @@ class Policy:
     """Cells that have a job to give, each in one of three queues, by rank. Finding, adding and
     taking one costs O(log cells)."""
 
-    def __init__(self, cells: Sequence["CellState"], devices: int = 1):
+    def __init__(self, cells: Sequence[CellState], devices: int = 1):
         self.devices = devices
         self.cells = self.arranged(cells)
         self.rank = {cell.planned.key: rank for rank, cell in enumerate(self.cells)}
@@ -80,14 +75,14 @@ class Policy:
         """Forward-image units that all cells are expected to take yet."""
         return self.all.left
 
-    def learns(self, cells: Sequence["CellState"]) -> bool:
+    def learns(self, cells: Sequence[CellState]) -> bool:
         """Whether a pace is ever asked for."""
         return any(
             cell.planned.protocol.sampler == "tpe" and not cell.planned.constant_features
             for cell in cells
         )
 
-    def arranged(self, cells: Sequence["CellState"]) -> list["CellState"]:
+    def arranged(self, cells: Sequence[CellState]) -> list[CellState]:
         """By rank."""
         chain: dict[str, float] = {}
         for cell in cells:
@@ -98,7 +93,7 @@ class Policy:
             cells, key=lambda cell: (-chain[cell.planned.card.name], first[cell.planned.card.name])
         )
 
-    def first(self) -> "CellState | None":
+    def first(self) -> CellState | None:
         """The cell that gives the next job."""
         while self.probes:
             cell = self.probes[-1]
@@ -117,7 +112,7 @@ class Policy:
                 return self.cells[queue[0]]
         return None
 
-    def update(self, cell: "CellState") -> None:
+    def update(self, cell: CellState) -> None:
         """A cell has changed."""
         rank = self._count(cell)
         kind = self.gives[rank] = cell.gives(self.few(cell))
@@ -125,7 +120,7 @@ class Policy:
             self.queued[kind].add(rank)
             heapq.heappush(self.queues[kind], rank)
 
-    def few(self, cell: "CellState") -> int:
+    def few(self, cell: CellState) -> int:
         """Trials of a search that may run at once without need."""
         trials = cell.planned.trials
         if cell.planned.protocol.sampler != "tpe" or not cell.trial_units:
@@ -139,7 +134,7 @@ class Policy:
             1, trials // 5, math.ceil((trials - cell.done_trials) / waves) if waves > 0 else trials
         )
 
-    def _count(self, cell: "CellState") -> int:
+    def _count(self, cell: CellState) -> int:
         rank = self.rank[cell.planned.key]
         method, old, new = (
             self.methods[cell.planned.variant.label],

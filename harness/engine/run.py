@@ -107,12 +107,12 @@ def _to_the_end(
         scheduler = Scheduler(plan, store, events=events)
         view.show(scheduler, plan)
         if scheduler.finished:
-            scheduler.tell.done(scheduler)
+            scheduler.end()
             return scheduler
         before = store.state()
         try:
             _fill(scheduler, plan, store, resources, view, keep_large, interrupts)
-            scheduler.tell.done(scheduler)
+            scheduler.end()
             return scheduler
         except RayDied:
             if resources.cluster:
@@ -155,8 +155,7 @@ def _fill(
     view.stage("starting Ray")
     with _ray(resources, interrupts) as (workers, threads, per_trial):
         view.show_workers(workers)
-        scheduler.order.devices = workers
-        scheduler.tell.started(scheduler, workers)
+        scheduler.start(workers)
         store.add_cells(cell.cell for cell in scheduler.cells)
         import ray
         from ray import tune

@@ -79,6 +79,22 @@ class Scheduler:
         """Results that were asked for and aren't there."""
         return sum(len(set(cell.planned.seeds) - cell.scores.keys()) for cell in self.cells)
 
+    def start(self, devices: int) -> None:
+        """The run has devices for so many jobs at once."""
+        self.order.devices = devices
+        self.tell.started(
+            self.store.name,
+            self.owner,
+            devices,
+            len(self.cells),
+            self.wanted,
+            self.ended["results"],
+        )
+
+    def end(self) -> None:
+        """Nothing of the plan is left."""
+        self.tell.done(self.wanted, self.ended["results"])
+
     def next(self, job_id: str) -> Job | None:
         """The next job, now in flight under `job_id`; None where all that is left waits for jobs in
         flight, or is another driver's.
