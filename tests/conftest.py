@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +93,7 @@ def tiny(tmp_path: Path) -> Tiny:
     return tiny_in(tmp_path)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_tiny() -> Callable[[Path], Tiny]:
     return tiny_in
 
@@ -134,9 +135,11 @@ def postgres() -> Iterator[Server]:
     """A server of our own, running. Skipped where PostgreSQL isn't installed; failing there with
     VPT_HARNESS_REQUIRE_POSTGRES=1."""
     at = programs()
+    says = pytest.fail if os.environ.get("VPT_HARNESS_REQUIRE_POSTGRES") == "1" else pytest.skip
     if at is None:
-        says = pytest.fail if os.environ.get("VPT_HARNESS_REQUIRE_POSTGRES") == "1" else pytest.skip
         says("PostgreSQL isn't installed: apt-get install postgresql")
+    if find_spec("psycopg") is None:
+        says("psycopg isn't installed: pip install 'vpt-harness[postgres]'")
     server = Server(at)
     yield server
     server.remove()

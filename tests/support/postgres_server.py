@@ -14,9 +14,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import psycopg
-from psycopg import sql
-
 SECRET = "no-one:may/see@this"
 """The password of role `team`, in a store's URL with its odd characters quoted."""
 
@@ -97,6 +94,8 @@ class Server:
             command = [setpriv, "--pdeathsig", "INT", "--", *command]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, **self._as)
+        import psycopg  # here, as in `execute`: only tests that want a server need a driver
+
         for _ in range(600):
             try:
                 return self.execute("select 1")
@@ -113,6 +112,9 @@ class Server:
 
     def execute(self, statement: str, database: str = "postgres") -> None:
         """As the superuser."""
+        import psycopg
+        from psycopg import sql
+
         with psycopg.connect(self.address("root", database), autocommit=True) as connection:
             connection.execute(sql.SQL(statement))  # pyright: ignore[reportArgumentType]
 

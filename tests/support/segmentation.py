@@ -1,12 +1,22 @@
 """A tiny segmentation task and a protocol that ends in seconds, in the folder of the fixture
 `tiny`."""
 
-import numpy as np
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 
+import numpy as np
+import pytest
+
+from harness.cli import main as cli
+from harness.engine.jobs import Job, Outcome
 from harness.engine.scheduler import Scheduler
 from harness.engine.worker import Trainer
+from harness.inference import checkpoint
 from harness.planning.plan import Request, RunPlan, plan
 from harness.store import Store
+from harness.training.classification import Score
 
 CARD = """
 name = "halves"
@@ -47,6 +57,39 @@ base_lr = { low = 0.1, high = 1.0, log = true }
 [segmentation.method_space]
 prompts = { choices = [2, 4] }
 """
+
+
+WINDOWS = 2
+"""Of an image of 30 x 40 for a crop of 30."""
+
+
+@pytest.fixture
+def seg(tiny):
+    return with_segmentation(tiny)
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory, make_tiny) -> tuple[Path, Path]:
+    """A folder with a store, made once for the tests of a file, and a copy of it; take `stored`."""
+    seg = with_segmentation(make_tiny(tmp_path_factory.mktemp("filled")))
+    run, store = planned(seg, "linear,vpt-deep", seeds=(3,)), Store(seg.store)
+    fill(run, store, Trainer(run, threads=1, keep=checkpoint.Keep(store.checkpoints)))
+    store.close()
+    copy = tmp_path_factory.mktemp("copy") / "filled"
+    shutil.copytree(seg.folder, copy)
+    return seg.folder, copy
+
+
+@pytest.fixture
+def stored(filled: tuple[Path, Path]) -> Iterator[Store]:
+    """A store with the finished cells of `linear` and `vpt-deep`, a seed each, and checkpoints
+    beside it: as it was made, whatever the test before did, in the folder that its rows name."""
+    folder, copy = filled
+    shutil.rmtree(folder)
+    shutil.copytree(copy, folder)
+    store = Store(folder / "results.db")
+    yield store
+    store.close()
 
 
 def with_segmentation(tiny, more: str = ""):
@@ -93,3 +136,19 @@ def fill(run: RunPlan, store: Store, trainer: Trainer | None = None) -> Schedule
         assert isinstance(outcomes, list)
         scheduler.finish(f"{number}", outcomes)
     return scheduler
+
+
+def outcomes(trainer: Trainer, job: Job) -> tuple[list[Score], list[Outcome]]:
+    """Of a job that is carried out: its scores on the way, and what came of it."""
+    *scores, last = trainer.run(job)
+    return scores, last  # type: ignore[return-value]
+
+
+def run_command(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    """`harness` in this process: its exit code."""
+    monkeypatch.setattr(sys, "argv", ["harness", *map(str, arguments)])
+    try:
+        cli.main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0

@@ -6,7 +6,6 @@ from itertools import pairwise
 
 import pytest
 from driving import finish, start, wait_for
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from harness.engine.status import read
 from harness.store import Store
@@ -15,6 +14,7 @@ pytestmark = pytest.mark.timeout(400)
 
 
 def test_what_a_run_tells_is_what_it_stored_though_it_was_interrupted(tiny):
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     log, curves = tiny.folder / "log.jsonl", tiny.folder / "curves"
     asked = ["--log-json", str(log), "--tensorboard", str(curves), "--workers", "1"]
     first = start(tiny, *asked)
@@ -58,7 +58,7 @@ def test_what_a_run_tells_is_what_it_stored_though_it_was_interrupted(tiny):
 
     names = {cell.key: cell.labels["variant"] for cell in store.cells().values()}
     for trial in trials:
-        read_back = EventAccumulator(
+        read_back = reader.EventAccumulator(
             str(
                 curves
                 / "toy"
@@ -71,7 +71,7 @@ def test_what_a_run_tells_is_what_it_stored_though_it_was_interrupted(tiny):
             trial.curve
         )
     for result in results:
-        read_back = EventAccumulator(
+        read_back = reader.EventAccumulator(
             str(curves / "toy" / f"{names[result.cell]}-{result.cell[:8]}" / f"seed-{result.seed}")
         )
         read_back.Reload()

@@ -5,12 +5,18 @@ import sys
 from pathlib import Path
 
 import pytest
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from harness.engine.events import Events, Traces
-from harness.engine.tensorboard import Curves
 from harness.errors import BadInput
+
+pytest.importorskip("tensorboard")
+
+from tensorboard.backend.event_processing.event_accumulator import (
+    EventAccumulator,
+)
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+from harness.engine.tensorboard import Curves
 
 OF = {"cell": "0123456789abcdef", "method": "vpt(prompts=5)", "task": "toy"}
 

@@ -19,12 +19,6 @@ from typing import Any
 import pytest
 import synthetic_store
 from PIL import Image
-from selenium.webdriver import Chrome, ChromeOptions
-from selenium.webdriver.chrome.service import Service
-from selenium.webdriver.common.by import By
-from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.ui import WebDriverWait
 
 from harness.reporting.formats.page import page, write
 from harness.reporting.published import published
@@ -34,6 +28,16 @@ from harness.tasks.cards import load_suites
 
 BINARY, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 REQUIRED = os.environ.get("VPT_HARNESS_REQUIRE_BROWSER") == "1"
+if not REQUIRED:
+    pytest.importorskip("selenium")
+
+from selenium.webdriver import Chrome, ChromeOptions  # noqa: E402
+from selenium.webdriver.chrome.service import Service  # noqa: E402
+from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
+from selenium.webdriver.remote.webelement import WebElement  # noqa: E402
+from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
+
 NASTY = "x(a='\"<script>alert(1)</script>&<b>)"
 
 pytestmark = pytest.mark.skipif(
