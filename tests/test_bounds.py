@@ -19,7 +19,7 @@ def requirements() -> dict[str, list[Requirement]]:
         *PROJECT["project"]["optional-dependencies"].values(),
         *PROJECT["dependency-groups"].values(),
     ]
-    for text in [text for texts in lists for text in texts]:
+    for text in [text for texts in lists for text in texts if isinstance(text, str)]:
         found.setdefault(Requirement(text).name, []).append(Requirement(text))
     return found
 
