@@ -7,29 +7,59 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.api import load
+    from harness.api import Ablation, Run, ablate, compare, fit, load, plan, report, reproduce, run
     from harness.backbones.vit import FrozenViT, Read
     from harness.errors import BadInput
+    from harness.inference.checkpoint import Tuned
+    from harness.reporting.board import Leaderboard
     from harness.training.method import ADAMW_RATES, Method
 
-__all__ = ["ADAMW_RATES", "BadInput", "FrozenViT", "Method", "Read", "load"]
+    __version__: str
+
+__all__ = [
+    "ADAMW_RATES",
+    "Ablation",
+    "BadInput",
+    "FrozenViT",
+    "Leaderboard",
+    "Method",
+    "Read",
+    "Run",
+    "Tuned",
+    "ablate",
+    "compare",
+    "fit",
+    "load",
+    "plan",
+    "report",
+    "reproduce",
+    "run",
+]
 
 ROOMS = {
+    **dict.fromkeys(("Ablation", "Run", "ablate", "compare", "fit", "load"), "harness.api"),
+    **dict.fromkeys(("plan", "report", "reproduce", "run"), "harness.api"),
     "ADAMW_RATES": "harness.training.method",
     "BadInput": "harness.errors",
     "FrozenViT": "harness.backbones.vit",
+    "Leaderboard": "harness.reporting.board",
     "Method": "harness.training.method",
     "Read": "harness.backbones.vit",
-    "load": "harness.api",
+    "Tuned": "harness.inference.checkpoint",
 }
 """Where each public name lives."""
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("vpt-harness")
     if name not in ROOMS:
         raise AttributeError(f"module 'harness' has no attribute '{name}'")
-    return getattr(import_module(ROOMS[name]), name)
+    value = globals()[name] = getattr(import_module(ROOMS[name]), name)
+    return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, "__version__"})

@@ -1,21 +1,774 @@
-"""The Python front door: what the command `harness` does, as functions."""
+"""The Python front door: what the command `harness` does, as functions.
 
+The words are those of the flags, and so are their defaults; where a flag takes comma-separated
+text, a list is fine too. Whatever a caller can get wrong is a `harness.BadInput` whose message
+names the thing and the fix. Nothing here ends the process, and signal handlers are as they were
+once a function returns.
+"""
+
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from harness.errors import BadInput
+from harness.io import flags
+from harness.io.flags import DEFAULT_METHODS, DEFAULT_STORE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Unpack
+
+    import pandas as pd
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+
     from harness.backbones import Backbone
+    from harness.engine.events import Traces
+    from harness.engine.progress import ProgressView
+    from harness.engine.reproduce import Comparison as Reproduction
+    from harness.engine.run import Resources
     from harness.inference.checkpoint import Tuned
+    from harness.planning.dry_run import Preview
+    from harness.planning.plan import Request, RunPlan
+    from harness.reporting.ablation import Ablation as Grid
+    from harness.reporting.board import Leaderboard
+    from harness.reporting.compare import Comparison
+    from harness.store import Store
+    from harness.training.method import Method
+
+    Methods = str | type[Method] | Sequence[str | type[Method]]
+
+Names = str | Iterable[str]
+"""Comma-separated text, or a list."""
+Seeds = str | int | Iterable[int]
+Place = str | Path
+
+
+class PlanOptions(TypedDict, total=False):
+    """Keyword arguments of `plan`, `run` and `ablate` that say what is measured; `run` describes
+    them."""
+
+    backbone: str | None
+    protocol: Place | None
+    data_root: Place | None
+    cards: Place | None
+    pixels: str | None
+    image_size: int | None
+    normalize: str | None
+    allow_overlap: bool
+    trials: int | None
+    seeds: Seeds | None
+
+
+class RunOptions(PlanOptions, total=False):
+    """Keyword arguments of `run` and `ablate`, but for methods, suite and tasks; `run` describes
+    them."""
+
+    store: Place
+    workers: int | None
+    gpus_per_trial: float | None
+    address: str | None
+    keep_large: bool
+    trial_timeout: float
+    log_json: Place | None
+    tensorboard: Place | None
+    progress: bool
+
+
+@dataclass(frozen=True, repr=False)
+class Run:
+    """What a run filled, or found filled: `harness.run` returns one.
+
+    Its frames are read from the store anew each time they are asked for.
+    """
+
+    plan: "RunPlan"
+    """The cells: method variants x tasks, each with its backbone, protocol and seeds."""
+    store: "Store"
+    wanted: int
+    """Final runs that the plan asks for."""
+    gaps: int
+    """Those that are missing, since they failed: `failures` says why. The same call tries them
+    again."""
+    ids: tuple[str, ...]
+    """Of the final runs that are there, in the order of the plan."""
+
+    @property
+    def results(self) -> "pd.DataFrame":
+        """One row a final run: `id`, `variant`, `method`, `task`, `suite`, `backbone`, `protocol`,
+        `metric`, `seed`, `score` (percent, on test), a column for each hyper-parameter,
+        `trainable` (values, without the head), `head_params`, `seconds`, `memory` (bytes), `units`
+        (forward-image units), `created`."""
+        from harness.reporting import wide
+
+        return wide.results(self.store, self._cells)
+
+    @property
+    def trials(self) -> "pd.DataFrame":
+        """One row a trial of the searches: as `results`, with `number`, `state` (`complete`,
+        `pruned`, `failed`), `score` (percent, on val) and `reason`."""
+        from harness.reporting import wide
+
+        return wide.trials(self.store, self._cells)
+
+    @property
+    def failures(self) -> "pd.DataFrame":
+        """One row a missing final run: what it is, `seed`, `reason` and `traceback`."""
+        from harness.reporting import wide
+
+        return wide.failures(self.store, self._cells)
+
+    def leaderboard(
+        self,
+        *,
+        baseline: str | None = None,
+        group: bool = False,
+        sort: str = "mean",
+        complete_only: bool = False,
+        budgets: bool = False,
+        published: bool = False,
+    ) -> "Leaderboard":
+        """The run's methods and tasks, ranked: text in a terminal, a table in a notebook. The
+        arguments are those of `harness.report`.
+
+        Raises:
+            BadInput: nothing is stored of this run, or a name is unknown; when it is shown.
+        """
+        return _leaderboard(
+            self.store,
+            tasks=self.plan.tasks,
+            suite=self.plan.suite,
+            cells=self._cells,
+            baseline=baseline,
+            group=group,
+            sort=sort,
+            complete_only=complete_only,
+            budgets=budgets,
+            published=published,
+        )
+
+    def write_page(self, progress: bool = True) -> Path:
+        """Writes a page of all that the store has, beside the store, as the command `harness run`
+        does: one file to open. Returns where it is.
+
+        Raises:
+            BadInput: It can't be written.
+        """
+        with _view(progress, "writing the page"):
+            from harness.reporting.formats.page import write
+
+            write(self.store.page, report(self.store).to_html())
+        return self.store.page
+
+    @property
+    def _cells(self) -> list[str]:
+        return [cell.key for cell in self.plan.cells]
+
+    def __repr__(self) -> str:
+        methods, tasks = self.plan.variants, self.plan.tasks
+        missing = f", {self.gaps} missing" if self.gaps else ""
+        return (
+            f"<{type(self).__name__}: {', '.join(methods)} on {', '.join(tasks)}:"
+            f" {self.wanted - self.gaps} of {self.wanted} results{missing}, in {self.store.name}>"
+        )
+
+
+@dataclass(frozen=True, repr=False)
+class Ablation(Run):
+    """A run over the valid settings of a method's toggles. `print(ablation)` and a terminal's
+    prompt show what each toggle is worth, and so does a notebook."""
+
+    grid: "Grid"
+    """What is on in each variant."""
+
+    def table(self) -> "RenderableType":
+        """One row a setting: means, and the difference to all toggles off with its 95 % interval;
+        for rich's `Console.print`."""
+        from harness.reporting.ablation import table
+
+        return table(self.store, self.plan, self.grid)
+
+    def __str__(self) -> str:
+        from harness.text import rendered
+
+        return rendered(self.table()).rstrip()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        from harness.text import rendered
+
+        return f"<pre>{escape(rendered(self.table(), 110))}</pre>"
+
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
+        yield self.table()
+
+
+def run(
+    methods: "Methods" = DEFAULT_METHODS,
+    suite: str | None = None,
+    tasks: Names | None = None,
+    *,
+    backbone: str | None = None,
+    protocol: Place | None = None,
+    data_root: Place | None = None,
+    cards: Place | None = None,
+    pixels: str | None = None,
+    image_size: int | None = None,
+    normalize: str | None = None,
+    allow_overlap: bool = False,
+    trials: int | None = None,
+    seeds: Seeds | None = None,
+    store: Place = DEFAULT_STORE,
+    workers: int | None = None,
+    gpus_per_trial: float | None = None,
+    address: str | None = None,
+    keep_large: bool = False,
+    trial_timeout: float = 3600.0,
+    log_json: Place | None = None,
+    tensorboard: Place | None = None,
+    progress: bool = True,
+) -> Run:
+    """Tunes, trains and scores every method on every task, and returns when all is done.
+
+    What is in the store already isn't done again; interrupt it anywhere, and the same call resumes.
+    In a script, call it under `if __name__ == "__main__":`. From another thread than the main one
+    it works too, but Ctrl-C can't reach it there, nor can it start a Ray that died again.
+
+    Args:
+        methods: Names, variants such as `"ivpt(da=false)"`, `"FILE.py:CLASS"`, or classes; a class
+            must be at the top of a file, since a score's key holds the code that made it.
+        suite: `mini`, `vtab`, `fgvc`, `all` and others: `harness list suites`. None: `mini`.
+        tasks: Tasks of the suite, or with no suite of any.
+        backbone: A timm name, `NAME=FILE`, or `NAME@SIDE`. None: the suite's.
+        protocol: `mini`, `default`, `vpt`, or a `.toml` file. None: the suite's.
+        data_root: Folder that holds the tasks' data.
+        cards: Folder with your own task cards.
+        pixels: `tf`, `pil` or `vpt`. None: what suits the data's form.
+        image_size: Side of images in pixels. None: that of the backbone's name, else 224.
+        normalize: `imagenet`, `backbone`, `inception` or `none`. None: the protocol's.
+        allow_overlap: Go on although test images are in train or val too; the board says it.
+        trials: Points of each search. None: the protocol's.
+        seeds: Seeds of the final runs. None: the protocol's.
+        store: Where results are kept: a file, or any SQLAlchemy URL.
+        workers: Jobs at once. None: one a core, or as many as fit the GPUs.
+        gpus_per_trial: Share of a GPU that a job takes, as 0.25. None: 1 where there is a GPU.
+        address: A running Ray cluster, `"auto"` or `"HOST:PORT"`, of which this machine is a node.
+            None: what the variable RAY_ADDRESS says, else a Ray of its own, shut down in the end.
+        keep_large: Keep checkpoints above 32 MB too, as of full fine-tuning.
+        trial_timeout: Seconds without a batch after which a trial counts as hung; 0: never.
+        log_json: A file that takes what happens, one JSON object a line.
+        tensorboard: A folder for TensorBoard's curves.
+        progress: Whether to show what is going on.
+
+    Returns:
+        The run, with its results, trials and leaderboard.
+
+    Raises:
+        BadInput: A name, a file, data, weights, the store or the cluster can't be used.
+        KeyboardInterrupt: Ctrl-C. All that finished is in the store, and Ray is shut down.
+
+    Example:
+        >>> run = harness.run(["linear", "vpt-deep"], tasks="digits", seeds=[0, 1])
+        >>> run.results.groupby("variant")["score"].mean()
+    """
+    with _view(progress) as view:
+        request = _request(
+            methods,
+            suite,
+            tasks,
+            backbone=backbone,
+            protocol=protocol,
+            data_root=data_root,
+            cards=cards,
+            pixels=pixels,
+            image_size=image_size,
+            normalize=normalize,
+            allow_overlap=allow_overlap,
+            trials=trials,
+            seeds=seeds,
+        )
+        resources = _resources(workers, gpus_per_trial, address, trial_timeout)
+        from harness.engine.events import Traces
+
+        traces = Traces(keep_large, _path(log_json), _path(tensorboard))
+        return _filled(request, store, resources, traces, view)
+
+
+def plan(
+    methods: "Methods" = DEFAULT_METHODS,
+    suite: str | None = None,
+    tasks: Names | None = None,
+    *,
+    progress: bool = True,
+    **options: "Unpack[PlanOptions]",
+) -> "Preview":
+    """What a run with these arguments would do and cost, and what is missing for it: `harness run
+    --dry-run`. Times one step of each method, trains nothing and writes nothing.
+
+    Args:
+        methods: As `run` takes them; `suite`, `tasks` and the options too.
+        suite: As `run` takes it.
+        tasks: As `run` takes them.
+        progress: Whether to show what is going on.
+        **options: Those of `run` that say what is measured: see `PlanOptions`.
+
+    Returns:
+        The plan: its costs as a frame, and the tasks that can't run yet with what is wrong.
+
+    Raises:
+        BadInput: A name or a method's arguments can't be used.
+
+    Example:
+        >>> harness.plan("ivpt,vpt", suite="vtab").costs["hours"].sum()
+    """
+    with _view(progress) as view:
+        from harness.planning.dry_run import preview
+
+        return preview(_request(methods, suite, tasks, **options), view.stage)
+
+
+def ablate(
+    method: "str | type[Method]" = "ivpt",
+    suite: str | None = None,
+    tasks: Names | None = None,
+    **options: "Unpack[RunOptions]",
+) -> Ablation:
+    """Switches a method's toggles, every valid combination, as `run` does any methods, and says
+    what each is worth. Shares its cells with `run`.
+
+    Args:
+        method: A method with toggles; a variant such as `"ivpt(prompts=10)"` fixes an argument.
+        suite: As `run` takes it.
+        tasks: As `run` takes them.
+        **options: As `run` takes them: see `RunOptions`.
+
+    Returns:
+        The run, which shows itself as the table of the ablation.
+
+    Raises:
+        BadInput: As `run`; or the method has no toggles.
+
+    Example:
+        >>> print(harness.ablate("ivpt", suite="mini"))
+    """
+    with _view(options.get("progress", True)):
+        from harness.planning import arguments
+        from harness.reporting.ablation import ablation
+
+        grid = ablation(arguments.methods(method))
+    filled = run(grid.methods, suite, tasks, **options)
+    return Ablation(filled.plan, filled.store, filled.wanted, filled.gaps, filled.ids, grid)
+
+
+def toggled(method: "str | type[Method]") -> str:
+    """The variants that `ablate` runs, as `run` takes them. Raises `BadInput`."""
+    from harness.planning import arguments
+    from harness.reporting.ablation import ablation
+
+    return ablation(arguments.methods(method)).methods
+
+
+def report(
+    store: "Place | Store" = DEFAULT_STORE,
+    *,
+    suite: str | None = None,
+    tasks: Names | None = None,
+    methods: Names | None = None,
+    baseline: str | None = None,
+    group: bool = False,
+    sort: str = "mean",
+    complete_only: bool = False,
+    budgets: bool = False,
+    published: bool = False,
+) -> "Leaderboard":
+    """The leaderboard of what is stored.
+
+    Args:
+        store: Where results are kept: a file, or any SQLAlchemy URL.
+        suite: The tasks of one suite. None: all, with a table a suite.
+        tasks: Tasks, in the order to show them.
+        methods: Names (`ivpt`: all its variants) or variants. None: all.
+        baseline: A variant to compare the others with, e.g. `vpt-deep`.
+        group: Means of the groups of tasks in place of the tasks.
+        sort: Order of the methods: `mean`, `rank` or `params`.
+        complete_only: Only the tasks that every method has.
+        budgets: Show trials, epochs and forward-image units.
+        published: Show published numbers beside the measured ones.
+
+    Returns:
+        The board: text in a terminal, a table in a notebook; `to_html`, `to_latex` and others
+        write it, `results` is a pandas frame.
+
+    Raises:
+        BadInput: An unknown suite; when the board is shown, also nothing stored, or an unknown
+            method or order.
+
+    Example:
+        >>> harness.report("results/harness.db", suite="mini").to_html("board.html")
+    """
+    from harness.planning import arguments
+    from harness.store import Store
+    from harness.tasks.cards import named_tasks
+
+    return _leaderboard(
+        store if isinstance(store, Store) else Store(store),
+        tasks=named_tasks(suite, arguments.joined("tasks", tasks)),
+        suite=suite,
+        methods=flags.methods(arguments.joined("methods", methods)),
+        baseline=baseline,
+        group=group,
+        sort=sort,
+        complete_only=complete_only,
+        budgets=budgets,
+        published=published,
+    )
+
+
+def compare(
+    one: str,
+    other: str,
+    *,
+    suite: str | None = None,
+    tasks: Names | None = None,
+    store: Place = DEFAULT_STORE,
+) -> "Comparison":
+    """Says in words what may be claimed of two methods, and what not.
+
+    Args:
+        one: A method with one variant in the store, or a variant.
+        other: What to compare it with.
+        suite: Its tasks only. None: each suite that both were run on.
+        tasks: These tasks only.
+        store: Where results are kept.
+
+    Returns:
+        The comparison: `print` shows its sentences, `json()` has its numbers.
+
+    Raises:
+        BadInput: Nothing stored, an unknown name, twice the same, or never run with the same
+            backbone and protocol.
+
+    Example:
+        >>> print(harness.compare("ivpt", "vpt-deep", suite="mini"))
+    """
+    from harness.planning import arguments
+    from harness.reporting.compare import compare as compared
+    from harness.store import Store
+    from harness.tasks.cards import named_tasks
+
+    names = named_tasks(suite, arguments.joined("tasks", tasks))
+    return compared(Store(store), one, other, tasks=names, suite_name=suite)
+
+
+def fit(
+    method: "str | type[Method]",
+    task: str,
+    *,
+    params: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    final: bool = False,
+    backbone: str | None = None,
+    protocol: Place | None = None,
+    data_root: Place | None = None,
+    cards: Place | None = None,
+    pixels: str | None = None,
+    image_size: int | None = None,
+    normalize: str | None = None,
+    allow_overlap: bool = False,
+    progress: bool = True,
+) -> "Tuned":
+    """One training run in this process, without Ray and without a store: breakpoints work, and an
+    error of the method's own code comes out as it is.
+
+    It trains on train and scores on val, as a trial of a search does; so it never reads the test
+    images, however often it is called while a method is being worked on. With `final` it is a
+    final run: the same seed and hyper-parameters give the same logits as `run`.
+
+    Args:
+        method: A name, a variant with arguments of the method and of the protocol fixed, such as
+            `"vpt-deep(prompts=10, base_lr=0.5)"`, `"FILE.py:CLASS"`; or any class, a notebook's
+            too. What isn't fixed keeps the method's default; what the protocol would search
+            (`base_lr`, `weight_decay`) takes the middle of its range.
+        task: One task.
+        params: Arguments to fix, beside those in the text.
+        seed: All that is random follows from it.
+        final: Train on what a final run trains on, and score on test.
+        backbone: As `run` takes it; and so the others up to `allow_overlap`.
+        protocol: Says epochs, batch size and optimiser. None: the task's suite's.
+        data_root: Folder that holds the task's data.
+        cards: Folder with your own task cards.
+        pixels: As `run` takes it.
+        image_size: As `run` takes it.
+        normalize: As `run` takes it.
+        allow_overlap: As `run` takes it.
+        progress: Whether to print scores as they come.
+
+    Returns:
+        The tuned model on the CPU, in eval mode: `model(images)` gives logits, `model.predict`
+        takes files, `model.save` keeps it for `harness.load`. `model.origin` has its score and
+        hyper-parameters, `model.curve` the score by epoch.
+
+    Raises:
+        BadInput: A name, an argument, data or weights can't be used.
+
+    Example:
+        >>> model = harness.fit("vpt-deep(prompts=10, base_lr=0.5)", task="digits")
+        >>> model.origin.score
+    """
+    from harness.planning import builtin
+
+    builtin.check()
+    from harness.engine import single
+
+    request = _request(
+        "",
+        None,
+        task,
+        backbone=backbone,
+        protocol=protocol,
+        data_root=data_root,
+        cards=cards,
+        pixels=pixels,
+        image_size=image_size,
+        normalize=normalize,
+        allow_overlap=allow_overlap,
+        seeds=seed,
+    )
+    on = "test" if final else "val"
+
+    def show(epoch: int, epochs: int, score: float) -> None:
+        if progress:
+            print(f"{epoch} of {epochs}: {score:.2f} % on {on}", flush=True)
+
+    return single.fit(method, params or {}, request, seed, final, show)
+
+
+def reproduce(
+    id: str,
+    *,
+    store: Place = DEFAULT_STORE,
+    data_root: Place | None = None,
+    cards: Place | None = None,
+    backbone: str | None = None,
+    method: str | None = None,
+    export: Place | None = None,
+    progress: bool = True,
+) -> "Reproduction":
+    """Runs one stored result again, in this process.
+
+    Args:
+        id: A result's id, or the beginning of one.
+        store: Where results are kept.
+        data_root: Where the data is now. None: where it was.
+        cards: Where your own task cards are now. None: where they were.
+        backbone: `NAME=FILE`, where the weights have moved.
+        method: `FILE.py:CLASS`, where it was made by a method of your own.
+        export: A file for the new run's checkpoint.
+        progress: Whether to show what is going on.
+
+    Returns:
+        The stored result beside the new one: `equal`, `within_tolerance`, `differences`; `print`
+        shows them.
+
+    Raises:
+        BadInput: No such result; or data, weights, card or method aren't what it was made with.
+
+    Example:
+        >>> assert harness.reproduce(run.results["id"][0]).equal
+    """
+    from harness.store import Store
+
+    result, cell = Store(store).result(id)
+    what = f"{cell.labels['variant']} on {cell.identity['task']['name']}, seed {result.seed}"
+    with _view(progress, f"running {what}, again") as _, tempfile.TemporaryDirectory() as folder:
+        from harness.engine.reproduce import reproduce as again
+        from harness.inference import checkpoint
+
+        keep = checkpoint.Keep(Path(folder), large=True) if export else None
+        comparison = again(result, cell, _path(data_root), _path(cards), backbone, keep, method)
+        if export:
+            made = Path(folder) / f"{result.id}.safetensors"
+            checkpoint.export(made, flags.path(export))
+    return comparison
 
 
 def load(
-    file: str | Path, backbone: "str | Backbone | None" = None, method: str | None = None
+    file: Place,
+    backbone: "str | Backbone | None" = None,
+    method: str | None = None,
+    say: Callable[[str], object] = warnings.warn,
 ) -> "Tuned":
-    """A tuned model from a file that `harness export` made, in eval mode on the CPU: see
-    `harness.inference.checkpoint.load`."""
+    """A tuned model from a file that `harness export` or `model.save` made.
+
+    Args:
+        file: The file.
+        backbone: A name, `NAME=FILE`, or one that is loaded already. None: the one that the file
+            names.
+        method: `FILE.py:CLASS`, which must be given where it was made by a method of that kind: a
+            checkpoint runs no code by itself.
+        say: Takes a line where that method's file has changed since.
+
+    Returns:
+        The model on the CPU, in eval mode.
+
+    Raises:
+        BadInput: File, method or backbone isn't what it was made with.
+
+    Example:
+        >>> harness.load("tuned.safetensors").predict(["a.jpg"]).argmax(1)
+    """
     from harness.planning import builtin
 
     builtin.check()
     from harness.inference import checkpoint
 
-    return checkpoint.load(file, backbone, method)
+    return checkpoint.load(file, backbone, method, say)
+
+
+def _request(
+    methods: "Methods", suite: str | None, tasks: Names | None, **options: "Unpack[PlanOptions]"
+) -> "Request":
+    """Checks what a parser of flags would have checked. Raises `BadInput`."""
+    from harness.planning import arguments
+    from harness.planning.plan import Request
+
+    arguments.check_not_importing()
+    for name in ("trials", "image_size"):
+        arguments.check_least(name, options.get(name), 1, whole=True)
+    protocol = options.get("protocol")
+    return Request(
+        methods=arguments.methods(methods),
+        suite=suite,
+        tasks=arguments.joined("tasks", tasks),
+        backbone=options.get("backbone"),
+        protocol=None if protocol is None else str(protocol),
+        data_root=_path(options.get("data_root")),
+        cards=_path(options.get("cards")),
+        pixels=options.get("pixels"),
+        image_size=options.get("image_size"),
+        normalize=options.get("normalize"),
+        allow_overlap=options.get("allow_overlap", False),
+        trials=options.get("trials"),
+        seeds=flags.seeds(arguments.joined("seeds", options.get("seeds"))),
+    )
+
+
+def _resources(
+    workers: int | None, gpus_per_trial: float | None, address: str | None, trial_timeout: float
+) -> "Resources":
+    from harness.engine.run import Resources
+    from harness.planning import arguments
+
+    arguments.check_least("workers", workers, 1, whole=True)
+    arguments.check_least("gpus_per_trial", gpus_per_trial, 0)
+    arguments.check_least("trial_timeout", trial_timeout, 0)
+    ray = sys.modules.get("ray")
+    if ray is not None and ray.is_initialized():
+        raise BadInput(
+            "Ray is started in this process already: call ray.shutdown() first. A run starts a Ray"
+            " of its own, or joins the cluster at `address`."
+        )
+    address = address or os.environ.get("RAY_ADDRESS")
+    return Resources(workers, gpus_per_trial, address, trial_timeout)
+
+
+def _filled(
+    request: "Request", store: Place, resources: "Resources", traces: "Traces", view: "ProgressView"
+) -> Run:
+    from harness.engine.run import run as fill
+    from harness.engine.signals import Interrupted, Interrupts, process_is_ours
+    from harness.planning.notices import notes
+    from harness.planning.plan import plan as planned
+    from harness.store import Store, result_id
+
+    opened = Store(store)
+    words = (
+        f"Interrupted. All that finished is saved in {opened.name}. The same command goes on from"
+        " there."
+    )
+    try:
+        with Interrupts(words, process_is_ours()) as interrupts:
+            view.stage("checking data and backbone")
+            cells = planned(request)
+            for line in notes(cells, opened):
+                view.tell(line)
+            for warning in cells.warnings:
+                view.tell(f"warning: {warning}")
+            scheduler = fill(cells, opened, resources, view, traces, interrupts)
+    except Interrupted as interrupted:
+        interrupted.add_note(_saved(opened))
+        raise
+    ids = [result_id(cell.planned.key, seed) for cell in scheduler.cells for seed in cell.scores]
+    return Run(cells, opened, scheduler.wanted, scheduler.gaps, tuple(ids))
+
+
+def _saved(store: "Store") -> str:
+    store.engine.patience = 2.0  # who ends a run doesn't wait for a database that is away
+    try:
+        results = len(store.runs(("id",)))
+        trials = sum(sum(states.values()) for states in store.trial_counts().values())
+        store.close()
+    except BadInput:
+        return f"What was finished is saved in {store.name}."
+    return f"{results} results and {trials} trials are saved in {store.name}."
+
+
+def _leaderboard(
+    store: "Store",
+    *,
+    tasks: Sequence[str] | None,
+    suite: str | None,
+    methods: Sequence[str] | None = None,
+    cells: Sequence[str] | None = None,
+    baseline: str | None,
+    group: bool,
+    sort: str,
+    complete_only: bool,
+    budgets: bool,
+    published: bool,
+) -> "Leaderboard":
+    from harness.reporting.board import Leaderboard
+    from harness.reporting.columns import Layout
+    from harness.reporting.render import Report
+
+    return Leaderboard(
+        Report(
+            store,
+            tasks=tasks,
+            methods=methods,
+            suite=suite,
+            cells=cells,
+            layout=Layout(groups=group, budgets=budgets, baseline=baseline),
+            sort=sort,
+            complete_only=complete_only,
+            published=published,
+        )
+    )
+
+
+@contextmanager
+def _view(progress: bool, stage: str = "loading libraries") -> "Iterator[ProgressView]":
+    """What one sees of a call. In it `breakpoint()` has the terminal to itself."""
+    from rich.console import Console
+
+    from harness.engine.progress import ProgressView
+    from harness.planning import builtin
+
+    builtin.check()
+    with ProgressView(Console(quiet=not progress)) as view:
+        view.stage(stage)
+        view.pause_at_breakpoints()
+        yield view
+
+
+def _path(value: Place | None) -> Path | None:
+    return None if value is None else flags.path(value)

@@ -3,6 +3,10 @@ stores."""
 
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 
 def plain(text: str) -> str:
@@ -29,3 +33,14 @@ def first_few(items: Sequence[str], most: int = 3) -> str:
 def some(count: int, name: str) -> str:
     """`1 result`, `12,000 results`."""
     return f"{count:,} {name}{'' if count == 1 else 's'}"
+
+
+def rendered(content: "RenderableType", width: int | None = None) -> str:
+    """What rich prints of `content`, as plain text. `width`: of a line; None: the terminal's."""
+    import io
+
+    from rich.console import Console
+
+    text = io.StringIO()
+    Console(file=text, width=width or Console().width, force_jupyter=False).print(content)
+    return text.getvalue()

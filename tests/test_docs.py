@@ -1,6 +1,8 @@
 """What the docs show works as shown."""
 
+import ast
 import csv
+import inspect
 import re
 import tomllib
 from pathlib import Path
@@ -9,6 +11,7 @@ import datasets_readme
 import licences
 from train_step import flops, forward_flops
 
+import harness
 from harness.engine.jobs import FinalJob
 from harness.engine.worker import Trainer
 from harness.io.resources import published_csv
@@ -48,6 +51,32 @@ def test_the_example_method_is_short_and_trains(tiny):
         *_, (outcome,) = Trainer(run, threads=1).run(FinalJob(run.cells[0].key, (0,), params))
         assert outcome.reason is None
         assert outcome.trainable == (5 * 96 if arguments else 2 * 5 * 96 + 2)
+
+
+def test_what_readme_does_from_python_can_be_called_so():
+    """Each call has the arguments of the function that it names, and what it gives has what is read
+    of it."""
+    (code,) = re.findall(
+        r"^## From Python\n.*?```python\n(.*?)```", (ROOT / "README.md").read_text(), re.M | re.S
+    )
+    given = {"run": harness.Run, "fit": harness.Tuned, "report": harness.Leaderboard}
+    of_name: dict[str, type] = {}
+    called = set()
+    for statement in ast.parse(code).body:
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Call) and re.fullmatch(r"harness\.\w+", ast.unparse(node.func)):
+                name = ast.unparse(node.func).removeprefix("harness.")
+                arguments = {word.arg: word.value for word in node.keywords if word.arg}
+                inspect.signature(getattr(harness, name)).bind(*node.args, **arguments)
+                called.add(name)
+                if isinstance(statement, ast.Assign):
+                    of_name[ast.unparse(statement.targets[0])] = given[name]
+    assert called == {"run", "report", "compare", "fit"}
+    assert set(of_name) == {"run", "model"}
+    read = re.findall(r"\b(run|model)\.(\w+)", code)
+    assert {name for _, name in read} == {"results", "trials", "leaderboard", "save"}
+    for name, attribute in read:
+        assert hasattr(of_name[name], attribute)
 
 
 def test_the_example_card_is_a_card():

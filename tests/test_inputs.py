@@ -253,12 +253,7 @@ def test_a_name_that_says_no_side_is_run_at_its_suites():
 
 def test_the_dry_run_says_what_a_backbone_is_given(tiny):
     def said(**changes) -> str:
-        return "\n".join(
-            str(line)
-            for line in preview(
-                request(tiny, **changes), ProgressView(Console()).stage
-            ).renderables[1:]
-        )  # type: ignore[attr-defined]
+        return "\n".join(preview(request(tiny, **changes), ProgressView(Console()).stage).notes)
 
     assert (
         "Images of 32 x 32 pixels, as pil resizes them, normalized by imagenet (mean 0.485, 0.456,"

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.errors import BadInput, unknown
+from harness.cli import options
+from harness.cli.options import Cards, DataRoot, SuiteOfData, TaskArguments, TaskNames
+from harness.errors import BadInput
 from harness.io import flags
 from harness.text import some
 
@@ -21,30 +23,15 @@ app = typer.Typer(
     help="See, check, get and prepare the tasks' data.", no_args_is_help=True, add_completion=False
 )
 
-Named = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="[TASK]...", help="Tasks; see `harness list tasks`. As --tasks."),
-]
-Suite = Annotated[str | None, typer.Option("--suite", help="mini, vtab, fgvc, all ...")]
-Tasks = Annotated[str | None, typer.Option("--tasks", help="Comma-separated names.")]
-DataRoot = Annotated[
-    Path | None,
-    typer.Option("--data-root", help="Folder that holds the tasks' data.", parser=flags.path),
-]
-Cards = Annotated[
-    Path | None,
-    typer.Option("--cards", help="Folder with your own task cards (*.toml).", parser=flags.path),
-]
-
 
 @app.command()
 def keys(
     split: Annotated[
         str, typer.Option("--split", help="train800, val200, train800val200 or test.")
     ],
-    named: Named = None,
-    suite: Suite = None,
-    tasks: Tasks = None,
+    named: TaskArguments = None,
+    suite: SuiteOfData = None,
+    tasks: TaskNames = None,
     data_root: DataRoot = None,
     cards: Cards = None,
 ) -> None:
@@ -70,7 +57,10 @@ def keys(
 
 @app.command()
 def card(
-    named: Named = None, suite: Suite = None, tasks: Tasks = None, cards: Cards = None
+    named: TaskArguments = None,
+    suite: SuiteOfData = None,
+    tasks: TaskNames = None,
+    cards: Cards = None,
 ) -> None:
     """Show tasks' cards."""
     print(
@@ -83,9 +73,9 @@ def card(
 
 @app.command()
 def status(
-    named: Named = None,
-    suite: Suite = None,
-    tasks: Tasks = None,
+    named: TaskArguments = None,
+    suite: SuiteOfData = None,
+    tasks: TaskNames = None,
     data_root: DataRoot = None,
     cards: Cards = None,
 ) -> None:
@@ -105,9 +95,9 @@ def status(
 
 @app.command()
 def verify(
-    named: Named = None,
-    suite: Suite = None,
-    tasks: Tasks = None,
+    named: TaskArguments = None,
+    suite: SuiteOfData = None,
+    tasks: TaskNames = None,
     data_root: DataRoot = None,
     cards: Cards = None,
     quick: Annotated[
@@ -161,9 +151,9 @@ def fetch(
     data_root: Annotated[
         Path, typer.Option("--data-root", help="Where the data go.", parser=flags.path)
     ],
-    named: Named = None,
-    suite: Suite = None,
-    tasks: Tasks = None,
+    named: TaskArguments = None,
+    suite: SuiteOfData = None,
+    tasks: TaskNames = None,
     cards: Cards = None,
 ) -> None:
     """Download tasks' originals from their owners, checked and extracted. Goes on where it was
@@ -226,9 +216,9 @@ def prepare(
             parser=flags.path,
         ),
     ] = None,
-    named: Named = None,
-    suite: Suite = None,
-    tasks: Tasks = None,
+    named: TaskArguments = None,
+    suite: SuiteOfData = None,
+    tasks: TaskNames = None,
     cards: Cards = None,
 ) -> None:
     """Decode tasks once, into folders that are read at full speed. Lossless; goes on where it was
@@ -265,17 +255,16 @@ def export(
             "--jpeg/--png", help="JPEG of quality 75, as in the common copies; or lossless."
         ),
     ] = False,
-    named: Named = None,
-    suite: Suite = None,
-    tasks: Tasks = None,
+    named: TaskArguments = None,
+    suite: SuiteOfData = None,
+    tasks: TaskNames = None,
     cards: Cards = None,
 ) -> None:
     """Write tasks as the VTAB-1k folder: images and train800.txt, val200.txt, train800val200.txt,
     test.txt."""
     from harness.data.export import export as write
 
-    if form != "vtab1k-folder":
-        raise unknown("format", form, ("vtab1k-folder",))
+    options.check_format(form, ("vtab1k-folder",))
 
     def one(card, progress) -> str:
         folder, new = write(card, data_root, to, "jpeg" if lossy else "png", progress)

@@ -1,8 +1,10 @@
-"""The command line: flags in, other modules' work, text out. Heavy imports wait until a command
-needs them."""
+"""The command line: flags in, other rooms' work, text out. Heavy imports wait until a command needs
+them."""
 
 import sys
 import traceback
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
@@ -18,7 +20,6 @@ app = typer.Typer(
         " something real."
     ),
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 for command in (run.run, run.ablate, report.report, show.status, report.compare):
@@ -28,6 +29,31 @@ for command in (show.show, tuned.reproduce, tuned.export, tuned.predict):
     app.command()(command)
 for room in (data, results, store):
     app.add_typer(room.app, name=room.__name__.rpartition(".")[2])
+
+
+def _print_version(wanted: bool) -> None:
+    """Of the harness and what its numbers depend on most, from what is installed: nothing is
+    imported."""
+    if wanted:
+        print(f"harness {version('vpt-harness')}")
+        for name in ("torch", "timm", "ray", "optuna"):
+            print(f"{name} {version(name)}")
+        raise typer.Exit
+
+
+@app.callback()
+def _before(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            help="Show versions and exit.",
+            callback=_print_version,
+            is_eager=True,
+        ),
+    ] = False,
+) -> None:
+    pass
 
 
 def main() -> None:

@@ -1,12 +1,20 @@
-"""What flags mean, where more than one command takes them."""
+"""Every flag that more than one command takes: its name, what it means, how it is read."""
 
+import inspect
 import sys
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from harness.cli import complete
 from harness.io import flags
+from harness.io.flags import DEFAULT_STORE
+
+# What is meant.
 
 Store = Annotated[
     str, typer.Option("--store", help="Where results are kept: a file or any SQLAlchemy URL.")
@@ -16,35 +24,122 @@ Methods = Annotated[
     typer.Option(
         "--methods",
         help="Comma-separated; a variant is written 'ivpt(da=false,prompts=50)'; or FILE.py:CLASS.",
+        autocompletion=complete.methods,
     ),
 ]
+MethodsToRun = Annotated[
+    str,
+    typer.Option(
+        "--methods",
+        help="Comma-separated; 'ivpt(da=false)' fixes an argument; or FILE.py:CLASS.",
+        autocompletion=complete.methods,
+    ),
+]
+MethodToAblate = Annotated[
+    str,
+    typer.Option(
+        "--method",
+        help="A method with toggles; 'ivpt(prompts=10)' fixes an argument.",
+        autocompletion=complete.methods,
+    ),
+]
+StoredMethods = Annotated[
+    str | None,
+    typer.Option(
+        "--methods",
+        help="Comma-separated: 'ivpt' with all its variants, or 'ivpt(da=false)'.",
+        autocompletion=complete.methods,
+    ),
+]
+OwnMethod = Annotated[
+    str | None,
+    typer.Option("--method", help="FILE.py:CLASS, where it was made by a method of your own."),
+]
 Tasks = Annotated[
-    str | None, typer.Option("--tasks", help="Comma-separated names; see `harness list tasks`.")
+    str | None,
+    typer.Option(
+        "--tasks",
+        help="Comma-separated names; see `harness list tasks`.",
+        autocompletion=complete.tasks,
+    ),
+]
+TaskNames = Annotated[
+    str | None,
+    typer.Option("--tasks", help="Comma-separated names.", autocompletion=complete.tasks),
+]
+TaskArguments = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[TASK]...",
+        help="Tasks; see `harness list tasks`. As --tasks.",
+        autocompletion=complete.task,
+    ),
 ]
 Suite = Annotated[
     str | None,
     typer.Option(
-        "--suite", help="mini, vtab, fgvc, all ...; see `harness list suites`. Default: mini."
+        "--suite",
+        help="mini, vtab, fgvc, all ...; see `harness list suites`. Default: mini.",
+        autocompletion=complete.suite,
+    ),
+]
+SuiteOfData = Annotated[
+    str | None,
+    typer.Option("--suite", help="mini, vtab, fgvc, all ...", autocompletion=complete.suite),
+]
+SuiteOfResults = Annotated[
+    str | None,
+    typer.Option(
+        "--suite",
+        help="mini, vtab, fgvc, all ...: the tasks of one suite.",
+        autocompletion=complete.suite,
+    ),
+]
+SuiteToCompare = Annotated[
+    str | None,
+    typer.Option(
+        "--suite",
+        help="Its tasks only. Default: each suite that both were run on.",
+        autocompletion=complete.suite,
     ),
 ]
 Backbone = Annotated[
     str | None,
     typer.Option("--backbone", help="A timm name, NAME=FILE, or NAME@SIDE. Default: the suite's."),
 ]
-Method = Annotated[
+MovedBackbone = Annotated[
+    str | None, typer.Option("--backbone", help="NAME=FILE, where the weights have moved.")
+]
+Protocol = Annotated[
     str | None,
-    typer.Option("--method", help="FILE.py:CLASS, where it was made by a method of your own."),
+    typer.Option(
+        "--protocol",
+        help="mini, default, vpt, or a .toml file. Default: the suite's.",
+        autocompletion=complete.protocol,
+    ),
 ]
 DataRoot = Annotated[
     Path | None,
     typer.Option("--data-root", help="Folder that holds the tasks' data.", parser=flags.path),
 ]
+MovedDataRoot = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-root", help="Where the data is now. Default: where it was.", parser=flags.path
+    ),
+]
 Cards = Annotated[
     Path | None,
     typer.Option("--cards", help="Folder with your own task cards (*.toml).", parser=flags.path),
 ]
-
-
+MovedCards = Annotated[
+    Path | None,
+    typer.Option(
+        "--cards",
+        help="Where your own task cards are now. Default: where they were.",
+        parser=flags.path,
+    ),
+]
 Pixels = Annotated[
     str | None,
     typer.Option("--pixels", help="tf, pil or vpt. Default: what suits the data's form."),
@@ -71,10 +166,6 @@ AllowOverlap = Annotated[
         help="Go on although test images are in train or val too; the board says it.",
     ),
 ]
-Protocol = Annotated[
-    str | None,
-    typer.Option("--protocol", help="mini, default, vpt, or a .toml file. Default: the suite's."),
-]
 Trials = Annotated[
     int | None,
     typer.Option("--trials", min=1, help="Points of each search. Default: the protocol's."),
@@ -83,6 +174,10 @@ Seeds = Annotated[
     str | None,
     typer.Option("--seeds", help="Seeds of the final runs, as 0,1,2. Default: the protocol's."),
 ]
+SeedsOfResults = Annotated[str | None, typer.Option("--seed", help="Comma-separated, as 0,1.")]
+
+# Where and how.
+
 Workers = Annotated[
     int | None,
     typer.Option(
@@ -99,6 +194,10 @@ Address = Annotated[
         "--address", envvar="RAY_ADDRESS", help="A running Ray cluster: 'auto' or HOST:PORT."
     ),
 ]
+KeepLarge = Annotated[
+    bool,
+    typer.Option("--keep-large", help="Keep checkpoints above 32 MB too, as of full fine-tuning."),
+]
 TrialTimeout = Annotated[
     float,
     typer.Option(
@@ -106,10 +205,6 @@ TrialTimeout = Annotated[
         min=0.0,
         help="Seconds without a batch after which a trial counts as hung; 0: never.",
     ),
-]
-KeepLarge = Annotated[
-    bool,
-    typer.Option("--keep-large", help="Keep checkpoints above 32 MB too, as of full fine-tuning."),
 ]
 LogJson = Annotated[
     Path | None,
@@ -125,16 +220,112 @@ Tensorboard = Annotated[
         "--tensorboard", help="A folder for TensorBoard's curves, a run a trial.", parser=flags.path
     ),
 ]
+
+# How a command ends, and what it prints.
+
 AllowGaps = Annotated[
     bool,
     typer.Option("--allow-gaps", help="Exit with 0 though results are missing, in place of 3."),
 ]
-Debug = Annotated[bool, typer.Option("--debug", help="Print the whole traceback of every error.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost, and stop.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Print the whole traceback of every error.")]
+TextOrJson = Annotated[str, typer.Option("--format", help="text or json.")]
+TableOrJson = Annotated[str, typer.Option("--format", help="table or json.")]
+ResultId = Annotated[str, typer.Argument(help="A result's id, or the beginning of one.")]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is to be measured, methods aside: keyword arguments of `harness.plan` and
+    `harness.run`."""
+
+    suite: Suite = None
+    tasks: Tasks = None
+    backbone: Backbone = None
+    protocol: Protocol = None
+    data_root: DataRoot = None
+    cards: Cards = None
+    pixels: Pixels = None
+    image_size: ImageSize = None
+    normalize: Normalize = None
+    allow_overlap: AllowOverlap = False
+    trials: Trials = None
+    seeds: Seeds = None
+
+
+@dataclass(frozen=True)
+class Carried:
+    """Where it is measured, and what is left beside it: further keyword arguments of
+    `harness.run`."""
+
+    store: Store = DEFAULT_STORE
+    workers: Workers = None
+    gpus_per_trial: GpusPerTrial = None
+    address: Address = None
+    keep_large: KeepLarge = False
+    trial_timeout: TrialTimeout = 3600.0
+    log_json: LogJson = None
+    tensorboard: Tensorboard = None
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How the command ends: no affair of `harness.run`."""
+
+    allow_gaps: AllowGaps = False
+    dry_run: DryRun = False
+    debug: Debug = False
+
+
+GROUPS = (Measured, Carried, Ended)
+
+
+def expanded(command: Callable[..., Any]) -> Callable[..., Any]:
+    """A command whose parameters that are one of `GROUPS` become its fields, a flag each: Typer
+    reads a signature."""
+    parameters, groups = [], {}
+    hints = get_type_hints(command, include_extras=True)
+    for name, parameter in inspect.signature(command).parameters.items():
+        kind = hints[name]
+        if kind not in GROUPS:
+            parameters.append(parameter.replace(annotation=kind))
+            continue
+        types = get_type_hints(kind, include_extras=True)
+        groups[name] = kind, [field.name for field in fields(kind)]
+        for field in fields(kind):
+            assert field.default is not MISSING
+            parameters.append(
+                inspect.Parameter(
+                    field.name,
+                    inspect.Parameter.KEYWORD_ONLY,
+                    default=field.default,
+                    annotation=types[field.name],
+                )
+            )
+
+    @wraps(command)
+    def call(**values: Any) -> Any:
+        made = {
+            name: kind(**{field: values.pop(field) for field in names})
+            for name, (kind, names) in groups.items()
+        }
+        return command(**values, **made)
+
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return call
+
+
+def check_format(format: str, known: tuple[str, ...]) -> None:
+    """Raises `BadInput` for a format that a command doesn't have."""
+    from harness.errors import unknown
+
+    if format not in known:
+        raise unknown("format", format, known)
 
 
 def tasks(suite: str | None, names: str | None) -> list[str] | None:
-    """The tasks that `--suite` and `--tasks` ask for. Raises `BadInput`."""
+    """The tasks that `--suite` and `--tasks` name. Raises `BadInput`."""
     from harness.tasks.cards import named_tasks
 
     return named_tasks(suite, names)

@@ -1,15 +1,29 @@
 """`harness report` and `harness compare`."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 
-from harness.cli import options
-from harness.cli.options import Cards, Methods, Store, Suite, Tasks
-from harness.errors import unknown
+from harness import api
+from harness.cli import complete, options
+from harness.cli.options import Cards, Methods, Store, Suite, SuiteToCompare, Tasks, TextOrJson
 from harness.io import flags
 from harness.io.flags import DEFAULT_STORE
+
+if TYPE_CHECKING:
+    from harness.reporting.board import Leaderboard
+
+Variant = Annotated[
+    str,
+    typer.Argument(
+        help="A method, or a variant as 'ivpt(da=false)'.", autocompletion=complete.methods
+    ),
+]
+OtherVariant = Annotated[
+    str, typer.Argument(help="What to compare it with.", autocompletion=complete.methods)
+]
 
 
 def report(
@@ -68,48 +82,33 @@ def report(
 ) -> None:
     """Show the leaderboard of what is stored: in the terminal, for a paper, as a page, or for
     programs."""
-    from harness.reporting.columns import Layout
-    from harness.reporting.render import Report, form_of
-    from harness.store import Store as ResultStore
-
-    layout = Layout(groups=group, budgets=budgets, baseline=baseline)
-    wanted = Report(
-        ResultStore(store),
-        options.tasks(suite, tasks),
-        flags.methods(methods),
-        suite,
-        None,
-        layout,
-        sort,
-        complete_only,
-        published,
-        figure,
+    board = api.report(
+        store,
+        suite=suite,
+        tasks=tasks,
+        methods=methods,
+        baseline=baseline,
+        group=group,
+        sort=sort,
+        complete_only=complete_only,
+        budgets=budgets,
+        published=published,
     )
     if serve:
-        return _serve(wanted, port)
-    form = form_of(format, output)
-    if output is not None:
-        wanted.write(form, output)
-    elif form == "table":
-        from rich.console import Console
-
-        Console().print(wanted.render("table"))
+        _serve(board, port)
+    elif output is not None:
+        board.write(output, format, figure)
+    elif format in (None, "table"):
+        Console().print(board)
     else:
-        print(wanted.render(form), end="")
+        print(board.text(format), end="")
 
 
-def _serve(report: Any, port: int) -> None:
+def _serve(board: "Leaderboard", port: int) -> None:
     """Until Ctrl-C."""
-    from dataclasses import replace
-
-    from harness.reporting.serve import Server
-
-    report.render("html")  # what can't be shown is said now
-    with Server(
-        lambda state: replace(report).render("html", live=state), report.store.state, port
-    ) as server:
+    with board.server(port) as server:
         print(
-            f"{server.url} shows {report.store.name}, on this machine only. Ctrl-C ends it.",
+            f"{server.url} shows {board.store.name}, on this machine only. Ctrl-C ends it.",
             flush=True,
         )
         try:
@@ -119,24 +118,15 @@ def _serve(report: Any, port: int) -> None:
 
 
 def compare(
-    one: Annotated[str, typer.Argument(help="A method, or a variant as 'ivpt(da=false)'.")],
-    other: Annotated[str, typer.Argument(help="What to compare it with.")],
-    suite: Annotated[
-        str | None,
-        typer.Option("--suite", help="Its tasks only. Default: each suite that both were run on."),
-    ] = None,
+    one: Variant,
+    other: OtherVariant,
+    suite: SuiteToCompare = None,
     tasks: Tasks = None,
     store: Store = DEFAULT_STORE,
     cards: Cards = None,
-    format: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
+    format: TextOrJson = "text",
 ) -> None:
     """Say in words what may be claimed of two methods, and what not."""
-    if format not in ("text", "json"):
-        raise unknown("format", format, ("text", "json"))
-    from harness.reporting.compare import compare as against
-    from harness.store import Store as ResultStore
-
-    found = against(
-        ResultStore(store), one, other, tasks=options.tasks(suite, tasks), suite_name=suite
-    )
-    print(found.json() if format == "json" else "\n".join(found.lines()))
+    options.check_format(format, ("text", "json"))
+    comparison = api.compare(one, other, suite=suite, tasks=tasks, store=store)
+    print(comparison.json() if format == "json" else comparison)

@@ -8,7 +8,20 @@ from typing import Annotated, Any
 import typer
 
 from harness.cli import options
-from harness.errors import BadInput, unknown
+from harness.cli.options import (
+    MovedBackbone,
+    MovedCards,
+    MovedDataRoot,
+    OwnMethod,
+    ResultId,
+    SeedsOfResults,
+    Store,
+    StoredMethods,
+    SuiteOfResults,
+    TableOrJson,
+    TaskNames,
+)
+from harness.errors import BadInput
 from harness.io import commands, flags
 from harness.io.flags import DEFAULT_STORE
 from harness.text import some
@@ -19,20 +32,6 @@ app = typer.Typer(
     add_completion=False,
 )
 
-Store = Annotated[
-    str, typer.Option("--store", help="Where results are kept: a file or any SQLAlchemy URL.")
-]
-Suite = Annotated[
-    str | None, typer.Option("--suite", help="mini, vtab, fgvc, all ...: the tasks of one suite.")
-]
-Tasks = Annotated[str | None, typer.Option("--tasks", help="Comma-separated names.")]
-Methods = Annotated[
-    str | None,
-    typer.Option(
-        "--methods", help="Comma-separated: 'ivpt' with all its variants, or 'ivpt(da=false)'."
-    ),
-]
-Seeds = Annotated[str | None, typer.Option("--seed", help="Comma-separated, as 0,1.")]
 Failed = Annotated[
     bool, typer.Option("--failed", help="The final runs that failed, in place of results.")
 ]
@@ -117,9 +116,9 @@ def export(
             parser=flags.path,
         ),
     ] = None,
-    suite: Suite = None,
-    tasks: Tasks = None,
-    methods: Methods = None,
+    suite: SuiteOfResults = None,
+    tasks: TaskNames = None,
+    methods: StoredMethods = None,
     store: Store = DEFAULT_STORE,
 ) -> None:
     """Write cells, their searches, results and failures to one parquet file that `harness results
@@ -152,17 +151,16 @@ def export(
 
 @app.command("list")
 def list_(
-    suite: Suite = None,
-    tasks: Tasks = None,
-    methods: Methods = None,
-    seed: Seeds = None,
+    suite: SuiteOfResults = None,
+    tasks: TaskNames = None,
+    methods: StoredMethods = None,
+    seed: SeedsOfResults = None,
     failed: Failed = False,
-    format: Annotated[str, typer.Option("--format", help="table or json.")] = "table",
+    format: TableOrJson = "table",
     store: Store = DEFAULT_STORE,
 ) -> None:
     """List results, one line each."""
-    if format not in ("table", "json"):
-        raise unknown("format", format, ("table", "json"))
+    options.check_format(format, ("table", "json"))
     import json
 
     from rich.console import Console
@@ -188,7 +186,7 @@ def list_(
 
 @app.command()
 def show(
-    id: Annotated[str, typer.Argument(help="A result's id, or the beginning of one.")],
+    id: ResultId,
     store: Store = DEFAULT_STORE,
 ) -> None:
     """Show everything known of a result, as `harness show`."""
@@ -207,30 +205,13 @@ def multi_scale(
             help="Results' ids, or the beginnings of some. Default: all of segmentation.",
         ),
     ] = None,
-    tasks: Tasks = None,
-    methods: Methods = None,
-    seed: Seeds = None,
-    data_root: Annotated[
-        Path | None,
-        typer.Option(
-            "--data-root", help="Where the data is now. Default: where it was.", parser=flags.path
-        ),
-    ] = None,
-    cards: Annotated[
-        Path | None,
-        typer.Option(
-            "--cards",
-            help="Where your own task cards are now. Default: where they were.",
-            parser=flags.path,
-        ),
-    ] = None,
-    backbone: Annotated[
-        str | None, typer.Option("--backbone", help="NAME=FILE, where the weights have moved.")
-    ] = None,
-    method: Annotated[
-        str | None,
-        typer.Option("--method", help="FILE.py:CLASS, where it was made by a method of your own."),
-    ] = None,
+    tasks: TaskNames = None,
+    methods: StoredMethods = None,
+    seed: SeedsOfResults = None,
+    data_root: MovedDataRoot = None,
+    cards: MovedCards = None,
+    backbone: MovedBackbone = None,
+    method: OwnMethod = None,
     store: Store = DEFAULT_STORE,
 ) -> None:
     """Score segmentation results on six scales and mirrored too, from their checkpoints: nothing is
@@ -280,10 +261,10 @@ def rm(
             metavar="ID", help="Results' ids, or the beginnings of some; else give filters."
         ),
     ] = None,
-    suite: Suite = None,
-    tasks: Tasks = None,
-    methods: Methods = None,
-    seed: Seeds = None,
+    suite: SuiteOfResults = None,
+    tasks: TaskNames = None,
+    methods: StoredMethods = None,
+    seed: SeedsOfResults = None,
     failed: Failed = False,
     trials: Annotated[
         bool, typer.Option("--trials", help="Also the searches of cells that have no result left.")

@@ -4,12 +4,12 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import Cards, Store
+from harness.cli.options import Cards, ResultId, Store, TextOrJson
 from harness.io.flags import DEFAULT_STORE
 
 
 def show(
-    id: Annotated[str, typer.Argument(help="A result's id, or the beginning of one.")],
+    id: ResultId,
     store: Store = DEFAULT_STORE,
 ) -> None:
     """Show everything known of a result."""
@@ -24,7 +24,7 @@ def status(
     watch: Annotated[
         bool, typer.Option("--watch", help="Look again every two seconds, until Ctrl-C.")
     ] = False,
-    format: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
+    format: TextOrJson = "text",
 ) -> None:
     """Say where the work on a store stands: who is at it, what is done, what failed, how long it
     takes yet. From any terminal."""

@@ -1,10 +1,9 @@
 """`harness store`: whether a store is sound, and bringing an older one up to date. Thin, like
 `cli.py`."""
 
-from typing import Annotated
-
 import typer
 
+from harness.cli.options import Store
 from harness.io.flags import DEFAULT_STORE
 from harness.text import some
 
@@ -13,10 +12,6 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
-
-Store = Annotated[
-    str, typer.Option("--store", help="Where results are kept: a file or any SQLAlchemy URL.")
-]
 
 SHOWN = 50
 """Faults that are told one by one."""

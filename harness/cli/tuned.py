@@ -7,19 +7,28 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import Backbone, Cards, DataRoot, Method, Store
-from harness.errors import BadInput, unknown
+from harness import api
+from harness.cli import options
+from harness.cli.options import (
+    Backbone,
+    Cards,
+    DataRoot,
+    OwnMethod,
+    ResultId,
+    Store,
+)
+from harness.errors import BadInput
 from harness.io import flags
 from harness.io.flags import DEFAULT_STORE
 
 
 def reproduce(
-    id: Annotated[str, typer.Argument(help="A result's id, or the beginning of one.")],
+    id: ResultId,
     store: Store = DEFAULT_STORE,
     data_root: DataRoot = None,
     cards: Cards = None,
     backbone: Backbone = None,
-    method: Method = None,
+    method: OwnMethod = None,
     export: Annotated[
         Path | None,
         typer.Option("--export", help="A file for the new run's checkpoint.", parser=flags.path),
@@ -27,42 +36,22 @@ def reproduce(
 ) -> None:
     """Run one row again: say whether it is equal, or by how much it differs. Exit code 1 where it
     differs."""
-    import tempfile
-
-    from rich.console import Console
-
-    from harness.engine.progress import ProgressView
-    from harness.store import Store as ResultStore
-
-    result, cell = ResultStore(store).result(id)
-    with ProgressView(Console(stderr=True)) as view:
-        view.stage(
-            f"running {cell.labels['variant']} on {cell.identity['task']['name']}, seed"
-            f" {result.seed}, again"
-        )
-        from harness.engine.reproduce import reproduce as again
-        from harness.inference import checkpoint
-
-        with tempfile.TemporaryDirectory() as folder:
-            keep = checkpoint.Keep(Path(folder), large=True) if export else None
-            comparison = again(result, cell, data_root, cards, backbone, keep, method)
-            if export:
-                checkpoint.export(Path(folder) / f"{result.id}.safetensors", export)
-    for difference in comparison.differences:
-        print(f"differs from the stored run: {difference}")
-    if comparison.equal:
-        print(f"equal: {result.score:.2f}, logits sha256 {result.logits_sha256[:16]}")
-        return
-    print(
-        f"not equal: stored {result.score:.2f}, now {comparison.score:.2f}"
-        f" ({comparison.score - result.score:+.2f} points), other logits"
+    comparison = api.reproduce(
+        id,
+        store=store,
+        data_root=data_root,
+        cards=cards,
+        backbone=backbone,
+        method=method,
+        export=export,
     )
+    print(comparison)
     if not comparison.within_tolerance:
         raise typer.Exit(1)
 
 
 def export(
-    id: Annotated[str, typer.Argument(help="A result's id, or the beginning of one.")],
+    id: ResultId,
     file: Annotated[
         Path, typer.Argument(help="Where to put it, e.g. tuned.safetensors.", parser=flags.path)
     ],
@@ -90,7 +79,7 @@ def predict(
     ],
     images: Annotated[list[Path], typer.Argument(help="Image files.", parser=flags.path)],
     backbone: Backbone = None,
-    method: Method = None,
+    method: OwnMethod = None,
     top: Annotated[int, typer.Option("--top", min=1, help="Classes to show.")] = 3,
     format: Annotated[
         str, typer.Option("--format", help="table, or json with all logits.")
@@ -106,8 +95,7 @@ def predict(
     ] = None,
 ) -> None:
     """Classify images with a tuned model; with one of segmentation, their pixels."""
-    if format not in ("table", "json"):
-        raise unknown("format", format, ("table", "json"))
+    options.check_format(format, ("table", "json"))
     import json
 
     from rich.console import Console

@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,8 @@ from rich.markup import escape
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
+
+from harness.engine.notebook import InNotebook
 
 if TYPE_CHECKING:
     from harness.engine.cell import CellState
@@ -47,11 +49,17 @@ class ProgressView:
         self.fetched: Counter[tuple[str, str]] = Counter()
         """Times that a backbone was brought to a node, by node and name."""
         self._end = threading.Event()
-        self._live = (
-            Live(get_renderable=self._render, console=console, refresh_per_second=4, transient=True)
-            if console.is_terminal
-            else None
-        )
+        self._hook: Callable[..., Any] | None = None
+        self._live: Live | InNotebook | None = None
+        if console.is_jupyter:
+            self._live = InNotebook(self._render)
+        elif console.is_terminal and not console.quiet:
+            self._live = Live(
+                get_renderable=self._render,
+                console=console,
+                refresh_per_second=4,
+                transient=True,
+            )
         self._thread = threading.Thread(target=self._heartbeat, daemon=True)
 
     def __enter__(self) -> "ProgressView":
@@ -67,16 +75,25 @@ class ProgressView:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+        if self._hook is not None:
+            sys.breakpointhook = self._hook
+
+    def close(self) -> None:
+        """Shows nothing more but lines."""
         self._end.set()
         if self._live:
             self._live.stop()
 
     def pause_at_breakpoints(self) -> None:
-        """From here on `breakpoint()` in this process ends the view, which would write over the
-        debugger."""
+        """Until this view is left, `breakpoint()` in this process closes it first: it would write
+        over the debugger."""
+        self._hook = sys.breakpointhook
+        if self._hook is not sys.__breakpointhook__:
+            return  # a notebook's, or a debugger's own
 
         def stop(*_: Any, **__: Any) -> None:
-            self.__exit__(None, None, None)
+            self.close()
             pdb.Pdb().set_trace(sys._getframe(1))
 
         sys.breakpointhook = stop

@@ -48,6 +48,19 @@ class Comparison:
         on_cuda = self.stored.provenance.get("device") != "cpu"
         return self.equal or (on_cuda and abs(self.score - self.stored.score) <= CUDA_TOLERANCE)
 
+    def __str__(self) -> str:
+        """Whether it is equal, or by how much it differs; before that, what isn't as it was."""
+        stored = self.stored
+        if self.equal:
+            verdict = f"equal: {stored.score:.2f}, logits sha256 {stored.logits_sha256[:16]}"
+        else:
+            verdict = (
+                f"not equal: stored {stored.score:.2f}, now {self.score:.2f}"
+                f" ({self.score - stored.score:+.2f} points), other logits"
+            )
+        changes = (f"differs from the stored run: {change}" for change in self.differences)
+        return "\n".join((*changes, verdict))
+
 
 def reproduce(
     result: Result,

@@ -245,6 +245,7 @@ def _ray(
 
     for name in ("ray", "ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    ends_process = interrupts is not None and interrupts.ends_process
     here = cores()
     gpus = torch.cuda.device_count()
     per_gpu = (
@@ -282,10 +283,12 @@ def _ray(
         if resources.cluster:
             at_once = min(at_once, resources.workers or at_once)
         if resources.cluster:
-            with watching(Lost(), f"harness: {LOST.format(resources.cluster)}"):
+            last = f"harness: {LOST.format(resources.cluster)}" if ends_process else ""
+            with watching(Lost(), last):
                 yield at_once, per_trial, per_trial
         else:
-            with watching(ray_private.has_dead_processes, f"harness: {STUCK}"):
+            last = f"harness: {STUCK}" if ends_process else ""
+            with watching(ray_private.has_dead_processes, last):
                 yield at_once, max(1, here // workers), per_trial
     finally:
         ended_by = sys.exc_info()[1]
@@ -295,7 +298,7 @@ def _ray(
             ending.start()
             again = isinstance(ended_by, RayDied) and not resources.cluster
             # one that is still ending would take the next one along
-            ending.join(60.0 if again else 2.0)
+            ending.join(60.0 if again or not ends_process else 2.0)
             if ending.is_alive():
                 ray_private.forget_shutdown()
         else:

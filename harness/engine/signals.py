@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from types import FrameType, TracebackType
 from typing import NoReturn
 
@@ -16,7 +17,8 @@ GRACE = 7.0
 SIGKILL 10 s after SIGTERM."""
 
 _ASKED = (signal.SIGINT, signal.SIGTERM)
-_RAY = signal.SIGUSR2  # USR1 is what Tune takes
+_RAY = signal.SIGUSR2
+_TUNES = signal.SIGUSR1  # Tune takes it, and keeps it
 _POLL = 0.5
 
 
@@ -54,33 +56,56 @@ def held() -> Iterator[None]:
         raise _meaning(signum)
 
 
+_PROCESS_IS_OURS: ContextVar[bool] = ContextVar("process_is_ours", default=False)
+
+
+@contextmanager
+def owning_the_process() -> Iterator[None]:
+    """Within, this process is the command's own, which a run may end. Elsewhere it is a program or
+    a notebook that called us, and goes on whatever becomes of a run."""
+    token = _PROCESS_IS_OURS.set(True)
+    try:
+        yield
+    finally:
+        _PROCESS_IS_OURS.reset(token)
+
+
+def process_is_ours() -> bool:
+    """Whether a run may end this process: see `owning_the_process`."""
+    return _PROCESS_IS_OURS.get()
+
+
 class Interrupts:
     """While it is entered, a signal raises `Interrupted` in the main thread; and ends the process
     where that takes longer than `GRACE`.
 
     The second Ctrl-C ends the process at once. `last_words` are printed where the process ends so.
+    With `ends_process` False the signal is raised, and that is all. Entered in another thread than
+    the main one it does nothing: Python serves signals in that one alone.
     """
 
-    def __init__(self, last_words: str = ""):
+    def __init__(self, last_words: str = "", ends_process: bool = True):
         self.last_words = last_words
+        self.ends_process = ends_process
 
     def __enter__(self) -> "Interrupts":
         self._ours = threading.current_thread() is threading.main_thread()
         if self._ours:
             _Held.depth, _Held.waiting = 0, None
-            self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-            self._before = {signum: signal.getsignal(signum) for signum in (*_ASKED, _RAY)}
-            self._wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
-            self._over = threading.Event()
-            self._guard = threading.Thread(target=self._see_to_the_end, daemon=True)
-            self._guard.start()
+            self._before = {signum: signal.getsignal(signum) for signum in (*_ASKED, _RAY, _TUNES)}
+            if self.ends_process:
+                self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+                self._wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+                self._over = threading.Event()
+                self._guard = threading.Thread(target=self._see_to_the_end, daemon=True)
+                self._guard.start()
             self.take()
         return self
 
     def take(self) -> None:
         """Takes the signals; again after `ray.init`, which takes SIGTERM for itself."""
         if self._ours:
-            for signum in self._before:
+            for signum in (*_ASKED, _RAY):
                 signal.signal(signum, _serve)
 
     def __exit__(
@@ -89,10 +114,15 @@ class Interrupts:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._ours and not isinstance(error, Interrupted):  # who is to end is guarded to the end
-            self._over.set()
-            for signum, handler in self._before.items():
+        if not self._ours:
+            return
+        if self.ends_process and isinstance(error, Interrupted):
+            return  # who is to end is guarded to the end
+        for signum, handler in self._before.items():
+            if handler is not None:  # one that C code set can't be set again from here
                 signal.signal(signum, handler)
+        if self.ends_process:
+            self._over.set()
             signal.set_wakeup_fd(self._wakeup)
             self._guard.join()
             os.close(self._read)

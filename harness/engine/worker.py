@@ -70,10 +70,12 @@ class Trainer:
         threads: int | None = None,
         keep: Keep | None = None,
         alive: Callable[[], None] | None = None,
+        raises: bool = False,
     ):
         """`keep`: where final runs leave what they tuned; None: nowhere. `alive` is called at every
-        batch."""
+        batch. `raises`: an error in a run goes through, for a debugger, and isn't its outcome."""
         self.plan = plan
+        self.raises = raises
         self.keep = keep
         self.alive = alive or (lambda: None)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -89,8 +91,9 @@ class Trainer:
         self.model: torch.nn.Module
         """The one that was trained last."""
 
-    def run(self, job: Job) -> Iterator[Score | list[Outcome]]:
-        """Yields a score now and then, and at last the outcomes: one a point."""
+    def run(self, job: Job, seed: int = TUNING_SEED) -> Iterator[Score | list[Outcome]]:
+        """Yields a score now and then, and at last the outcomes: one a point. `seed`: of a
+        `TuneJob`."""
         planned = self.plan.cell(job.cell)
         self._changed()
         if planned.backbone not in self.digests:
@@ -108,7 +111,7 @@ class Trainer:
             assert isinstance(data, TuningData)
             at = () if job.runs > 1 else planned.protocol.score_at()
             runs = [
-                self._run(planned, params, TUNING_SEED, data.train, data.val, at, job.micro_batch)
+                self._run(planned, params, seed, data.train, data.val, at, job.micro_batch)
                 for _, params in job.points
             ]
         outcomes: list[Outcome] = []
@@ -169,6 +172,8 @@ class Trainer:
                 if score.epoch < planned.protocol.last:
                     yield score
         except (Exception, SystemExit) as error:
+            if self.raises:
+                raise
             # whatever a method raises is this run's failure, not the engine's
             reason, trace = (
                 reason_of(error, micro_batch or recipe.batch_size),

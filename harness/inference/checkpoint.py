@@ -10,6 +10,7 @@ from contextlib import suppress
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -99,12 +100,26 @@ class Tuned(nn.Module):
     takes an image of any size.
     """
 
+    curve: Mapping[int, float] = MappingProxyType({})
+    """Of a model that `harness.fit` has trained just now: its score, in percent, by epoch (in
+    segmentation, by iteration)."""
+
     def __init__(self, model: nn.Module, origin: Origin, size: int):
         super().__init__()
         self.model = model
         self.origin = origin
         self.size = size
         self.statistics = normalization.of(origin.identity)
+
+    def save(self, file: str | Path) -> Path:
+        """Writes what was tuned to a file that `harness.load` reads; the backbone isn't in it.
+        Raises `BadInput` where it can't be written."""
+        file = Path(file)
+        try:
+            save_file(_contents(self.model), file, _metadata(self.origin))
+        except (OSError, SafetensorError) as error:
+            raise BadInput(f"can't write {file} ({error}).") from error
+        return file
 
     def forward(
         self, images: Float[Tensor, "batch 3 size size"]
@@ -201,16 +216,24 @@ def tuned_tensors(model: nn.Module) -> dict[str, Tensor]:
 def save(keep: Keep, model: nn.Module, origin: Origin) -> dict[str, str]:
     """Writes `ID.safetensors`, whole or not at all. Gives back a note for the result's provenance:
     where it is, or why there is none."""
-    tensors = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in tuned_tensors(model).items()
-    }
+    tensors = _contents(model)
     size = sum(tensor.nbytes for tensor in tensors.values())
     if size > LARGE and not keep.large:
         return {"no_checkpoint": f"{size / 1e6:.0f} MB, and --keep-large wasn't given"}
-    metadata = {"format": FORMAT, "origin": json.dumps(asdict(origin))}
+    metadata = _metadata(origin)
     return _placed(
         keep.folder / f"{origin.id}.safetensors", lambda file: save_file(tensors, file, metadata)
     )
+
+
+def _contents(model: nn.Module) -> dict[str, Tensor]:
+    return {
+        name: tensor.detach().cpu().contiguous() for name, tensor in tuned_tensors(model).items()
+    }
+
+
+def _metadata(origin: Origin) -> dict[str, str]:
+    return {"format": FORMAT, "origin": json.dumps(asdict(origin))}
 
 
 def receive(keep: Keep, name: str, data: bytes) -> dict[str, str]:
@@ -358,8 +381,21 @@ def load(
             f"{file} was tuned by other code of {variant.name} than its file holds now (sha256"
             f" {then[:8]}, now {now[:8]}): what it predicts may differ."
         )
+    return rebuilt(str(file), variant, base, origin, tensors)
+
+
+def rebuilt(
+    name: str,
+    variant: Variant,
+    base: backbones.Backbone,
+    origin: Origin,
+    tensors: Mapping[str, Tensor],
+) -> Tuned:
+    """The model that `tensors` were tuned in, on the CPU. `name`: what a message calls them. Raises
+    `BadInput` where they don't fit the method."""
+    identity = origin.identity
     unfit = BadInput(
-        f"{file} doesn't fit {variant.name}: it holds other tensors than the method tunes."
+        f"{name} doesn't fit {variant.name}: it holds other tensors than the method tunes."
     )
     try:
         # without memory first: the arguments may say any size

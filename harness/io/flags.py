@@ -6,6 +6,7 @@ from pathlib import Path
 from harness.errors import BadInput
 
 DEFAULT_STORE = "sqlite:///results/harness.db"
+DEFAULT_METHODS = "linear,vpt,vpt-deep,ivpt"
 
 
 def path(text: str | Path) -> Path:

@@ -2,8 +2,11 @@
 nothing."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from html import escape as escaped
+from typing import TYPE_CHECKING
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -33,12 +36,88 @@ from harness.planning.plan import (
 from harness.planning.protocols import Settings
 from harness.planning.variants import Variant, parse
 from harness.tasks.cards import TaskCard
-from harness.text import some
+from harness.text import rendered, some
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
-def preview(request: Request, stage: Callable[[str], None]) -> RenderableType:
-    """A table of the plan's cost by method, then a line for everything that is missing. Raises
-    `BadInput` for names that don't exist."""
+@dataclass(frozen=True)
+class MethodCost:
+    """What one method variant costs on all tasks of a plan: an upper bound where trials may be
+    pruned."""
+
+    method: str
+    trials: int
+    final_runs: int
+    units: float
+    """Forward-image units: an image passed forward is 1, one that is trained on 2."""
+    hours: float
+    """On this machine, one job after the other, by one probed step."""
+
+
+@dataclass(frozen=True, repr=False)
+class Preview:
+    """A plan before it runs: what it does, what it costs, and what is missing for it.
+
+    A terminal shows it as a table with notes; `costs` is the table as a frame.
+    """
+
+    rows: tuple[MethodCost, ...]
+    tasks: tuple[str, ...]
+    missing: Mapping[str, str]
+    """Tasks that can't run yet, each with what is wrong and how to fix it."""
+    notes: tuple[str, ...]
+
+    @property
+    def costs(self) -> "pd.DataFrame":
+        """One row a method: `method`, `trials`, `final_runs`, `units`, `hours`."""
+        import pandas as pd
+
+        return pd.DataFrame([vars(row) for row in self.rows])
+
+    @property
+    def total(self) -> MethodCost:
+        """Of all methods together."""
+        trials, runs = sum(row.trials for row in self.rows), sum(r.final_runs for r in self.rows)
+        units, hours = sum(row.units for row in self.rows), sum(row.hours for row in self.rows)
+        return MethodCost("all", trials, runs, units, hours)
+
+    def __str__(self) -> str:
+        return rendered(self).rstrip()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escaped(rendered(self, 110))}</pre>"
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        methods, tasks = len(self.rows), len(self.tasks)
+        table = Table(
+            title=(
+                f"{some(methods * tasks, 'cell')}: {some(methods, 'method')} x"
+                f" {some(tasks, 'task')}"
+            ),
+            title_justify="left",
+        )
+        for name in ("method", "trials", "final runs", "forward-image units", "hours here"):
+            table.add_column(name, justify="left" if name == "method" else "right")
+        for row in self.rows:
+            table.add_row(escape(row.method), *_figures(row))
+        table.add_section()
+        table.add_row("all", *_figures(self.total))
+        yield table
+        notes = list(self.notes)
+        if self.missing:
+            notes.append(f"{len(self.missing)} of {tasks} tasks can't run yet:")
+        for line in (*notes, *self.missing.values()):
+            yield Text(line)
+
+
+def preview(request: Request, stage: Callable[[str], None]) -> Preview:
+    """Times one step of each method, and looks for the data; nothing is written. Raises `BadInput`
+    for names that don't exist."""
     suite, cards, suites = choose_tasks(request.suite, request.tasks, request.cards)
     cards = [resolve(card, request.data_root, request.pixels) for card in cards]
     chosen = [(card, *settings(request, card, suite_of(card, suite, suites))) for card in cards]
@@ -50,18 +129,10 @@ def preview(request: Request, stage: Callable[[str], None]) -> RenderableType:
     stage("timing one step of each method")
     shapes = {spec: _loaded(spec) for _, spec, _ in chosen}
     paces: dict[tuple[str, str, int | None, str], Pace] = {}
-    table = Table(
-        title=(
-            f"{some(len(cards) * len(variants), 'cell')}: {some(len(variants), 'method')} x"
-            f" {some(len(cards), 'task')}"
-        ),
-        title_justify="left",
-    )
-    for name in ("method", "trials", "final runs", "forward-image units", "hours here"):
-        table.add_column(name, justify="left" if name == "method" else "right")
-    total, searches = [0, 0, 0.0, 0.0], []
+    rows: list[MethodCost] = []
+    searches: list[str] = []
     for variant in variants:
-        row = [0, 0, 0.0, 0.0]
+        trials, runs, units, hours = 0, 0, 0.0, 0.0
         for card, spec, shared in chosen:
             protocol = of_cell(shared, variant, card, backbones.parse(spec).name)
             searches.append(searched(variant, protocol))
@@ -69,16 +140,9 @@ def preview(request: Request, stage: Callable[[str], None]) -> RenderableType:
             kind = variant.label, spec, card.crop, str(protocol.method_arguments)
             if kind not in paces:
                 paces[kind] = _pace(variant, shapes[spec], card, protocol)
-            row = [
-                a + b
-                for a, b in zip(
-                    row, (cost.trials, cost.seeds, cost.units, paces[kind].hours(cost)), strict=True
-                )
-            ]
-        total = [a + b for a, b in zip(total, row, strict=True)]
-        table.add_row(escape(variant.label), *_figures(row))
-    table.add_section()
-    table.add_row("all", *_figures(total))
+            trials, runs = trials + cost.trials, runs + cost.seeds
+            units, hours = units + cost.units, hours + paces[kind].hours(cost)
+        rows.append(MethodCost(variant.label, trials, runs, units, hours))
     notes = list(dict.fromkeys(searches))
     notes += [_weights_note(spec) for spec in shapes]
     notes += _inputs(request, chosen, shapes)
@@ -94,11 +158,8 @@ def preview(request: Request, stage: Callable[[str], None]) -> RenderableType:
             "Of segmentation, an image is a crop, or a sliding window: counted for images of 4"
             " by 3."
         )
-    if gaps:
-        notes.append(f"{len(gaps)} of {len(cards)} tasks can't run yet:")
-    return Group(
-        table, *(Text(note) for note in notes if note), *(Text(line) for line in gaps.values())
-    )
+    names = tuple(card.name for card in cards)
+    return Preview(tuple(rows), names, gaps, tuple(note for note in notes if note))
 
 
 def _cost(variant: Variant, card: TaskCard, protocol: Settings, request: Request) -> Cost:
@@ -122,13 +183,12 @@ def _pace(variant: Variant, vit: "object", card: TaskCard, protocol: Settings) -
         raise BadInput(f"{variant.label}: {user_errors.line(error)}.") from error
 
 
-def _figures(row: list[float]) -> list[str]:
-    trials, seeds, units, hours = row
+def _figures(row: MethodCost) -> list[str]:
     return [
-        f"{trials:,}",
-        f"{seeds:,}",
-        f"{units:,.0f}",
-        f"{hours:,.2f}" if hours < 10 else f"{hours:,.0f}",
+        f"{row.trials:,}",
+        f"{row.final_runs:,}",
+        f"{row.units:,.0f}",
+        f"{row.hours:,.2f}" if row.hours < 10 else f"{row.hours:,.0f}",
     ]
 
 

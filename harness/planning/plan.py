@@ -24,14 +24,12 @@ from harness.tasks.cards import Suite, TaskCard, load_cards, load_suites
 from harness.training import segmentation
 from harness.training.classification import Recipe
 
-DEFAULT_METHODS = "linear,vpt,vpt-deep,ivpt"
-
 
 @dataclass(frozen=True)
 class Request:
     """What the user asked for, as typed, but for paths."""
 
-    methods: str = DEFAULT_METHODS
+    methods: str = flags.DEFAULT_METHODS
     suite: str | None = None
     tasks: str | None = None
     backbone: str | None = None
@@ -186,9 +184,12 @@ def choose_tasks(
     return suite, [known[name] for name in dict.fromkeys(wanted)], suites
 
 
-def plan(request: Request) -> RunPlan:
+def plan(request: Request, variants: Sequence[Variant] | None = None) -> RunPlan:
     """The whole plan. Reads cards, checks and fingerprints the data, loads the backbones. Raises
-    `BadInput`: nothing was written."""
+    `BadInput`: nothing was written.
+
+    `variants`: in place of those that the request's `methods` names.
+    """
     from harness.data.fingerprint import contents
     from harness.data.readers import resolve
 
@@ -200,7 +201,7 @@ def plan(request: Request) -> RunPlan:
     warnings: list[str] = []
     cards = [resolve(card, request.data_root, request.pixels) for card in cards]
     chosen = [(card, *settings(request, card, suite_of(card, suite, suites))) for card in cards]
-    variants = parse(
+    variants = variants or parse(
         request.methods, also={name for _, _, protocol in chosen for name in protocol.arguments}
     )
     check_data(cards, request.data_root)

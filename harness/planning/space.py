@@ -68,6 +68,19 @@ def largest(distribution: BaseDistribution) -> Any:
     return getattr(distribution, "high", None)
 
 
+def middle(distribution: BaseDistribution) -> Any:
+    """A value to take where nobody chose one: the middle of a range, by its logarithm where it is
+    searched so; of choices the middle one, of an even number the earlier."""
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices[(len(distribution.choices) - 1) // 2]
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    low, high = distribution.low, distribution.high
+    value = math.sqrt(low * high) if distribution.log else (low + high) / 2
+    if distribution.step is not None:
+        value = low + round((value - low) / distribution.step) * distribution.step
+    return _as(distribution, value)
+
+
 def _as(own: BaseDistribution, value: Any) -> Any:
     return int(value) if isinstance(own, IntDistribution) else value
 

@@ -20,7 +20,7 @@ SEEDS = 5
 """What a refusal asks for."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """Two variants wherever both were run: one part a backbone and protocol."""
 
@@ -39,6 +39,12 @@ class Comparison:
             for index, part in enumerate(found)
             for line in ([""] if index else []) + part
         ]
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def json(self) -> str:
         """What isn't known, or isn't claimed, is null."""

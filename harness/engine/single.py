@@ -1,0 +1,124 @@
+"""One training run, in this process: no Ray, no store, no search. For `harness.fit`."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from harness.engine.jobs import FinalJob, Outcome, TuneJob
+from harness.engine.worker import Trainer
+from harness.errors import BadInput, unknown
+from harness.inference import checkpoint
+from harness.inference.checkpoint import Tuned
+from harness.planning import declaration, space
+from harness.planning.plan import PlannedCell, Request, choose_tasks, plan, settings, suite_of
+from harness.planning.variants import Variant, own_arguments, parse
+from harness.training.classification import Score
+
+if TYPE_CHECKING:
+    from harness.training.method import Method
+
+
+def fit(
+    method: "str | type[Method]",
+    params: Mapping[str, Any],
+    request: Request,
+    seed: int,
+    final: bool,
+    on_score: Callable[[int, int, float], object],
+) -> Tuned:
+    """What `request`'s one task makes of one method. `params`: arguments of the method and of the
+    protocol, beside those in the method's text. `on_score`: is given epoch, epochs and percent.
+
+    Raises `BadInput`; an error of the method's own code goes through as it is.
+    """
+    planned, run_plan = _planned(method, params, request)
+    if final:
+        job = FinalJob(planned.key, (seed,), chosen(planned))
+    else:
+        job = TuneJob(planned.key, ((0, chosen(planned)),))
+    trainer = Trainer(run_plan, raises=True)
+    (outcome,) = _followed(trainer, job, seed, planned.protocol.last, on_score)
+    if outcome.score is None:  # of a method that changed what all share
+        raise BadInput(f"{planned.variant.label}: {outcome.reason}.")
+    (point,) = job.chosen
+    origin = checkpoint.origin_of(
+        planned, seed, point, outcome.score, outcome.logits_sha256, outcome.provenance or {}
+    )
+    if not final:  # no row of any store
+        origin = replace(origin, id=f"{origin.id[:8]}-val")
+    tuned = checkpoint.rebuilt(
+        f"a run of {planned.variant.label}",
+        planned.variant,
+        run_plan.backbones[planned.backbone],
+        origin,
+        checkpoint.tuned_tensors(trainer.model),
+    )
+    tuned.curve = outcome.curve
+    return tuned
+
+
+def chosen(planned: PlannedCell) -> dict[str, Any]:
+    """A point for what isn't fixed: a method's argument keeps its default; what the protocol would
+    search is the middle of its range."""
+    defaults = {
+        name: parameter.default
+        for name, parameter in own_arguments(planned.variant.method).items()
+        if parameter.default is not parameter.empty
+    }
+    return {
+        name: defaults[name] if name in defaults else space.middle(distribution)
+        for name, distribution in planned.space.items()
+    }
+
+
+def _planned(
+    method: "str | type[Method]", params: Mapping[str, Any], request: Request
+) -> tuple[PlannedCell, Any]:
+    suite, cards, suites = choose_tasks(request.suite, request.tasks, request.cards)
+    if len(cards) != 1:
+        raise BadInput(f"task={request.tasks!r}: one task at a time.")
+    _, protocol = settings(request, cards[0], suite_of(cards[0], suite, suites))
+    variant = _variant(method, params, set(protocol.arguments))
+    run_plan = plan(request, [variant])
+    return run_plan.cells[0], run_plan
+
+
+def _variant(method: "str | type[Method]", params: Mapping[str, Any], also: set[str]) -> Variant:
+    if isinstance(method, str):
+        variants = parse(method, also)
+        if len(variants) != 1:
+            raise BadInput(f"'{method}': one method at a time.")
+        variant = variants[0]
+    else:
+        declaration.check(method, method.__name__, also)
+        name = getattr(method, "name", method.__name__)
+        variant = Variant(method, name, {}, method.__name__)
+    known = own_arguments(variant.method)
+    for name in params:
+        if name not in known and name not in also:
+            raise unknown(f"argument of {variant.name}", name, [*known, *also])
+    arguments = {**variant.arguments, **params}
+    try:
+        variant.method.check({name: value for name, value in arguments.items() if name in known})
+    except ValueError as error:
+        raise BadInput(f"{error}.") from error
+    return replace(variant, arguments=arguments)
+
+
+def _followed(
+    trainer: Trainer,
+    job: FinalJob | TuneJob,
+    seed: int,
+    last: int,
+    on_score: Callable[[int, int, float], object],
+) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    for step in trainer.run(job, seed):
+        if isinstance(step, Score):
+            on_score(step.epoch, last, step.value)
+        else:
+            outcomes = step
+    for outcome in outcomes:
+        if outcome.score is not None:
+            on_score(last, last, outcome.score)
+    return outcomes

@@ -1,0 +1,113 @@
+"""A leaderboard in Python's hands: text in a terminal, a table in a notebook, a file of any form,
+or a frame."""
+
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console, ConsoleOptions, RenderResult
+
+from harness.errors import BadInput
+from harness.reporting.render import FIGURE, Report, form_of
+from harness.text import rendered
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from harness.reporting.serve import Server
+
+
+class Leaderboard:
+    """What `harness.report` and `Run.leaderboard` give.
+
+    `print(board)` and a terminal's prompt show it as text, a notebook as a table, and
+    `board.results` is the same as a pandas frame. Rows are read from the store when they are first
+    needed, once; make another for newer ones. Its methods raise `harness.BadInput` where there is
+    nothing to show, or a name is unknown.
+    """
+
+    def __init__(self, report: Report):
+        self._report = report
+        self.store = report.store
+
+    @cached_property
+    def results(self) -> "pd.DataFrame":
+        """One row a final run, and a published number where they were asked for: the columns of
+        `harness report --format csv`."""
+        return self._report.tidy
+
+    def to_html(self, path: str | Path | None = None) -> str:
+        """The page: one file to open, mail or publish. Returns it, and writes it to `path`."""
+        return self._text("html", path)
+
+    def to_markdown(self, path: str | Path | None = None) -> str:
+        """GitHub's Markdown."""
+        return self._text("md", path)
+
+    def to_latex(self, path: str | Path | None = None) -> str:
+        """A booktabs table for a paper."""
+        return self._text("latex", path)
+
+    def to_json(self, path: str | Path | None = None) -> str:
+        """Means, ranks and tests, for programs."""
+        return self._text("json", path)
+
+    def to_csv(self, path: str | Path | None = None) -> str:
+        """One row a final run."""
+        return self._text("csv", path)
+
+    def to_figure(self, path: str | Path, figure: str = FIGURE) -> Path:
+        """A figure for a paper, as `.pdf`, `.png` or `.svg`. `figure`: `tradeoff`, `ranks`,
+        `differences`, `ablation`, `search` or `cost`."""
+        return self.write(path, figure=figure)
+
+    def write(self, path: str | Path, format: str | None = None, figure: str | None = None) -> Path:
+        """Writes a file, whole or not at all, in the form that its name says or `format`: `table`,
+        `md`, `csv`, `json`, `latex`, `html`, `parquet`, `png`, `pdf`, `svg`. `figure`: which, for
+        the last three."""
+        path = Path(path).expanduser()
+        report = self._report if figure is None else replace(self._report, figure=figure)
+        report.write(form_of(format, path), path)
+        return path
+
+    def text(self, format: str = "table") -> str:
+        """The form of this name as text. `table` is as wide as the terminal."""
+        if format == "table":
+            return rendered(self)
+        form = form_of(format, None)
+        return str(self._report.render(form))
+
+    def server(self, port: int = 8765) -> "Server":
+        """A server of the page on this machine alone, which follows the store: enter it as a
+        context, and call `serve_forever`. `port` 0 takes a free one."""
+        from harness.reporting.serve import Server
+
+        self._report.render("html")  # what can't be shown is an error now
+
+        def page(state: str) -> str:
+            return str(replace(self._report).render("html", live=state))
+
+        return Server(page, self._report.store.state, port)
+
+    def __str__(self) -> str:
+        return self.text().rstrip()
+
+    def __repr__(self) -> str:
+        try:
+            return str(self)
+        except BadInput as error:
+            return f"<Leaderboard: {error}>"
+
+    def _repr_html_(self) -> str:
+        from harness.reporting.formats.notebook import table
+
+        return table(self._report.sections, self._report.checked_layout)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self._report.render("table")
+
+    def _text(self, form: str, path: str | Path | None) -> str:
+        if path is None:
+            return self.text(form)
+        return self.write(path, form).read_text(encoding="utf-8")

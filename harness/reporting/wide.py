@@ -1,0 +1,136 @@
+"""What a store has, as frames to work with: one row a final run or a trial, with a column for each
+hyper-parameter."""
+
+from collections.abc import Callable, Collection, Iterable
+from typing import Any, TypeVar
+
+import pandas as pd
+
+from harness.store import Cell, Failure, Result, Store, Trial, result_id
+
+_Row = TypeVar("_Row", Result, Trial, Failure)
+_CELL = ("variant", "method", "task", "suite", "backbone", "protocol", "metric")
+_RESULT = ("trainable", "head_params", "seconds", "memory", "units", "created")
+
+
+def results(store: Store, cells: Collection[str] | None = None) -> pd.DataFrame:
+    """One row a final run, in the order they were stored. `cells`: keys; None: all.
+
+    Columns: `id`, `variant`, `method`, `task`, `suite`, `backbone`, `protocol`, `metric`, `seed`,
+    `score` (percent, on test); the hyper-parameters, those of the method and of the protocol, by
+    their names (one that is called as another column is, as `param_NAME`); `trainable` (values,
+    without the head), `head_params`, `seconds`, `memory` (bytes), `units` (forward-image units)
+    and `created`.
+    """
+    known = _known(store, cells)
+    return _frame(
+        (
+            known[row.cell],
+            {"id": row.id, **_about(known[row.cell]), "seed": row.seed, "score": row.score},
+            row.params,
+            {name: getattr(row, name) for name in _RESULT},
+        )
+        for row in _of(store.results, known, cells)
+    )
+
+
+def trials(store: Store, cells: Collection[str] | None = None) -> pd.DataFrame:
+    """One row a trial of the searches. Columns: as of `results`, with `number`, `state`
+    (`complete`, `pruned` or `failed`), `score` (percent, on val; of a pruned trial, its last) and
+    `reason` for those of a final run."""
+    known = _known(store, cells)
+    return _frame(
+        (
+            known[row.cell],
+            {
+                **_about(known[row.cell]),
+                "number": row.number,
+                "state": row.state,
+                "score": row.value,
+            },
+            row.params,
+            {"reason": row.reason, "seconds": row.seconds, "units": row.units},
+        )
+        for row in _of(store.trials, known, cells)
+    )
+
+
+def failures(store: Store, cells: Collection[str] | None = None) -> pd.DataFrame:
+    """One row a final run that is missing because it failed: what it is, `seed`, `reason` (a line)
+    and `traceback` (None where there is none)."""
+    known = _known(store, cells)
+    done = {(run["cell"], run["seed"]) for run in store.runs(("cell", "seed"))}
+    rows = [
+        {
+            "id": result_id(row.cell, row.seed),
+            **_about(known[row.cell]),
+            "seed": row.seed,
+            "reason": row.line,
+            "traceback": row.traceback,
+        }
+        for row in _of(store.failures, known, cells)
+        if (row.cell, row.seed) not in done
+    ]
+    return pd.DataFrame(rows, columns=["id", *_CELL, "seed", "reason", "traceback"])
+
+
+def _known(store: Store, cells: Collection[str] | None) -> dict[str, Cell]:
+    return {key: cell for key, cell in store.cells().items() if cells is None or key in cells}
+
+
+def _of(
+    read: Callable[[str | None], list[_Row]], known: Collection[str], cells: Collection[str] | None
+) -> list[_Row]:
+    """Rows of these cells: those of a few aren't looked for among all."""
+    if cells is None:
+        return [row for row in read(None) if row.cell in known]
+    return [row for key in cells for row in read(key)]
+
+
+def _about(cell: Cell) -> dict[str, Any]:
+    return {
+        "variant": cell.labels["variant"],
+        "method": cell.identity["method"]["name"],
+        "task": cell.identity["task"]["name"],
+        "suite": cell.labels["suite"],
+        "backbone": cell.identity["backbone"]["name"],
+        "protocol": cell.labels["protocol"],
+        "metric": cell.labels["metric"],
+    }
+
+
+def _frame(
+    rows: Iterable[tuple[Cell, dict[str, Any], dict[str, Any], dict[str, Any]]],
+) -> pd.DataFrame:
+    """Rows of: cell, columns before the hyper-parameters, what was chosen, columns after them."""
+    listed = list(rows)
+    before = list(dict.fromkeys(name for _, first, _, _ in listed for name in first))
+    after = list(dict.fromkeys(name for *_, last in listed for name in last))
+    params = [_fixed(cell) | chosen for cell, _, chosen, _ in listed]
+    names = list(dict.fromkeys(name for of_row in params for name in of_row))
+    column = {name: f"param_{name}" if name in {*before, *after} else name for name in names}
+    frame = pd.DataFrame(
+        [
+            {**first, **{column[name]: value for name, value in of_row.items()}, **last}
+            for (_, first, _, last), of_row in zip(listed, params, strict=True)
+        ],
+        columns=[*before, *column.values(), *after],
+    )
+    kinds = {
+        column[name]: {int: "Int64", bool: "boolean"}.get(kind)
+        for name in names
+        if len(found := {type(of_row[name]) for of_row in params if name in of_row}) == 1
+        for kind in found
+    }
+    # whole numbers and flags stay so where some rows lack them
+    return frame.astype({name: kind for name, kind in kinds.items() if kind})
+
+
+def _fixed(cell: Cell) -> dict[str, Any]:
+    """What a variant fixes, and what it leaves at its default; a cell that came from elsewhere may
+    not say the latter."""
+    settled = cell.labels.get("arguments")
+    return {
+        **(settled if isinstance(settled, dict) else {}),
+        **cell.identity["method"]["arguments"],
+    }
