@@ -27,18 +27,23 @@ if TYPE_CHECKING:
 SILENCE = 4.0
 """Seconds after which a plain line says that the run goes on."""
 
+LOOK = 0.5
+"""Seconds between looks at whether that much time has passed."""
+
 
 class ProgressView:
     """Shows stages, then the scheduler's progress. Use it as a context manager around the whole
     command."""
 
-    def __init__(self, console: Console):
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic):
+        """`clock`: seconds, as `time.monotonic` gives them."""
         self.console = console
+        self.clock = clock
         self.scheduler: Scheduler | None = None
         self.plan: RunPlan | None = None
         self.workers = 0
         self.text = "reading the plan"
-        self.started = time.monotonic()
+        self.started = self.clock()
         self.running_since: float | None = None
         self.left_at_start = 0.0
         self.said_at = 0.0
@@ -134,7 +139,7 @@ class ProgressView:
 
     def show(self, scheduler: "Scheduler", plan: "RunPlan") -> None:
         self.scheduler, self.plan = scheduler, plan
-        self.running_since = time.monotonic()
+        self.running_since = self.clock()
         self.left_at_start = scheduler.order.left
         for cell in scheduler.cells:
             self.announced |= {(cell.planned.key, seed) for seed in cell.scores}
@@ -151,16 +156,20 @@ class ProgressView:
                 self._say(f"{label} on {task}, seed {seed}: {score:.1f}  ({self._progress()})")
 
     def _heartbeat(self) -> None:
-        while not self._end.wait(0.5):
-            if time.monotonic() - self.said_at > SILENCE:
-                self._say(
-                    f"{self.text} ... {self._progress()}"
-                    if self.scheduler
-                    else f"{self.text} ... {time.monotonic() - self.started:.0f} s"
-                )
+        while not self._end.wait(LOOK):
+            self.break_silence()
+
+    def break_silence(self) -> None:
+        """Where no line came for `SILENCE`: one that says how far the run is."""
+        if self.clock() - self.said_at > SILENCE:
+            self._say(
+                f"{self.text} ... {self._progress()}"
+                if self.scheduler
+                else f"{self.text} ... {self.clock() - self.started:.0f} s"
+            )
 
     def _say(self, line: str) -> None:
-        self.said_at = time.monotonic()
+        self.said_at = self.clock()
         if not self._live:
             self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
@@ -193,7 +202,7 @@ class ProgressView:
         done = self.left_at_start - left
         if self.running_since is None or done <= self.left_at_start / 50:
             return ""
-        seconds = (time.monotonic() - self.running_since) / done * left
+        seconds = (self.clock() - self.running_since) / done * left
         return (
             f", about {seconds / 60:.0f} min left"
             if seconds > 90
@@ -202,7 +211,7 @@ class ProgressView:
 
     def _render(self):
         if self.scheduler is None or self.plan is None:
-            return Spinner("dots", text=f"{self.text} ... {time.monotonic() - self.started:.0f} s")
+            return Spinner("dots", text=f"{self.text} ... {self.clock() - self.started:.0f} s")
         by_place = {
             (cell.planned.variant.label, cell.planned.card.name): cell
             for cell in self.scheduler.cells
@@ -221,7 +230,7 @@ class ProgressView:
                 [(label, row) for label in variants] if wide else [(row, task) for task in tasks]
             )
             grid.add_row(escape(row), *(_cell_text(by_place[place]) for place in places))
-        minutes, seconds = divmod(int(time.monotonic() - self.started), 60)
+        minutes, seconds = divmod(int(self.clock() - self.started), 60)
         running = f"{self.text} ... " if not self.scheduler.in_flight else ""
         return Group(
             grid,
