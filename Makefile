@@ -8,11 +8,13 @@ BIN := $(VENV)/bin
 run: $(VENV)/.installed
 	$(BIN)/harness run
 
+# A file of tests is one process's: what is made once a file is made once. A process has one thread.
+WORKERS ?= logical
 test: $(VENV)/.tested
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
-	$(BIN)/pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" -n $(WORKERS) --maxprocesses 8 --dist loadfile
 
 # The documentation as a site, in site/index.html; a warning is an error.
 docs: $(VENV)/.tested

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from harness.data.loader import FinalData, TestSetSealed, TuningData
+from harness.engine import worker as module
 from harness.engine.jobs import FinalJob, Outcome, TuneJob
 from harness.engine.worker import Trainer
 from harness.planning.plan import Request, RunPlan, plan
@@ -336,3 +337,23 @@ def test_a_probes_logits_do_not_depend_on_what_the_worker_did_before(tiny):
     )
     assert again.units == 0
     assert again.logits_sha256 == first.logits_sha256
+
+
+def test_the_data_that_was_used_least_recently_goes_first(tiny, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "WARM_TASKS", 0.5)  # two sets of data
+    request = Request(
+        "vpt-deep",
+        tasks="toy,toy2",
+        cards=tiny.cards,
+        protocol=str(tiny.protocol),
+        backbone="mini_vit",
+    )
+    one, other = plan(request).cells
+    trainer = Trainer(plan(request), threads=1)
+    tune = {cell.key: TuneJob(cell.key, ((0, {**POINT, "prompts": 2}),)) for cell in (one, other)}
+    first = trainer._data(one, tune[one.key])[0]
+    trainer._data(other, tune[other.key])
+    assert trainer._data(one, tune[one.key])[0] is first
+    trainer._data(one, FinalJob(one.key, (0,), POINT))
+    assert [(key[0], key[1]) for key in trainer.warm] == [(TuneJob, "toy"), (FinalJob, "toy")]
+    assert trainer._data(one, tune[one.key])[0] is first

@@ -1,10 +1,15 @@
 """What a cell costs, in forward-image units: as it is predicted, and as a run counts it."""
 
+from dataclasses import replace
+
+import pytest
+from planned import CARD as TOY
+from planned import TPE
 from segmentation import WINDOWS, fill, planned, seg
 
-from harness.planning.cost import cell_cost, windows
+from harness.planning.cost import Cost, Pace, cell_cost, windows
 from harness.store import Store
-from harness.tasks.cards import load_cards
+from harness.tasks.cards import TaskCard, load_cards
 
 __all__ = ["seg"]
 
@@ -23,3 +28,32 @@ def test_the_predicted_units_are_those_that_a_run_counts(seg):
     assert cost.units == counted == 4 * 2 * 8 * 4 + WINDOWS * (2 * 2 * 3 + 2 * 4)
     assert windows(cell.card)[0] == WINDOWS
     assert windows(load_cards()["ade20k"]) == (2, 2 * (1 + 1 + 2 + 2 * 2 + 2 * 3 + 3 * 4))
+
+
+CARD = TaskCard(**TOY)  # 8 train, 4 val, 6 test; 6 epochs, scored at 2, 4 and 6
+
+
+def test_an_image_that_is_trained_on_is_two_units_and_one_that_is_scored_is_one():
+    assert Cost(1, 1, train=10, scored=7).units == 2 * 10 + 7
+    assert Pace(train=0.5, scored=0.25).hours(Cost(1, 1, 7200, 14400)) == 2.0
+
+
+@pytest.mark.parametrize(
+    ("train_on", "trials", "seeds", "constant", "train", "scored"),
+    [
+        ("train+val", 5, 3, False, 5 * 6 * 8 + 3 * 6 * 12, 5 * 3 * 4 + 3 * 6),
+        ("train", 5, 3, False, 5 * 6 * 8 + 3 * 6 * 8, 5 * 3 * 4 + 3 * 6),
+        ("train+val", 0, 2, False, 2 * 6 * 12, 2 * 6),
+        # cached features: each image of a split is passed forward once, and never again
+        ("train+val", 5, 3, True, 0, (8 + 4) + 12 + 6),
+        ("train", 5, 3, True, 0, (8 + 4) + 8 + 6),
+        ("train+val", 0, 3, True, 0, 12 + 6),
+    ],
+)
+def test_what_a_cell_of_classification_costs(
+    train_on: str, trials: int, seeds: int, constant: bool, train: int, scored: int
+):
+    card = CARD.model_copy(update={"train_on": train_on})
+    cost = cell_cost(card, TPE, trials, seeds, constant)
+    assert cost == Cost(trials, seeds, train, scored)
+    assert replace(cost, train=0).units == scored

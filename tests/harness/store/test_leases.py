@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from odd_rows import CELL, OTHER, RESULT, TRIAL
 from postgres_server import Server
 from sqlalchemy.exc import IntegrityError
@@ -71,6 +72,8 @@ def test_the_first_ones_are_taken_where_not_all_are_wanted(store: Store) -> None
     store.lease(["y"], "b", 60)
     assert store.lease([cell.key for cell in cells], "a", 60, at_most=2) == {"z", "x"}
     assert store.lease([cell.key for cell in cells], "c", 60, at_most=2) == {"w"}
+    # one's own are free to oneself, and count
+    assert store.lease([cell.key for cell in cells], "a", 60, at_most=1) == {"z"}
 
 
 def test_many_are_taken_at_once(store: Store) -> None:
@@ -233,3 +236,21 @@ def test_eight_processes_share_the_cells_and_two_of_them_die(url: str, tmp_path:
     )
     time.sleep(max([0.0, *left]))
     assert [lease for lease in store.leases() if lease.seconds > 0] == []
+
+
+def test_rows_are_taken_in_one_order_by_all(store: Store) -> None:
+    """Else two drivers of a PostgreSQL store wait for each other's rows in a circle."""
+    store.add_cells(replace(CELL, key=key) for key in "wxyz")
+    taken: list[list[str]] = []
+
+    def hear(connection, cursor, statement, parameters, context, many) -> None:
+        if statement.startswith("INSERT INTO leases"):
+            values = parameters.values() if isinstance(parameters, dict) else parameters
+            taken.append([value for value in values if value in set("wxyz")])
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", hear)
+    try:
+        store.lease(["z", "w", "y", "x"], "a", 60)
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", hear)
+    assert taken == [["w", "x", "y", "z"]]
