@@ -24,6 +24,7 @@ def test_a_third_of_the_trials_are_random_before_tpe_learns_two_at_least_ten_at_
 
     monkeypatch.setattr(optuna.samplers, "TPESampler", recorded)
     search = Search(planned(protocol=TPE.model_copy(update={"trials": trials})), [])
+    made.clear()  # what Optuna makes of its own accord for a new study
     search.ask()
     search.ask()
     assert [arguments["n_startup_trials"] for arguments in made] == [at_random] * 2
