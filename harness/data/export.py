@@ -1,7 +1,6 @@
 """`harness data export`: a task as the VTAB-1k folder that many projects' code reads, so that they
 get exact splits too."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -13,7 +12,7 @@ from harness.data.fingerprint import signature
 from harness.data.readers import check, records, resolve
 from harness.data.readers.vtab_folder import LISTS, UNION
 from harness.errors import BadInput
-from harness.io.atomic import begin, making, unwritable
+from harness.io.atomic import begin, making, replacing, unwritable
 from harness.tasks.cards import SPLITS, TaskCard
 
 QUALITY = 75
@@ -101,9 +100,8 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 def _save(image: Image.Image, path: Path, form: Literal["png", "jpeg"]) -> None:
     """Whole or not at all."""
-    temporary = path.with_suffix(".tmp")
-    image.save(temporary, form, **({"quality": QUALITY} if form == "jpeg" else {}))
-    os.replace(temporary, path)
+    with replacing(path, sync=False) as file:  # of many thousands
+        image.save(file, form, **({"quality": QUALITY} if form == "jpeg" else {}))
 
 
 def _text(path: Path, lines: list[str]) -> None:

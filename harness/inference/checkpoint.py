@@ -2,11 +2,9 @@
 back, to a module that predicts."""
 
 import json
-import os
 import shutil
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,6 +29,7 @@ from harness.data.images import rgb
 from harness.data.preprocess import kept
 from harness.errors import BadInput
 from harness.io import commands
+from harness.io.atomic import placing
 from harness.planning import user_errors
 from harness.planning.variants import Variant, recorded
 from harness.store import Result, Store, cell_key, result_id
@@ -242,14 +241,11 @@ def receive(keep: Keep, name: str, data: bytes) -> dict[str, str]:
 
 
 def _placed(path: Path, write: Callable[[Path], Any]) -> dict[str, str]:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
-        temporary.replace(path)
+        with placing(path) as part:
+            write(part)
     except (OSError, SafetensorError) as error:  # a full disk: the score is good all the same
-        with suppress(OSError):
-            temporary.unlink()
         return {"no_checkpoint": f"{path} couldn't be written: {error}"}
     return {"checkpoint": str(path)}
 
@@ -275,13 +271,10 @@ def export(source: Path, file: Path) -> None:
     written."""
     if file.exists() and (not file.is_file() or file.read_bytes() != source.read_bytes()):
         raise BadInput(f"{file} is there already, and is something else: name another file.")
-    temporary = file.with_name(f"{file.name}.{os.getpid()}.tmp")
     try:
-        shutil.copyfile(source, temporary)
-        temporary.replace(file)
+        with placing(file) as part:
+            shutil.copyfile(source, part)
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
         raise BadInput(f"can't write {file} ({error.strerror}).") from error
 
 
@@ -309,28 +302,24 @@ def adopt(source: Path, store: Store, result: Result) -> bool:
     target = folder_of(store) / f"{result.id}.safetensors"
     if target.exists() and target.read_bytes() == source.read_bytes():
         return False
-    temporary = target.with_name(f"{target.name}.{os.getpid()}.tmp")
     try:
         if target.exists():
             raise BadInput(f"{target} is another checkpoint than {source}: it stays.")
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, temporary)
-        origin, _ = _read(temporary, source)
-        said = (
-            origin.id,
-            origin.cell,
-            origin.seed,
-            origin.logits_sha256,
-            cell_key(origin.identity),
-        )
-        if said != (result.id, result.cell, result.seed, result.logits_sha256, result.cell):
-            raise BadInput(f"{source} isn't the checkpoint of result {result.id}: left out.")
-        temporary.replace(target)
+        with placing(target) as part:
+            shutil.copyfile(source, part)
+            origin, _ = _read(part, source)
+            stated = (
+                origin.id,
+                origin.cell,
+                origin.seed,
+                origin.logits_sha256,
+                cell_key(origin.identity),
+            )
+            if stated != (result.id, result.cell, result.seed, result.logits_sha256, result.cell):
+                raise BadInput(f"{source} isn't the checkpoint of result {result.id}: left out.")
     except OSError as error:
         raise BadInput(f"can't copy {source} to {target} ({error.strerror}).") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
     return True
 
 

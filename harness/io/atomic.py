@@ -5,7 +5,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -28,10 +28,11 @@ def making(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, sync: bool = True) -> Iterator[BinaryIO]:
     """A file that takes the place of `path` when the block ends well. Only while `making(path)`.
 
-    What a killed process left is overwritten. A device or a pipe is written to as it is.
+    What a killed process left is overwritten. A device or a pipe is written to as it is. `sync`:
+    its bytes are on the disk before its name is. Raises `BadInput` for an `OSError`.
     """
     if path.exists() and not path.is_file():
         try:
@@ -40,19 +41,49 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         except OSError as error:
             raise unwritable(path, error) from error
         return
-    temporary = path.with_name(f"{path.name}.tmp")
+    part = path.with_name(f"{path.name}.tmp")
     try:
-        with temporary.open("wb") as file:
+        with part.open("wb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+            if sync:
+                os.fsync(file.fileno())
+        part.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         raise unwritable(path, error) from error
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def placing(path: Path) -> Iterator[Path]:
+    """A path beside `path`; the file that is written there takes the place of `path` when the block
+    ends well. Several processes may do so at once: each has its own. `OSError`s are the caller's.
+    """
+    with temporary(path) as part:
+        yield part
+        synced(part)
+        part.replace(path)
+
+
+@contextmanager
+def temporary(path: Path) -> Iterator[Path]:
+    """A path beside `path` that is this process's alone: `NAME.PROCESS.tmp`. What is still there
+    when the block ends is removed."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        yield part
+    finally:
+        with suppress(OSError):
+            part.unlink()
+
+
+def synced(path: Path) -> None:
+    """Returns when the file's bytes are on the disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def begin(folder: Path, of: str) -> None:
