@@ -1,14 +1,15 @@
-"""Results in SQL: the calls that read and write them (`database`) and what a row says (`rows`).
+"""Results in SQL: the calls that read and write them (`database`) and what a row is (`records`).
 
-Behind the calls: where a store is (`address`), its transactions (`engine`), what they wait for
-(`waiting`), its tables (`tables`) from schema to schema (`versions`, `migrations`), who works on
-what (`leases`), and whether it is sound (`check`).
+Behind the calls: where a store is (`url`), its transactions (`engine`), what they wait for
+(`retry`), its tables (`tables`) from schema to schema (`schema`, `migrations`), who works on what
+(`leases`), whether a row is right (`validate`), and whether a store is sound (`check`).
 """
 
 from harness.store.database import Duplicate, DuplicateResult, DuplicateTrial, Store
 from harness.store.engine import LONGEST
 from harness.store.leases import Lease, LeaseLost, gone, new_owner
 from harness.store.records import (
+    SCHEMA,
     WARNINGS,
     Cell,
     Failure,
@@ -18,7 +19,6 @@ from harness.store.records import (
     cell_key,
     result_id,
 )
-from harness.store.schema import SCHEMA
 
 __all__ = [
     "LONGEST",

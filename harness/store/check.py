@@ -2,7 +2,6 @@
 nothing that is in it."""
 
 import json
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,20 +12,19 @@ import sqlalchemy as sa
 
 from harness.errors import BadInput
 from harness.store import leases, tables
+from harness.store.columns import Record, columns, unpack
 from harness.store.database import Store
-from harness.store.records import cell_key, result_id
+from harness.store.records import RECORDS, Cell, Failure, Result
+from harness.store.validate import fault, named
 from harness.text import plain, some
 
 LONGEST_LEASE = 7 * 24 * 3600.0
 """Seconds. No driver leases for longer, so an end further off than this is an error of a clock."""
 
 _UNIQUE = (
-    (tables.cells, "key"),
-    (tables.results, "id"),
-    (tables.results, "cell", "seed"),
-    (tables.trials, "cell", "number"),
+    *((record.TABLE.name, key) for record in RECORDS for key in record.TABLE.keys),
+    ("leases", ("cell",)),
 )
-_UNIQUE += ((tables.failures, "cell", "seed"), (tables.leases, "cell"))
 
 
 @dataclass
@@ -48,10 +46,10 @@ class Checked:
 def check(store: Store) -> Checked:
     """Reads all rows in one view of the data, then the checkpoints. Raises `BadInput` where there
     is no store."""
-    found = store.engine.read(_database, None)
-    if found is None:
+    outcome = store.engine.read(_database, None)
+    if outcome is None:
         raise BadInput(f"there is no store {store.name}.")
-    checked, results, leased = found
+    checked, results, leased = outcome
     _checkpoints(store, checked, results, leased)
     return checked
 
@@ -62,68 +60,62 @@ _Results = dict[str, tuple[str, int, str]]
 def _database(connection: sa.Connection, schema: int) -> tuple[Checked, _Results, set[str]]:
     """The rows; gives back the results' cells, seeds and logits too, and the cells that are
     leased."""
-    found, there = Checked(schema), set(sa.inspect(connection).get_table_names())
+    checked = Checked(schema)
     if connection.dialect.name == "sqlite":
-        said = connection.exec_driver_sql("PRAGMA integrity_check(20)").scalars().all()
-        found.faults += [f"the file: {plain(str(line))[:300]}" for line in said if line != "ok"]
-    for table, *columns in _UNIQUE:
-        if table.name in there:
-            names = [table.c[name] for name in columns]
-            for row in connection.execute(
-                sa.select(*names).group_by(*names).having(sa.func.count() > 1)
-            ):
-                found.fault(f"{table.name}: {_named(columns, row)} is there more than once")
-    known, results = set[str](), _Results()
-    for row in _rows(connection, tables.cells, schema, found):
-        known.add(row["key"])
-        with _fault(found, f"cell {row['key']}"):
-            if cell_key(_object(row["identity"])) != row["key"]:
-                raise ValueError("its key isn't the digest of its identity")
-            _object(row["labels"])
-    for row in _rows(connection, tables.trials, schema, found):
-        with _fault(found, f"trial {row['number']} of cell {row['cell']}"):
-            _trial(row, known)
-    for row in _rows(connection, tables.results, schema, found):
-        results[row["id"]] = (row["cell"], row["seed"], row["logits_sha256"])
-        with _fault(found, f"result {row['id']}"):
-            _result(row, known)
-    made_good, seeds = 0, {(cell, seed) for cell, seed, _ in results.values()}
-    for row in _rows(connection, tables.failures, schema, found):
-        made_good += (row["cell"], row["seed"]) in seeds
-        with _fault(found, f"the failure of cell {row['cell']} with seed {row['seed']}"):
-            _of_a_cell(row, known)
+        lines = connection.exec_driver_sql("PRAGMA integrity_check(20)").scalars().all()
+        checked.faults += [f"the file: {plain(str(line))[:300]}" for line in lines if line != "ok"]
+    for table, key in _UNIQUE:
+        names = [tables.schema.tables[table].c[name] for name in key]
+        twice = sa.select(*names).group_by(*names).having(sa.func.count() > 1)
+        for row in connection.execute(twice):
+            values = ", ".join(f"{name} {value}" for name, value in zip(key, row, strict=True))
+            checked.fault(f"{table}: {values} is there more than once")
+    cells, results, seeds, made_good = set[str](), _Results(), set[tuple[str, int]](), 0
+    for record in RECORDS:
+        for row in _rows(connection, record, schema, checked):
+            if record is Cell:
+                cells.add(row["key"])
+            elif record is Result:
+                results[row["id"]] = (row["cell"], row["seed"], row["logits_sha256"])
+                seeds.add((row["cell"], row["seed"]))
+            elif record is Failure:
+                made_good += (row["cell"], row["seed"]) in seeds
+            with _noted(checked, named(record, row)):
+                if record is not Cell:
+                    _of_a_cell(row["cell"], cells)
+                if problem := fault(unpack(record, row)):
+                    raise ValueError(problem)
     if made_good:
-        found.notes.append(f"{some(made_good, 'failure')} that a result has made good since")
-    leased = _leases(connection, schema, known, found)
-    return found, results, leased
+        checked.notes.append(f"{some(made_good, 'failure')} that a result has made good since")
+    return checked, results, _leases(connection, cells, checked)
 
 
-def _leases(connection: sa.Connection, schema: int, known: set[str], found: Checked) -> set[str]:
-    held = leases.held(connection) if schema >= 2 else []
-    found.counts["leases"], expired = len(held), 0
+def _leases(connection: sa.Connection, cells: set[str], checked: Checked) -> set[str]:
+    held = leases.held(connection)
+    checked.counts["leases"], expired = len(held), 0
     for lease in held:
         expired += lease.seconds <= 0
-        with _fault(found, f"the lease of cell {lease.cell} by {lease.owner}"):
-            _of_a_cell({"cell": lease.cell}, known)
+        with _noted(checked, f"the lease of cell {lease.cell} by {lease.owner}"):
+            _of_a_cell(lease.cell, cells)
             if not lease.owner or not lease.seconds < LONGEST_LEASE:  # NaN isn't either
                 raise ValueError(f"it is nobody's, or has no end ({lease.seconds} s)")
     if expired:
-        found.notes.append(
+        checked.notes.append(
             f"{some(expired, 'lease')} of drivers that are gone; the next run takes the cells"
         )
     return {lease.cell for lease in held if lease.seconds > 0}
 
 
-def _checkpoints(store: Store, found: Checked, results: _Results, leased: set[str]) -> None:
+def _checkpoints(store: Store, checked: Checked, results: _Results, leased: set[str]) -> None:
     """The files beside the store: each is whole, and of one of its results, or of a cell that is
     being worked on."""
     files = sorted(store.checkpoints.glob("*.safetensors")) if store.checkpoints.is_dir() else []
-    found.counts["checkpoints"], strangers = 0, 0
+    checked.counts["checkpoints"], strangers = 0, 0
     for file in files:
-        with _fault(found, f"checkpoint {file.name}"):
+        with _noted(checked, f"checkpoint {file.name}"):
             id, cell, seed, logits = _origin(file)
             if results.get(file.stem) == (cell, seed, logits) and id == file.stem:
-                found.counts["checkpoints"] += 1
+                checked.counts["checkpoints"] += 1
             elif file.stem in results:
                 raise ValueError("it was made by another run than the result of that name")
             elif store.file is None or cell in leased:
@@ -131,7 +123,7 @@ def _checkpoints(store: Store, found: Checked, results: _Results, leased: set[st
             else:
                 raise ValueError("no result of that name is stored")
     if strangers:
-        found.notes.append(
+        checked.notes.append(
             f"{some(strangers, 'checkpoint')} in {store.checkpoints} of another store, or of a run"
             " that goes on"
         )
@@ -140,7 +132,7 @@ def _checkpoints(store: Store, found: Checked, results: _Results, leased: set[st
         if store.checkpoints.is_dir()
         else 0
     ):
-        found.notes.append(
+        checked.notes.append(
             f"{some(unfinished, 'unfinished checkpoint')} (*.tmp) of workers that were killed, or"
             " are at work"
         )
@@ -153,9 +145,11 @@ def _origin(file: Path) -> tuple[str, str, int, str]:
 
     try:
         with safe_open(file, "np") as opened:  # looks at the header, and at the file's length
-            origin = _object((opened.metadata() or {}).get("origin", ""))
+            origin = json.loads((opened.metadata() or {}).get("origin", ""))
     except (SafetensorError, OSError) as error:
         raise ValueError(f"it can't be read ({error})") from error
+    if not isinstance(origin, dict):
+        raise ValueError("what it says of its origin is no object")
     return (
         origin.get("id", ""),
         origin.get("cell", ""),
@@ -164,88 +158,28 @@ def _origin(file: Path) -> tuple[str, str, int, str]:
     )
 
 
-def _trial(row: dict[str, Any], known: set[str]) -> None:
-    _of_a_cell(row, known)
-    for name in ("params", "provenance"):
-        _object(row[name])
-    _curve(row["curve"])
-    _finite(row, "seconds", "units")
-    if row["state"] not in ("complete", "pruned", "failed"):
-        raise ValueError(f"its state is '{row['state']}'")
-    if row["state"] == "complete":
-        _percent(row["value"], "value")
-    elif row["value"] is not None:
-        raise ValueError(f"it is {row['state']}, and has a value")
-
-
-def _result(row: dict[str, Any], known: set[str]) -> None:
-    _of_a_cell(row, known)
-    for name in ("params", "provenance"):
-        _object(row[name])
-    _curve(row["curve"])
-    _object(row.get("extras") or "{}")
-    _finite(row, "seconds", "units", "trainable", "head_params", "memory")
-    _percent(row["score"], "score")
-    if row["id"] != result_id(row["cell"], row["seed"]):
-        raise ValueError(
-            f"its id doesn't follow from its cell {row['cell']} and seed {row['seed']}"
-        )
-
-
 def _rows(
-    connection: sa.Connection, table: sa.Table, schema: int, found: Checked
+    connection: sa.Connection, record: type[Record], schema: int, checked: Checked
 ) -> Iterator[dict[str, Any]]:
     """A table's rows, counted, a thousand at a time in memory."""
-    columns = [column for column in table.c if column.info.get("since", 1) <= schema]
-    found.counts[table.name] = 0
-    for row in connection.execution_options(yield_per=1000).execute(sa.select(*columns)).mappings():
-        found.counts[table.name] += 1
+    table = tables.of[record]
+    names = [column.name for column in columns(record) if column.since <= schema]
+    query = sa.select(*(table.c[name] for name in names))
+    checked.counts[table.name] = 0
+    for row in connection.execution_options(yield_per=1000).execute(query).mappings():
+        checked.counts[table.name] += 1
         yield dict(row)
 
 
 @contextmanager
-def _fault(found: Checked, what: str) -> Iterator[None]:
+def _noted(checked: Checked, what: str) -> Iterator[None]:
     """Notes what a row is refused for, and goes on."""
     try:
         yield
     except (ValueError, TypeError, AttributeError, RecursionError, OverflowError) as error:
-        found.fault(f"{what}: {error}")
+        checked.fault(f"{what}: {error}")
 
 
-def _of_a_cell(row: dict[str, Any], known: set[str]) -> None:
-    if row["cell"] not in known:
-        raise ValueError(f"there is no cell {row['cell']}")
-
-
-def _object(text: str) -> dict[str, Any]:
-    def refused(word: str) -> float:
-        raise ValueError(f"{word[:20]} in its JSON: only finite numbers are")
-
-    def finite(digits: str) -> float:
-        return value if math.isfinite(value := float(digits)) else refused(digits)
-
-    value = json.loads(text, parse_constant=refused, parse_float=finite)
-    if not isinstance(value, dict):
-        raise ValueError("its JSON is no object")
-    return value
-
-
-def _curve(text: str) -> None:
-    for epoch, score in _object(text).items():
-        int(epoch)
-        _percent(score, f"score at epoch {epoch}")
-
-
-def _finite(row: dict[str, Any], *names: str) -> None:
-    for name in names:
-        if not (isinstance(row[name], int | float) and math.isfinite(row[name]) and row[name] >= 0):
-            raise ValueError(f"{name} is {row[name]}")
-
-
-def _percent(value: Any, name: str) -> None:
-    if not (isinstance(value, int | float) and 0 <= value <= 100):
-        raise ValueError(f"its {name} is {value}")
-
-
-def _named(columns: list[str], row: Any) -> str:
-    return ", ".join(f"{name} {value}" for name, value in zip(columns, row, strict=True))
+def _of_a_cell(cell: str, cells: set[str]) -> None:
+    if cell not in cells:
+        raise ValueError(f"there is no cell {cell}")

@@ -10,7 +10,6 @@ import json
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -20,30 +19,19 @@ from sqlalchemy.exc import IntegrityError
 from harness.errors import BadInput
 from harness.io import commands
 from harness.store import leases
+from harness.store.columns import columns, pack, unpack
 from harness.store.engine import Engine
 from harness.store.leases import Lease
-from harness.store.records import Cell, Failure, Progress, Result, Row, Trial, pack, unpack
+from harness.store.records import Cell, Failure, Progress, Result, Row, Trial
 from harness.store.retry import PATIENCE
 from harness.store.schema import alone
-from harness.store.tables import batches
+from harness.store.tables import batches, of
 from harness.store.tables import cells as _cells
 from harness.store.tables import failures as _failures
 from harness.store.tables import results as _results
 from harness.store.tables import trials as _trials
 
-RUN_COLUMNS = (
-    "id",
-    "cell",
-    "seed",
-    "score",
-    "trainable",
-    "head_params",
-    "logits_sha256",
-    "seconds",
-    "memory",
-    "units",
-    "created",
-)
+RUN_COLUMNS = tuple(column.name for column in columns(Result) if not column.json)
 """Of results, those that are plain values."""
 
 
@@ -150,7 +138,7 @@ class Store:
 
     def cells(self) -> dict[str, Cell]:
         """All cells by key, in the order they were added: a plan's."""
-        return {cell.key: cell for cell in self._select(Cell, _cells, _cells.c.row)}
+        return {cell.key: cell for cell in self._select(Cell, _cells.c.row)}
 
     def add_trials(self, trials: Sequence[Trial], held_by: str | None = None) -> None:
         """Adds all of them or none. Raises `DuplicateTrial`; and `LeaseLost` where `held_by`
@@ -171,7 +159,7 @@ class Store:
 
     def trials(self, cell_key: str | None = None) -> list[Trial]:
         """Trials of a cell, or all, by number."""
-        return self._select(Trial, _trials, _trials.c.cell, _trials.c.number, cell=cell_key)
+        return self._select(Trial, _trials.c.cell, _trials.c.number, cell=cell_key)
 
     def best_trials(self, cell_key: str) -> list[Trial]:
         """Of a cell's trials that completed, the one with the highest value; all that tie, by
@@ -179,7 +167,7 @@ class Store:
         complete = sa.and_(_trials.c.cell == cell_key, _trials.c.state == "complete")
         best = sa.select(sa.func.max(_trials.c.value)).where(complete).scalar_subquery()
         return self._select(
-            Trial, _trials, _trials.c.number, where=sa.and_(complete, _trials.c.value == best)
+            Trial, _trials.c.number, where=sa.and_(complete, _trials.c.value == best)
         )
 
     def trial_counts(self) -> dict[str, dict[str, int]]:
@@ -258,7 +246,7 @@ class Store:
 
     def results(self, cell_key: str | None = None) -> list[Result]:
         """Final runs of a cell, or all, in the order they were stored in."""
-        return self._select(Result, _results, _results.c.row, cell=cell_key)
+        return self._select(Result, _results.c.row, cell=cell_key)
 
     def runs(self, columns: Sequence[str]) -> list[dict[str, Any]]:
         """These columns of all final runs, in the order they were stored in: cheap where they
@@ -277,16 +265,8 @@ class Store:
 
     def extras(self) -> dict[str, dict[str, Any]]:
         """What else was measured in final runs, by their ids: of those that have any."""
-
-        def work(connection: sa.Connection, schema: int) -> dict[str, dict[str, Any]]:
-            if schema < _results.c.extras.info["since"]:
-                return {}
-            query = sa.select(_results.c.id, _results.c.extras).where(
-                _results.c.extras.is_not(None)
-            )
-            return {id: json.loads(text) for id, text in connection.execute(query)}
-
-        return self.engine.read(work, {})
+        query = sa.select(_results.c.id, _results.c.extras).where(_results.c.extras.is_not(None))
+        return {id: json.loads(text) for id, text in self._rows(query)}
 
     def add_extras(self, id: str, extras: Mapping[str, Any]) -> None:
         """Adds to what else was measured in the final run `id`, or replaces a part of it. Raises
@@ -334,7 +314,7 @@ class Store:
 
     def failures(self, cell_key: str | None = None) -> list[Failure]:
         """What failed in a cell, or in all, by seed."""
-        return self._select(Failure, _failures, _failures.c.cell, _failures.c.seed, cell=cell_key)
+        return self._select(Failure, _failures.c.cell, _failures.c.seed, cell=cell_key)
 
     def clear_failure(self, cell: str, seed: int) -> None:
         """Forgets a failure, if there is one."""
@@ -473,9 +453,7 @@ class Store:
 
     def leases(self) -> list[Lease]:
         """All leases, expired ones too, by cell."""
-        return self.engine.read(
-            lambda connection, schema: leases.held(connection) if schema >= 2 else [], []
-        )
+        return self.engine.read(lambda connection, _: leases.held(connection), [])
 
     def state(self) -> str:
         """A short text that changes when rows come, go or are replaced: how many there are, and the
@@ -532,27 +510,16 @@ class Store:
 
     def _select(
         self,
-        kind: type[Row],
-        table: sa.Table,
+        record: type[Row],
         *order: sa.Column,
         cell: str | None = None,
         where: sa.ColumnElement[bool] | None = None,
     ) -> list[Row]:
         if cell is not None:
-            where = table.c.cell == cell
-
-        def work(connection: sa.Connection, schema: int) -> list[Row]:
-            columns = [
-                table.c[field.name]
-                for field in fields(kind)
-                if table.c[field.name].info.get("since", 1) <= schema
-            ]
-            query = sa.select(*columns).order_by(*order)
-            if where is not None:
-                query = query.where(where)
-            return [unpack(kind, row) for row in connection.execute(query).mappings()]
-
-        return self.engine.read(work, [])
+            where = of[record].c.cell == cell
+        return self.engine.read(
+            lambda connection, schema: _read(connection, schema, record, where, *order), []
+        )
 
     def _rows(self, query: sa.Select) -> Sequence[Any]:
         return self.engine.read(lambda connection, _: connection.execute(query).all(), [])
@@ -587,6 +554,21 @@ def _insert(
             some = [values for values in some if tuple(values.values()) not in there]
         if some:
             connection.execute(sa.insert(table), some)
+
+
+def _read(
+    connection: sa.Connection,
+    schema: int,
+    record: type[Row],
+    where: sa.ColumnElement[bool] | None,
+    *order: sa.Column,
+) -> list[Row]:
+    """Rows of a store of this schema, which lacks the columns that came later."""
+    names = [column.name for column in columns(record) if column.since <= schema]
+    query = sa.select(*(of[record].c[name] for name in names)).order_by(*order)
+    if where is not None:
+        query = query.where(where)
+    return [unpack(record, row) for row in connection.execute(query).mappings()]
 
 
 def _stored(

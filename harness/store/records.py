@@ -1,89 +1,194 @@
-"""The rows of a store: what a cell, a trial, a result and a failure say, what names them, and their
-form as columns."""
+"""What a store holds: cells, trials, results and failures. Each is described here once.
+
+The tables (`tables`), the columns of exported files (`transfer.exchange`), and what an import and
+`harness store check` refuse (`validate`) follow from the fields and their annotations. A new column
+is a field here, with a default and `since`; SCHEMA, raised; and a revision in
+`migrations/versions`.
+"""
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from datetime import datetime
+from typing import Annotated, Any, Literal, TypeVar
+
+import sqlalchemy as sa
+
+from harness.store.columns import Bounds, Form, Json, Record, Table
+
+SCHEMA = 3
+"""Version of the tables. An older store is read as it is, and migrated by the first call that
+writes; one from before `columns.FIRST`, or of a later version, is refused."""
 
 WARNINGS = "warnings"
 """Of a result's extras: what a reader of its score should know, a sentence each. Every form of the
 leaderboard shows them."""
 
 
+def _utc(time: str) -> str:
+    if datetime.fromisoformat(time).utcoffset():
+        raise ValueError("not in UTC")
+    return time
+
+
+Name = Annotated[str, Bounds(min_length=1, max_length=1000)]
+Digest = Annotated[str, sa.String(64), Bounds(pattern=r"^[0-9a-f]{64}$")]
+Time = Annotated[str, sa.String(40), Bounds(_utc, max_length=40)]
+"""ISO time in UTC."""
+Count = Annotated[int, Bounds(ge=0, lt=2**63)]
+Amount = Annotated[float, Bounds(ge=0)]
+Percent = Annotated[float, Bounds(ge=0, le=100)]
+Curve = Annotated[dict[Count, Percent], Json()]
+"""Score in percent by epoch."""
+Object = Annotated[dict[str, Any], Json()]
+
+
+class Method(Form):
+    name: Name
+    version: str | int
+    arguments: Object
+
+
+class Normalize(Form):
+    mean: Annotated[list[float], Bounds(min_length=3, max_length=3)]
+    std: Annotated[list[Annotated[float, Bounds(gt=0)]], Bounds(min_length=3, max_length=3)]
+
+
+class Task(Form):
+    name: Name
+    data: str
+    pixels: str
+    normalize: Normalize | None = None
+
+
+class Backbone(Form):
+    name: Name
+    sha256: str
+    pooling: str
+    side: Count | None = None
+
+
+class Protocol(Form):
+    epochs: Count | None = None
+
+
+class Identity(Form):
+    """All that a score depends on."""
+
+    method: Method
+    task: Task
+    backbone: Backbone
+    protocol: Protocol
+
+
+class Labels(Form):
+    """For display, never part of the key."""
+
+    variant: Name
+    suite: Name
+    group: Name
+    metric: Name
+    protocol: Name
+    kind: str = ""
+    classes: Count = 0
+    note: str | None = None
+
+
 @dataclass(frozen=True)
-class Cell:
+class Cell(Record):
     """One square of the leaderboard, seed aside: a method variant on a task with a backbone under a
     protocol."""
 
-    key: str
+    TABLE = Table("cells", keys=(("key",),), ordered=True)
+
+    key: Digest
     """sha256 of `identity`."""
-    identity: dict[str, Any]
-    """All that a score depends on: method, task, backbone, protocol."""
-    labels: dict[str, Any]
-    """For display: variant, suite, group, kind, metric, classes, protocol's name, note. Never part
-    of the key."""
+    identity: Annotated[dict[str, Any], Json(Identity)]
+    labels: Annotated[dict[str, Any], Json(Labels)]
+
+    def contradiction(self) -> str | None:
+        same = cell_key(self.identity) == self.key
+        return None if same else "its key isn't the digest of its identity"
 
 
 @dataclass(frozen=True)
-class Trial:
+class Trial(Record):
     """One point of a cell's search, trained on `train` and scored on `val`."""
 
-    cell: str
-    number: int
-    params: dict[str, Any]
-    state: Literal["complete", "pruned", "failed"]
-    value: float | None
-    """The last score on val, in percent; None where the trial didn't complete."""
-    curve: dict[int, float]
-    """Score on val by epoch."""
+    TABLE = Table(
+        "trials",
+        keys=(("cell", "number"),),
+        # what a run counts when it starts, and picks the best of, without reading the trials
+        indexes={"trials_by_state": ("cell", "state", "value")},
+    )
+
+    cell: Digest
+    number: Annotated[int, sa.Integer(), Bounds(ge=0, lt=2**31)]
+    params: Object
+    state: Annotated[Literal["complete", "pruned", "failed"], sa.String(16)]
+    value: Percent | None
+    """The last score on val; None where the trial didn't complete."""
+    curve: Curve
+    """Of val."""
     reason: str | None
     """Why it failed."""
-    seconds: float
-    units: float
+    seconds: Amount
+    units: Amount
     """Forward-image units."""
-    provenance: dict[str, Any]
+    provenance: Object
+
+    def contradiction(self) -> str | None:
+        if (self.state == "complete") == (self.value is not None):
+            return None
+        return f"it is {self.state}, and has {'no' if self.value is None else 'a'} value"
 
 
 @dataclass(frozen=True)
-class Result:
+class Result(Record):
     """One final run: trained on all training images with the chosen point, scored once on test."""
 
-    id: str
-    cell: str
-    seed: int
-    params: dict[str, Any]
-    score: float
-    """In percent."""
-    trainable: int
+    # the order in which they were stored: `created` has only seconds
+    TABLE = Table("results", keys=(("cell", "seed"), ("id",)), ordered=True)
+
+    id: Annotated[str, sa.String(12)]
+    cell: Digest
+    seed: Count
+    params: Object
+    score: Percent
+    trainable: Count
     """Trained values of the method, without the head."""
-    head_params: int
-    logits_sha256: str
-    seconds: float
-    memory: int
+    head_params: Count
+    logits_sha256: Digest
+    seconds: Amount
+    memory: Count
     """Peak, in bytes."""
-    units: float
+    units: Amount
     """Forward-image units."""
-    curve: dict[int, float]
-    provenance: dict[str, Any]
-    created: str
-    """ISO time in UTC."""
-    extras: dict[str, Any] = field(default_factory=dict)
+    curve: Curve
+    provenance: Object
+    created: Time
+    extras: Object = field(default_factory=dict)
     """What else was measured, e.g. mIoU at other scales, IoU by class. Finite numbers only, as JSON
     can hold them."""
 
+    def contradiction(self) -> str | None:
+        if self.id == result_id(self.cell, self.seed):
+            return None
+        return f"its id doesn't follow from its cell {self.cell} and seed {self.seed}"
+
 
 @dataclass(frozen=True)
-class Failure:
+class Failure(Record):
     """A final run that didn't come through: a gap, with its reason."""
 
-    cell: str
-    seed: int
+    TABLE = Table("failures", keys=(("cell", "seed"),))
+
+    cell: Digest
+    seed: Count
     reason: str
     """A line; where it has a traceback, that follows it."""
-    created: str
+    created: Time
 
     @property
     def line(self) -> str:
@@ -95,6 +200,8 @@ class Failure:
         found = self.reason.partition("\nTraceback")
         return f"Traceback{found[2]}" if found[1] else None
 
+
+RECORDS: tuple[type[Record], ...] = (Cell, Trial, Result, Failure)
 
 Row = TypeVar("Row", Cell, Trial, Result, Failure)
 
@@ -119,28 +226,3 @@ def cell_key(identity: Mapping[str, Any]) -> str:
 def result_id(cell_key: str, seed: int) -> str:
     """12 hex digits that name the final run of a cell with a seed."""
     return hashlib.sha256(f"{cell_key}/{seed}".encode()).hexdigest()[:12]
-
-
-def pack(row: Cell | Trial | Result | Failure) -> dict[str, Any]:
-    """A row's columns. Refuses NaN and infinity: `ValueError`."""
-    values = dict(vars(row))
-    for name, value in values.items():
-        if name == "extras" and not value:
-            values[name] = None  # as in rows of before there were any
-        elif isinstance(value, Mapping):
-            values[name] = json.dumps(value, sort_keys=True, allow_nan=False)
-        elif isinstance(value, float) and not math.isfinite(value):
-            raise ValueError(f"{name} is {value}: a store holds finite numbers only")
-        elif isinstance(value, str):
-            # what some databases can't hold
-            values[name] = value.encode(errors="replace").decode().replace("\0", " ")
-    return values
-
-
-def unpack(kind: type[Row], row: Mapping[Any, Any]) -> Row:
-    values = dict(row)
-    for name in values.keys() & {"identity", "labels", "params", "curve", "provenance", "extras"}:
-        values[name] = {} if values[name] is None and name == "extras" else json.loads(values[name])
-    if "curve" in values:
-        values["curve"] = {int(epoch): score for epoch, score in values["curve"].items()}
-    return kind(**values)

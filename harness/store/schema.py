@@ -2,7 +2,7 @@
 bringing older ones up to date."""
 
 import filecmp
-import os
+import re
 import shutil
 import sqlite3
 import threading
@@ -12,18 +12,19 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from harness.errors import BadInput
+from harness.io.atomic import synced, temporary
 from harness.store import tables
+from harness.store.columns import FIRST
+from harness.store.records import RECORDS, SCHEMA
 from harness.text import plain
-
-SCHEMA = 3
-"""Version of the tables. An older store is read as it is, and migrated by the first call that
-writes; a later one is refused."""
 
 _LOCK = 0x7670745F68726E73
 """Of PostgreSQL's advisory locks, the one that whoever makes or migrates tables holds:
 "vpt_hrns"."""
 
-_TABLES = {"cells", "trials", "results", "failures"}
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+_TABLES = {record.TABLE.name for record in RECORDS}
 """What every schema has. A view in place of one could have any number of rows."""
 
 _one_at_a_time = threading.Lock()  # Alembic's `op` is one for the whole process
@@ -51,15 +52,20 @@ def version(connection: sa.Connection, name: str, mend: str) -> int | None:
     if meta.get("format") != "vpt-harness":
         some = plain(", ".join(sorted(there)[:3]))[:80]
         raise BadInput(f"{name} is another program's database (tables {some}): {mend}.")
-    if meta.get("schema") not in {str(number) for number in range(1, SCHEMA + 1)}:
-        found = plain(str(meta.get("schema")))[:20]
+    number = meta.get("schema", "")
+    if not re.fullmatch("[1-9][0-9]{0,8}", number) or int(number) > SCHEMA:
         raise BadInput(
-            f"{name} has schema {found}, this harness knows {SCHEMA}: upgrade vpt-harness, or"
-            f" {mend}."
+            f"{name} has schema {plain(number)[:20] or None}, this harness knows {SCHEMA}: upgrade"
+            f" vpt-harness, or {mend}."
+        )
+    if int(number) < FIRST:
+        raise BadInput(
+            f"{name} has schema {number}, this harness reads {FIRST} and later: use the version of"
+            f" vpt-harness that made it, or {mend}."
         )
     if not set(there) >= _TABLES:
         raise BadInput(f"{name} lacks tables, or has views in their place: {mend}.")
-    return int(meta["schema"])
+    return int(number)
 
 
 def alone(connection: sa.Connection) -> None:
@@ -78,40 +84,36 @@ def make(connection: sa.Connection) -> None:
     )
 
 
-def migrate(connection: sa.Connection, old: int, to: int = SCHEMA) -> None:
-    """From our tables of schema `old`, 0 for none, to those of schema `to`, by the revisions in
-    `migrations`. Within the transaction."""
+def migrate(connection: sa.Connection, old: int) -> None:
+    """From our tables of schema `old` to today's, by the revisions in `migrations`. Within the
+    transaction."""
     from alembic.migration import MigrationContext
     from alembic.operations import Operations
     from alembic.script import ScriptDirectory
 
-    scripts = ScriptDirectory(str(Path(__file__).parent / "migrations"))
+    scripts = ScriptDirectory(str(MIGRATIONS))
     with _one_at_a_time, Operations.context(MigrationContext.configure(connection)):
         for script in reversed(list(scripts.walk_revisions())):
-            if old < int(script.revision) <= to:
+            if old < int(script.revision) <= SCHEMA:
                 script.module.upgrade()
     connection.execute(
-        sa.update(tables.meta).where(tables.meta.c.name == "schema").values(value=str(to))
+        sa.update(tables.meta).where(tables.meta.c.name == "schema").values(value=str(SCHEMA))
     )
 
 
 def copy(file: Path) -> Path:
-    """A copy of a SQLite store, whole or absent, beside it: `NAME.before-2`. Raises `OSError`,
-    `sqlite3.Error`."""
+    """A copy of a SQLite store, whole or absent, beside it: `NAME.before-N`, N being the schema
+    that it is brought to. Raises `OSError`, `sqlite3.Error`."""
     plain_name = file.with_name(f"{file.name}.before-{SCHEMA}")
-    temporary = plain_name.with_name(f"{plain_name.name}.{os.getpid()}.tmp")
-    try:
-        with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(temporary)) as into:
+    with temporary(plain_name) as part:
+        with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(part)) as into:
             source.backup(into)
-        shutil.copymode(file, temporary)
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
+        shutil.copymode(file, part)
+        synced(part)
         target, number = plain_name, 1
         # of another store that had this name
-        while target.exists() and not filecmp.cmp(temporary, target, shallow=False):
+        while target.exists() and not filecmp.cmp(part, target, shallow=False):
             number += 1
             target = plain_name.with_name(f"{plain_name.name}.{number}")
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+        part.replace(target)
     return target

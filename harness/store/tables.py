@@ -1,7 +1,7 @@
-"""The tables of a store as they are today, in SQL that SQLite, PostgreSQL and MySQL understand.
+"""The tables of a store as they are today, in SQL that SQLite, PostgreSQL and MySQL understand:
+those of the records, and what else a store keeps.
 
-A change here is a new schema: see `harness.store.migrations`. What came after the first one says
-so: `since`, the schema that brought it.
+A change is a new schema: see `harness.store.migrations`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,8 +9,33 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
+from harness.store.columns import Column, Record, columns
+from harness.store.records import RECORDS, Cell, Failure, Result, Trial
+
 schema = sa.MetaData()
-_Key, _Json = sa.String(64), sa.Text
+
+
+def _table(record: type[Record]) -> sa.Table:
+    about = record.TABLE
+    first, *others = (sa.UniqueConstraint(*names) for names in about.keys)
+    if not about.ordered:
+        first = sa.PrimaryKeyConstraint(*about.keys[0])
+    return sa.Table(
+        about.name,
+        schema,
+        *([sa.Column("row", sa.Integer, primary_key=True)] if about.ordered else []),
+        *(_column(column) for column in columns(record)),
+        *(first, *others),
+        *(sa.Index(name, *names) for name, names in about.indexes.items()),
+    )
+
+
+def _column(column: Column) -> sa.Column:
+    refers = [sa.ForeignKey("cells.key")] if column.name == "cell" else []
+    return sa.Column(
+        column.name, column.type, *refers, nullable=column.optional, autoincrement=False
+    )
+
 
 meta = sa.Table(
     "meta",
@@ -18,67 +43,16 @@ meta = sa.Table(
     sa.Column("name", sa.String(32), primary_key=True),
     sa.Column("value", sa.String(64), nullable=False),
 )
-cells = sa.Table(
-    "cells",
-    schema,
-    sa.Column("row", sa.Integer, primary_key=True),  # the order of insertion
-    sa.Column("key", _Key, nullable=False, unique=True),
-    sa.Column("identity", _Json, nullable=False),
-    sa.Column("labels", _Json, nullable=False),
-)
-trials = sa.Table(
-    "trials",
-    schema,
-    sa.Column("cell", _Key, sa.ForeignKey("cells.key"), primary_key=True),
-    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("params", _Json, nullable=False),
-    sa.Column("state", sa.String(16), nullable=False),
-    sa.Column("value", sa.Double),
-    sa.Column("curve", _Json, nullable=False),
-    sa.Column("reason", sa.Text),
-    sa.Column("seconds", sa.Double, nullable=False),
-    sa.Column("units", sa.Double, nullable=False),
-    sa.Column("provenance", _Json, nullable=False),
-    # since 3: what a run counts when it starts, without reading the trials
-    sa.Index("trials_by_state", "cell", "state", "value"),
-)
-results = sa.Table(
-    "results",
-    schema,
-    # the order of insertion: `created` has only seconds
-    sa.Column("row", sa.Integer, primary_key=True),
-    sa.Column("id", sa.String(12), nullable=False, unique=True),
-    sa.Column("cell", _Key, sa.ForeignKey("cells.key"), nullable=False),
-    sa.Column("seed", sa.BigInteger, nullable=False),
-    sa.Column("params", _Json, nullable=False),
-    sa.Column("score", sa.Double, nullable=False),
-    sa.Column("trainable", sa.BigInteger, nullable=False),
-    sa.Column("head_params", sa.BigInteger, nullable=False),
-    sa.Column("logits_sha256", sa.String(64), nullable=False),
-    sa.Column("seconds", sa.Double, nullable=False),
-    sa.Column("memory", sa.BigInteger, nullable=False),
-    sa.Column("units", sa.Double, nullable=False),
-    sa.Column("curve", _Json, nullable=False),
-    sa.Column("provenance", _Json, nullable=False),
-    sa.Column("created", sa.String(40), nullable=False),
-    sa.Column("extras", _Json, info={"since": 2}),  # NULL: none
-    sa.UniqueConstraint("cell", "seed"),
-)
-failures = sa.Table(
-    "failures",
-    schema,
-    sa.Column("cell", _Key, sa.ForeignKey("cells.key"), primary_key=True),
-    sa.Column("seed", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("created", sa.String(40), nullable=False),
-)
+of = {record: _table(record) for record in RECORDS}
+cells, trials, results, failures = of[Cell], of[Trial], of[Result], of[Failure]
 leases = sa.Table(
     "leases",
     schema,
-    sa.Column("cell", _Key, sa.ForeignKey("cells.key", ondelete="CASCADE"), primary_key=True),
+    sa.Column(
+        "cell", sa.String(64), sa.ForeignKey("cells.key", ondelete="CASCADE"), primary_key=True
+    ),
     sa.Column("owner", sa.String(200), nullable=False),
     sa.Column("expires", sa.Double, nullable=False),  # seconds since 1970, by the database's clock
-    info={"since": 2},
 )
 
 _Item = TypeVar("_Item")

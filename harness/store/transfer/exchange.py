@@ -6,11 +6,9 @@ doesn't have are null, what is nested is JSON text. The file's metadata hold `fo
 `pandas.read_parquet` reads it too.
 """
 
-import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, fields
-from itertools import chain, islice
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,49 +17,47 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from harness.errors import BadInput
+from harness.io.atomic import placing
 from harness.io.limits import Room, TooLarge
-from harness.store import LONGEST, Store
-from harness.store.records import Cell, Failure, Result, Row, Trial, pack, unpack
+from harness.store import LONGEST, SCHEMA, Store
+from harness.store.columns import FIRST, Record, columns, pack, unpack
+from harness.store.records import RECORDS, Cell, Failure, Result, Trial
 
-FORMAT, SCHEMA = "vpt-harness results", 2
-"""What the file's metadata say it is. The schema's number changes with the columns; files of
-earlier ones are read too."""
+FORMAT = "vpt-harness results"
+"""What the file's metadata say it is. `schema` is that of the rows: files of earlier ones are read
+too."""
+
+OLDEST = 2
+"""The schema of the oldest files that are read: they have the columns of the store's schema 3."""
 
 MOST = 5_000_000
 """Rows of the largest file that is read."""
 
-_KINDS: dict[str, type] = {"cell": Cell, "trial": Trial, "result": Result, "failure": Failure}
-_TEXT, _WHOLE, _NUMBER = pa.string(), pa.int64(), pa.float64()
-_COLUMNS: dict[str, pa.DataType] = {
-    **{"kind": _TEXT, "cell": _TEXT, "identity": _TEXT, "labels": _TEXT},
-    **{
-        "id": _TEXT,
-        "seed": _WHOLE,
-        "number": _WHOLE,
-        "state": _TEXT,
-        "score": _NUMBER,
-        "value": _NUMBER,
-        "reason": _TEXT,
-        "params": _TEXT,
-    },
-    **{
-        "trainable": _WHOLE,
-        "head_params": _WHOLE,
-        "logits_sha256": _TEXT,
-        "seconds": _NUMBER,
-        "memory": _WHOLE,
-        "units": _NUMBER,
-    },
-    **{"curve": _TEXT, "provenance": _TEXT, "created": _TEXT, "extras": _TEXT},
-}
-"""`cell` is the cell's key, in the rows of kind `cell` too; the others are named as in
-`harness.store.records`."""
+_KINDS = {record.__name__.lower(): record for record in RECORDS}
+_ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64()}
 
-_SINCE = {"extras": 2}
-"""The schema that brought a column; the others were there from the first."""
 
-_TEXTS = [name for name, kind in _COLUMNS.items() if kind == _TEXT]
-_schema = pa.schema(list(_COLUMNS.items()), metadata={"format": FORMAT, "schema": str(SCHEMA)})
+def _columns(schema: int) -> dict[str, pa.DataType]:
+    """Of a file of this schema: `kind`, and those of all records by name. In the rows of kind
+    `cell` too, `cell` is the cell's key."""
+    named = {
+        "cell" if (record, column.name) == (Cell, "key") else column.name: column
+        for record in RECORDS
+        for column in columns(record)
+    }
+    return {
+        "kind": pa.string(),
+        **{
+            name: _ARROW[column.type.python_type]
+            for name, column in named.items()
+            if column.since <= max(schema, FIRST)
+        },
+    }
+
+
+_schema = pa.schema(
+    list(_columns(SCHEMA).items()), metadata={"format": FORMAT, "schema": str(SCHEMA)}
+)
 
 
 @dataclass(frozen=True)
@@ -101,26 +97,17 @@ def write(rows: Rows, file: Path) -> None:
         raise BadInput(f"{file}: name it {file.stem}.parquet, so that it is known for what it is.")
     if file.exists() and not is_exported(file):
         raise BadInput(f"{file} is there already, and is something else: name another file.")
-    temporary = file.with_name(f"{file.name}.{os.getpid()}.tmp")
-    packed = chain.from_iterable(
-        (_packed(kind, row) for row in some)
-        for kind, some in (
-            ("cell", rows.cells),
-            ("trial", rows.trials),
-            ("result", rows.results),
-            ("failure", rows.failures),
-        )
+    packed = (
+        _packed(kind, row)
+        for kind, record in _KINDS.items()
+        for row in getattr(rows, record.TABLE.name)
     )
     try:
-        with pq.ParquetWriter(temporary, _schema, compression="zstd") as writer:
+        with placing(file) as part, pq.ParquetWriter(part, _schema, compression="zstd") as writer:
             while some := list(islice(packed, 5000)):
                 writer.write_table(pa.Table.from_pylist(some, schema=_schema))
-        temporary.replace(file)
     except OSError as error:
         raise BadInput(f"can't write {file} ({error.strerror or error}).") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
 
 
 def is_exported(file: Path) -> bool:
@@ -139,37 +126,28 @@ def read(file: Path) -> Rows:
             f"{file} is another program's parquet: `harness results export FILE.parquet` makes"
             " those that can be imported."
         )
-    if metadata.get("schema") not in {str(number) for number in range(1, SCHEMA + 1)}:
+    schema = metadata.get("schema")
+    if schema not in {str(number) for number in range(OLDEST, SCHEMA + 1)}:
         raise BadInput(
-            f"{file} has schema {metadata.get('schema')}, this harness knows {SCHEMA}: upgrade"
+            f"{file} has schema {schema}, this harness knows {OLDEST} to {SCHEMA}: upgrade"
             " vpt-harness, or export it again."
         )
-    columns = {
-        name: kind
-        for name, kind in _COLUMNS.items()
-        if _SINCE.get(name, 1) <= int(metadata["schema"])
-    }
+    known = _columns(int(schema))
     if {
         field.name: field.type for field in opened.schema_arrow
-    } != columns or opened.metadata.num_rows > MOST:
+    } != known or opened.metadata.num_rows > MOST:
         raise BadInput(
             f"{file} has other columns than an exported store, or more than {MOST:,} rows: export"
             " it again."
         )
-    found = Rows([], [], [], [])
-    lists: dict[str, list] = {
-        "cell": found.cells,
-        "trial": found.trials,
-        "result": found.results,
-        "failure": found.failures,
-    }
+    texts = [name for name, kind in known.items() if kind == pa.string()]
+    rows = Rows([], [], [], [])
     try:
-        for row in _dicts(
-            _open(file, [name for name in _TEXTS if name in columns]), file
-        ):  # as dictionaries: a text that is repeated a million times is read once
-            if row["kind"] not in lists:
+        # as dictionaries: a text that is repeated a million times is read once
+        for row in _dicts(_open(file, texts), texts, file):
+            if (record := _KINDS.get(row["kind"])) is None:
                 raise BadInput(f"{file} holds a row of kind '{row['kind']}': export it again.")
-            lists[row["kind"]].append(_unpacked(_KINDS[row["kind"]], row))
+            getattr(rows, record.TABLE.name).append(unpack(record, {**row, "key": row["cell"]}))
     except (
         pa.ArrowException,
         OSError,
@@ -182,7 +160,7 @@ def read(file: Path) -> Rows:
         raise BadInput(
             f"{file} is damaged ({' '.join(str(error).split())[:160]}): export it again."
         ) from error
-    return found
+    return rows
 
 
 def _open(file: Path, dictionaries: Sequence[str] = ()) -> pq.ParquetFile:
@@ -202,36 +180,26 @@ def _metadata(opened: pq.ParquetFile) -> dict[str, str]:
     }
 
 
-def _dicts(opened: pq.ParquetFile, file: Path) -> Iterator[dict[str, Any]]:
+def _dicts(opened: pq.ParquetFile, texts: Sequence[str], file: Path) -> Iterator[dict[str, Any]]:
+    """The rows; `texts`: the columns that hold text, whose length is looked at first."""
     room = Room(file)
     for batch in opened.iter_batches(1000):
-        for name in (name for name in _TEXTS if name in batch.schema.names):
-            texts = batch.column(name)
-            lengths = pc.call_function(
-                "binary_length",
-                [texts.dictionary if isinstance(texts, pa.DictionaryArray) else texts],
-            )
+        for name in texts:
+            column = batch.column(name)
+            coded = isinstance(column, pa.DictionaryArray)
+            lengths = pc.call_function("binary_length", [column.dictionary if coded else column])
             longest = pc.call_function("max", [lengths]).as_py() or 0
             if longest > LONGEST:
                 raise BadInput(
                     f"{file} holds a text of {longest:,} bytes in {name}, and {LONGEST:,} is the"
                     " most: export it again."
                 )
-            if isinstance(texts, pa.DictionaryArray):
-                lengths = pc.call_function("take", [lengths, texts.indices])
+            if coded:
+                lengths = pc.call_function("take", [lengths, column.indices])
             room.take(pc.call_function("sum", [lengths]).as_py() or 0)
         yield from batch.to_pylist()
 
 
-def _packed(kind: str, row: Cell | Trial | Result | Failure) -> Mapping[str, Any]:
+def _packed(kind: str, row: Record) -> Mapping[str, Any]:
     values = pack(row)
-    return (
-        {"kind": kind, **values, "cell": values.pop("key")}
-        if kind == "cell"
-        else {"kind": kind, **values}
-    )
-
-
-def _unpacked(kind: type[Row], row: Mapping[str, Any]) -> Row:
-    values = {"extras": None, **row, "key": row["cell"]}
-    return unpack(kind, {field.name: values[field.name] for field in fields(kind)})
+    return {"kind": kind, "cell": values.pop("key", None), **values}

@@ -4,11 +4,13 @@ PostgreSQL server."""
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import kept_store
 import pytest
 import sqlalchemy as sa
 from odd_rows import CELL
 
-from harness.store import Store
+from harness.store import SCHEMA, Store
+from harness.store import schema as versions
 
 
 @pytest.fixture
@@ -47,3 +49,24 @@ def raw() -> Callable[[str, str], list[tuple]]:
             return [tuple(row) for row in found] if found.returns_rows else []
 
     return execute
+
+
+@pytest.fixture
+def next_schema(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], int]:
+    """Called, makes this process one that has a revision more; gives back its schema's number."""
+
+    def later() -> int:
+        folder = tmp_path_factory.mktemp("later") / "migrations"
+        monkeypatch.setattr(versions, "MIGRATIONS", kept_store.with_a_revision_more(folder))
+        monkeypatch.setattr(versions, "SCHEMA", SCHEMA + 1)
+        return SCHEMA + 1
+
+    return later
+
+
+@pytest.fixture(scope="session")
+def next_harness(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """For PYTHONPATH: a harness with a column more, `watts` of results."""
+    return kept_store.with_a_column_more(tmp_path_factory.mktemp("next"))

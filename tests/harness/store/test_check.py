@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import kept_store
 import numpy as np
 import pytest
 from made_up import DEEP, VPT, everything, failure, filled, result, trial
@@ -54,23 +55,30 @@ def test_a_store_that_isnt_there_is_said(url: str) -> None:
 
 
 FAULTS = {
-    "update cells set identity = '{}' where row = 1": "its key isn't the digest of its identity",
-    "update cells set labels = '[]' where row = 1": "its JSON is no object",
+    "update cells set identity = replace(identity, '\"cls\"', '\"avg\"') where row = 1": (
+        "its key isn't the digest of its identity"
+    ),
+    "update cells set identity = '{}' where row = 1": "identity.method: Field required",
+    "update cells set labels = '[]' where row = 1": "labels: Input should be a valid dictionary",
     "update cells set labels = '{' where row = 1": f"cell {VPT.key}: ",
     "update results set id = '000000000000' where row = 1": (
         "result 000000000000: its id doesn't follow from its cell"
     ),
-    "update results set score = 101 where row = 1": "its score is 101",
-    "update results set seconds = -1 where row = 1": "seconds is -1",
-    "update results set params = '{\"base_lr\": NaN}' where row = 1": "NaN in its JSON",
-    "update results set extras = '{\"miou\": 1e999}' where row = 1": "1e999 in its JSON",
-    "update results set curve = '{\"1\": Infinity}' where row = 1": "Infinity in its JSON",
-    'update results set curve = \'{"1": "a"}\' where row = 1': "its score at epoch 1 is a",
+    "update results set score = 101 where row = 1": "score is 101.0: Input should be less than",
+    "update results set seconds = -1 where row = 1": "seconds is -1.0: Input should be greater",
+    "update results set seed = -1 where row = 1": "seed is -1: Input should be greater",
+    "update results set logits_sha256 = 'x' where row = 1": "logits_sha256 is 'x': String should",
+    "update results set created = 'today' where row = 1": "created is 'today': ",
+    "update results set params = '{\"base_lr\": NaN}' where row = 1": "params: Out of range float",
+    "update results set extras = '{\"miou\": 1e999}' where row = 1": "extras: Out of range float",
+    "update results set curve = '{\"1\": Infinity}' where row = 1": "curve.1 is inf: ",
+    'update results set curve = \'{"1": "a"}\' where row = 1': "curve.1 is 'a': ",
     "update results set curve = '{\"a\": 1.0}' where row = 1": "invalid literal",
-    "update trials set state = 'won' where number = 0": "its state is 'won'",
-    "update trials set value = null where number = 0": "its value is None",
+    "update trials set state = 'won' where number = 0": "state is 'won': Input should be",
+    "update trials set value = null where number = 0": "it is complete, and has no value",
     "update trials set value = 3 where number = 1": "it is failed, and has a value",
-    "update trials set units = -1 where number = 1": "units is -1",
+    "update trials set units = -1 where number = 1": "units is -1.0: Input should be greater",
+    "update failures set seed = -1 where seed = 3": "failure with seed -1 of cell",
     "update leases set owner = ''": "it is nobody's, or has no end",
     "update leases set expires = 9e99": "it is nobody's, or has no end",
 }
@@ -234,16 +242,19 @@ def test_the_command_tells_and_exits_with_1(url: str, sound: Store, raw, harness
     assert everything(sound) == before
 
 
-def test_migrate_says_what_it_did(tmp_path: Path, harness) -> None:
-    shutil.copy(Path(__file__).parent / "schema-1.db", tmp_path / "old.db")
-    said = [harness("store", "migrate", "--store", "old.db", cwd=tmp_path) for _ in range(2)]
-    assert [done.returncode for done in said] == [0, 0]
+def test_migrate_says_what_it_did(
+    tmp_path: Path, next_harness: Path, monkeypatch: pytest.MonkeyPatch, harness
+) -> None:
+    shutil.copy(kept_store.FILE, tmp_path / "old.db")
+    monkeypatch.setenv("PYTHONPATH", str(next_harness))
+    printed = [harness("store", "migrate", "--store", "old.db", cwd=tmp_path) for _ in range(2)]
+    assert [done.returncode for done in printed] == [0, 0]
     assert (
-        said[0].stdout
-        == f"the store old.db was brought from schema 1 to {SCHEMA}; as it was before:"
-        f" old.db.before-{SCHEMA}.\n"
+        printed[0].stdout
+        == f"the store old.db was brought from schema {kept_store.OLD} to {SCHEMA + 1}; as it was"
+        f" before: old.db.before-{SCHEMA + 1}.\n"
     )
-    assert said[1].stdout == f"old.db is up to date: schema {SCHEMA}.\n"
+    assert printed[1].stdout == f"old.db is up to date: schema {SCHEMA + 1}.\n"
     done = harness("store", "migrate", "--store", "absent.db", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (2, "harness: there is no store absent.db.\n")
     assert not (tmp_path / "absent.db").exists()

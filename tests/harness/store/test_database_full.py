@@ -5,14 +5,16 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import kept_store
 import pytest
 from made_up import VPT, filled, result
 from postgres_server import SECRET, Server
 
 from harness.errors import BadInput
-from harness.store import SCHEMA, Store
+from harness.store import Store
 from harness.store.check import check
 
 LIMITED = """
@@ -75,9 +77,12 @@ def test_a_full_disk(small: Path) -> None:
 
 
 @pytest.mark.parametrize("left", [0, 12, 24, 36, 48, 60, 4000], ids=lambda left: f"{left} KiB left")
-def test_a_full_disk_stops_a_migration_or_doesnt(small: Path, left: int) -> None:
+def test_a_full_disk_stops_a_migration_or_doesnt(
+    small: Path, left: int, next_schema: Callable[[], int]
+) -> None:
     """The copy doesn't fit, or the log, or the tables; or there is just enough."""
-    shutil.copy(Path(__file__).parent / "schema-1.db", small / "old.db")
+    shutil.copy(kept_store.FILE, small / "old.db")
+    later = next_schema()
     ballast = small / "ballast"
     ballast.write_bytes(bytes(max(0, shutil.disk_usage(small).free - left * 1024)))
     line = ""
@@ -89,15 +94,15 @@ def test_a_full_disk_stops_a_migration_or_doesnt(small: Path, left: int) -> None
     assert not line or left < 4000
     ballast.unlink()
     found = check(Store(small / "old.db"))
-    assert (found.schema, found.faults) == (1 if line else SCHEMA, [])
+    assert (found.schema, found.faults) == (kept_store.OLD if line else later, [])
     if line:
         assert "no room left where it is" in line
         Store(small / "old.db", say=lambda _: None).add_cell(VPT)
         assert (check(Store(small / "old.db")).schema, check(Store(small / "old.db")).faults) == (
-            SCHEMA,
+            later,
             [],
         )
-    assert sorted(path.name for path in small.iterdir()) == ["old.db", f"old.db.before-{SCHEMA}"]
+    assert sorted(path.name for path in small.iterdir()) == ["old.db", f"old.db.before-{later}"]
 
 
 def test_a_servers_disk_that_is_full(postgres: Server, small: Path) -> None:

@@ -1,16 +1,34 @@
-"""Makes a tiny store with the tables of today, to be kept for the tests of later schemas: python
-scripts/make_store_sample.py FILE.db
+"""A store as an earlier harness made it, and a made-up next schema.
 
-Run it before `harness.store.SCHEMA` is raised, and commit what it made as
-tests/harness/store/schema-N.db. The rows are the same each time.
+    python tests/support/kept_store.py FILE.db
+
+makes one of today's schema, with the same rows.
 """
 
 import argparse
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import harness
 from harness.store import SCHEMA, Cell, Failure, Result, Store, Trial, cell_key, result_id
+
+OLD = 3
+FILE = Path(__file__).parent.parent / "harness" / "store" / f"schema-{OLD}.db"
+PACKAGE = Path(harness.__file__).parent
+
+REVISION = f"""
+import sqlalchemy as sa
+from alembic import op
+
+revision, down_revision = "{SCHEMA + 1}", "{SCHEMA}"
+
+
+def upgrade() -> None:
+    op.add_column("results", sa.Column("watts", sa.Double))
+    op.create_index("failures_by_time", "failures", ["created"])
+"""
 
 MADE = {
     "device": "cpu",
@@ -20,10 +38,9 @@ MADE = {
 }
 
 
-def rows(schema: int = SCHEMA) -> tuple[list[Cell], list[Trial], list[Result], list[Failure]]:
-    """Every kind of row, every state, the largest and the smallest numbers; only what a schema can
-    hold."""
-    extras = {"miou": {"0.5": 1 / 3}, "iou": [0.0, 100.0]} if schema >= 2 else {}
+def rows() -> tuple[list[Cell], list[Trial], list[Result], list[Failure]]:
+    """Every kind of row, every state, the largest and the smallest numbers."""
+    extras = {"miou": {"0.5": 1 / 3}, "iou": [0.0, 100.0]}
     cells, trials, results, failures = [], [], [], []
     for variant, task in (
         ("vpt", "digits"),
@@ -132,6 +149,37 @@ def make(file: Path) -> None:
         connection.executescript(
             "PRAGMA journal_mode=DELETE; PRAGMA page_size=512; VACUUM; PRAGMA journal_mode=WAL;"
         )
+
+
+def with_a_revision_more(folder: Path) -> Path:
+    """A copy of the migrations with one that is yet to come."""
+    shutil.copytree(
+        PACKAGE / "store" / "migrations", folder, ignore=shutil.ignore_patterns("__pycache__")
+    )
+    (folder / "versions" / f"{SCHEMA + 1}_watts.py").write_text(REVISION)
+    return folder
+
+
+def with_a_column_more(folder: Path) -> Path:
+    """A folder with a copy of the packages, in which results have one column more: an edit of
+    `records`, and the revision. Gives the folder back."""
+    copy, left_out = folder / "harness", shutil.ignore_patterns("__pycache__", "migrations")
+    shutil.copytree(PACKAGE, copy, ignore=left_out)
+    shutil.copytree(PACKAGE.parent / "methods", folder / "methods", ignore=left_out)
+    with_a_revision_more(copy / "store" / "migrations")
+    text = (copy / "store" / "records.py").read_text()
+    for old, new in {
+        f"\nSCHEMA = {SCHEMA}\n": f"\nSCHEMA = {SCHEMA + 1}\n",
+        "    extras: Object = field(default_factory=dict)\n": (
+            "    extras: Object = field(default_factory=dict)\n"
+            "    watts: Amount | None ="
+            f' field(default=None, metadata={{"since": {SCHEMA + 1}}})\n'
+        ),
+    }.items():
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    (copy / "store" / "records.py").write_text(text)
+    return folder
 
 
 if __name__ == "__main__":
