@@ -70,7 +70,8 @@ class Wanted:
 
     def failures(self, store: Store) -> list[Failure]:
         """Final runs that failed, and that no result has made good."""
-        cells, done = self.cells(store), {(row.cell, row.seed) for row in store.results()}
+        cells = self.cells(store)
+        done = {(run["cell"], run["seed"]) for run in store.runs(("cell", "seed"))}
         found = [
             row
             for row in store.failures()
@@ -177,9 +178,8 @@ class Removal:
 
 
 def by_id(store: Store, ids: Sequence[str]) -> list[Result]:
-    """The results with these ids, or the beginnings of some; each once. Raises `BadInput`."""
-    results = store.results()
-    return list({found.id: found for found in (store.named(results, id) for id in ids)}.values())
+    """The results with these ids or prefixes; each once. Raises `BadInput`."""
+    return list({row.id: row for row, _ in map(store.result, ids)}.values())
 
 
 def removal(
@@ -188,7 +188,7 @@ def removal(
     """What removing these means. `searches`: keys of cells whose trials go too where no result is
     left; None: no trials go."""
     gone, keys = {row.id for row in results}, set(searches or ())
-    kept = {row.cell for row in store.results() if row.id not in gone}
+    kept = {run["cell"] for run in store.runs(("id", "cell")) if run["id"] not in gone}
     empty = sorted(keys - kept)
     counts, told = store.trial_counts(), {(row.cell, row.seed) for row in failures}
     also = sum(

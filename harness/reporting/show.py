@@ -38,7 +38,7 @@ def _failed(store: Store, id: str) -> dict[str, Any] | None:
         for row in store.failures()
         if prefix and result_id(row.cell, row.seed).startswith(prefix)
     ]
-    if len(found) != 1 or any(run["id"].startswith(prefix) for run in store.runs(("id",))):
+    if len(found) != 1 or store.ids(prefix):
         return None
     (row,), cell = found, store.cells()[found[0].cell]
     trace = (row.traceback or "").splitlines()

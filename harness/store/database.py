@@ -7,6 +7,7 @@ database is busy or gone, and does nothing twice.
 """
 
 import json
+import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -284,24 +285,31 @@ class Store:
         self.engine.write(work)
 
     def result(self, id_or_prefix: str) -> tuple[Result, Cell]:
-        """The final run with this id, or the only one whose id begins so. Raises `BadInput`."""
-        found = self.named(self.results(), id_or_prefix)
-        return found, self.cells()[found.cell]
-
-    def named(self, results: Iterable[Result], id_or_prefix: str) -> Result:
-        """The one of `results` with this id, or the only one whose id begins so. Raises
+        """The final run with this id, or the only one with this prefix, and its cell. Raises
         `BadInput`."""
-        prefix = id_or_prefix.strip().lower()
-        found = [result for result in results if result.id.startswith(prefix)] if prefix else []
-        if not found:
-            raise BadInput(
-                f"no result '{id_or_prefix}' in {self.name}: see the ids in"
-                f" `{commands.command('results', 'list', store=self)}`."
-            )
-        if len(found) > 1:
-            ids = ", ".join(result.id for result in found[:4]) + (", ..." if len(found) > 4 else "")
-            raise BadInput(f"'{id_or_prefix}' begins {len(found)} ids: {ids}. Give more of it.")
-        return found[0]
+
+        def work(connection: sa.Connection, schema: int) -> tuple[list[str], tuple | None]:
+            ids = _ids(connection, id_or_prefix)
+            if len(ids) != 1:
+                return ids, None
+            (row,) = _read(connection, schema, Result, _results.c.id == ids[0])
+            (cell,) = _read(connection, schema, Cell, _cells.c.key == row.cell)
+            return ids, (row, cell)
+
+        ids, result = self.engine.read(work, ([], None))
+        if result is not None:
+            return result
+        if ids:
+            some = ", ".join(ids[:4]) + (", ..." if len(ids) > 4 else "")
+            raise BadInput(f"'{id_or_prefix}' begins {len(ids)} ids: {some}. Give more of it.")
+        raise BadInput(
+            f"no result '{id_or_prefix}' in {self.name}: see the ids in"
+            f" `{commands.command('results', 'list', store=self)}`."
+        )
+
+    def ids(self, prefix: str) -> list[str]:
+        """Ids of final runs with this prefix, in the order they were stored in."""
+        return self.engine.read(lambda connection, _: _ids(connection, prefix), [])
 
     def add_failure(self, failure: Failure) -> None:
         """Notes that a final run failed; in place of what was noted of it before."""
@@ -569,6 +577,23 @@ def _read(
     if where is not None:
         query = query.where(where)
     return [unpack(record, row) for row in connection.execute(query).mappings()]
+
+
+def _ids(connection: sa.Connection, prefix: str) -> list[str]:
+    """Ids of results with this prefix, by a range of their index."""
+    prefix = prefix.strip().lower()
+    if not re.fullmatch("[0-9a-f]{1,12}", prefix):
+        return []
+    id = _results.c.id
+    within = [id >= prefix, id.startswith(prefix)]
+    # Danish and Norwegian servers sort "aa" behind "z": behind an "a" the range begins early
+    if stem := prefix.rstrip("a"):
+        within.append(id < stem[:-1] + _NEXT[stem[-1]])
+    query = sa.select(id).where(*within).order_by(_results.c.row)
+    return list(connection.execute(query).scalars())
+
+
+_NEXT = dict(zip("0123456789abcdef", "123456789abcdefg", strict=True))
 
 
 def _stored(

@@ -123,10 +123,10 @@ class Server:
     ) -> str:
         return f"{scheme}://{role}:{quote(secret, safe='')}@127.0.0.1:{self.port}/{database}"
 
-    def database(self) -> str:
+    def database(self, options: str = "") -> str:
         """The URL of a new, empty database, as `--store` takes it."""
         self._databases += 1
-        self.execute(f"create database store_{self._databases} owner team")
+        self.execute(f"create database store_{self._databases} owner team {options}")
         return self.address("team", f"store_{self._databases}", "postgresql+psycopg")
 
     def remove(self) -> None:

@@ -51,6 +51,15 @@ def test_what_goes_in_comes_out(store: Store, url: str) -> None:
     assert again.trials("other") == again.results("other") == again.failures("other") == []
 
 
+def test_no_extras_take_no_room(store: Store, url: str, raw) -> None:
+    """NULL stands for the default of a column."""
+    plain = replace(RESULT, seed=4, id=result_id(CELL.key, 4), extras={})
+    store.add_results([RESULT, plain])
+    assert store.results() == [RESULT, plain]
+    assert store.extras() == {RESULT.id: RESULT.extras}
+    assert raw(url, "select seed from results where extras is null") == [(4,)]
+
+
 def test_results_come_in_the_order_they_were_stored(store: Store) -> None:
     seeds = [5, 0, 2**31 - 1, 1]
     for seed in seeds:
@@ -135,6 +144,61 @@ def test_result_by_prefix(store: Store) -> None:
     for nothing in ("c", "", "%", "a_1"):
         with pytest.raises(BadInput, match=re.escape(f"no result '{nothing}' in {store.name}")):
             store.result(nothing)
+
+
+IDS = [
+    "3aa0",
+    "3a09",
+    "3ab1",
+    "39ff",
+    "aa11",
+    "aaa1",
+    "a0bc",
+    "ba10",
+    "9123",
+    "ff00",
+    "f0aa",
+    "4a00",
+]
+IDS = [id + "00000000" for id in IDS]
+ICU = "template template0 locale 'C' locale_provider icu icu_locale"
+
+
+@pytest.mark.parametrize("collation", ["sqlite", "C", "en-US", "da"])
+def test_a_prefix_is_a_range_of_an_index_in_any_collation(
+    collation: str, request: pytest.FixtureRequest
+) -> None:
+    """Danish sorts "aa" behind "z"."""
+    if collation == "sqlite":
+        url = f"sqlite:///{request.getfixturevalue('path')}"
+    else:
+        server = request.getfixturevalue("postgres")
+        url = server.database("" if collation == "C" else f"{ICU} '{collation}'")
+    store = Store(url)
+    store.add([CELL], results=[replace(RESULT, id=id, seed=n) for n, id in enumerate(IDS)])
+    statements = []
+
+    def seen(connection, cursor, statement, parameters, *_) -> None:
+        statements.append((statement, parameters))
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", seen)
+    try:
+        for prefix in {id[:length] for id in IDS for length in range(1, 13)} | {"0", "c", "3aac"}:
+            assert store.ids(prefix) == [id for id in IDS if id.startswith(prefix)], prefix
+        statements.clear()
+        store.ids("39")
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", seen)
+    ((statement, parameters),) = [one for one in statements if "results" in one[0]]
+    explain = "explain query plan " if collation == "sqlite" else "explain "
+    with sa.create_engine(url, poolclass=sa.NullPool).connect() as connection:
+        if collation != "sqlite":
+            connection.exec_driver_sql("set enable_seqscan = off")
+        plan = str(connection.exec_driver_sql(explain + statement, parameters).fetchall())
+    served = (
+        "(id>? AND id<?)" if collation == "sqlite" else "Index Cond: (((id)::text >= '39'::text)"
+    )
+    assert served in plan
 
 
 def test_many_make_and_fill_a_store_at_once(url: str) -> None:
