@@ -134,7 +134,7 @@ def test_cifars_unpickler_reads_what_numpy_wrote_then_and_now():
 PICKLES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "shelve", "marshal", "joblib"}
 MAY = {
     ("harness/data/readers/cifar100.py", "pickle"),
-    ("harness/engine/cluster.py", "cloudpickle"),
+    ("harness/engine/ray_private.py", "cloudpickle"),
 }
 """The restricted unpickler above; and Ray's own, which reads the error that Tune has just
 written."""
