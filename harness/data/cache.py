@@ -8,7 +8,7 @@ cache can't be written, nothing is kept and images are decoded each time.
 
 import shutil
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -39,9 +39,8 @@ _BLOCK = 2**24
 SHARE = 0.5
 """Of the free disk that one split may take."""
 
-misses: list[str] = []
-"""Splits, as `TASK SPLIT`, that weren't in the cache when this process wanted them: it decoded
-them."""
+OnDecode = Callable[[str], None]
+"""Is told of a split, as `TASK SPLIT`, that isn't in the cache and is decoded now."""
 
 
 class Images(Protocol):
@@ -79,7 +78,12 @@ class Live:
 
 
 def cached(
-    card: TaskCard, root: Path | None, split: SplitName, size: int, fingerprint: str
+    card: TaskCard,
+    root: Path | None,
+    split: SplitName,
+    size: int,
+    fingerprint: str,
+    on_decode: OnDecode | None = None,
 ) -> Images:
     """The split from the cache; made first if it isn't there, or isn't whole. Raises `BadInput` for
     data or a cache that can't be used."""
@@ -92,18 +96,26 @@ def cached(
     if found := _open(path, card, split):
         return found
     with suppress(ReadOnly):
-        return _made(path, card, root, split, size)
+        return _made(path, card, root, split, size, on_decode)
     rows = records(card, root, split)
     return Live(np.array([record.label for record in rows], dtype=np.int64), card, rows, size)
 
 
-def _made(path: Path, card: TaskCard, root: Path | None, split: SplitName, size: int) -> Images:
+def _made(
+    path: Path,
+    card: TaskCard,
+    root: Path | None,
+    split: SplitName,
+    size: int,
+    on_decode: OnDecode | None,
+) -> Images:
     """The split, now in the cache; or decoded each time where the disk is short. Raises `ReadOnly`
     where the cache can't be written."""
     with making(path):
         if found := _open(path, card, split):
             return found
-        misses.append(f"{card.name} {split}")
+        if on_decode is not None:
+            on_decode(f"{card.name} {split}")
         rows = records(card, root, split)
         labels = np.array([record.label for record in rows], dtype=np.int64)
         first = rows[:8] if len(rows) > CHUNK else []

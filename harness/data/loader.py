@@ -11,7 +11,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from harness.data.batch import squares
-from harness.data.cache import Images, cached
+from harness.data.cache import Images, OnDecode, cached
 from harness.data.normalization import IMAGENET, Statistics
 from harness.data.scenes import Scenes
 from harness.tasks.cards import SplitName, TaskCard
@@ -106,11 +106,12 @@ def open_tuning(
     size: int,
     fingerprint: str,
     statistics: Statistics = IMAGENET,
+    on_decode: OnDecode | None = None,
 ) -> TuningData:
     """Train and val, in squares of side `size`. The test split's list, files and cache are not
     touched. Raises `BadInput`."""
-    train = _split(card, root, ("train",), size, fingerprint, statistics, training=True)
-    return TuningData(train, _split(card, root, ("val",), size, fingerprint, statistics))
+    train = _split(card, root, ("train",), size, fingerprint, statistics, on_decode, training=True)
+    return TuningData(train, _split(card, root, ("val",), size, fingerprint, statistics, on_decode))
 
 
 def open_final(
@@ -119,11 +120,12 @@ def open_final(
     size: int,
     fingerprint: str,
     statistics: Statistics = IMAGENET,
+    on_decode: OnDecode | None = None,
 ) -> FinalData:
     """The final run's training split, and test. Raises `BadInput`."""
     names: tuple[SplitName, ...] = ("train", "val") if card.train_on == "train+val" else ("train",)
-    train = _split(card, root, names, size, fingerprint, statistics, training=True)
-    return FinalData(train, _split(card, root, ("test",), size, fingerprint, statistics))
+    train = _split(card, root, names, size, fingerprint, statistics, on_decode, training=True)
+    return FinalData(train, _split(card, root, ("test",), size, fingerprint, statistics, on_decode))
 
 
 def _split(
@@ -133,9 +135,10 @@ def _split(
     size: int,
     fingerprint: str,
     statistics: Statistics,
+    on_decode: OnDecode | None,
     training: bool = False,
 ) -> Split | Scenes:
-    parts = [cached(card, root, name, size, fingerprint) for name in names]
+    parts = [cached(card, root, name, size, fingerprint, on_decode) for name in names]
     return (
         Split(parts, card.pixels, size, training, statistics)
         if card.crop is None

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import NoReturn
 
@@ -36,23 +37,32 @@ class RayDied(KeyboardInterrupt):
     Ctrl-C, so that Tune lets it through."""
 
 
-class _Held:
-    depth = 0
+@dataclass
+class _Deferral:
+    """What the handler of signals and the code that it breaks into share. One a process, as its
+    handlers are."""
+
+    depth: int = 0
+    """Of `held`, where a signal waits."""
     waiting: int | None = None
     last: int = signal.SIGINT
+    """What was raised last, which Ray may have made a plain `KeyboardInterrupt` of."""
+
+
+_deferral = _Deferral()
 
 
 @contextmanager
 def held() -> Iterator[None]:
     """A block that no signal breaks: one that comes is served at its end. For what is finished, to
     reach the store."""
-    _Held.depth += 1
+    _deferral.depth += 1
     try:
         yield
     finally:
-        _Held.depth -= 1
-    if not _Held.depth and _Held.waiting is not None:
-        signum, _Held.waiting = _Held.waiting, None
+        _deferral.depth -= 1
+    if not _deferral.depth and _deferral.waiting is not None:
+        signum, _deferral.waiting = _deferral.waiting, None
         raise _meaning(signum)
 
 
@@ -91,7 +101,7 @@ class Interrupts:
     def __enter__(self) -> "Interrupts":
         self._ours = threading.current_thread() is threading.main_thread()
         if self._ours:
-            _Held.depth, _Held.waiting = 0, None
+            _deferral.depth, _deferral.waiting = 0, None
             self._before = {signum: signal.getsignal(signum) for signum in (*_ASKED, _RAY, _TUNES)}
             if self.ends_process:
                 self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -175,7 +185,7 @@ def watching(dead: Callable[[], bool], last_words: str = "") -> Iterator[None]:
         yield
     except KeyboardInterrupt as error:  # within Ray's calls, what we raise comes out as a plain one
         raise (
-            error if isinstance(error, Interrupted | RayDied) else _meaning(_Held.last)
+            error if isinstance(error, Interrupted | RayDied) else _meaning(_deferral.last)
         ) from None
     finally:
         over.set()
@@ -184,13 +194,13 @@ def watching(dead: Callable[[], bool], last_words: str = "") -> Iterator[None]:
 
 
 def _serve(signum: int, _: FrameType | None) -> None:
-    if _Held.depth:
-        if _Held.waiting in (None, _RAY):  # what the user asks for goes before a restart
-            _Held.waiting = signum
+    if _deferral.depth:
+        if _deferral.waiting in (None, _RAY):  # what the user asks for goes before a restart
+            _deferral.waiting = signum
         return
     raise _meaning(signum)
 
 
 def _meaning(signum: int) -> KeyboardInterrupt:
-    _Held.last = signum
+    _deferral.last = signum
     return RayDied() if signum == _RAY else Interrupted(signum)

@@ -22,7 +22,6 @@ from ray import tune
 
 from harness.backbones import digest_of, load
 from harness.backbones.vit import FrozenViT
-from harness.data.cache import misses
 from harness.data.fingerprint import fingerprint
 from harness.data.loader import FinalData, TuningData, open_final, open_tuning
 from harness.engine.broadcast import Broadcast
@@ -82,6 +81,8 @@ class Trainer:
         if threads:
             torch.set_num_threads(threads)
         self.warm: OrderedDict[tuple, Any] = OrderedDict()
+        self.decoded: list[str] = []
+        """Splits that weren't in this machine's cache, until somebody takes note of them."""
         self.digests: dict[str, str] = {}
         """The sha256 of each backbone when it came here."""
         self.on_trust: PlannedCell | None = None
@@ -314,6 +315,7 @@ class Trainer:
                 self._vit(planned).image_size,
                 planned.fingerprint,
                 planned.statistics,
+                self.decoded.append,
             )
             if constant:
                 data = self._as_features(planned, data, job)
@@ -451,11 +453,11 @@ class TrialActor(tune.Trainable):
         fetched = sent.fetched if isinstance(sent, Broadcast) else []
         news = {
             "node": this_node(),
-            "decoded": list(misses),
+            "decoded": list(self.trainer.decoded),
             "fetched": list(fetched),
             "printed": self.spoken.taken(over),
         }
-        misses.clear()
+        self.trainer.decoded.clear()
         fetched.clear()
         return news
 

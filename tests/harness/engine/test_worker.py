@@ -1,6 +1,7 @@
 """A trainer without Ray: what a job may see, and what it gives back."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -357,3 +358,16 @@ def test_the_data_that_was_used_least_recently_goes_first(tiny, monkeypatch: pyt
     trainer._data(one, FinalJob(one.key, (0,), POINT))
     assert [(key[0], key[1]) for key in trainer.warm] == [(TuneJob, "toy"), (FinalJob, "toy")]
     assert trainer._data(one, tune[one.key])[0] is first
+
+
+def test_a_trainer_notes_the_splits_that_it_had_to_decode(
+    planned: RunPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("VPT_HARNESS_CACHE", str(tmp_path / "empty"))
+    cell = planned.cells[1]
+    cold, warm = Trainer(planned, threads=1), Trainer(planned, threads=1)
+    for trainer in (cold, warm):
+        trainer._data(cell, TuneJob(cell.key, ((0, POINT),)))
+        trainer._data(cell, FinalJob(cell.key, (0,), POINT))
+    assert cold.decoded == ["toy train", "toy val", "toy test"]
+    assert warm.decoded == []
