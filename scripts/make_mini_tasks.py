@@ -1,9 +1,10 @@
-"""Makes the arrays of the mini suite: three sprites tasks from a seeded generator, and a subset of
-Fashion-MNIST.
+"""Makes the arrays of the mini suite: three sprites tasks from a seeded generator, a subset of
+Fashion-MNIST, and scikit-learn's copy of the digits.
 
     python scripts/make_mini_tasks.py sprites datasets/mini --seed 20261123
     python scripts/make_mini_tasks.py fashion datasets/mini --source
     /usr/share/datasets/fashion-mnist --part final
+    python scripts/make_mini_tasks.py digits datasets/mini --seed 20261123
 
 The sprites are in the spirit of dSprites (one shape: where is it, which way does it turn?) and
 CLEVR (how many are there?): large shapes of random colour on a quiet, noisy ground, 32 x 32 RGB.
@@ -16,11 +17,15 @@ import argparse
 import gzip
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from harness.data.splits import order
+
 SIZE = 32
 SPLITS = {"train": 400, "val": 100, "test": 600}
+DIGITS_SPLITS = {"train": 160, "val": 80, "test": 600}
 FASHION_SPLITS = {"train": 160, "val": 80, "test": 600}
 SUPERSAMPLING = 4
 TASKS = {"sprites-location": 9, "sprites-orientation": 8, "sprites-count": 5}
@@ -180,22 +185,47 @@ def fashion(source: Path, part: str) -> dict[str, np.ndarray]:
     return arrays
 
 
+def digits(seed: int) -> dict[str, np.ndarray]:
+    """1,797 scans of 8 x 8 pixels in 17 greys (Alpaydin and Kaynak, 1998), as scikit-learn has
+    them: (n, 8, 8) uint8, and each one's row there.
+
+    Consecutive rows of one order, of which every stretch has the classes in their shares: each
+    class by md5 (the same for ever), spread evenly.
+    """
+    from sklearn.datasets import load_digits
+
+    found: Any = load_digits()
+    images, labels = np.rint(found["images"] * 255 / 16).astype(np.uint8), found["target"]
+    place = {}
+    for label in np.unique(labels):
+        rows = order(np.flatnonzero(labels == label).tolist(), f"digits-{seed}-")
+        place |= {row: ((rank + 0.5) / len(rows), int(label)) for rank, row in enumerate(rows)}
+    ordered, arrays, start = np.array(sorted(place, key=place.__getitem__)), {}, 0
+    for split, n in DIGITS_SPLITS.items():
+        rows = ordered[start : start + n]
+        arrays |= {f"{split}_images": images[rows], f"{split}_labels": labels[rows]}
+        arrays[f"{split}_keys"] = rows
+        start += n
+    return arrays
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("sprites", "fashion"))
+    parser.add_argument("what", choices=("sprites", "fashion", "digits"))
     parser.add_argument("output", type=Path)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--source", type=Path, default=Path("/usr/share/datasets/fashion-mnist"))
     parser.add_argument("--part", choices=("dev", "final"), default="dev")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
-    made = (
-        {task: sprites(task, arguments.seed) for task in TASKS}
-        if arguments.what == "sprites"
-        else {"fashion": fashion(arguments.source, arguments.part)}
-    )
+    if arguments.what == "sprites":
+        made = {task: sprites(task, arguments.seed) for task in TASKS}
+    elif arguments.what == "fashion":
+        made = {"fashion": fashion(arguments.source, arguments.part)}
+    else:
+        made = {"digits": digits(arguments.seed)}
     for name, arrays in made.items():
         path = arguments.output / f"{name}.npz"
         np.savez_compressed(path, allow_pickle=False, **arrays)

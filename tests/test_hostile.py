@@ -28,9 +28,12 @@ from scipy.io import savemat
 
 from harness import backbones
 from harness.data.images import rgb
-from harness.data.readers import arrays, class_folders, hdf5, matlab, opencv, prepared, vtab_folder
+from harness.data.readers import hdf5, matlab, opencv, prepared
+from harness.data.readers.arrays import Arrays
 from harness.data.readers.cifar100 import unpickled
+from harness.data.readers.class_folders import ClassFolders
 from harness.data.readers.lists import inside
+from harness.data.readers.vtab_folder import VTABFolder
 from harness.data.unpack import unpack
 from harness.errors import BadInput
 from harness.inference import checkpoint
@@ -95,7 +98,7 @@ def test_an_npz_of_images_with_a_pickle_is_not_unpickled(tmp_path: Path):
         train_labels=np.zeros(1, int),
     )
     evil = card(path=tmp_path / "tiny.toml", reader=Reader(format="arrays", file="evil.npz"))  # type: ignore[call-arg]
-    refused(lambda: arrays.records(evil, None, "train"), "no npz file of plain arrays")
+    refused(lambda: Arrays(evil, None).records("train"), "no npz file of plain arrays")
 
 
 @pytest.mark.parametrize(
@@ -325,7 +328,7 @@ def test_a_small_npz_that_would_fill_the_memory_is_refused(tmp_path: Path):
         tmp_path / "a.npz", allow_pickle=False, train_images=np.zeros((200, 1000, 1000), np.uint8)
     )
     evil = card(path=tmp_path / "tiny.toml", reader=Reader(format="arrays", file="a.npz"))  # type: ignore[call-arg]
-    refused(lambda: arrays.records(evil, None, "train"))
+    refused(lambda: Arrays(evil, None).records("train"))
 
 
 def test_hdf5_leads_to_no_other_file(tmp_path: Path):
@@ -503,7 +506,7 @@ def test_a_card_makes_no_endless_list_and_no_endless_name():
     for name in ("{class}_{number:>999999999}.jpg", "{number.__class__}", "{class!r:>999999999}"):
         reader = Reader(format="class-folders", folders=["."], images={"Forest": 3}, name=name)  # type: ignore[call-arg]
         refused(
-            lambda reader=reader: class_folders.keys(card(reader=reader), None, "train"),
+            lambda reader=reader: ClassFolders(card(reader=reader), None).keys("train"),
             "expected e.g.",
         )
 
@@ -515,7 +518,7 @@ def test_a_list_names_files_within_its_folder(name: str, tmp_path: Path):
     (tmp_path / "tiny" / "test.txt").write_text(f"{name} 0\n")
     reader = Reader(format="vtab-folder", folder="tiny")  # type: ignore[call-arg]
     refused(
-        lambda: vtab_folder.records(card(reader=reader), tmp_path, "test"),
+        lambda: VTABFolder(card(reader=reader), tmp_path).records("test"),
         "leaves the task's folder",
     )
 
@@ -542,7 +545,7 @@ def test_a_prepared_list_has_images_of_some_size(row: str, tmp_path: Path):
     (folder / "prepared.json").write_text('{"pixels": "pil"}')
     (folder / "test.csv").write_text(f"{','.join(prepared.COLUMNS)}\n{row}\n")
     (folder / "test.pixels").write_bytes(bytes(12))
-    refused(lambda: prepared.records(card(), tmp_path, "test"), "is damaged")
+    refused(lambda: prepared.Prepared(card(), tmp_path).records("test"), "is damaged")
 
 
 # -- stores

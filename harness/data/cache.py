@@ -23,7 +23,7 @@ from harness.data.images import RULES
 from harness.data.memmap import Mapped
 from harness.data.preprocess import kept
 from harness.data.readers import records
-from harness.data.readers.prepared import mapped
+from harness.data.readers.prepared import Prepared
 from harness.data.readers.record import Record
 from harness.io.atomic import ReadOnly, making, replacing
 from harness.io.cores import cores
@@ -88,7 +88,7 @@ def cached(
     """The split from the cache; made first if it isn't there, or isn't whole. Raises `BadInput` for
     data or a cache that can't be used."""
     if card.reader.format == "prepared" and card.pixels == "tf":
-        return mapped(card, root, split)  # is already what the cache would hold
+        return Prepared(card, root).opened(split)[1]  # is already what the cache would hold
     stem = f"{RULES}-{fingerprint[:16]}-{split}-{card.pixels}" + (
         "" if card.pixels in ("tf", "setr") else f"-{size}"
     )

@@ -9,7 +9,7 @@ from PIL import Image
 
 from harness.data.decode import decoded
 from harness.data.fingerprint import signature
-from harness.data.readers import check, records, resolve
+from harness.data.readers import open_reader, resolve
 from harness.data.readers.vtab_folder import LISTS, UNION
 from harness.errors import BadInput
 from harness.io.atomic import begin, making, replacing, unwritable
@@ -44,11 +44,12 @@ def export(
     if folder.exists():
         return folder, False
     found = resolve(card, root)
-    check(found, root)
+    reader = open_reader(found, root)
+    reader.check_all()
     with making(folder):
         if folder.exists():
             return folder, False
-        splits = {split: records(found, root, split) for split in SPLITS if split in card.sizes}
+        splits = {split: reader.read(split) for split in SPLITS if split in card.sizes}
         total, done = sum(len(rows) for rows in splits.values()), 0
         lists: dict[str, list[str]] = {UNION: []}
         try:

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from harness.data.decode import masks
 from harness.data.duplicates import Doubles, Image, doubles, restored
-from harness.data.readers import records
+from harness.data.readers import open_reader
+from harness.data.readers.reader import TaskReader
 from harness.data.readers.record import Record
 from harness.errors import BadInput
 from harness.io.atomic import ReadOnly, making, replacing
@@ -45,7 +46,7 @@ def contents(
 
     `rows`: the records, where the caller has them. `again`: read all bytes, whatever is remembered.
     """
-    listed = rows_of(card, root) if rows is None else rows
+    listed = rows_of(open_reader(card, root)) if rows is None else rows
     try:
         memo = cache_dir() / "fingerprints" / signature(card, root, listed)
         if not again and (known := _recall(memo)):
@@ -64,11 +65,9 @@ def contents(
         ) from error
 
 
-def rows_of(card: TaskCard, root: Path | None) -> Rows:
+def rows_of(reader: TaskReader) -> Rows:
     """All records, with their splits. Raises `BadInput`."""
-    return [
-        (split, record) for split in sorted(card.sizes) for record in records(card, root, split)
-    ]
+    return [(split, record) for split in sorted(reader.card.sizes) for record in reader.read(split)]
 
 
 def remembered(card: TaskCard, root: Path | None, rows: Rows) -> str | None:

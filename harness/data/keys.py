@@ -1,11 +1,10 @@
 """The records of a split by name: `harness data keys`. Where keys, or labels too, follow from
 counts or names alone, without any data."""
 
-from functools import partial
 from pathlib import Path
 
-from harness.data.readers import is_present, module_of, records, resolve
-from harness.data.splits import select
+from harness.data.readers import alone, is_present, open_reader, records, resolve
+from harness.data.readers.reader import SlicedReader
 from harness.errors import BadInput, unknown
 from harness.tasks.cards import SPLITS, SplitName, TaskCard
 
@@ -36,9 +35,7 @@ def keys(card: TaskCard, root: Path | None, split: str) -> list[str]:
     first: BadInput | None = None
     for reader in (*card.sources, card.reader):
         try:
-            if computed := _computed(
-                card.model_copy(update={"reader": reader, "sources": ()}), root, split
-            ):
+            if computed := _computed(alone(card, reader), root, split):
                 return computed
         except BadInput as error:
             first = first or error
@@ -50,24 +47,21 @@ def keys(card: TaskCard, root: Path | None, split: str) -> list[str]:
 def _computed(card: TaskCard, root: Path | None, split: str) -> list[str]:
     """From the lists of the card's reader, or its counts; empty where it doesn't compute its
     splits."""
-    all_keys = getattr(module_of(card), "keys", None)
-    if all_keys is None:
+    reader = open_reader(card, root)
+    if not isinstance(reader, SlicedReader):
         return []
-    of_source = partial(all_keys, card, root)
-    return [str(key) for name in NAMES[split] for key in select(card, name, of_source)]
+    return [str(key) for name in NAMES[split] for key in reader.selected(name)]
 
 
 def exact_labels(card: TaskCard) -> dict[SplitName, list[int]]:
     """The labels of the exact splits, for tasks whose labels follow from their keys; empty for
     others."""
-    for reader in (*card.sources, card.reader):
-        alone = card.model_copy(update={"reader": reader, "sources": ()})
-        module = module_of(alone)
-        if hasattr(module, "labels_of"):
-            of_source = partial(module.keys, alone, None)
-            return {
-                split: module.labels_of(alone, select(alone, split, of_source))
-                for split in SPLITS
-                if split in card.sizes
-            }
+    for form in (*card.sources, card.reader):
+        reader = open_reader(alone(card, form), None)
+        exact: dict[SplitName, list[int]] = {}
+        for split in SPLITS:
+            if split in card.sizes and (labels := reader.labels(split)) is not None:
+                exact[split] = labels
+        if exact:
+            return exact
     return {}

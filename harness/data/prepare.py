@@ -18,7 +18,7 @@ import numpy as np
 
 from harness.data.decode import decoded
 from harness.data.fingerprint import fingerprint, signature
-from harness.data.readers import check, originals, records
+from harness.data.readers import open_reader, originals
 from harness.data.readers.prepared import COLUMNS, MARK, Row, folder_of, rows_of
 from harness.data.readers.record import Record
 from harness.errors import BadInput
@@ -41,12 +41,13 @@ def prepare(card: TaskCard, root: Path, to: Path, progress: Progress) -> bool:
             " cache: nothing to prepare."
         )
     found = originals(card, root)
-    check(found, root)
+    reader = open_reader(found, root)
+    reader.check_all()
     with making(folder):
         if (folder / MARK).is_file():
             return False
         splits: dict[SplitName, Sequence[Record]] = {
-            split: records(found, root, split) for split in SPLITS if split in card.sizes
+            split: reader.read(split) for split in SPLITS if split in card.sizes
         }
         total, before = sum(len(rows) for rows in splits.values()), 0
         try:

@@ -12,7 +12,7 @@ import numpy as np
 from harness.data.decode import looks, masks
 from harness.data.fingerprint import contents, remembered, rows_of
 from harness.data.keys import exact_labels
-from harness.data.readers import module_of, resolve
+from harness.data.readers import open_reader, resolve
 from harness.tasks.cards import IGNORED, TaskCard
 from harness.text import some, visible
 
@@ -47,8 +47,9 @@ def verify(
     that is missing, short or wrong."""
     found = resolve(card, root)
     progress(f"{card.name}: counts and labels")
-    rows = rows_of(found, root)
-    module_of(found).check(found, root)
+    reader = open_reader(found, root)
+    rows = rows_of(reader)
+    reader.check()
     of_split = {split: [record for of, record in rows if of == split] for split in card.sizes}
     histograms: dict[str, Counter[int]] = {}
     faults, warnings, decoded = [], [], 0

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from harness import backbones
 from harness.data import normalization
-from harness.data.fingerprint import fingerprint
+from harness.data.fingerprint import contents, rows_of
 from harness.data.readers import resolve
 from harness.engine.jobs import FinalJob, Outcome
 from harness.errors import BadInput, unknown
@@ -117,7 +117,7 @@ def replan(
     if name not in known:
         raise unknown("task", name, known)
     card = resolve(known[name], root, inputs.get("pixels"))
-    check_data([card], root)
+    reader = check_data([card], root)[card.name]
     spec = str(
         backbones.sided(
             backbone or inputs.get("backbone") or identity["backbone"]["name"], identity, card.crop
@@ -135,7 +135,7 @@ def replan(
     planned = plan_cell(
         card,
         request,
-        fingerprint(card, root),
+        contents(card, root, rows_of(reader)).fingerprint,
         variant,
         spec,
         loaded,

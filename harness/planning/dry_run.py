@@ -21,9 +21,9 @@ from harness.planning.cost import Cost, Pace, cell_cost, probe
 from harness.planning.plan import (
     Request,
     choose_tasks,
-    missing,
     normalized_by,
     of_cell,
+    opened,
     own_arguments,
     search_size,
     search_space,
@@ -125,7 +125,7 @@ def preview(request: Request, stage: Callable[[str], None]) -> Preview:
         request.methods, also={name for _, _, protocol in chosen for name in protocol.arguments}
     )
     stage("looking for the data")
-    gaps = missing(cards, request.data_root)
+    _, gaps = opened(cards, request.data_root)
     stage("timing one step of each method")
     shapes = {spec: _loaded(spec) for _, spec, _ in chosen}
     paces: dict[tuple[str, str, int | None, str], Pace] = {}

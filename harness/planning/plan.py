@@ -4,7 +4,7 @@ a protocol."""
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from optuna.distributions import BaseDistribution
 
@@ -23,6 +23,9 @@ from harness.store import Cell, cell_key
 from harness.tasks.cards import Suite, TaskCard, load_cards, load_suites
 from harness.training import segmentation
 from harness.training.classification import Recipe
+
+if TYPE_CHECKING:
+    from harness.data.readers.reader import TaskReader
 
 
 @dataclass(frozen=True)
@@ -190,7 +193,7 @@ def plan(request: Request, variants: Sequence[Variant] | None = None) -> RunPlan
 
     `variants`: in place of those that the request's `methods` names.
     """
-    from harness.data.fingerprint import contents
+    from harness.data.fingerprint import contents, rows_of
     from harness.data.readers import resolve
 
     suite, cards, suites = choose_tasks(request.suite, request.tasks, request.cards)
@@ -204,12 +207,12 @@ def plan(request: Request, variants: Sequence[Variant] | None = None) -> RunPlan
     variants = variants or parse(
         request.methods, also={name for _, _, protocol in chosen for name in protocol.arguments}
     )
-    check_data(cards, request.data_root)
+    readers = check_data(cards, request.data_root)
     for card, spec, protocol in chosen:
         if spec not in backbones:
             backbones[spec] = harness.backbones.load(spec)
         check_variants(variants, backbones[spec], card, protocol, built)
-        digest, doubles = contents(card, request.data_root)
+        digest, doubles = contents(card, request.data_root, rows_of(readers[card.name]))
         if (wrong := doubles.error(card)) and request.allow_overlap:
             warnings.append(f"task {card.name}: {wrong}.")
         elif wrong:
@@ -278,24 +281,31 @@ def sided(spec: str, image_size: int | None, card: TaskCard, suite: Suite) -> st
     return str(replace(wanted, side=side))
 
 
-def check_data(cards: Sequence[TaskCard], root: Path | None) -> None:
-    """Raises one `BadInput` with a line for every task whose data is missing, short or wrong."""
-    lines = list(missing(cards, root).values())
-    if lines:
-        raise BadInput("\n".join(lines))
+def check_data(cards: Sequence[TaskCard], root: Path | None) -> "dict[str, TaskReader]":
+    """The reader of every task, which has read its lists. Raises one `BadInput` with a line for
+    every task whose data is missing, short or wrong."""
+    readers, problems = opened(cards, root)
+    if problems:
+        raise BadInput("\n".join(problems.values()))
+    return readers
 
 
-def missing(cards: Sequence[TaskCard], root: Path | None) -> dict[str, str]:
-    """For every task whose data can't be used as it is: what is wrong and how to mend it."""
-    from harness.data.readers import check
+def opened(
+    cards: Sequence[TaskCard], root: Path | None
+) -> "tuple[dict[str, TaskReader], dict[str, str]]":
+    """By task, the readers of those whose data can be used; and for the others, what is wrong and
+    how to mend it."""
+    from harness.data.readers import open_reader
 
-    found = {}
+    readers, problems = {}, {}
     for card in cards:
         try:
-            check(card, root)
+            reader = open_reader(card, root)
+            reader.check_all()
+            readers[card.name] = reader
         except BadInput as error:
-            found[card.name] = str(error)
-    return found
+            problems[card.name] = str(error)
+    return readers, problems
 
 
 def check_variants(

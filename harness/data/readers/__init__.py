@@ -1,46 +1,62 @@
-"""Readers: one file an on-disk format. Each gives a split's records in order and decodes nothing
-that isn't asked for."""
+"""Readers: a class per format, in a file of its own. Each gives a split's records in order and
+decodes nothing that isn't asked for."""
 
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 
-from harness.data.readers import prepared
+from harness.data.readers.ade20k import ADE20K
+from harness.data.readers.arrays import Arrays
+from harness.data.readers.cifar100 import CIFAR100
+from harness.data.readers.class_folders import ClassFolders
+from harness.data.readers.clevr import CLEVR
+from harness.data.readers.dmlab import DMLab
+from harness.data.readers.dsprites import DSprites
+from harness.data.readers.dtd import DTD
+from harness.data.readers.fgvc_json import FGVCJson
+from harness.data.readers.fgvc_official import FGVCOfficial
+from harness.data.readers.flowers102 import Flowers102
+from harness.data.readers.kitti import KITTI
+from harness.data.readers.patch_camelyon import PatchCamelyon
+from harness.data.readers.pets import Pets
+from harness.data.readers.prepared import Prepared
+from harness.data.readers.reader import TaskReader
 from harness.data.readers.record import Record
+from harness.data.readers.retinopathy import Retinopathy
+from harness.data.readers.smallnorb import SmallNORB
+from harness.data.readers.sun397 import SUN397
+from harness.data.readers.svhn import SVHN
+from harness.data.readers.tfds import TFDS
+from harness.data.readers.vtab_folder import VTABFolder
 from harness.errors import BadInput, nearest, unknown
-from harness.tasks.cards import SPLITS, Reader, SplitName, TaskCard
-from harness.text import plain
+from harness.tasks.cards import Reader, SplitName, TaskCard
 
-FORMATS = {
-    "prepared": "harness.data.readers.prepared",
-    "vtab-folder": "harness.data.readers.vtab_folder",
-    "cifar100": "harness.data.readers.cifar100",
-    "svhn": "harness.data.readers.svhn",
-    "dsprites": "harness.data.readers.dsprites",
-    "smallnorb": "harness.data.readers.smallnorb",
-    "patch-camelyon": "harness.data.readers.patch_camelyon",
-    "class-folders": "harness.data.readers.class_folders",
-    "clevr": "harness.data.readers.clevr",
-    "dtd": "harness.data.readers.dtd",
-    "flowers102": "harness.data.readers.flowers102",
-    "pets": "harness.data.readers.pets",
-    "kitti": "harness.data.readers.kitti",
-    "sun397": "harness.data.readers.sun397",
-    "retinopathy": "harness.data.readers.retinopathy",
-    "dmlab": "harness.data.readers.dmlab",
-    "tfds": "harness.data.readers.tfds",
-    "fgvc-json": "harness.data.readers.fgvc_json",
-    "fgvc-official": "harness.data.readers.fgvc_official",
-    "ade20k-folder": "harness.data.readers.ade20k",
-    "arrays": "harness.data.readers.arrays",
-    "sklearn-digits": "harness.data.readers.sklearn_digits",
+FORMATS: dict[str, type[TaskReader]] = {
+    reader.format: reader
+    for reader in (
+        Prepared,
+        VTABFolder,
+        CIFAR100,
+        SVHN,
+        DSprites,
+        SmallNORB,
+        PatchCamelyon,
+        ClassFolders,
+        CLEVR,
+        DTD,
+        Flowers102,
+        Pets,
+        KITTI,
+        SUN397,
+        Retinopathy,
+        DMLab,
+        TFDS,
+        FGVCJson,
+        FGVCOfficial,
+        ADE20K,
+        Arrays,
+    )
 }
-"""By the name that a card uses, modules with `ARGUMENTS` (the keys of [reader] that they know),
-`records(card, root, split)` and `check(card, root)`, for what no single split can show. Those that
-a card may name among its `sources` have `present(card, root)`, whether their files are there at
-all; those that compute VTAB's splits have `keys(card, root, source)`, the keys of a split of their
-source, in any order; and where labels follow from keys, `labels_of(card, keys)`."""
+"""By the name that a card uses."""
 
 
 def resolve(card: TaskCard, root: Path | None, pixels: str | None = None) -> TaskCard:
@@ -56,8 +72,9 @@ def resolve(card: TaskCard, root: Path | None, pixels: str | None = None) -> Tas
             f"task {card.name}: --pixels is for classification, and this is segmentation: leave it"
             " out."
         )
-    if root is not None and prepared.present(card, root):
-        chosen = prepared.reader(card, root)
+    ready = Prepared(card, root)
+    if ready.present():
+        chosen = Reader(format=ready.format, pixels=ready.pixels)
     else:
         chosen = originals(card, root).reader
     return card.model_copy(
@@ -78,71 +95,37 @@ def originals(card: TaskCard, root: Path | None) -> TaskCard:
 
 def is_present(card: TaskCard, reader: Reader, root: Path | None) -> bool:
     """Whether the files that one of a card's readers needs are there at all."""
-    alone = card.model_copy(update={"reader": reader, "sources": ()})
-    return reader.format in FORMATS and getattr(module_of(alone), "present", lambda *_: True)(
-        alone, root
-    )
+    return reader.format in FORMATS and open_reader(alone(card, reader), root).present()
 
 
-def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Record]:
-    """The records of one split, in order; touches no other split. Raises `BadInput` for data that
-    is missing, short or wrong."""
-    module = module_of(card)
-    try:
-        found = module.records(card, root, split)
-    except (OSError, RecursionError, MemoryError) as error:
-        # what no reader foresaw: a folder in place of a file, a list within lists ...
-        said = plain(
-            " ".join(str(part) for part in (error.strerror, error.filename) if part)
-            if isinstance(error, OSError)
-            else ""
-        )
-        raise BadInput(
-            f"task {card.name}: {split} can't be read ({said[:200] or type(error).__name__}). Get a"
-            " whole copy."
-        ) from error
-    if len(found) != card.sizes.get(split, 0):
-        raise BadInput(
-            f"task {card.name}: {split} has {len(found)} records, expected"
-            f" {card.sizes.get(split, 0)}. Get a whole copy."
-        )
-    for record in found:
-        if not 0 <= record.label < card.classes:
-            raise BadInput(
-                f"task {card.name}: {split} record {record.key} has label {record.label}, expected"
-                f" 0 to {card.classes - 1}."
-            )
-        if (record.mask is None) != (card.kind == "classification"):
-            has = "no masks" if record.mask is None else "masks"
-            raise BadInput(
-                f"task {card.name}: reader '{card.reader.format}' gives {has}, and its card says"
-                f" {card.kind}: mend the card."
-            )
-    return found
+def alone(card: TaskCard, reader: Reader) -> TaskCard:
+    """The card with this one of its readers."""
+    return card.model_copy(update={"reader": reader, "sources": ()})
 
 
-def check(card: TaskCard, root: Path | None) -> None:
-    """Reads the lists and labels of all splits, decodes no image. Raises `BadInput`: which task,
-    what was expected, what was found."""
-    reader = module_of(card)
-    for split in SPLITS:
-        if split in card.sizes:
-            records(card, root, split)
-    reader.check(card, root)
-
-
-def module_of(card: TaskCard) -> ModuleType:
-    """The module of the card's reader. Raises `BadInput` for a format or an argument that this
+def open_reader(card: TaskCard, root: Path | None) -> TaskReader:
+    """The reader of the card's format. Raises `BadInput` for a format or an argument that this
     version lacks."""
     name = card.reader.format
     if name not in FORMATS:
         known = f"(it has {', '.join(FORMATS)}).{nearest(name, FORMATS)} {card.howto}"
         raise BadInput(f"task {card.name}: reader '{name}' is not in this version {known.strip()}")
-    module = import_module(FORMATS[name])
+    reader = FORMATS[name]
     for key in card.reader.arguments:
-        if key not in module.ARGUMENTS:
+        if key not in reader.arguments:
             raise BadInput(
                 f"card {card.path}: reader.{key}: unknown key for format"
-                f" '{name}'.{nearest(key, module.ARGUMENTS)}"
+                f" '{name}'.{nearest(key, reader.arguments)}"
             )
-    return module
+    return reader(card, root)
+
+
+def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Record]:
+    """The records of one split, in order; touches no other split. Raises `BadInput` for data that
+    is missing, short or wrong."""
+    return open_reader(card, root).read(split)
+
+
+def check(card: TaskCard, root: Path | None) -> None:
+    """Reads the lists and labels of all splits, decodes no image. Raises `BadInput`."""
+    open_reader(card, root).check_all()

@@ -15,60 +15,53 @@ import numpy as np
 from jaxtyping import UInt8
 
 from harness.data.images import opened, rgb
-from harness.data.readers.files import find, need, stamp
+from harness.data.readers.files import stamp
+from harness.data.readers.reader import TaskReader
 from harness.data.readers.record import Mask, Record
 from harness.errors import BadInput
 from harness.tasks.cards import SplitName, TaskCard
 
-ARGUMENTS = ("folder", "seed")
 
+class ADE20K(TaskReader):
+    format = "ade20k-folder"
+    arguments = ("folder", "seed")
 
-def present(card: TaskCard, root: Path | None) -> bool:
-    return find(card, root, *_places(card)) is not None
+    def present(self) -> bool:
+        return self.find(*self._places()) is not None
 
-
-def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Record]:
-    images = need(card, root, *_places(card))
-    part = "validation" if split == "test" else "training"
-    names = sorted(path.stem for path in (images / part).glob("*.jpg"))
-    if split != "test":
-        shuffled = np.random.RandomState(card.reader.argument("seed", card.name, int)).permutation(
-            len(names)
-        )
-        n = card.sizes["train"]
-        names = [names[place] for place in (shuffled[:n] if split == "train" else shuffled[n:])]
-    found = []
-    for name in names:
-        image, annotation = (
-            images / part / f"{name}.jpg",
-            images.parent / "annotations" / part / f"{name}.png",
-        )
-        if not annotation.is_file():
-            raise BadInput(
-                f"task {card.name}: {image} has no mask: {annotation} is missing. Get a whole copy."
+    def records(self, split: SplitName) -> Sequence[Record]:
+        images = self.need(*self._places())
+        part = "validation" if split == "test" else "training"
+        names = sorted(path.stem for path in (images / part).glob("*.jpg"))
+        if split != "test":
+            shuffled = np.random.RandomState(self.argument("seed", int)).permutation(len(names))
+            n = self.card.sizes["train"]
+            names = [names[place] for place in (shuffled[:n] if split == "train" else shuffled[n:])]
+        found = []
+        for name in names:
+            image, annotation = (
+                images / part / f"{name}.jpg",
+                images.parent / "annotations" / part / f"{name}.png",
             )
-        mask = Mask(annotation.read_bytes, partial(_classes, card, image, annotation))
-        key = f"{part}/{name}"
-        found.append(
-            Record(
-                key,
-                0,
-                image.read_bytes,
-                partial(rgb, image),
-                partial(_stamp, image, annotation),
-                mask=mask,
-                file=str(image),
+            if not annotation.is_file():
+                raise self.error(f"{image} has no mask: {annotation} is missing. Get a whole copy.")
+            mask = Mask(annotation.read_bytes, partial(_classes, self.card, image, annotation))
+            key = f"{part}/{name}"
+            found.append(
+                Record(
+                    key,
+                    0,
+                    image.read_bytes,
+                    partial(rgb, image),
+                    partial(_stamp, image, annotation),
+                    mask=mask,
+                    file=str(image),
+                )
             )
-        )
-    return found
+        return found
 
-
-def check(card: TaskCard, root: Path | None) -> None:
-    """Nothing beyond what each split shows."""
-
-
-def _places(card: TaskCard) -> tuple[str, str]:
-    return f"{card.reader.argument('folder', card.name, str)}/images", "images"
+    def _places(self) -> tuple[str, str]:
+        return f"{self.argument('folder', str)}/images", "images"
 
 
 def _stamp(image: Path, annotation: Path) -> str:
@@ -87,8 +80,8 @@ def _classes(card: TaskCard, image: Path, annotation: Path) -> UInt8[np.ndarray,
         if labels.size != size:
             sizes = " x ".join(map(str, labels.size)), " x ".join(map(str, size))
             raise BadInput(
-                f"task {card.name}: {annotation} is {sizes[0]} pixels, its image {sizes[1]}. Get a"
-                " whole copy."
+                f"task {card.name}: {annotation} is {sizes[0]} pixels, its image {sizes[1]}. Get"
+                " a whole copy."
             )
         stored = np.asarray(labels)
     if stored.max() > card.classes:

@@ -1,99 +1,114 @@
 """One .npz beside its card: `<split>_images` uint8 (n, h, w) or (n, h, w, 3), and `<split>_labels`
-(n,) of integers.
+(n,) of integers; and if they have names, `<split>_keys` (n,) of integers or texts.
 
 For segmentation, in place of the labels: `<split>_masks` uint8 (n, h, w), 255 where a pixel doesn't
 count.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from harness.data.readers.reader import TaskReader
 from harness.data.readers.record import Mask, Record
 from harness.errors import BadInput
 from harness.io.limits import check_zip
-from harness.tasks.cards import IGNORED, SplitName, TaskCard
-
-ARGUMENTS = ("file", "sha256")
+from harness.tasks.cards import IGNORED, SplitName
 
 
-def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Record]:
-    """The rows of the split's arrays. The file is read without pickle, and only this split's arrays
-    are."""
-    file = _file(card)
-    stat = file.stat()
-    images, targets = _arrays(
-        card.name,
-        file,
-        split,
-        "masks" if card.kind == "segmentation" else "labels",
-        stat.st_mtime_ns,
-    )
-    stamp = f"{stat.st_size}/{stat.st_mtime_ns}/{stat.st_ctime_ns}"
-    if card.kind == "segmentation":
-        _check_masks(card, file, split, targets)
-        masks = [Mask(partial(_raw, mask), partial(np.asarray, mask)) for mask in targets]
-        labels = [0] * len(masks)
-    else:
-        masks, labels = [None] * len(targets), targets
-    return [
-        Record(
-            f"{split}/{row}",
-            int(label),
-            partial(_raw, images[row]),
-            partial(_image, images[row]),
-            lambda: stamp,
-            mask=mask,
+class Arrays(TaskReader):
+    format = "arrays"
+    arguments = ("bytes", "file", "sha256")
+
+    def records(self, split: SplitName) -> Sequence[Record]:
+        """The rows of the split's arrays. The file is read without pickle, and only this split's
+        arrays are."""
+        file = self._file()
+        stat = file.stat()
+        images, targets, keys = _arrays(
+            self.card.name,
+            file,
+            split,
+            "masks" if self.card.kind == "segmentation" else "labels",
+            stat.st_mtime_ns,
         )
-        for row, (label, mask) in enumerate(zip(labels, masks, strict=True))
-    ]
+        stamp = f"{stat.st_size}/{stat.st_mtime_ns}/{stat.st_ctime_ns}"
+        if self.card.kind == "segmentation":
+            self._check_masks(file, split, targets)
+            masks = [Mask(partial(_raw, mask), partial(np.asarray, mask)) for mask in targets]
+            labels = [0] * len(masks)
+        else:
+            masks, labels = [None] * len(targets), targets
+        raw = self._raw()
+        return [
+            Record(
+                key,
+                int(label),
+                partial(raw, image),
+                partial(_image, image),
+                lambda: stamp,
+                mask=mask,
+            )
+            for key, label, image, mask in zip(keys, labels, images, masks, strict=True)
+        ]
 
+    def check(self) -> None:
+        """The file's checksum, where the card gives one."""
+        if "sha256" not in self.card.reader.arguments:
+            return
+        file, expected = self._file(), self.argument("sha256", str)
+        with file.open("rb") as content:
+            found = hashlib.file_digest(content, "sha256").hexdigest()
+        if found != expected:
+            raise self.error(
+                f"{file} has sha256 {found}, expected {expected}. Get this file"
+                " again, or mend its card."
+            )
 
-def check(card: TaskCard, root: Path | None) -> None:
-    """The file's checksum, where the card gives one."""
-    if "sha256" not in card.reader.arguments:
-        return
-    file, expected = _file(card), card.reader.argument("sha256", card.name, str)
-    with file.open("rb") as content:
-        found = hashlib.file_digest(content, "sha256").hexdigest()
-    if found != expected:
-        raise BadInput(
-            f"task {card.name}: {file} has sha256 {found}, expected {expected}. Get this file"
-            " again, or mend its card."
-        )
+    def _file(self) -> Path:
+        file = self.card.path.parent / self.argument("file", str)
+        if not file.is_file():
+            howto = f" To get it: {self.card.howto.rstrip('.')}." if self.card.howto else ""
+            raise self.error(f"no file {file}.{howto}")
+        return file
 
+    def _raw(self) -> Callable[[np.ndarray], bytes]:
+        """What an image's bytes are, for the fingerprint: led by its shape, as the same bytes in
+        another shape are another image; or its pixels alone, as they were published."""
+        stored = self.card.reader.arguments.get("bytes", "shape and pixels")
+        if stored not in ("shape and pixels", "pixels"):
+            raise self.error(
+                f"'bytes' in its card's [reader] is {str(stored)[:40]!r}, expected 'pixels', or"
+                " 'shape and pixels'."
+            )
+        return np.ndarray.tobytes if stored == "pixels" else _raw
 
-def _file(card: TaskCard) -> Path:
-    file = card.path.parent / card.reader.argument("file", card.name, str)
-    if not file.is_file():
-        raise BadInput(
-            f"task {card.name}: no file"
-            f" {file}.{' To get it: ' + card.howto.rstrip('.') + '.' if card.howto else ''}"
-        )
-    return file
-
-
-def _check_masks(card: TaskCard, file: Path, split: str, masks: np.ndarray) -> None:
-    wrong = np.setdiff1d(np.unique(masks), [*range(card.classes), IGNORED])
-    if wrong.size:
-        raise BadInput(
-            f"task {card.name}: {split}_masks of {file} has class {wrong[0]}, expected 0 to"
-            f" {card.classes - 1}, or {IGNORED}."
-        )
+    def _check_masks(self, file: Path, split: str, masks: np.ndarray) -> None:
+        wrong = np.setdiff1d(np.unique(masks), [*range(self.card.classes), IGNORED])
+        if wrong.size:
+            raise self.error(
+                f"{split}_masks of {file} has class {wrong[0]}, expected 0 to"
+                f" {self.card.classes - 1}, or {IGNORED}."
+            )
 
 
 @lru_cache(maxsize=3)
 def _arrays(
     task: str, file: Path, split: str, target: str, changed: int
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Images, labels or masks, and keys of a split. Raises `BadInput`."""
+    keys: Any = None
     try:
         check_zip(file)
         with file.open("rb") as content, np.load(content, allow_pickle=False) as arrays:
             images, targets = (np.asarray(arrays[f"{split}_{what}"]) for what in ("images", target))
+            if f"{split}_keys" in arrays:
+                keys = np.asarray(arrays[f"{split}_keys"])
     except KeyError as error:
         raise BadInput(
             f"task {task}: {file} has no {split}_images or no {split}_{target}."
@@ -123,11 +138,18 @@ def _arrays(
             f"task {task}: {split}_labels of {file} is {targets.dtype} {targets.shape}, expected"
             f" integers {images.shape[:1]}."
         )
-    return images, targets
+    if keys is None:
+        return images, targets, [f"{split}/{row}" for row in range(len(images))]
+    names = [str(key) for key in keys.reshape(-1).tolist()]
+    if keys.dtype.kind not in "iuU" or keys.shape != images.shape[:1] or len({*names}) < len(names):
+        raise BadInput(
+            f"task {task}: {split}_keys of {file} is {keys.dtype} {keys.shape}, expected"
+            f" {images.shape[:1]} integers or texts, none twice."
+        )
+    return images, targets, names
 
 
 def _raw(row: np.ndarray) -> bytes:
-    """Led by the shape: the same bytes in another shape are another image."""
     return repr(row.shape).encode() + row.tobytes()
 
 

@@ -7,67 +7,60 @@ objects, the largest i with thr[i] < d.
 
 import json
 from collections.abc import Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from harness.data.readers.files import find, image_records, need, stamp
+from harness.data.readers.files import stamp
+from harness.data.readers.reader import SlicedReader
 from harness.data.readers.record import Record
-from harness.data.splits import parse, select
+from harness.data.splits import parse
 from harness.errors import BadInput
 from harness.io.atomic import making, replacing
 from harness.io.resources import cache_dir
-from harness.tasks.cards import SplitName, TaskCard
+from harness.tasks.cards import SplitName
 
-ARGUMENTS = ("counts", "label")
 PARTS = {"train": "train", "validation": "val"}
 THRESHOLDS = np.array([0, 8, 8.5, 9, 9.5, 10, 100], np.float32)
 
 
-def present(card: TaskCard, root: Path | None) -> bool:
-    return find(card, root, *_scenes("train")) is not None
+class CLEVR(SlicedReader[str]):
+    format = "clevr"
+    arguments = ("counts", "label")
 
+    def present(self) -> bool:
+        return self.find(*_scenes("train")) is not None
 
-def keys(card: TaskCard, root: Path | None, source: str) -> Sequence[str]:
-    """Names of image files."""
-    return [
-        f"CLEVR_{PARTS[source]}_{row:06}.png"
-        for row in range(card.reader.argument("counts", card.name, dict)[source])
-    ]
+    def keys(self, source: str) -> Sequence[str]:
+        """Names of image files."""
+        return [
+            f"CLEVR_{PARTS[source]}_{row:06}.png"
+            for row in range(self.argument("counts", dict)[source])
+        ]
+
+    def records(self, split: SplitName) -> Sequence[Record]:
+        source, _, _ = parse(self.card.slices[split])
+        path = self.need(*_scenes(source))
+        count = self.argument("counts", dict)[source]
+        objects, distances = _facts(self.card.name, path, stamp(path))
+        if len(objects) != count:
+            raise self.error(f"{path} has {len(objects)} scenes, expected {count}. Get it again.")
+        labels = objects - 3 if self.argument("label", str) == "count" else binned(distances)
+        folder = path.parent.parent / "images" / PARTS[source]
+        chosen = self.selected(split)
+        return self.images([(key, int(labels[int(key[-10:-4])]), folder / key) for key in chosen])
+
+    def check(self) -> None:
+        """The label is one that VTAB has."""
+        if self.argument("label", str) not in ("count", "distance"):
+            raise BadInput(f"card {self.card.path}: reader.label: expected count or distance.")
 
 
 def binned(distances: np.ndarray) -> np.ndarray:
     """VTAB's class of a distance (float32): the largest i with THRESHOLDS[i] < d, so 8.0 is still
     class 0."""
     return np.searchsorted(THRESHOLDS, distances.astype(np.float32), side="left") - 1
-
-
-def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Record]:
-    source, _, _ = parse(card.slices[split])
-    path = need(card, root, *_scenes(source))
-    count = card.reader.argument("counts", card.name, dict)[source]
-    objects, distances = _facts(card.name, path, stamp(path))
-    if len(objects) != count:
-        raise BadInput(
-            f"task {card.name}: {path} has {len(objects)} scenes, expected {count}. Get it again."
-        )
-    labels = (
-        objects - 3
-        if card.reader.argument("label", card.name, str) == "count"
-        else binned(distances)
-    )
-    folder = path.parent.parent / "images" / PARTS[source]
-    chosen = select(card, split, partial(keys, card, root))
-    return image_records(
-        card, [(key, int(labels[int(key[-10:-4])]), folder / key) for key in chosen]
-    )
-
-
-def check(card: TaskCard, root: Path | None) -> None:
-    """The label is one that VTAB has."""
-    if card.reader.argument("label", card.name, str) not in ("count", "distance"):
-        raise BadInput(f"card {card.path}: reader.label: expected count or distance.")
 
 
 def _scenes(source: str) -> tuple[str, str]:

@@ -15,25 +15,52 @@ import numpy as np
 from PIL import Image
 
 from harness.data.readers import hdf5
-from harness.data.readers.files import find, need, stamp
+from harness.data.readers.files import stamp
+from harness.data.readers.reader import SlicedReader
 from harness.data.readers.record import Record
 from harness.data.readers.unpacked import unpacked
-from harness.data.splits import select
 from harness.errors import BadInput
-from harness.tasks.cards import SplitName, TaskCard
+from harness.tasks.cards import SplitName
 
-ARGUMENTS = ("counts", "factor")
 BASE = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64"
 NAMES = (f"{BASE}.npz", f"{BASE}.hdf5", f"dsprites/{BASE}.npz", f"dsprites/{BASE}.hdf5")
 
 
-def present(card: TaskCard, root: Path | None) -> bool:
-    return find(card, root, *NAMES) is not None
+class DSprites(SlicedReader[int]):
+    format = "dsprites"
+    arguments = ("counts", "factor")
 
+    def present(self) -> bool:
+        return self.find(*NAMES) is not None
 
-def keys(card: TaskCard, root: Path | None, source: str) -> Sequence[int]:
-    """Row numbers."""
-    return range(card.reader.argument("counts", card.name, dict)[source])
+    def keys(self, source: str) -> Sequence[int]:
+        """Row numbers."""
+        return range(self.argument("counts", dict)[source])
+
+    def labels(self, split: SplitName) -> list[int]:
+        return labels(self.argument("factor", str), np.array(self.selected(split))).tolist()
+
+    def records(self, split: SplitName) -> Sequence[Record]:
+        path = self.need(*NAMES)
+        images = _images(self.card.name, path, stamp(path))
+        count = len(self.keys("train"))
+        if images.shape != (count, 64, 64) or images.dtype != np.uint8:
+            raise self.error(
+                f"imgs of {path} is {images.dtype} {images.shape}, expected uint8"
+                f" ({count}, 64, 64). Get it again."
+            )
+        mark = partial(stamp, path)
+        return [
+            Record(str(row), label, partial(_raw, images, row), partial(_image, images, row), mark)
+            for row, label in zip(self.selected(split), self.labels(split), strict=True)
+        ]
+
+    def check(self) -> None:
+        """The factor is one that VTAB has."""
+        if self.argument("factor", str) not in ("location", "orientation"):
+            raise BadInput(
+                f"card {self.card.path}: reader.factor: expected location or orientation."
+            )
 
 
 def labels(factor: str, rows: np.ndarray) -> np.ndarray:
@@ -41,34 +68,6 @@ def labels(factor: str, rows: np.ndarray) -> np.ndarray:
     if factor == "location":
         return (rows // 32) % 32 // 2
     return np.floor((rows // 1024) % 40 / 2.5).astype(np.int64)
-
-
-def labels_of(card: TaskCard, rows: Sequence[int]) -> list[int]:
-    """The classes of keys, which need no data."""
-    return labels(card.reader.argument("factor", card.name, str), np.array(rows)).tolist()
-
-
-def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Record]:
-    path = need(card, root, *NAMES)
-    images = _images(card.name, path, stamp(path))
-    count = len(keys(card, root, "train"))
-    if images.shape != (count, 64, 64) or images.dtype != np.uint8:
-        raise BadInput(
-            f"task {card.name}: imgs of {path} is {images.dtype} {images.shape}, expected uint8"
-            f" ({count}, 64, 64). Get it again."
-        )
-    rows = select(card, split, partial(keys, card, root))
-    mark = partial(stamp, path)
-    return [
-        Record(str(row), label, partial(_raw, images, row), partial(_image, images, row), mark)
-        for row, label in zip(rows, labels_of(card, rows), strict=True)
-    ]
-
-
-def check(card: TaskCard, root: Path | None) -> None:
-    """The factor is one that VTAB has."""
-    if card.reader.argument("factor", card.name, str) not in ("location", "orientation"):
-        raise BadInput(f"card {card.path}: reader.factor: expected location or orientation.")
 
 
 @lru_cache(maxsize=1)

@@ -11,10 +11,9 @@ import hashlib
 import io
 import re
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-from harness.data.readers.files import composed, stamp
+from harness.data.readers.files import composed
 from harness.errors import BadInput
 from harness.tasks.cards import TaskCard
 from harness.text import visible
@@ -24,41 +23,67 @@ MARK = "\ufeff"
 """The byte order mark. At a line's beginning where lists were put behind one another."""
 
 
-def lines_of(card: TaskCard, path: Path) -> list[str]:
-    """The lines that aren't blank, without the spaces at their ends. Raises `BadInput`."""
-    return [line for _, line in numbered(card, path)]
+class Lists:
+    """A task's lists, each read once however often it is asked for."""
 
+    def __init__(self, card: TaskCard):
+        self.card = card
+        self._read: dict[Path, Sequence[tuple[int, str]]] = {}
+        self._digests: dict[Path, str] = {}
+        """sha256 of their bytes."""
 
-def numbered(card: TaskCard, path: Path) -> Sequence[tuple[int, str]]:
-    """As `lines_of`, each with its number in the file, from 1."""
-    return _numbered(card.name, path, _stamp(card.name, path))
+    def numbered(self, path: Path) -> Sequence[tuple[int, str]]:
+        """The lines that aren't blank, without the spaces at their ends, each with its number in
+        the file, from 1. Raises `BadInput`."""
+        if path not in self._read:
+            content = _content(self.card.name, path)
+            self._digests[path] = hashlib.sha256(content).hexdigest()
+            self._read[path] = _numbered(self.card.name, path, content)
+        return self._read[path]
 
+    def lines(self, path: Path) -> list[str]:
+        """As `numbered`, without the numbers."""
+        return [line for _, line in self.numbered(path)]
 
-def names_of(card: TaskCard, path: Path) -> list[str]:
-    """As `lines_of`, where each is a file's name."""
-    return [name_of(line) for line in lines_of(card, path)]
+    def names(self, path: Path) -> list[str]:
+        """As `lines`, where each is a file's name."""
+        return [name_of(line) for line in self.lines(path)]
 
-
-def table_of(card: TaskCard, path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:
-    """These columns of a CSV file with a header, in the order asked for. Raises `BadInput`."""
-    lines = lines_of(card, path)
-    try:
-        rows = csv.reader(io.StringIO("\n".join(lines)), strict=True)
-        header = [name.strip() for name in next(rows, [])]
-        missing = [name for name in columns if name not in header]
-        if missing:
-            first = "".join(lines[:1])[:60]
+    def table(self, path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:
+        """These columns of a CSV file with a header, in the order given. Raises `BadInput`."""
+        lines = self.lines(path)
+        try:
+            rows = csv.reader(io.StringIO("\n".join(lines)), strict=True)
+            header = [name.strip() for name in next(rows, [])]
+            missing = [name for name in columns if name not in header]
+            if missing:
+                first = "".join(lines[:1])[:60]
+                raise BadInput(
+                    f"task {self.card.name}: {path} lacks the columns"
+                    f" {', '.join(missing)}: its first line is {first!a}. Get it again."
+                )
+            places = [header.index(name) for name in columns]
+            return [tuple(row[place].strip() for place in places) for row in rows]
+        except (csv.Error, IndexError) as error:
             raise BadInput(
-                f"task {card.name}: {path} lacks the columns {', '.join(missing)}: its first line"
-                f" is {first!a}. Get it again."
-            )
-        places = [header.index(name) for name in columns]
-        return [tuple(row[place].strip() for place in places) for row in rows]
-    except (csv.Error, IndexError) as error:
-        raise BadInput(
-            f"task {card.name}: {path} is damaged: a line has too few columns, or an open quote."
-            " Get it again."
-        ) from error
+                f"task {self.card.name}: {path} is damaged: a line has too few columns, or an"
+                " open quote. Get it again."
+            ) from error
+
+    def as_published(self, path: Path) -> None:
+        """Raises `BadInput` for a list that isn't the one whose sha256 the card has, as saved by
+        whatever editor."""
+        for archive in self.card.archives:
+            if archive.name != path.name or archive.sha256 is None:
+                continue
+            text = "".join(f"{line}\n" for line in self.names(path))
+            digest = hashlib.sha256(text.encode()).hexdigest()
+            if archive.sha256 not in (digest, self._digests[path]):
+                raise BadInput(
+                    f"task {self.card.name}: {path} is not the list that its owner published: its"
+                    f" lines have sha256 {digest[:16]}, expected {archive.sha256[:16]}. Delete it,"
+                    f" and fetch the task again or get it from {archive.url}."
+                )
 
 
 def name_of(text: str) -> str:
@@ -98,27 +123,6 @@ def expect(card: TaskCard, path: Path, source: str, found: int) -> None:
         )
 
 
-def as_published(card: TaskCard, path: Path) -> None:
-    """Raises `BadInput` for a list that isn't the one whose sha256 the card has, as saved by
-    whatever editor."""
-    for archive in card.archives:
-        if archive.name == path.name and archive.sha256 is not None:
-            lines = names_of(card, path)
-            found = {hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()}
-            if archive.sha256 not in found | {_sha256(path, _stamp(card.name, path))}:
-                raise BadInput(
-                    f"task {card.name}: {path} is not the list that its owner published: its lines"
-                    f" have sha256 {min(found)[:16]}, expected {archive.sha256[:16]}. Delete it,"
-                    f" and fetch the task again or get it from {archive.url}."
-                )
-
-
-@lru_cache(maxsize=16)
-def _sha256(path: Path, changed: str) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def inside(card: TaskCard, folder: Path, name: str) -> Path:
     """The file that a list names, below `folder`. Raises `BadInput` for a name that leads
     elsewhere."""
@@ -131,27 +135,24 @@ def inside(card: TaskCard, folder: Path, name: str) -> Path:
     return folder / name
 
 
-def _stamp(task: str, path: Path) -> str:
-    try:
-        return stamp(path)
-    except (OSError, ValueError) as error:
-        raise BadInput(f"task {task}: {path} is missing. Get a whole copy.") from error
-
-
-@lru_cache(maxsize=16)
-def _numbered(task: str, path: Path, changed: str) -> tuple[tuple[int, str], ...]:
-    lines = re.split("\r\n|\r|\n", _text(task, path))
+def _numbered(task: str, path: Path, content: bytes) -> Sequence[tuple[int, str]]:
+    lines = re.split("\r\n|\r|\n", _text(task, path, content))
     stripped = ((number, line.lstrip(MARK).strip()) for number, line in enumerate(lines, 1))
     return tuple((number, line) for number, line in stripped if line)
 
 
-def _text(task: str, path: Path) -> str:
+def _content(task: str, path: Path) -> bytes:
     try:
-        content = path.read_bytes()
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        raise BadInput(f"task {task}: {path} is missing. Get a whole copy.") from error
     except OSError as error:
         raise BadInput(
             f"task {task}: {path} can't be read ({error.strerror}). Get it again."
         ) from error
+
+
+def _text(task: str, path: Path, content: bytes) -> str:
     if content.startswith(UTF16_OR_32):
         raise BadInput(
             f"task {task}: {path} is no text in UTF-8, but in UTF-16 or UTF-32. Save it as UTF-8."

@@ -3,60 +3,53 @@ from 1, ...), `images/`."""
 
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 from harness.data.images import rgb
-from harness.data.readers.files import find, image_records, need
-from harness.data.readers.lists import inside, lines_of, name_of, whole
+from harness.data.readers.lists import inside, name_of, whole
+from harness.data.readers.reader import SlicedReader
 from harness.data.readers.record import Record
-from harness.data.splits import parse, select
-from harness.errors import BadInput
-from harness.tasks.cards import SplitName, TaskCard
+from harness.data.splits import parse
+from harness.tasks.cards import SplitName
 
-ARGUMENTS = ("counts",)
 LISTS = {"train": "trainval", "test": "test"}
 
 
-def present(card: TaskCard, root: Path | None) -> bool:
-    return find(card, root, *_names("train")) is not None
+class Pets(SlicedReader[str]):
+    format = "pets"
+    arguments = ("counts",)
 
+    def present(self) -> bool:
+        return self.find(*_names("train")) is not None
 
-def keys(card: TaskCard, root: Path | None, source: str) -> Sequence[str]:
-    """Names of image files."""
-    return list(_labels(card, root, source))
+    def keys(self, source: str) -> Sequence[str]:
+        """Names of image files."""
+        return list(self._labels(source))
 
+    def records(self, split: SplitName) -> Sequence[Record]:
+        source, _, _ = parse(self.card.slices[split])
+        labels = self._labels(source)
+        images = self.need(*_names(source)).parent.parent / "images"
+        files = [(key, labels[key], inside(self.card, images, key)) for key in self.selected(split)]
+        # as TensorFlow decodes: a few are RGBA
+        return self.images(files, partial(rgb, alpha="dropped"))
 
-def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Record]:
-    source, _, _ = parse(card.slices[split])
-    labels = _labels(card, root, source)
-    images = need(card, root, *_names(source)).parent.parent / "images"
-    files = [
-        (key, labels[key], inside(card, images, key))
-        for key in select(card, split, partial(keys, card, root))
-    ]
-    # as TensorFlow decodes: a few are RGBA
-    return image_records(card, files, partial(rgb, alpha="dropped"))
+    def _labels(self, source: str) -> dict[str, int]:
+        return self.once(source, lambda: self._read(source))
 
-
-def check(card: TaskCard, root: Path | None) -> None:
-    """Nothing beyond what each split shows."""
-
-
-def _labels(card: TaskCard, root: Path | None, source: str) -> dict[str, int]:
-    path = need(card, root, *_names(source))
-    names, labels = [], []
-    for line in lines_of(card, path):
-        if line.startswith("#"):
-            continue
-        parts = line.split()
-        if len(parts) != 4 or not parts[1].isdecimal():
-            raise BadInput(
-                f"task {card.name}: {path} has the line {line[:60]!r}, expected 'Abyssinian_100 1"
-                " 1 1'."
-            )
-        names.append(name_of(f"{parts[0]}.jpg"))
-        labels.append(int(parts[1]) - 1)
-    return dict(zip(whole(card, path, source, names), labels, strict=True))
+    def _read(self, source: str) -> dict[str, int]:
+        path = self.need(*_names(source))
+        names, labels = [], []
+        for line in self.lists.lines(path):
+            if line.startswith("#"):
+                continue
+            parts = line.split()
+            if len(parts) != 4 or not parts[1].isdecimal():
+                raise self.error(
+                    f"{path} has the line {line[:60]!r}, expected 'Abyssinian_100 1 1 1'."
+                )
+            names.append(name_of(f"{parts[0]}.jpg"))
+            labels.append(int(parts[1]) - 1)
+        return dict(zip(whole(self.card, path, source, names), labels, strict=True))
 
 
 def _names(source: str) -> tuple[str, str]:

@@ -13,19 +13,19 @@ import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from harness.data.memmap import Mapped
 from harness.data.readers.files import stamp
+from harness.data.readers.reader import TaskReader
 from harness.data.readers.record import Record
 from harness.errors import BadInput
 from harness.io import commands
-from harness.tasks.cards import Reader, SplitName, TaskCard
+from harness.tasks.cards import Reader, SplitName
 
-ARGUMENTS = ()
 MARK = "prepared.json"
 COLUMNS = ("key", "label", "height", "width", "sha256", "pixels_sha256")
 
@@ -49,46 +49,74 @@ def folder_of(task: str, root: Path) -> Path:
     return root / f"{task}.prepared"
 
 
-def present(card: TaskCard, root: Path | None) -> bool:
-    return root is not None and (folder_of(card.name, root) / MARK).is_file()
+class Prepared(TaskReader):
+    format = "prepared"
 
+    def present(self) -> bool:
+        return self.root is not None and (folder_of(self.card.name, self.root) / MARK).is_file()
 
-def reader(card: TaskCard, root: Path) -> Reader:
-    """The reader of a prepared task, with the pixels of the form that it was made from. Raises
-    `BadInput`."""
-    path = folder_of(card.name, root) / MARK
-    try:
-        return Reader(format="prepared", pixels=json.loads(path.read_bytes())["pixels"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise BadInput(
-            f"task {card.name}: {path} is damaged. Delete {path.parent} and prepare it again."
-        ) from error
+    @property
+    def pixels(self) -> Literal["tf", "pil", "vpt"] | None:
+        """Of the form that it was made from. Raises `BadInput`."""
+        assert self.root is not None
+        path = folder_of(self.card.name, self.root) / MARK
+        try:
+            return Reader(format="prepared", pixels=json.loads(path.read_bytes())["pixels"]).pixels
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise self.error(
+                f"{path} is damaged. Delete {path.parent} and prepare it again."
+            ) from error
 
+    def records(self, split: SplitName) -> Sequence[Record]:
+        rows, images = self.opened(split)
+        assert self.root is not None
+        mark = partial(stamp, folder_of(self.card.name, self.root) / f"{split}.pixels")
+        return [
+            Record(
+                row.key,
+                row.label,
+                partial(_raw, images, place),
+                partial(_image, images, place),
+                mark,
+                partial(_sha256, self.card.name, images, place, row),
+            )
+            for place, row in enumerate(rows)
+        ]
 
-def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Record]:
-    rows, images = _opened(card, root, split)
-    assert root is not None
-    mark = partial(stamp, folder_of(card.name, root) / f"{split}.pixels")
-    return [
-        Record(
-            row.key,
-            row.label,
-            partial(_raw, images, place),
-            partial(_image, images, place),
-            mark,
-            partial(_sha256, card.name, images, place, row),
+    def _prepare(self) -> str:
+        return commands.command(
+            "data",
+            "prepare",
+            "--tasks",
+            self.card.name,
+            "--from",
+            self.root or "data",
+            *commands.cards([self.card]),
         )
-        for place, row in enumerate(rows)
-    ]
 
-
-def check(card: TaskCard, root: Path | None) -> None:
-    """Nothing beyond what each split shows."""
-
-
-def mapped(card: TaskCard, root: Path | None, split: SplitName) -> Mapped:
-    """The images of a split as they lie on the disk."""
-    return _opened(card, root, split)[1]
+    def opened(self, split: SplitName) -> tuple[list[Row], Mapped]:
+        """A split's rows, and its images as they lie on the disk. Raises `BadInput`."""
+        if self.root is None or not self.present():
+            raise self.error(f"no prepared data in {self.root}. Run `{self._prepare()}`.")
+        path = folder_of(self.card.name, self.root) / f"{split}.pixels"
+        try:
+            rows = rows_of(path.with_suffix(".csv"))
+            flat = np.memmap(path, np.uint8, "r")
+        except (OSError, ValueError, TypeError, csv.Error) as error:
+            raise self.error(
+                f"{path} or its .csv is damaged. Delete {path.parent} and prepare it again."
+            ) from error
+        needed = sum(row.bytes for row in rows)
+        if flat.size != needed:
+            raise self.error(
+                f"{path} has {flat.size} bytes, its .csv says {needed}. Delete"
+                f" {path.parent} and prepare it again."
+            )
+        labels = np.array(
+            [max(-1, min(row.label, self.card.classes)) for row in rows], dtype=np.int64
+        )  # what is out of range is an error of its record
+        shapes = np.array([(row.height, row.width) for row in rows], dtype=np.int64).reshape(-1, 2)
+        return rows, Mapped(labels, shapes, flat)
 
 
 def rows_of(path: Path) -> list[Row]:
@@ -104,39 +132,6 @@ def rows_of(path: Path) -> list[Row]:
     if any(row.height < 1 or row.width < 1 for row in rows):
         raise ValueError("an image without pixels")
     return rows
-
-
-def _prepare(card: TaskCard, root: Path | None) -> str:
-    return commands.command(
-        "data", "prepare", "--tasks", card.name, "--from", root or "data", *commands.cards([card])
-    )
-
-
-def _opened(card: TaskCard, root: Path | None, split: SplitName) -> tuple[list[Row], Mapped]:
-    if root is None or not present(card, root):
-        raise BadInput(
-            f"task {card.name}: no prepared data in {root}. Run `{_prepare(card, root)}`."
-        )
-    path = folder_of(card.name, root) / f"{split}.pixels"
-    try:
-        rows = rows_of(path.with_suffix(".csv"))
-        flat = np.memmap(path, np.uint8, "r")
-    except (OSError, ValueError, TypeError, csv.Error) as error:
-        raise BadInput(
-            f"task {card.name}: {path} or its .csv is damaged. Delete {path.parent} and prepare it"
-            " again."
-        ) from error
-    needed = sum(row.bytes for row in rows)
-    if flat.size != needed:
-        raise BadInput(
-            f"task {card.name}: {path} has {flat.size} bytes, its .csv says {needed}. Delete"
-            f" {path.parent} and prepare it again."
-        )
-    labels = np.array(
-        [max(-1, min(row.label, card.classes)) for row in rows], dtype=np.int64
-    )  # what is out of range is told with its record
-    shapes = np.array([(row.height, row.width) for row in rows], dtype=np.int64).reshape(-1, 2)
-    return rows, Mapped(labels, shapes, flat)
 
 
 def _pixels(images: Mapped, place: int) -> np.ndarray:

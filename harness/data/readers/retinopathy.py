@@ -10,7 +10,6 @@ cropped to nine tenths of the radius, encoded as JPEG of quality 72.
 import io
 import re
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,43 +17,59 @@ from PIL.Image import Image
 
 from harness.data.images import rgb
 from harness.data.readers import opencv
-from harness.data.readers.files import find, image_records, need
-from harness.data.readers.lists import inside, name_of, table_of, whole
+from harness.data.readers.lists import inside, name_of, whole
 from harness.data.readers.opencv import Pixels
+from harness.data.readers.reader import SlicedReader
 from harness.data.readers.record import Record
-from harness.data.splits import parse, select
-from harness.errors import BadInput
-from harness.tasks.cards import SplitName, TaskCard
+from harness.data.splits import parse
+from harness.tasks.cards import SplitName
 
-ARGUMENTS = ("counts",)
 RADIUS, SIGMA, GREY, QUALITY = 300, 10, 128, 72
 KEPT = int(RADIUS * 0.9)
 USAGE = {"validation": "Public", "test": "Private"}
 
 
-def present(card: TaskCard, root: Path | None) -> bool:
-    return find(card, root, "trainLabels.csv") is not None
+class Retinopathy(SlicedReader[str]):
+    format = "retinopathy"
+    arguments = ("counts",)
 
+    def present(self) -> bool:
+        return self.find("trainLabels.csv") is not None
 
-def keys(card: TaskCard, root: Path | None, source: str) -> Sequence[str]:
-    """Names of images, as 10_left."""
-    return list(_grades(card, root, source))
+    def keys(self, source: str) -> Sequence[str]:
+        """Names of images, as 10_left."""
+        return list(self._grades(source))
 
+    def records(self, split: SplitName) -> Sequence[Record]:
+        source, _, _ = parse(self.card.slices[split])
+        grades = self._grades(source)
+        folder = self.need("train" if source == "train" else "test")
+        chosen = self.selected(split)
+        return self.images(
+            [
+                (opencv.marked(key), grades[key], inside(self.card, folder, f"{key}.jpeg"))
+                for key in chosen
+            ],
+            processed,
+        )
 
-def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Record]:
-    source, _, _ = parse(card.slices[split])
-    grades = _grades(card, root, source)
-    folder = need(card, root, "train" if source == "train" else "test")
-    chosen = select(card, split, partial(keys, card, root))
-    return image_records(
-        card,
-        [(opencv.marked(key), grades[key], inside(card, folder, f"{key}.jpeg")) for key in chosen],
-        processed,
-    )
+    def _grades(self, source: str) -> dict[str, int]:
+        return self.once(source, lambda: self._read(source))
 
-
-def check(card: TaskCard, root: Path | None) -> None:
-    """Nothing beyond what each split shows."""
+    def _read(self, source: str) -> dict[str, int]:
+        """Grades by name, of one Usage where that is a column."""
+        usage = USAGE.get(source)
+        path = self.need("trainLabels.csv" if source == "train" else "retinopathy_solution.csv")
+        rows = self.lists.table(path, ("image", "level", "Usage") if usage else ("image", "level"))
+        found = [(name_of(row[0]), row[1]) for row in rows if usage is None or row[2] == usage]
+        for name, level in found:
+            if re.fullmatch("[0-9]", level) is None:
+                raise self.error(
+                    f"{path} has the grade {level[:20]!r} for {name[:60]!r}, expected"
+                    " 0 to 4. Get it again."
+                )
+        whole(self.card, path, source, [name for name, _ in found])
+        return {name: int(level) for name, level in found}
 
 
 def processed(path: Path) -> Image:
@@ -80,19 +95,3 @@ def _radius(image: Pixels) -> float:
     row = image[image.shape[0] // 2].sum(axis=1)
     radius = float((row > row.mean() / 10).sum() / 2)
     return radius if radius >= 1 else image.shape[0] / 2
-
-
-def _grades(card: TaskCard, root: Path | None, source: str) -> dict[str, int]:
-    """Grades by name, of one Usage where that is a column."""
-    usage = USAGE.get(source)
-    path = need(card, root, "trainLabels.csv" if source == "train" else "retinopathy_solution.csv")
-    rows = table_of(card, path, ("image", "level", "Usage") if usage else ("image", "level"))
-    found = [(name_of(row[0]), row[1]) for row in rows if usage is None or row[2] == usage]
-    for name, level in found:
-        if re.fullmatch("[0-9]", level) is None:
-            raise BadInput(
-                f"task {card.name}: {path} has the grade {level[:20]!r} for {name[:60]!r}, expected"
-                " 0 to 4. Get it again."
-            )
-    whole(card, path, source, [name for name, _ in found])
-    return {name: int(level) for name, level in found}

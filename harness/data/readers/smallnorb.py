@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from harness.data.readers.files import find, need, stamp
+from harness.data.readers.files import stamp
+from harness.data.readers.reader import SlicedReader
 from harness.data.readers.record import Record
-from harness.data.splits import parse, select
+from harness.data.splits import parse
 from harness.errors import BadInput
 from harness.io.limits import Room, TooLarge
-from harness.tasks.cards import SplitName, TaskCard
+from harness.tasks.cards import SplitName
 
-ARGUMENTS = ("counts", "factor")
 TYPES = {0x1E3D4C55: np.dtype("u1"), 0x1E3D4C54: np.dtype("<i4")}
 BASES = {
     "train": "smallnorb-5x46789x9x18x6x2x96x96-training",
@@ -30,51 +30,46 @@ BASES = {
 }
 
 
-def present(card: TaskCard, root: Path | None) -> bool:
-    return find(card, root, *_names("train", "dat")) is not None
+class SmallNORB(SlicedReader[int]):
+    format = "smallnorb"
+    arguments = ("counts", "factor")
 
+    def present(self) -> bool:
+        return self.find(*_names("train", "dat")) is not None
 
-def keys(card: TaskCard, root: Path | None, source: str) -> Sequence[int]:
-    """Row numbers."""
-    return range(card.reader.argument("counts", card.name, dict)[source])
+    def keys(self, source: str) -> Sequence[int]:
+        """Row numbers."""
+        return range(self.argument("counts", dict)[source])
 
+    def records(self, split: SplitName) -> Sequence[Record]:
+        source, _, _ = parse(self.card.slices[split])
+        count = len(self.keys(source))
+        path, info_path = (self.need(*_names(source, kind)) for kind in ("dat", "info"))
+        images, info = (_matrix(self.card.name, file, stamp(file)) for file in (path, info_path))
+        if images.shape != (count, 2, 96, 96) or images.dtype != np.uint8:
+            raise self.error(
+                f"{path} is {images.dtype} {images.shape}, expected uint8 ({count},"
+                " 2, 96, 96). Get it again."
+            )
+        if info.shape != (count, 4):
+            raise self.error(f"{info_path} is {info.shape}, expected ({count}, 4). Get it again.")
+        labels = info[:, 1] if self.argument("factor", str) == "elevation" else info[:, 2] // 2
+        mark = partial(stamp, path)
+        return [
+            Record(
+                str(row),
+                int(labels[row]),
+                partial(_raw, images[row, 0]),
+                partial(_image, images[row, 0]),
+                mark,
+            )
+            for row in self.selected(split)
+        ]
 
-def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Record]:
-    source, _, _ = parse(card.slices[split])
-    count = len(keys(card, root, source))
-    path, info_path = (need(card, root, *_names(source, kind)) for kind in ("dat", "info"))
-    images, info = (_matrix(card.name, file, stamp(file)) for file in (path, info_path))
-    if images.shape != (count, 2, 96, 96) or images.dtype != np.uint8:
-        raise BadInput(
-            f"task {card.name}: {path} is {images.dtype} {images.shape}, expected uint8 ({count},"
-            " 2, 96, 96). Get it again."
-        )
-    if info.shape != (count, 4):
-        raise BadInput(
-            f"task {card.name}: {info_path} is {info.shape}, expected ({count}, 4). Get it again."
-        )
-    labels = (
-        info[:, 1]
-        if card.reader.argument("factor", card.name, str) == "elevation"
-        else info[:, 2] // 2
-    )
-    mark = partial(stamp, path)
-    return [
-        Record(
-            str(row),
-            int(labels[row]),
-            partial(_raw, images[row, 0]),
-            partial(_image, images[row, 0]),
-            mark,
-        )
-        for row in select(card, split, partial(keys, card, root))
-    ]
-
-
-def check(card: TaskCard, root: Path | None) -> None:
-    """The factor is one that VTAB has."""
-    if card.reader.argument("factor", card.name, str) not in ("azimuth", "elevation"):
-        raise BadInput(f"card {card.path}: reader.factor: expected azimuth or elevation.")
+    def check(self) -> None:
+        """The factor is one that VTAB has."""
+        if self.argument("factor", str) not in ("azimuth", "elevation"):
+            raise BadInput(f"card {self.card.path}: reader.factor: expected azimuth or elevation.")
 
 
 def _names(source: str, kind: str) -> tuple[str, ...]:

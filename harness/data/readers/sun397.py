@@ -8,7 +8,6 @@ can't be decoded reliably are left out.
 
 import io
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +15,11 @@ from PIL.Image import Image
 
 from harness.data.images import rgb
 from harness.data.readers import opencv
-from harness.data.readers.files import find, image_records, need
-from harness.data.readers.lists import as_published, names_of, whole
+from harness.data.readers.lists import whole
+from harness.data.readers.reader import SlicedReader
 from harness.data.readers.record import Record
-from harness.data.splits import select
-from harness.errors import BadInput
-from harness.tasks.cards import SplitName, TaskCard
+from harness.tasks.cards import SplitName
 
-ARGUMENTS = ("counts",)
 LISTS = {
     "train": "sun397_tfds_tr.txt",
     "validation": "sun397_tfds_va.txt",
@@ -37,43 +33,50 @@ MOST = 120_000
 """Pixels."""
 
 
-def present(card: TaskCard, root: Path | None) -> bool:
-    return find(card, root, *_images()) is not None
+class SUN397(SlicedReader[str]):
+    format = "sun397"
+    arguments = ("counts",)
 
+    def present(self) -> bool:
+        return self.find(*_images()) is not None
 
-def keys(card: TaskCard, root: Path | None, source: str) -> Sequence[str]:
-    """The lines of the split's list."""
-    path = need(card, root, LISTS[source])
-    lines = names_of(card, path)
-    for line in lines:
-        if not (line.startswith("/") and line.count("/") > 1) or ".." in line:
-            raise BadInput(
-                f"task {card.name}: {path} has the line {line[:60]!r}, expected"
-                " '/a/abbey/sun_x.jpg'. Get it again."
+    def keys(self, source: str) -> Sequence[str]:
+        """The lines of the split's list."""
+        return self.once(source, lambda: self._listed(source))
+
+    def _listed(self, source: str) -> list[str]:
+        path = self.need(LISTS[source])
+        lines = self.lists.names(path)
+        for line in lines:
+            if not (line.startswith("/") and line.count("/") > 1) or ".." in line:
+                raise self.error(
+                    f"{path} has the line {line[:60]!r}, expected"
+                    " '/a/abbey/sun_x.jpg'. Get it again."
+                )
+        whole(self.card, path, source, lines)
+        self.lists.as_published(path)
+        return [line for line in lines if line not in LEFT_OUT]
+
+    def records(self, split: SplitName) -> Sequence[Record]:
+        labels = {name: label for label, name in enumerate(self._classes())}
+        folder = self.need(*_images())
+        chosen = self.selected(split)
+        files = [
+            (opencv.marked(key), labels[key.rpartition("/")[0]], folder / key[1:]) for key in chosen
+        ]
+        return self.images(files, processed)
+
+    def check(self) -> None:
+        """The lists have as many classes as the card."""
+        found = len(self._classes())
+        if found != self.card.classes:
+            raise self.error(
+                f"the three lists have {found} classes, expected {self.card.classes}. Get"
+                " them again."
             )
-    whole(card, path, source, lines)
-    as_published(card, path)
-    return [line for line in lines if line not in LEFT_OUT]
 
-
-def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Record]:
-    labels = {name: label for label, name in enumerate(_classes(card, root))}
-    folder = need(card, root, *_images())
-    chosen = select(card, split, partial(keys, card, root))
-    files = [
-        (opencv.marked(key), labels[key.rpartition("/")[0]], folder / key[1:]) for key in chosen
-    ]
-    return image_records(card, files, processed)
-
-
-def check(card: TaskCard, root: Path | None) -> None:
-    """The lists have as many classes as the card."""
-    found = len(_classes(card, root))
-    if found != card.classes:
-        raise BadInput(
-            f"task {card.name}: the three lists have {found} classes, expected {card.classes}. Get"
-            " them again."
-        )
+    def _classes(self) -> list[str]:
+        return sorted({key.rpartition("/")[0] for source in LISTS for key in self.keys(source)})
 
 
 def processed(path: Path) -> Image:
@@ -87,7 +90,3 @@ def processed(path: Path) -> Image:
 
 def _images() -> tuple[str, str]:
     return "SUN397", "sun397/SUN397"
-
-
-def _classes(card: TaskCard, root: Path | None) -> list[str]:
-    return sorted({key.rpartition("/")[0] for source in LISTS for key in keys(card, root, source)})

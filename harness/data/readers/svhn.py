@@ -9,48 +9,44 @@ import numpy as np
 from PIL import Image
 
 from harness.data.readers import matlab
-from harness.data.readers.files import find, need, stamp
+from harness.data.readers.files import stamp
+from harness.data.readers.reader import SlicedReader
 from harness.data.readers.record import Record
-from harness.data.splits import parse, select
+from harness.data.splits import parse
 from harness.errors import BadInput
-from harness.tasks.cards import SplitName, TaskCard
-
-ARGUMENTS = ("counts",)
+from harness.tasks.cards import SplitName
 
 
-def present(card: TaskCard, root: Path | None) -> bool:
-    return find(card, root, "train_32x32.mat") is not None
+class SVHN(SlicedReader[int]):
+    format = "svhn"
+    arguments = ("counts",)
 
+    def present(self) -> bool:
+        return self.find("train_32x32.mat") is not None
 
-def keys(card: TaskCard, root: Path | None, source: str) -> Sequence[int]:
-    """Row numbers."""
-    return range(card.reader.argument("counts", card.name, dict)[source])
+    def keys(self, source: str) -> Sequence[int]:
+        """Row numbers."""
+        return range(self.argument("counts", dict)[source])
 
-
-def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Record]:
-    source, _, _ = parse(card.slices[split])
-    path = need(card, root, f"{source}_32x32.mat")
-    images, labels = _arrays(card.name, path, stamp(path))
-    if len(labels) != len(keys(card, root, source)):
-        raise BadInput(
-            f"task {card.name}: {path} has {len(labels)} rows, expected"
-            f" {len(keys(card, root, source))}. Get it again."
-        )
-    mark = partial(stamp, path)
-    return [
-        Record(
-            str(row),
-            int(labels[row]),
-            partial(_raw, images, row),
-            partial(_image, images, row),
-            mark,
-        )
-        for row in select(card, split, partial(keys, card, root))
-    ]
-
-
-def check(card: TaskCard, root: Path | None) -> None:
-    """Nothing beyond what each split shows."""
+    def records(self, split: SplitName) -> Sequence[Record]:
+        source, _, _ = parse(self.card.slices[split])
+        path = self.need(f"{source}_32x32.mat")
+        images, labels = _arrays(self.card.name, path, stamp(path))
+        if len(labels) != len(self.keys(source)):
+            raise self.error(
+                f"{path} has {len(labels)} rows, expected {len(self.keys(source))}. Get it again."
+            )
+        mark = partial(stamp, path)
+        return [
+            Record(
+                str(row),
+                int(labels[row]),
+                partial(_raw, images, row),
+                partial(_image, images, row),
+                mark,
+            )
+            for row in self.selected(split)
+        ]
 
 
 @lru_cache(maxsize=2)

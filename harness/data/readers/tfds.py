@@ -15,44 +15,90 @@ import numpy as np
 
 from harness.data.readers import clevr, examples, kitti
 from harness.data.readers.lists import expect
+from harness.data.readers.reader import TaskReader
 from harness.data.readers.record import Record
 from harness.data.readers.tfrecord import Values
 from harness.data.splits import parse
-from harness.errors import BadInput
-from harness.tasks.cards import SplitName, TaskCard
+from harness.tasks.cards import SplitName
 
-ARGUMENTS = ("dataset", "version", "counts", "key", "label", "groups", "scale")
 Features = dict[str, Values]
 
 
-def present(card: TaskCard, root: Path | None) -> bool:
-    return _folder(card, root) is not None
+class TFDS(TaskReader):
+    format = "tfds"
+    arguments = ("dataset", "version", "counts", "key", "label", "groups", "scale")
 
+    def present(self) -> bool:
+        return self._folder() is not None
 
-def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Record]:
-    source, start, stop = parse(card.slices[split])
-    shards = _shards(card, root, source)
-    total = sum(shards.lengths or ())
-    expect(card, shards.paths[0].parent, source, total)
-    if stop is not None and stop > total:
-        raise BadInput(
-            f"task {card.name}: {split} is {card.slices[split]} of {total} records under"
-            f" {shards.paths[0].parent}. Get a whole copy."
+    def records(self, split: SplitName) -> Sequence[Record]:
+        source, start, stop = parse(self.card.slices[split])
+        shards = self._shards(source)
+        total = sum(shards.lengths or ())
+        expect(self.card, shards.paths[0].parent, source, total)
+        if stop is not None and stop > total:
+            raise self.error(
+                f"{split} is {self.card.slices[split]} of {total} records under"
+                f" {shards.paths[0].parent}. Get a whole copy."
+            )
+        arguments = self.card.reader.arguments
+        describe = _Described(
+            source,
+            arguments.get("key", ""),
+            arguments.get("label", "label"),
+            arguments.get("groups", 1),
         )
-    arguments = card.reader.arguments
-    describe = _Described(
-        source,
-        arguments.get("key", ""),
-        arguments.get("label", "label"),
-        arguments.get("groups", 1),
-    )
-    return examples.records(
-        shards, examples.rows(shards, describe, start, stop), arguments.get("scale", 1)
-    )
+        return examples.records(
+            shards, examples.rows(shards, describe, start, stop), arguments.get("scale", 1)
+        )
 
+    def _folder(self) -> Path | None:
+        """The newest version that the card allows, below the data root or its
+        `tensorflow_datasets`."""
+        dataset, major = (self.argument(name, str) for name in ("dataset", "version"))
+        for place in (
+            (self.root, self.root / "tensorflow_datasets", self.root / self.card.name)
+            if self.root is not None
+            else ()
+        ):
+            found = [path.parent for path in (place / dataset).glob(f"{major}.*/dataset_info.json")]
+            if found:
+                return max(found, key=_numbers)
+        return None
 
-def check(card: TaskCard, root: Path | None) -> None:
-    """Nothing beyond what each split shows."""
+    def _shards(self, source: str) -> examples.Shards:
+        folder = self._folder()
+        if folder is None:
+            named = (self.argument(part, str) for part in ("dataset", "version"))
+            wanted = f"{'/'.join(named)}.*"
+            raise self.error(
+                f"no {wanted}/dataset_info.json under {self.root}. Name TensorFlow"
+                " Datasets' own folder, with --data-root."
+            )
+        path = folder / "dataset_info.json"
+        try:
+            info = self.once(path, lambda: json.loads(path.read_bytes()))
+            kind = info.get("fileFormat", "tfrecord")
+            if kind != "tfrecord":
+                raise self.error(
+                    f"{folder} holds {kind} files; only tfrecord is read. Build it"
+                    " with file_format='tfrecord'."
+                )
+            (lengths,) = [
+                tuple(map(int, split["shardLengths"]))
+                for split in info["splits"]
+                if split["name"] == source
+            ]
+            name = info["name"]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise self.error(
+                f"{path} is damaged, or has no split '{source}' with shardLengths. Get it again."
+            ) from error
+        paths = tuple(
+            folder / f"{name}-{source}.tfrecord-{shard:05}-of-{len(lengths):05}"
+            for shard in range(len(lengths))
+        )
+        return examples.Shards(self.card.name, paths, lengths)
 
 
 def _objects(features: Features, name: str) -> np.ndarray:
@@ -123,51 +169,5 @@ class _Described(NamedTuple):
         ), label
 
 
-def _folder(card: TaskCard, root: Path | None) -> Path | None:
-    """The newest version that the card allows, below the data root or its `tensorflow_datasets`."""
-    dataset, major = (card.reader.argument(name, card.name, str) for name in ("dataset", "version"))
-    for place in (root, root / "tensorflow_datasets", root / card.name) if root is not None else ():
-        found = [path.parent for path in (place / dataset).glob(f"{major}.*/dataset_info.json")]
-        if found:
-            return max(found, key=_numbers)
-    return None
-
-
 def _numbers(folder: Path) -> list[int]:
     return [int(part) if part.isdecimal() else -1 for part in folder.name.split(".")]
-
-
-def _shards(card: TaskCard, root: Path | None, source: str) -> examples.Shards:
-    folder = _folder(card, root)
-    if folder is None:
-        named = (card.reader.argument(part, card.name, str) for part in ("dataset", "version"))
-        wanted = f"{'/'.join(named)}.*"
-        raise BadInput(
-            f"task {card.name}: no {wanted}/dataset_info.json under {root}. Name TensorFlow"
-            " Datasets' own folder, with --data-root."
-        )
-    path = folder / "dataset_info.json"
-    try:
-        info = json.loads(path.read_bytes())
-        kind = info.get("fileFormat", "tfrecord")
-        if kind != "tfrecord":
-            raise BadInput(
-                f"task {card.name}: {folder} holds {kind} files; only tfrecord is read. Build it"
-                " with file_format='tfrecord'."
-            )
-        (lengths,) = [
-            tuple(map(int, split["shardLengths"]))
-            for split in info["splits"]
-            if split["name"] == source
-        ]
-        name = info["name"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadInput(
-            f"task {card.name}: {path} is damaged, or has no split '{source}' with shardLengths."
-            " Get it again."
-        ) from error
-    paths = tuple(
-        folder / f"{name}-{source}.tfrecord-{shard:05}-of-{len(lengths):05}"
-        for shard in range(len(lengths))
-    )
-    return examples.Shards(card.name, paths, lengths)

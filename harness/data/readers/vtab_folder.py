@@ -14,114 +14,109 @@ from pathlib import Path
 
 from harness.data.images import rgb
 from harness.data.readers.files import Present, absent, stamp
-from harness.data.readers.lists import name_of, names_of, numbered
+from harness.data.readers.lists import name_of
+from harness.data.readers.reader import TaskReader
 from harness.data.readers.record import Record
-from harness.errors import BadInput
-from harness.tasks.cards import SplitName, TaskCard
+from harness.tasks.cards import SplitName
 
-ARGUMENTS = ("folder",)
 LISTS = {"train": "train800", "val": "val200", "test": "test"}
 UNION = "train800val200"
 LINE = re.compile(r'("(?P<quoted>[^"]+)"|(?P<path>.*\S))\s+(?P<label>-?\d{1,9})', re.ASCII)
 
 
-def present(card: TaskCard, root: Path | None) -> bool:
-    """Whether the task's folder has any of the lists."""
-    folder = root / card.reader.argument("folder", card.name, str) if root is not None else None
-    return folder is not None and any((folder / f"{name}.txt").is_file() for name in LISTS.values())
+class VTABFolder(TaskReader):
+    format = "vtab-folder"
+    arguments = ("folder",)
 
-
-def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Record]:
-    """The lines of the split's list. Every image must be there."""
-    folder = _folder(card, root)
-    lines = _lines(card, folder, LISTS[split])
-    if len(lines) != card.sizes.get(split, 0):
-        raise BadInput(
-            f"task {card.name}: {split} has {len(lines)} records, expected"
-            f" {card.sizes.get(split, 0)} ({folder / LISTS[split]}.txt). Get a whole copy."
+    def present(self) -> bool:
+        """Whether the task's folder has any of the lists."""
+        folder = self.root / self.argument("folder", str) if self.root is not None else None
+        return folder is not None and any(
+            (folder / f"{name}.txt").is_file() for name in LISTS.values()
         )
-    found, present = [], Present()
-    for key, (name, label) in zip(_keys(card, folder, lines, LISTS[split]), lines, strict=True):
-        path = present(folder / name)
-        if path is None:
-            raise absent(card, folder / name, name, f"{LISTS[split]}.txt")
-        found.append(
-            Record(
-                key,
-                label,
-                path.read_bytes,
-                partial(rgb, path),
-                partial(stamp, path),
-                file=str(path),
+
+    def records(self, split: SplitName) -> Sequence[Record]:
+        """The lines of the split's list. Every image must be there."""
+        folder = self._folder()
+        lines = self._lines(folder, LISTS[split])
+        if len(lines) != self.card.sizes.get(split, 0):
+            raise self.error(
+                f"{split} has {len(lines)} records, expected"
+                f" {self.card.sizes.get(split, 0)} ({folder / LISTS[split]}.txt). Get a whole copy."
             )
-        )
-    return found
-
-
-def check(card: TaskCard, root: Path | None) -> None:
-    """train800val200, where there is one, holds the labels of train800 and val200. As multisets:
-    copies number their files differently."""
-    folder = _folder(card, root)
-    if not (folder / f"{UNION}.txt").is_file():
-        return
-    parts = Counter(
-        label for name in ("train800", "val200") for _, label in _lines(card, folder, name)
-    )
-    union = Counter(label for _, label in _lines(card, folder, UNION))
-    if parts != union:
-        label = min((parts - union) | (union - parts))
-        raise BadInput(
-            f"task {card.name}: {folder / UNION}.txt has label {label} {union[label]} times,"
-            f" train800.txt and val200.txt together {parts[label]} times. Get a whole copy."
-        )
-
-
-def _keys(card: TaskCard, folder: Path, lines: list[tuple[str, int]], name: str) -> list[str]:
-    """The paths; or what `harness data export` left beside them, the records' keys in their
-    source."""
-    listed = folder / "keys" / f"{name}.txt"
-    if not listed.is_file():
-        return [path for path, _ in lines]
-    keys = names_of(card, listed)
-    if len(keys) != len(lines):
-        raise BadInput(
-            f"task {card.name}: {listed} has {len(keys)} lines, {name}.txt has {len(lines)}. Get a"
-            " whole copy, or delete keys/."
-        )
-    return keys
-
-
-def _folder(card: TaskCard, root: Path | None) -> Path:
-    name = card.reader.argument("folder", card.name, str)
-    if root is None:
-        raise BadInput(
-            f"task {card.name}: give --data-root, the folder that holds {name}/.{_howto(card)}"
-        )
-    if not (root / name).is_dir():
-        raise BadInput(f"task {card.name}: no folder {root / name}.{_howto(card)}")
-    return root / name
-
-
-def _howto(card: TaskCard) -> str:
-    return f" To get it: {card.howto.rstrip('.')}." if card.howto else ""
-
-
-def _lines(card: TaskCard, folder: Path, name: str) -> list[tuple[str, int]]:
-    file = folder / f"{name}.txt"
-    if not file.is_file():
-        raise BadInput(f"task {card.name}: no file {file}.{_howto(card)}")
-    found = []
-    for number, line in numbered(card, file):
-        match = LINE.fullmatch(line)
-        if match is None:
-            raise BadInput(
-                f"task {card.name}: {file} line {number} is {line[:60]!a}, expected"
-                " 'images/train800/000000.jpg 307'."
+        found, present = [], Present()
+        for key, (name, label) in zip(self._keys(folder, lines, LISTS[split]), lines, strict=True):
+            path = present(folder / name)
+            if path is None:
+                raise absent(self.card, folder / name, name, f"{LISTS[split]}.txt")
+            found.append(
+                Record(
+                    key,
+                    label,
+                    path.read_bytes,
+                    partial(rgb, path),
+                    partial(stamp, path),
+                    file=str(path),
+                )
             )
-        path, label = name_of(match["quoted"] or match["path"]), int(match["label"])
-        if Path(path).is_absolute() or ".." in Path(path).parts:
-            raise BadInput(
-                f"task {card.name}: {file} line {number} leaves the task's folder: {path[:60]!r}."
+        return found
+
+    def check(self) -> None:
+        """train800val200, where there is one, holds the labels of train800 and val200. As
+        multisets: copies number their files differently."""
+        folder = self._folder()
+        if not (folder / f"{UNION}.txt").is_file():
+            return
+        parts = Counter(
+            label for name in ("train800", "val200") for _, label in self._lines(folder, name)
+        )
+        union = Counter(label for _, label in self._lines(folder, UNION))
+        if parts != union:
+            label = min((parts - union) | (union - parts))
+            raise self.error(
+                f"{folder / UNION}.txt has label {label} {union[label]} times,"
+                f" train800.txt and val200.txt together {parts[label]} times. Get a whole copy."
             )
-        found.append((path, label))
-    return found
+
+    def _keys(self, folder: Path, lines: list[tuple[str, int]], name: str) -> list[str]:
+        """The paths; or what `harness data export` left beside them, the records' keys in their
+        source."""
+        listed = folder / "keys" / f"{name}.txt"
+        if not listed.is_file():
+            return [path for path, _ in lines]
+        keys = self.lists.names(listed)
+        if len(keys) != len(lines):
+            raise self.error(
+                f"{listed} has {len(keys)} lines, {name}.txt has {len(lines)}. Get a"
+                " whole copy, or delete keys/."
+            )
+        return keys
+
+    def _folder(self) -> Path:
+        name = self.argument("folder", str)
+        if self.root is None:
+            raise self.error(f"give --data-root, the folder that holds {name}/.{self._howto()}")
+        if not (self.root / name).is_dir():
+            raise self.error(f"no folder {self.root / name}.{self._howto()}")
+        return self.root / name
+
+    def _howto(self) -> str:
+        return f" To get it: {self.card.howto.rstrip('.')}." if self.card.howto else ""
+
+    def _lines(self, folder: Path, name: str) -> list[tuple[str, int]]:
+        file = folder / f"{name}.txt"
+        if not file.is_file():
+            raise self.error(f"no file {file}.{self._howto()}")
+        found = []
+        for number, line in self.lists.numbered(file):
+            match = LINE.fullmatch(line)
+            if match is None:
+                raise self.error(
+                    f"{file} line {number} is {line[:60]!a}, expected"
+                    " 'images/train800/000000.jpg 307'."
+                )
+            path, label = name_of(match["quoted"] or match["path"]), int(match["label"])
+            if Path(path).is_absolute() or ".." in Path(path).parts:
+                raise self.error(f"{file} line {number} leaves the task's folder: {path[:60]!r}.")
+            found.append((path, label))
+        return found

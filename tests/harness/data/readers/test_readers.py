@@ -2,13 +2,17 @@
 be."""
 
 import hashlib
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from places import SHARED
+from sklearn.datasets import load_digits
 
+from harness.data.fingerprint import fingerprint
 from harness.data.readers import check, records
 from harness.errors import BadInput
 from harness.tasks.cards import TaskCard, load_cards
@@ -203,33 +207,59 @@ def test_arrays_with_a_wrong_checksum_missing_or_damaged(change: Change, npz: di
     assert "draw it" in refused(card, None)
 
 
-def test_digits_are_stratified_disjoint_and_fixed(change: Change):
-    card = change(
-        reader={"format": "sklearn-digits", "seed": 1},
-        classes=10,
-        sizes={"train": 200, "val": 100, "test": 1000},
+def test_arrays_whose_images_have_names(change: Change, npz: dict, tmp_path: Path):
+    names = {"train_keys": np.arange(10, 16), "test_keys": np.array(["a", "b", "c", "d", "e"])}
+    np.savez(tmp_path / "tiny.npz", **{**npz, **names})
+    card = change(reader={"format": "arrays", "file": "tiny.npz"})
+    for split, expected in (
+        ("train", ["10", "11", "12", "13", "14", "15"]),
+        ("val", ["val/0", "val/1", "val/2", "val/3"]),
+        ("test", ["a", "b", "c", "d", "e"]),
+    ):
+        assert [row.key for row in records(card, None, split)] == expected
+    for wrong in (
+        np.arange(5),
+        np.zeros(6, int),
+        np.linspace(0, 1, 6),
+        np.arange(12).reshape(6, 2),
+    ):
+        np.savez(tmp_path / "tiny.npz", **{**npz, "train_keys": wrong})
+        os.utime(tmp_path / "tiny.npz", ns=(time.time_ns(), time.time_ns()))
+        assert "train_keys of" in refused(card, None)
+
+
+def test_arrays_are_told_apart_by_shape_unless_the_card_says_pixels(change: Change, npz: dict):
+    assert npz
+    shaped, bare = (
+        records(change(reader={"format": "arrays", "file": "tiny.npz", **more}), None, "train")[0]
+        for more in ({}, {"bytes": "pixels"})
     )
+    assert bare.raw() == npz["train_images"][0].tobytes()
+    assert shaped.raw() == b"(8, 8)" + bare.raw()
+    assert "expected 'pixels'" in refused(
+        change(reader={"format": "arrays", "file": "tiny.npz", "bytes": "shapes"}), None
+    )
+
+
+def test_the_shipped_digits_are_those_of_scikit_learn():
+    """Results are keyed by this fingerprint, which they had when scikit-learn was read itself."""
+    card = load_cards()["digits"]
     check(card, None)
-    splits = {split: records(card, None, split) for split in ("train", "val", "test")}
-    keys = [row.key for rows in splits.values() for row in rows]
-    assert len(set(keys)) == 1300
-    for rows in splits.values():
-        counts = np.bincount([row.label for row in rows], minlength=10)
-        assert counts.max() - counts.min() <= 0.1 * len(rows) / 10 + 2
-    other = change(reader={"format": "sklearn-digits", "seed": 2}, classes=10, sizes=card.sizes)
-    assert [row.key for row in records(other, None, "train")] != keys[:200]
-    digest = hashlib.sha256(" ".join(keys).encode()).hexdigest()
-    # in every version: a change would change what was measured
-    assert digest[:16] == "0ab5f071e486b162"
-
-
-def test_digits_are_limited(change: Change):
-    card = change(
-        reader={"format": "sklearn-digits", "seed": 1},
-        classes=10,
-        sizes={"train": 800, "val": 200, "test": 1000},
+    assert (
+        fingerprint(card, None)
+        == "dc16e5a13b9253dd4dd4115ed7fbd690935a10528eb924b8bd6c35f845338fb0"
     )
-    assert "there are 1797 digits" in refused(card, None)
+    theirs = load_digits()
+    rows = [row for split in ("train", "val", "test") for row in records(card, None, split)]
+    assert len({row.key for row in rows}) == 840
+    for row in rows:
+        place = int(row.key)
+        assert row.label == theirs["target"][place]
+        scan = np.asarray(row.image())[:, :, 0] * (16 / 255)
+        assert np.abs(scan - theirs["images"][place]).max() < 0.05
+    for split in ("train", "val", "test"):
+        counts = np.bincount([row.label for row in records(card, None, split)], minlength=10)
+        assert counts.max() - counts.min() <= 0.1 * counts.sum() / 10 + 2
 
 
 @pytest.mark.parametrize(
@@ -240,7 +270,7 @@ def test_digits_are_limited(change: Change):
         ({"format": "vtab-folder", "folder": 5}, "expected a str"),
         ({"format": "vtab-folder", "folder": "tiny", "foldr": "x"}, "reader.foldr: unknown key"),
         ({"format": "arrays"}, "needs 'file'"),
-        ({"format": "sklearn-digits", "seed": "one"}, "expected a int"),
+        ({"format": "ade20k-folder", "folder": "x", "seed": "one"}, "expected a int"),
     ],
 )
 def test_a_reader_that_is_wrong(change: Change, root: Path, reader: dict, said: str):

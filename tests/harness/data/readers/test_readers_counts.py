@@ -275,20 +275,3 @@ def test_cars_devkit_without_the_labels_says_where_they_come_from(tmp_path: Path
         " (https://ai.stanford.edu/~jkrause/cars/cars_test_annos_withlabels.mat" in str(error.value)
     )
     assert "cars_test_annos_withlabels.mat" in load_cards()["stanford_cars"].howto
-
-
-def test_official_lists_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """NABirds' three lists of 48,562 lines were read and joined for every split and check."""
-    from harness.data.readers import fgvc_official
-
-    write_nabirds(tmp_path)
-    card, read = fgvc_card("nabirds"), []
-    real = fgvc_official._cub
-    monkeypatch.setitem(
-        fgvc_official.LAYOUTS, "cub", lambda card, path: read.append(path) or real(card, path)
-    )
-    assert verify(card, tmp_path, lambda line: None).faults == ()
-    assert len(read) == 1
-    less("images.txt")(tmp_path)
-    with pytest.raises(BadInput):
-        verify(card, tmp_path, lambda line: None)

@@ -1,0 +1,143 @@
+"""What every format of data on disk is read by: a class per format, an object per task and data
+root."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+from PIL.Image import Image
+
+from harness.data.images import rgb
+from harness.data.readers.files import find, image_records, need
+from harness.data.readers.lists import Lists
+from harness.data.readers.record import Record
+from harness.data.splits import Key, select
+from harness.errors import BadInput
+from harness.tasks.cards import SPLITS, SplitName, TaskCard
+from harness.text import plain
+
+T = TypeVar("T")
+
+
+class TaskReader(ABC):
+    """Reads one task's records from files of one format.
+
+    What it has read of lists it keeps, so that who asks the same object twice reads them once; it
+    is made anew where files may have changed. Pixels aren't kept, and nothing is decoded that isn't
+    asked for.
+    """
+
+    format: ClassVar[str]
+    """What a card's [reader] calls it."""
+    arguments: ClassVar[tuple[str, ...]] = ()
+    """The keys of a card's [reader] that it knows."""
+
+    def __init__(self, card: TaskCard, root: Path | None):
+        self.card, self.root = card, root
+        self.lists = Lists(card)
+        self._kept: dict[Hashable, Any] = {}
+
+    def present(self) -> bool:
+        """Whether its files are there at all; of a card's `sources`, the first that is present is
+        read."""
+        return True
+
+    @abstractmethod
+    def records(self, split: SplitName) -> Sequence[Record]:
+        """The records of one split, in order; touches no other split. Raises `BadInput`, or
+        `OSError`."""
+
+    def check(self) -> None:  # noqa: B027  (most formats have nothing to add)
+        """Raises `BadInput` for what no single split can show."""
+
+    def labels(self, split: SplitName) -> list[int] | None:
+        """The labels of a split where they follow from its keys, without any data; else None."""
+        return None
+
+    def read(self, split: SplitName) -> Sequence[Record]:
+        """`records`, held to the card. Raises `BadInput` for data that is missing, short or
+        wrong."""
+        try:
+            rows = self.records(split)
+        except (OSError, RecursionError, MemoryError) as error:
+            # what no reader foresaw: a folder in place of a file, a list within lists ...
+            reason = plain(
+                " ".join(str(part) for part in (error.strerror, error.filename) if part)
+                if isinstance(error, OSError)
+                else ""
+            )
+            raise self.error(
+                f"{split} can't be read ({reason[:200] or type(error).__name__}). Get a whole copy."
+            ) from error
+        if len(rows) != self.card.sizes.get(split, 0):
+            raise self.error(
+                f"{split} has {len(rows)} records, expected {self.card.sizes.get(split, 0)}. Get a"
+                " whole copy."
+            )
+        for record in rows:
+            if not 0 <= record.label < self.card.classes:
+                raise self.error(
+                    f"{split} record {record.key} has label {record.label}, expected 0 to"
+                    f" {self.card.classes - 1}."
+                )
+            if (record.mask is None) != (self.card.kind == "classification"):
+                has = "no masks" if record.mask is None else "masks"
+                raise self.error(
+                    f"reader '{self.format}' gives {has}, and its card says {self.card.kind}: mend"
+                    " the card."
+                )
+        return rows
+
+    def check_all(self) -> None:
+        """Reads the lists and labels of all splits, decodes no image. Raises `BadInput`: which
+        task, what was expected, what is there."""
+        for split in SPLITS:
+            if split in self.card.sizes:
+                self.read(split)
+        self.check()
+
+    def error(self, message: str) -> BadInput:
+        """One that names the task."""
+        return BadInput(f"task {self.card.name}: {message}")
+
+    def argument(self, name: str, kind: type[T]) -> T:
+        """Of the card's [reader]. Raises `BadInput` where it is missing, or of another type."""
+        return self.card.reader.argument(name, self.card.name, kind)
+
+    def find(self, *names: str) -> Path | None:
+        """The first of these relative paths that is there: under `<root>/<task>`, then under
+        `<root>`."""
+        return find(self.card, self.root, *names)
+
+    def need(self, *names: str) -> Path:
+        """As `find`. Raises `BadInput`: what is missing, where it was looked for, and how to get
+        it."""
+        return need(self.card, self.root, *names)
+
+    def images(
+        self, files: Sequence[tuple[str, int, Path]], opened: Callable[[Path], Image] = rgb
+    ) -> list[Record]:
+        """Records of image files: (key, label, path). Raises `BadInput` where one isn't there."""
+        return image_records(self.card, files, opened)
+
+    def once(self, name: Hashable, read: Callable[[], T]) -> T:
+        """What `read` gives, kept under this name."""
+        if name not in self._kept:
+            self._kept[name] = read()
+        return self._kept[name]
+
+
+class SlicedReader(TaskReader, Generic[Key]):
+    """Of a source that VTAB-1k takes slices of, in an order that follows from its records' names.
+
+    `keys` needs no image, and often no file.
+    """
+
+    @abstractmethod
+    def keys(self, source: str) -> Sequence[Key]:
+        """All keys of a split of the source, in any order. Raises `BadInput`."""
+
+    def selected(self, split: SplitName) -> list[Key]:
+        """The keys of one of our splits, in order. Raises `BadInput`."""
+        return select(self.card, split, self.keys)
