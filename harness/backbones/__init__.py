@@ -4,7 +4,6 @@ results are keyed by."""
 import hashlib
 import json
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from harness.backbones.layouts import fill
 from harness.backbones.names import ELSEWHERE, Spec, check, fetched, not_covered, parse
 from harness.data.normalization import IMAGENET, Statistics, from_lists
 from harness.errors import BadInput
+from harness.io.toml import read_toml
 from harness.tasks.cards import LARGEST_CROP
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Backbone:
 
 def shipped() -> dict[str, dict]:
     """The cards of the shipped backbones by name."""
-    return {path.stem: tomllib.loads(path.read_text()) for path in sorted(WEIGHTS.glob("*.toml"))}
+    return {path.stem: read_toml("backbone", path) for path in sorted(WEIGHTS.glob("*.toml"))}
 
 
 def load(spec: str) -> Backbone:

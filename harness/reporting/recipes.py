@@ -7,7 +7,6 @@ equal.
 """
 
 import json
-import tomllib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import cache, lru_cache
@@ -16,8 +15,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 
-from harness.errors import BadInput
 from harness.io.resources import recipes_toml
+from harness.io.toml import read_toml, validated
 from harness.reporting.frame import Row
 from harness.tasks.cards import load_cards
 from harness.text import plain
@@ -124,21 +123,18 @@ class Recipe(BaseModel):
         return self._merged[fitting]
 
 
+class _Recipes(BaseModel):
+    """The file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    recipe: tuple[Recipe, ...]
+
+
 @cache
 def recipes(toml: Path | None = None) -> tuple[Recipe, ...]:
     """Those of a file, by default the shipped one. Raises `BadInput`."""
     toml = toml or recipes_toml()
-    try:
-        found = tomllib.loads(toml.read_text(encoding="utf-8"))
-        return tuple(Recipe(**table) for table in found["recipe"])
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise BadInput(
-            f"{toml}: {plain('.'.join(map(str, first['loc'])))[:100]}: {plain(first['msg'])[:200]}."
-        ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        # TOML's and Unicode's are ValueErrors
-        raise BadInput(f"{toml} can't be read ({plain(str(error))[:160]}).") from error
+    return validated(_Recipes, read_toml("recipes", toml), f"recipes {toml}").recipe
 
 
 def recipe_of(source: str) -> Recipe | None:

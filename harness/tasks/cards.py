@@ -3,17 +3,16 @@ that listing them is quick."""
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from harness.errors import BadInput, nearest, unknown
+from harness.errors import BadInput, unknown
 from harness.io.resources import datasets_dir
-from harness.text import plain
+from harness.io.toml import read_toml, validated
 
 SplitName = Literal["train", "val", "test"]
 T = TypeVar("T")
@@ -223,10 +222,10 @@ def load_cards(extra: Path | None = None) -> dict[str, TaskCard]:
     ]
     cards: dict[str, TaskCard] = {}
     for path in shipped + mine:
-        fields = _toml(path)
+        fields = read_toml("card", path)
         if "path" in fields:
             raise BadInput(f"card {path}: path: a card doesn't say where it is; delete this key.")
-        card = _validated(TaskCard, path, {**fields, "path": path.absolute()})
+        card = validated(TaskCard, {**fields, "path": path.absolute()}, f"card {path}")
         if card.name in cards:
             raise BadInput(
                 f"card {path}: the name '{card.name}' is taken by {cards[card.name].path}."
@@ -240,37 +239,16 @@ def load_suites() -> dict[str, Suite]:
     `@vtab`."""
     path = datasets_dir() / "suites.toml"
     suites: dict[str, Suite] = {}
-    for name, fields in _toml(path).items():
+    for name, fields in read_toml("suites", path).items():
         tasks = [
             task
             for entry in fields["tasks"]
             for task in (suites[entry[1:]].tasks if entry.startswith("@") else [entry])
         ]
-        suites[name] = _validated(Suite, path, {**fields, "name": name, "tasks": tuple(tasks)})
+        suites[name] = validated(
+            Suite, {**fields, "name": name, "tasks": tuple(tasks)}, f"suites {path}: {name}"
+        )
     return suites
-
-
-def _toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError, OSError) as error:  # TOML's and Unicode's are ValueErrors
-        raise BadInput(f"card {path}: can't be read: {plain(str(error))[:200]}.") from error
-
-
-def _validated(model: Any, path: Path, fields: dict[str, Any]) -> Any:
-    try:
-        return model(**fields)
-    except ValidationError as error:
-        # a misspelt key says more than the missing one
-        first = min(error.errors(), key=lambda entry: entry["type"] != "extra_forbidden")
-        key = ".".join(str(part) for part in first["loc"] if part != "[key]") or "card"
-        if first["type"] == "extra_forbidden":
-            raise BadInput(
-                f"card {path}: unknown key {key!r}.{nearest(key, model.model_fields)}"
-            ) from error
-        raise BadInput(
-            f"card {path}: {key}: {plain(first['msg'].removeprefix('Value error, '))[:300]}."
-        ) from error
 
 
 def named_tasks(suite: str | None, names: str | None) -> list[str] | None:

@@ -1,7 +1,6 @@
 """Protocols: how every method of a comparison is tuned, trained and selected. One TOML file each,
 beside this one."""
 
-import tomllib
 from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
@@ -16,6 +15,7 @@ from optuna.distributions import (
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from harness.errors import BadInput, nearest, unknown
+from harness.io.toml import first_error, read_toml, validated
 from harness.planning.protocols.overrides import AT_A_POINT, FOR_ALL, Override, merged
 from harness.text import plain
 
@@ -254,9 +254,8 @@ class Search(BaseModel):
         try:
             type(self)(**{**self._fields(), **variant.method.optimizer})
         except ValidationError as error:
-            raise BadInput(
-                f"{variant.name}: its class's `optimizer` is wrong: {_first(error)}."
-            ) from error
+            fault = first_error(type(self), error)
+            raise BadInput(f"{variant.name}: its class's `optimizer` is wrong: {fault}") from error
         space = {
             name: entry
             for name, entry in fields["space"].items()
@@ -286,7 +285,7 @@ class Search(BaseModel):
             try:
                 type(self)(**merged(self._fields(), override.fields))
             except ValidationError as error:
-                raise ValueError(f"override {number}: {_first(error)}") from error
+                raise ValueError(f"override {number}: {first_error(type(self), error)}") from error
         return self
 
 
@@ -364,12 +363,10 @@ def load(name: str, trials: int | None = None) -> Protocol:
     """A shipped protocol by name, or a user's own by the path of its .toml; `trials` replaces its
     number of trials. Raises `BadInput`."""
     path = _path(name, Path())
-    try:
-        protocol = Protocol(name=path.stem, **_read(path))
-    except ValidationError as error:
-        raise BadInput(f"protocol {path}: {_first(error)}.") from error
-    except TypeError as error:  # a key `name`
-        raise BadInput(f"protocol {path}: syntax: {plain(str(error))[:200]}.") from error
+    fields = _read(path)
+    if "name" in fields:
+        raise BadInput(f"protocol {path}: name: a protocol is called as its file; delete this key.")
+    protocol = validated(Protocol, {**fields, "name": path.stem}, f"protocol {path}")
     said = {
         "title": protocol.title,
         "seeds": protocol.seeds,
@@ -416,10 +413,7 @@ def _path(name: str, beside: Path) -> Path:
 
 def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     """A file's fields, those of the protocol that it `extends` first. Raises `BadInput`."""
-    try:
-        fields = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:  # TOML's and Unicode's are ValueErrors
-        raise BadInput(f"protocol {path}: syntax: {plain(str(error))[:200]}.") from error
+    fields = read_toml("protocol", path)
     if "extends" not in fields:
         return fields
     extended = fields.pop("extends")
@@ -452,10 +446,3 @@ def _reachable(override: Override, space: Mapping[str, BaseDistribution]) -> boo
         return isinstance(of, FloatDistribution | IntDistribution)
 
     return all(may_be_met(name) for name in override.when)
-
-
-def _first(error: ValidationError) -> str:
-    # a misspelt key says more than the missing one
-    first = min(error.errors(), key=lambda entry: entry["type"] != "extra_forbidden")
-    where, what = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
-    return f"{plain(where)[:100]}: {plain(what)[:200]}" if where else plain(what)[:200]

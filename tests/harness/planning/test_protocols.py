@@ -451,8 +451,8 @@ def test_a_protocol_without_the_table_is_refused_for_segmentation():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("epochs = ", "syntax"),
-        ('title = "x"\nepoch = 3\n', "epoch: Extra inputs"),
+        ("epochs = ", "can't be read"),
+        ('title = "x"\nepoch = 3\n', "unknown key 'epoch'. Did you mean 'epochs'"),
         (None, "unknown protocol"),
     ],
 )

@@ -378,7 +378,7 @@ def test_grids_of_the_same_ends_are_told_apart() -> None:
             ),
             "facts.colour",
         ),
-        ("recipe = 3\n", "can't be read"),
+        ("recipe = 3\n", "recipe: Input should be a valid tuple"),
         ("[[", "can't be read"),
     ],
 )
