@@ -108,6 +108,19 @@ def test_the_table_of_tasks_is_that_of_the_cards():
     assert page == datasets_readme.written(page), "run scripts/datasets_readme.py"
 
 
+def test_every_dependency_has_its_reason_and_its_imports():
+    """In CONTRIBUTING.md; and what nothing imports is none."""
+    _, _, table = (ROOT / "CONTRIBUTING.md").read_text().partition("## Dependencies")
+    reasons = re.findall(r"^\| `([\w.-]+)(?:\[\w+\])?` \| \S.* \|$", table, re.MULTILINE)
+    always = [name for name, when in licences.dependencies().items() if when == "always"]
+    assert sorted(reasons) == sorted({*always, "ray"})
+    code = "\n".join(path.read_text() for path in (ROOT / "harness").rglob("*.py"))
+    modules = {"pillow": "PIL", "protobuf": "google.protobuf", "google-crc32c": "google_crc32c"}
+    for name in reasons:
+        module = modules.get(name, name).replace(".", r"\.")
+        assert re.search(rf"^ *(import|from) {module}\b", code, re.MULTILINE), name
+
+
 def test_the_licences_are_of_all_dependencies():
     """Names and extras, not what they say: another version may word its licence in another way."""
     rows = re.findall(

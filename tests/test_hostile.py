@@ -354,8 +354,8 @@ def test_hdf5_leads_to_no_other_file(tmp_path: Path):
 
 
 @pytest.mark.parametrize("kind", [0, 8, 19, 20, 200, 255])
-def test_a_type_that_matlab_lacks_never_reaches_scipy(tmp_path: Path, kind: int):
-    """SciPy looks it up outside of its table, which ends the process."""
+def test_a_type_that_matlab_lacks_ends_at_most_the_process_that_reads_it(tmp_path: Path, kind: int):
+    """SciPy looks it up outside of its table."""
     savemat(tmp_path / "a.mat", {"x": np.arange(100.0)})
     content = (tmp_path / "a.mat").read_bytes()
     place = (
@@ -372,18 +372,6 @@ def test_a_type_that_matlab_lacks_never_reaches_scipy(tmp_path: Path, kind: int)
 def test_a_mat_bomb_is_refused(tmp_path: Path):
     savemat(tmp_path / "a.mat", {"x": np.zeros(200_000_000, np.uint8)}, do_compression=True)
     refused(lambda: matlab.read("tiny", tmp_path / "a.mat", ("x",), "1"), "is damaged")
-
-
-def test_lists_of_cells_and_structs_are_read(tmp_path: Path):
-    cars = np.array([("a.jpg", 1), ("b.jpg", 2)], dtype=[("fname", object), ("class", object)])
-    savemat(
-        tmp_path / "a.mat",
-        {"annotations": cars, "list": np.array(["x", "yy"], object)},
-        do_compression=True,
-    )
-    found = matlab.read("tiny", tmp_path / "a.mat", ("annotations", "list"), "1")
-    assert [row["fname"].item() for row in found["annotations"].reshape(-1)] == ["a.jpg", "b.jpg"]
-    assert [entry.item() for entry in found["list"].reshape(-1)] == ["x", "yy"]
 
 
 # -- weights and checkpoints
@@ -533,7 +521,7 @@ DEEP = ["x = " + "[" * 20_000, "x = " + "{a=" * 20_000, "x = " + "9" * 5000, "\x
 def test_toml_of_any_depth_is_one_line(text: str, tmp_path: Path):
     (tmp_path / "mine.toml").write_bytes(text.encode("latin1"))
     refused(lambda: load_cards(tmp_path), "can't be read")
-    refused(lambda: protocols.load(str(tmp_path / "mine.toml")), "syntax")
+    refused(lambda: protocols.load(str(tmp_path / "mine.toml")), "can't be read")
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,8 @@ class FGVCOfficial(TaskReader):
         ]
 
     def _flowers(self, setid: Path) -> list[Listed]:
-        labels = self._fields(setid.parent / "imagelabels.mat", "labels")["labels"].reshape(-1)
+        labels = self._fields(setid.parent / "imagelabels.mat", "labels").numbers("labels")
+        labels = labels.reshape(-1)
         parts = self._fields(setid, "trnid", "valid", "tstid")
         return [
             Listed(
@@ -159,7 +160,7 @@ class FGVCOfficial(TaskReader):
                 setid.parent / "jpg" / f"image_{number:05}.jpg",
             )
             for field, part in (("trnid", "train"), ("valid", "val"), ("tstid", "test"))
-            for number in parts[field].reshape(-1).tolist()
+            for number in parts.numbers(field).reshape(-1).tolist()
         ]
 
     def _dogs(self, train_list: Path) -> list[Listed]:
@@ -169,10 +170,8 @@ class FGVCOfficial(TaskReader):
         found = []
         for part in ("train", "test"):
             fields = self._fields(train_list.with_name(f"{part}_list.mat"), "file_list", "labels")
-            for entry, label in zip(
-                fields["file_list"].reshape(-1), fields["labels"].reshape(-1), strict=True
-            ):
-                name = str(entry.item() if hasattr(entry, "item") else entry)
+            labels = fields.numbers("labels").reshape(-1)
+            for name, label in zip(fields.texts("file_list"), labels, strict=True):
                 found.append(
                     Listed(name, str(int(label)), part, inside(self.card, folder / "Images", name))
                 )
@@ -182,19 +181,10 @@ class FGVCOfficial(TaskReader):
         """The combined list of `car_ims/`, or the devkit's two lists."""
         found = []
         if annotations.name == "cars_annos.mat":
-            for row in self._fields(annotations, "annotations")["annotations"].reshape(-1):
-                name, part = (
-                    str(row["relative_im_path"].item()),
-                    "test" if int(row["test"].item()) else "train",
-                )
-                found.append(
-                    Listed(
-                        name,
-                        str(int(row["class"].item())),
-                        part,
-                        inside(self.card, annotations.parent, name),
-                    )
-                )
+            for row in self._fields(annotations, "annotations").rows("annotations"):
+                name, part = row["relative_im_path"], "test" if int(row["test"]) else "train"
+                path = inside(self.card, annotations.parent, name)
+                found.append(Listed(name, str(int(row["class"])), part, path))
             return found
         folder = (
             annotations.parent.parent if annotations.parent.name == "devkit" else annotations.parent
@@ -214,16 +204,13 @@ class FGVCOfficial(TaskReader):
                     " the test images were never in the devkit, whose cars_test_annos.mat has boxes"
                     f" alone. {LABELS_OF_CARS}"
                 )
-            for row in self._fields(place, "annotations")["annotations"].reshape(-1):
-                path = f"cars_{part}/{row['fname'].item()}"
-                found.append(
-                    Listed(
-                        path, str(int(row["class"].item())), part, inside(self.card, folder, path)
-                    )
-                )
+            for row in self._fields(place, "annotations").rows("annotations"):
+                key = f"cars_{part}/{row['fname']}"
+                path = inside(self.card, folder, key)
+                found.append(Listed(key, str(int(row["class"])), part, path))
         return found
 
-    def _fields(self, path: Path, *names: str) -> dict[str, np.ndarray]:
+    def _fields(self, path: Path, *names: str) -> matlab.Variables:
         if not path.is_file():
             raise self.error(f"no file {path}. Get a whole copy.")
         return matlab.read(self.card.name, path, names, stamp(path))

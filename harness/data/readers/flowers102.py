@@ -45,9 +45,7 @@ class Flowers102(SlicedReader[str]):
     def _column(self, name: str, field: str) -> np.ndarray:
         path = self.need(*_names(name))
         fields = tuple(FIELDS.values()) if name == "setid.mat" else (field,)
-        found = matlab.read(self.card.name, path, fields, stamp(path))[field]
-        if found.dtype.kind not in "iuf":
-            raise self.error(f"{field} of {path} is {found.dtype}, expected numbers. Get it again.")
+        found = matlab.read(self.card.name, path, fields, stamp(path)).numbers(field)
         return found.reshape(-1).astype(np.int64)
 
 

@@ -6,10 +6,13 @@ bytes, floats or integers.
 """
 
 import struct
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+from google.protobuf import descriptor_pb2
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message import DecodeError
+from google.protobuf.message_factory import GetMessageClass
 from google_crc32c import value as crc32c  # Castagnoli's, as in RFC 3720
 
 Values = list[bytes] | list[float] | list[int]
@@ -61,83 +64,60 @@ def read(path: Path, offset: int, length: int) -> bytes:
 
 def example(data: bytes) -> dict[str, Values]:
     """The features of a tf.train.Example. Raises `Damaged`."""
-    found: dict[str, Values] = {}
+    message, found = _EXAMPLE(), {}
     try:
-        for features in _fields(data, 1):
-            for entry in _fields(features, 1):
-                (name,), (feature,) = _fields(entry, 1), _fields(entry, 2)
-                found[name.decode()] = _values(feature)
-    except (IndexError, struct.error, ValueError) as error:
+        message.ParseFromString(data)
+        for entry in message.features.feature:
+            if not (entry.HasField("key") and entry.HasField("value")):
+                raise ValueError("a feature without a name or a value")
+            kind = entry.value.WhichOneof("kind")
+            found[entry.key.decode()] = list(getattr(entry.value, kind).value) if kind else []
+    except (DecodeError, ValueError) as error:
         raise Damaged(f"a record is no tf.train.Example ({error})") from error
     return found
 
 
-def _values(feature: bytes) -> Values:
-    for number, kind, content in _parts(feature):
-        if kind != 2:
-            continue
-        if number == 1:
-            return list(_fields(content, 1))
-        if number == 2:
-            return [
-                value
-                for part in _fields(content, 1)
-                for value in np.frombuffer(part, "<f4").tolist()
-            ]
-        if number == 3:
-            return [
-                value
-                for _, kind, part in _parts(content)
-                for value in ([_signed(part)] if kind == 0 else _packed(part))
-            ]
-    return []
+def _message() -> Any:
+    """The class of a tf.train.Example (TensorFlow's `example.proto` and `feature.proto`), in a pool
+    of its own, as TensorFlow's may be in the usual one.
+
+    The map's entries are spelt out, so that one without a name is seen.
+    """
+    field = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(name="example.proto", syntax="proto2")
+
+    def message(name: str, *fields: tuple[str, Any, str], repeated: bool, kind: str = "") -> None:
+        of = file.message_type.add(name=name)
+        if kind:
+            of.oneof_decl.add(name=kind)
+        for label, of_type, of_name in fields:
+            made = of.field.add(
+                name=label,
+                number=len(of.field) + 1,
+                type=of_type,
+                label=field.LABEL_REPEATED if repeated else field.LABEL_OPTIONAL,
+            )
+            if of_name:
+                made.type_name = of_name
+            if kind:
+                made.oneof_index = 0
+
+    message("BytesList", ("value", field.TYPE_BYTES, ""), repeated=True)
+    message("FloatList", ("value", field.TYPE_FLOAT, ""), repeated=True)
+    message("Int64List", ("value", field.TYPE_INT64, ""), repeated=True)
+    lists = [(name, field.TYPE_MESSAGE, name) for name in ("BytesList", "FloatList", "Int64List")]
+    message("Feature", *lists, repeated=False, kind="kind")
+    message(
+        "Entry",
+        ("key", field.TYPE_BYTES, ""),
+        ("value", field.TYPE_MESSAGE, "Feature"),
+        repeated=False,
+    )
+    message("Features", ("feature", field.TYPE_MESSAGE, "Entry"), repeated=True)
+    message("Example", ("features", field.TYPE_MESSAGE, "Features"), repeated=False)
+    pool = DescriptorPool()
+    pool.Add(file)
+    return GetMessageClass(pool.FindMessageTypeByName("Example"))
 
 
-def _packed(data: bytes) -> list[int]:
-    values, place = [], 0
-    while place < len(data):
-        value, place = _varint(data, place)
-        values.append(_signed(value))
-    return values
-
-
-def _signed(value) -> int:
-    return value - (1 << 64) if value >= 1 << 63 else value
-
-
-def _fields(message: bytes, wanted: int) -> list[bytes]:
-    """The contents of a message's field: of bytes or messages, or of single floats."""
-    return [content for number, kind, content in _parts(message) if number == wanted and kind != 0]
-
-
-def _parts(message: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """(field number, wire type, content); a varint's content is the number itself."""
-    place = 0
-    while place < len(message):
-        tag, place = _varint(message, place)
-        number, kind = tag >> 3, tag & 7
-        if kind == 0:
-            content, place = _varint(message, place)
-        elif kind in (1, 5):
-            length = 8 if kind == 1 else 4
-            content, place = message[place : place + length], place + length
-        elif kind == 2:
-            length, place = _varint(message, place)
-            content, place = message[place : place + length], place + length
-            if len(content) != length:
-                raise ValueError("a field is cut short")
-        else:
-            raise ValueError(f"wire type {kind}")
-        yield number, kind, content  # type: ignore[misc]
-
-
-def _varint(data: bytes, place: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[place]
-        value |= (byte & 0x7F) << shift
-        place, shift = place + 1, shift + 7
-        if byte < 0x80:
-            return value, place
-        if shift > 63:
-            raise ValueError("a number has too many bytes")
+_EXAMPLE = _message()

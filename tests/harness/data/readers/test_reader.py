@@ -28,9 +28,15 @@ _watching: list[Callable[[str], object]] = []
 
 
 def _hook(event: str, arguments: tuple) -> None:
-    if event == "open" and _watching and isinstance(arguments[0], str | Path):
-        for see in _watching:
-            see(str(arguments[0]))
+    if event == "open" and isinstance(arguments[0], str | Path):
+        opened = [str(arguments[0])]
+    elif event == "subprocess.Popen":  # MATLAB's lists are opened by a process of their own
+        opened = [str(part) for part in arguments[1]]
+    else:
+        return
+    for see in _watching:
+        for path in opened:
+            see(path)
 
 
 sys.addaudithook(_hook)  # can't be taken away again: it is idle unless someone watches

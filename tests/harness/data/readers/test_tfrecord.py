@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_tfrecords import dmlab, encoded, example, framed, mask, write_dmlab
+from tiny_tfrecords import dmlab, encoded, example, field, framed, mask, write_dmlab
 
 from harness.data.readers import check, records, resolve, tfrecord
 from harness.data.splits import order
@@ -23,6 +23,22 @@ def test_the_checksum_is_rfc_3720s():
 def test_an_example_is_read_back(packed: bool):
     features = {"a": [b"x", b"", bytes(300)], "b": [0, 1, -5, 2**40], "c": [0.5, -2.0]}
     assert tfrecord.example(example(features, packed)) == features
+
+
+@pytest.mark.parametrize(
+    ("message", "fault"),
+    [
+        (field(1, field(1, b"")), "without a name or a value"),
+        (field(1, field(1, field(2, b""))), "without a name or a value"),
+        (field(1, field(1, field(1, b"\xff") + field(2, b""))), "can't decode"),
+        (field(1, field(1, b"\x0a\x05ab")), "Error parsing"),
+        (b"\x0f\xff", "Error parsing"),
+    ],
+)
+def test_what_is_no_example_is_damaged(message: bytes, fault: str):
+    with pytest.raises(tfrecord.Damaged, match=r"no tf\.train\.Example") as caught:
+        tfrecord.example(message)
+    assert fault in str(caught.value)
 
 
 def test_records_are_found_and_checked(tmp_path: Path):
