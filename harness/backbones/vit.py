@@ -5,12 +5,13 @@ value. So such prompts enter a block as extra keys and values: no query, no atte
 MLP row is computed for them, and where they are the same for all images their norm and projection
 are computed once a batch. The last block computes only the rows that the head reads. The result is
 that of concatenating the prompts to the tokens and dropping their outputs;
-`tests/methods/test_vit.py` holds both side by side.
+`tests/harness/backbones/test_vit.py` holds both side by side.
 
 That holds while every part of a block acts on each token by itself. A block in which a method has
 changed a part that may do otherwise (another `attn`, a hook, a module of its own that doesn't say
 `each_token = True`) is computed as timm does, all rows of it, prompts concatenated: slower and
-never ignored. `tests/methods/test_changed_blocks.py` holds every such way to timm's own loop.
+never ignored. `tests/harness/backbones/test_vit_changed_blocks.py` holds every such way to timm's
+own loop.
 """
 
 import copy

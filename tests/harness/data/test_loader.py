@@ -226,6 +226,25 @@ def test_many_small_images_are_kept_at_source_size_and_give_the_same_batch(
     assert torch.equal(open_final(card, root, 64, PRINT).test.batch(index, CPU)[0], plain)
 
 
+@pytest.mark.parametrize(("size", "at_source"), [(31, True), (30, False)])
+def test_small_is_less_than_an_eighth(
+    card: TaskCard,
+    root: Path,
+    cache: Path,
+    size: int,
+    at_source: bool,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(cache_module, "MANY", 3)
+    monkeypatch.setattr(cache_module, "CHUNK", 2)
+    images = cached(card, root, "test", size, PRINT).rows(np.arange(5))
+    mean = sum(8 + row for row in range(5)) * 12 / 5
+    assert (8 * mean < size * size) is at_source
+    assert [image.shape[:2] for image in images] == [
+        (8 + row, 12) if at_source else (size, size) for row in range(5)
+    ]
+
+
 def test_a_short_disk_means_decoding_each_time(
     card: TaskCard, root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ):
