@@ -524,9 +524,7 @@ def fit(
         >>> model = harness.fit("vpt-deep(prompts=10, base_lr=0.5)", task="digits")
         >>> model.origin.score
     """
-    from harness.planning import builtin
-
-    builtin.check()
+    _before_libraries()
     from harness.engine import single
 
     request = _request(
@@ -626,9 +624,7 @@ def load(
     Example:
         >>> harness.load("tuned.safetensors").predict(["a.jpg"]).argmax(1)
     """
-    from harness.planning import builtin
-
-    builtin.check()
+    _before_libraries()
     from harness.inference import checkpoint
 
     return checkpoint.load(file, backbone, method, say)
@@ -761,13 +757,21 @@ def _view(progress: bool, stage: str = "loading libraries") -> "Iterator[Progres
     from rich.console import Console
 
     from harness.engine.progress import ProgressView
-    from harness.planning import builtin
 
-    builtin.check()
+    _before_libraries()
     with ProgressView(Console(quiet=not progress)) as view:
         view.stage(stage)
         view.pause_at_breakpoints()
         yield view
+
+
+def _before_libraries() -> None:
+    """What must be so before torch, Ray and methods are imported. Raises `BadInput`."""
+    from harness.engine.notebook import ask_for_no_widgets
+    from harness.planning import builtin
+
+    builtin.check()
+    ask_for_no_widgets()
 
 
 def _path(value: Place | None) -> Path | None:

@@ -42,5 +42,13 @@ def rendered(content: "RenderableType", width: int | None = None) -> str:
     from rich.console import Console
 
     text = io.StringIO()
-    Console(file=text, width=width or Console().width, force_jupyter=False).print(content)
+    # a notebook's kernel asks for colours in its environment
+    plain_console = Console(
+        file=text,
+        width=width or Console().width,
+        force_jupyter=False,
+        force_terminal=False,
+        color_system=None,
+    )
+    plain_console.print(content)
     return text.getvalue()

@@ -17,6 +17,7 @@ WHOLE = {
     "test_inputs": "docs/inputs.md: one promise, from flags to the page",
     "test_layout": "this",
     "test_package": "the wheel",
+    "test_tutorial": "docs/tutorial.ipynb",
     "test_site": "the site that `make docs` builds",
 }
 """Tests of the whole project, right in `tests/`, and what each is about."""

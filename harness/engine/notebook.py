@@ -1,8 +1,12 @@
 """What one sees of a run in a notebook: one output that is replaced, as Jupyter itself can do it,
 without a package of widgets."""
 
+import logging
+import sys
 import threading
+import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from html import escape
 from typing import Any
 
@@ -12,6 +16,17 @@ from harness.text import rendered
 
 EVERY = 1.0
 """Seconds between looks."""
+
+
+def ask_for_no_widgets() -> None:
+    """In a notebook, keeps libraries from asking for the package ipywidgets when they are imported:
+    nothing of ours shows any."""
+    if "ipykernel" not in sys.modules:
+        return
+    logging.getLogger("ray.widgets.util").setLevel(logging.WARNING)
+    with warnings.catch_warnings(), suppress(ImportError):
+        warnings.simplefilter("ignore")
+        import tqdm.auto  # noqa: F401
 
 
 class InNotebook:

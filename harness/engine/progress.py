@@ -56,9 +56,11 @@ class ProgressView:
         self._end = threading.Event()
         self._hook: Callable[..., Any] | None = None
         self._live: Live | InNotebook | None = None
-        if console.is_jupyter:
+        if console.quiet:
+            pass
+        elif console.is_jupyter:
             self._live = InNotebook(self._render)
-        elif console.is_terminal and not console.quiet:
+        elif console.is_terminal:
             self._live = Live(
                 get_renderable=self._render,
                 console=console,
