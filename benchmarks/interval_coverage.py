@@ -17,7 +17,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy import stats
 
-from harness.reporting.intervals import bootstraps, interval, studentised
+from harness.reporting.statistics.intervals import bootstraps, interval, studentised
 
 RESAMPLES = 2000
 Draw = Callable[[np.random.Generator, tuple[int, int]], np.ndarray]

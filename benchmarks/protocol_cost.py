@@ -34,7 +34,7 @@ from harness.engine.run import Resources, run
 from harness.planning import protocols
 from harness.planning.plan import Request, RunPlan, plan, plan_cell
 from harness.planning.protocols import Protocol
-from harness.reporting.intervals import mean_difference
+from harness.reporting.statistics.intervals import mean_difference
 from harness.store import Store, Trial
 from harness.tasks.cards import TaskCard, load_cards, load_suites
 

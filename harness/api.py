@@ -160,7 +160,7 @@ class Run:
             BadInput: It can't be written.
         """
         with _view(progress, "writing the page"):
-            from harness.reporting.formats.page import write
+            from harness.reporting.formats.page.html import write
 
             write(self.store.page, report(self.store).to_html())
         return self.store.page
@@ -734,7 +734,7 @@ def _leaderboard(
 ) -> "Leaderboard":
     from harness.reporting.board import Leaderboard
     from harness.reporting.columns import Layout
-    from harness.reporting.render import Report
+    from harness.reporting.report import Report
 
     return Leaderboard(
         Report(

@@ -2,7 +2,7 @@
 stores."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -52,3 +52,9 @@ def rendered(content: "RenderableType", width: int | None = None) -> str:
     )
     plain_console.print(content)
     return text.getvalue()
+
+
+def one_of(names: Iterable[str]) -> str:
+    """`a, b or c`."""
+    *rest, last = names
+    return f"{', '.join(rest)} or {last}" if rest else last

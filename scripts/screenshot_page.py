@@ -21,8 +21,8 @@ from PIL import Image
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 
-from harness.reporting.formats.page import page, write
-from harness.reporting.published import published
+from harness.reporting.contents import Contents
+from harness.reporting.formats.page.html import page, write
 from harness.store import Store
 from harness.tasks.cards import load_suites
 
@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("--only", choices=["segmentation"])
     asked = parser.parse_args()
     tasks = load_suites()[asked.suite].tasks if asked.suite else None
-    text = page(Store(asked.store), tasks=tasks, suite_name=asked.suite, published=published())
+    text = page(Contents(Store(asked.store), tasks=tasks, suite=asked.suite))
     chrome = _chrome()
     try:
         with tempfile.TemporaryDirectory() as folder:

@@ -43,7 +43,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("module", "imports", "contract"),
     [
         ("harness/io/atomic.py", "from harness.store import Store", "only rooms below"),
-        ("harness/reporting/stats.py", "import harness.engine.jobs", "only rooms below"),
+        ("harness/reporting/section.py", "import harness.engine.jobs", "only rooms below"),
         ("harness/planning/cost.py", "from harness import api", "only rooms below"),
         (
             "harness/data/splits.py",

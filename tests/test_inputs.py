@@ -28,11 +28,13 @@ from harness.inference import checkpoint
 from harness.inference.overlay import overlays
 from harness.planning.dry_run import preview
 from harness.planning.plan import Request, plan, sided
-from harness.reporting import frame
 from harness.reporting.compare import command, compare
-from harness.reporting.render import Report
-from harness.reporting.show import detail
-from harness.reporting.stats import sections
+from harness.reporting.leaderboard import leaderboard
+from harness.reporting.report import Report
+from harness.reporting.result_detail import detail
+from harness.reporting.rows import read
+from harness.reporting.section import sections
+from harness.reporting.tidy import tidy
 from harness.store import Store
 from harness.tasks.cards import load_cards, load_suites
 from harness.training.classification import predict, sha256_of
@@ -275,14 +277,14 @@ def two(tiny) -> Store:
 
 
 def test_scores_of_other_inputs_have_tables_of_their_own(two: Store):
-    board = frame.leaderboard(frame.rows(two), frame.failures(two))
-    assert not board["superseded"].any()
+    board = leaderboard(read(two))
+    assert not any(result.superseded for result in board)
     found = {section.backbone: section for section in sections(board, None, None)}
     assert set(found) == {
         "mini_vit at 32 px, normalized by imagenet",
         "mini_vit at 40 px, normalized by inception",
     }
-    rows = frame.tidy(frame.rows(two), frame.failures(two))
+    rows = tidy(read(two))
     assert set(zip(rows["side"], rows["normalize"], strict=True)) == {
         ("32", "imagenet"),
         ("40", "inception"),

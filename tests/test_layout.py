@@ -29,7 +29,6 @@ EXCEPTIONS = {
     "harness/reporting/test_overlap": "one note, in all forms of a report",
     "harness/reporting/test_scales": "one kind of column, in all forms of a report",
     "harness/reporting/test_synthetic_store": "tests/support's store for the reports' tests",
-    "harness/reporting/test_tables": "every form of a leaderboard",
 }
 """Tests that no single module or room is the subject of, and why."""
 

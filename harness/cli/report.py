@@ -11,6 +11,8 @@ from harness.cli import complete, options
 from harness.cli.options import Cards, Methods, Store, Suite, SuiteToCompare, Tasks, TextOrJson
 from harness.io import flags
 from harness.io.flags import DEFAULT_STORE
+from harness.reporting.formats import FORMATS
+from harness.text import one_of
 
 if TYPE_CHECKING:
     from harness.reporting.board import Leaderboard
@@ -61,10 +63,7 @@ def report(
         str | None,
         typer.Option(
             "--format",
-            help=(
-                "table, md, csv, json, parquet, latex, html, png, pdf or svg. Default: what"
-                " --output's name says."
-            ),
+            help=f"{one_of(FORMATS)}. Default: what --output's name says.",
         ),
     ] = None,
     output: Annotated[

@@ -123,7 +123,7 @@ def export(
 ) -> None:
     """Write cells, their searches, results and failures to one parquet file that `harness results
     import` reads."""
-    from harness.reporting.results import Wanted
+    from harness.reporting.result_list import Wanted
     from harness.store import Store as ResultStore
     from harness.store.transfer import exchange
 
@@ -165,7 +165,7 @@ def list_(
 
     from rich.console import Console
 
-    from harness.reporting.results import Wanted, records, table
+    from harness.reporting.result_list import Wanted, records, table
     from harness.store import Store as ResultStore
 
     opened, wanted = (
@@ -190,7 +190,7 @@ def show(
     store: Store = DEFAULT_STORE,
 ) -> None:
     """Show everything known of a result, as `harness show`."""
-    from harness.reporting.show import text
+    from harness.reporting.result_detail import text
     from harness.store import Store as ResultStore
 
     print(text(ResultStore(store), id))
@@ -217,7 +217,7 @@ def multi_scale(
     """Score segmentation results on six scales and mirrored too, from their checkpoints: nothing is
     trained. Done ones are left out."""
     from harness.engine.multi_scale import at_several_scales
-    from harness.reporting.results import Wanted, by_id
+    from harness.reporting.result_list import Wanted, by_id
     from harness.store import Store as ResultStore
 
     opened = ResultStore(store)
@@ -275,7 +275,7 @@ def rm(
     """Remove results and their checkpoints. Shows what would go, and asks first."""
     from rich.console import Console
 
-    from harness.reporting.results import Wanted, by_id, records, removal, remove, table
+    from harness.reporting.result_list import Wanted, by_id, records, removal, remove, table
     from harness.store import Store as ResultStore
 
     opened, wanted = (

@@ -13,7 +13,7 @@ def show(
     store: Store = DEFAULT_STORE,
 ) -> None:
     """Show everything known of a result."""
-    from harness.reporting.show import text
+    from harness.reporting.result_detail import text
     from harness.store import Store as ResultStore
 
     print(text(ResultStore(store), id))

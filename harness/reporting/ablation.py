@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.markup import escape
@@ -16,11 +15,12 @@ from harness.errors import BadInput
 from harness.planning import user_errors
 from harness.planning.plan import PlannedCell, RunPlan
 from harness.planning.variants import own_arguments, parse
-from harness.reporting import frame
-from harness.reporting.columns import NOTHING
-from harness.reporting.intervals import mean_difference
-from harness.reporting.notes import METRICS
-from harness.reporting.stats import Scores, group_means, mean_of
+from harness.reporting.captions import METRICS
+from harness.reporting.display import NOTHING
+from harness.reporting.rows import Run, read
+from harness.reporting.statistics.intervals import mean_difference
+from harness.reporting.statistics.means import group_means, mean_of
+from harness.reporting.statistics.statistic import Scores
 from harness.store import Store
 
 
@@ -81,18 +81,18 @@ def ablation(method: str) -> Ablation:
 def table(store: Store, plan: RunPlan, grid: Ablation) -> RenderableType:
     """One row a setting: check marks, group means, mean, and the difference to all off with its 95
     % interval. A table a metric."""
-    seeds = frame.rows(store, [cell.key for cell in plan.cells])
+    runs = read(store, [cell.key for cell in plan.cells]).runs
     tables = []
     for metric in dict.fromkeys(cell.card.metric for cell in plan.cells):
         cells = [cell for cell in plan.cells if cell.card.metric == metric]
         tables += [
-            _table(seeds, cells, grid),
+            _table(runs, cells, grid),
             *(Text(note, style="dim") for note in _notes(cells, grid)),
         ]
     return Group(*tables)
 
 
-def _table(seeds: pd.DataFrame, cells: Sequence[PlannedCell], grid: Ablation) -> Table:
+def _table(runs: Sequence[Run], cells: Sequence[PlannedCell], grid: Ablation) -> Table:
     groups: dict[str, list[str]] = {}
     for cell in cells:
         of_group = groups.setdefault(cell.card.group, [])
@@ -106,9 +106,9 @@ def _table(seeds: pd.DataFrame, cells: Sequence[PlannedCell], grid: Ablation) ->
             strict=True,
         )
     )
-    by_seed = {label: _by_task_and_seed(seeds, label, tasks) for label in labels}
+    by_seed = {label: _by_task_and_seed(runs, label, tasks) for label in labels}
     means: Scores = {
-        label: {task: sum(runs.values()) / len(runs) for task, runs in of.items()}
+        label: {task: sum(scores.values()) / len(scores) for task, scores in of.items()}
         for label, of in by_seed.items()
     }
     found = Table(
@@ -130,13 +130,13 @@ def _table(seeds: pd.DataFrame, cells: Sequence[PlannedCell], grid: Ablation) ->
 
 
 def _by_task_and_seed(
-    seeds: pd.DataFrame, label: str, tasks: Sequence[str]
+    runs: Sequence[Run], label: str, tasks: Sequence[str]
 ) -> dict[str, dict[int, float]]:
-    found: dict[str, dict[int, float]] = {}
-    for row in frame.records(seeds):
-        if row["variant"] == label and row["task"] in tasks:
-            found.setdefault(row["task"], {})[row["seed"]] = row["score"]
-    return found
+    scores: dict[str, dict[int, float]] = {}
+    for run in runs:
+        if run.cell.variant == label and run.cell.task in tasks:
+            scores.setdefault(run.cell.task, {})[run.seed] = run.score
+    return scores
 
 
 def _difference(

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console, ConsoleOptions, RenderResult
 
 from harness.errors import BadInput
-from harness.reporting.render import FIGURE, Report, form_of
+from harness.reporting.formats.picture import USUAL
+from harness.reporting.report import Report, format_of
 from harness.text import rendered
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Leaderboard:
         """One row a final run."""
         return self._text("csv", path)
 
-    def to_figure(self, path: str | Path, figure: str = FIGURE) -> Path:
+    def to_figure(self, path: str | Path, figure: str = USUAL) -> Path:
         """A figure for a paper, as `.pdf`, `.png` or `.svg`. `figure`: `tradeoff`, `ranks`,
         `differences`, `ablation`, `search` or `cost`."""
         return self.write(path, figure=figure)
@@ -68,14 +69,14 @@ class Leaderboard:
         the last three."""
         path = Path(path).expanduser()
         report = self._report if figure is None else replace(self._report, figure=figure)
-        report.write(form_of(format, path), path)
+        report.write(format_of(format, path), path)
         return path
 
     def text(self, format: str = "table") -> str:
         """The form of this name as text. `table` is as wide as the terminal."""
         if format == "table":
             return rendered(self)
-        form = form_of(format, None)
+        form = format_of(format, None)
         return str(self._report.render(form))
 
     def server(self, port: int = 8765) -> "Server":

@@ -4,49 +4,21 @@ gaps."""
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.reporting.significance import LEVEL, TooFew, pairwise
-from harness.reporting.stats import Section, mean_of_present
-
-NOTHING = "\u2013"
-
-
-def rounded(value: float | None, digits: int) -> str:
-    return NOTHING if value is None else f"{value:.{digits}f}"
-
-
-def counted(value: float | None) -> str:
-    """Three digits are enough: 960, 9.6k, 46.1k, 1.25M."""
-    if value is None:
-        return NOTHING
-    for unit, size in (("M", 1e6), ("k", 1e3)):
-        if value >= size * 0.9995:
-            return (
-                f"{value / size:.3g}{unit}" if value < size * 999.5 else f"{value / size:.0f}{unit}"
-            )
-    return f"{value:.0f}"
-
-
-def places_of(
-    values: Mapping[str, float | None], digits: int, lowest: bool = False
-) -> dict[str, int]:
-    """Who is first and who second, {variant: 1 or 2}, by the digits that are shown: what looks
-    equal shares a place."""
-    shown = {
-        variant: round(value, digits) for variant, value in values.items() if value is not None
-    }
-    if len(values) < 2:
-        return {}
-    best = sorted(set(shown.values()), reverse=not lowest)[:2]
-    return {variant: best.index(value) + 1 for variant, value in shown.items() if value in best}
-
+from harness.reporting.display import NOTHING, counted, places_of, rounded, span
+from harness.reporting.section import Section
+from harness.reporting.statistics import MEAN, STATISTICS, Statistic
+from harness.reporting.statistics.common import LEVEL, TooFew
+from harness.reporting.statistics.wilcoxon import pairwise
 
 NEAR = "\u2248"
+MANY_TASKS = 8
+"""Beyond it, tasks don't stand side by side: each format has its own way."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A square as shown: its number, what comes small after it, its place (1, 2, or 0), and whether
-    it is within the best's interval."""
+    """One entry of a table as shown: its number, what comes small after it, its place (1, 2, or 0),
+    and whether it is within the best's interval."""
 
     text: str
     detail: str = ""
@@ -83,112 +55,111 @@ def task_columns(section: Section) -> list[Column]:
     where there is any, one at several."""
     columns = []
     for task in section.tasks:
-        segmentation = section.first["metric"] == "miou"
-        columns.append(
-            Column(f"{task} mIoU-SS" if segmentation else task, _entries(section, task), task)
-        )
-        if segmentation and any(
-            row["n_ms"] for (_, other), row in section.squares.items() if other == task
-        ):
-            columns.append(Column(f"{task} mIoU-MS", _entries(section, task, "_ms"), task))
+        columns.append(Column(task_title(section, task), _entries(section, task), task))
+        several = multi_scale_column(section, task)
+        if several is not None:
+            columns.append(several)
     return columns
 
 
-def _entries(section: Section, task: str, which: str = "") -> dict[str, Entry]:
-    """A task's scores by variant. `which`: the ending of the board's columns."""
-    rows = {variant: section.squares.get((variant, task)) for variant in section.scores}
-    means = {
-        variant: row[f"mean{which}"] if row is not None and row[f"n{which}"] else None
+def task_title(section: Section, task: str) -> str:
+    return f"{task} mIoU-SS" if section.first.metric == "miou" else task
+
+
+def multi_scale_column(section: Section, task: str) -> Column | None:
+    """The column that a segmentation task has beside its own: its mIoU at several scales and
+    mirrored, where that was scored."""
+    rows = [row for (_, other), row in section.results.items() if other == task]
+    if section.first.metric != "miou" or not any(row.n_ms for row in rows):
+        return None
+    return Column(f"{task} mIoU-MS", _entries(section, task, multi_scale=True), task)
+
+
+def _entries(section: Section, task: str, multi_scale: bool = False) -> dict[str, Entry]:
+    """A task's scores by variant."""
+    rows = {variant: section.results.get((variant, task)) for variant in section.scores}
+    figures = {
+        variant: (row.mean_ms, row.std_ms, row.n_ms) if multi_scale else (row.mean, row.std, row.n)
         for variant, row in rows.items()
+        if row is not None
     }
+    means = {variant: figures.get(variant, (None, None, 0))[0] for variant in rows}
     places, entries = places_of(means, 1), {}
     for variant, row in rows.items():
-        mean = means[variant]
-        if row is not None and mean is not None:
-            n = row[f"n{which}"]
-            spread = (
-                f"±{row[f'std{which}']:.1f}" if n > 1 else f"n={n}" if section.seeds > 1 else ""
-            )
-            place = places.get(variant, 0)
-            entries[variant] = Entry(
-                f"{mean:.1f}",
-                spread,
-                place,
-                not which and place != 1 and variant in section.near[task],
-            )
-        else:
-            entries[variant] = Entry("failed" if row is not None and not which else NOTHING)
+        mean, std, n = figures.get(variant, (None, None, 0))
+        if mean is None:
+            failed = row is not None and not multi_scale
+            entries[variant] = Entry("failed" if failed else NOTHING)
+            continue
+        alone = f"n={n}" if section.seeds > 1 else ""
+        place = places.get(variant, 0)
+        near = not multi_scale and place != 1 and variant in section.near[task]
+        entries[variant] = Entry(
+            rounded(mean, 1), alone if std is None else f"±{std:.1f}", place, near
+        )
     return entries
 
 
 def summary_columns(section: Section, layout: Layout) -> list[Column]:
-    methods, count = section.methods, len(section.tasks)
-    columns = [
-        Column(
-            "Params", {variant: Entry(counted(said["params"])) for variant, said in methods.items()}
-        )
-    ]
+    methods = section.methods
+    params = {variant: Entry(counted(summary.params)) for variant, summary in methods.items()}
+    columns = [Column("Params", params)]
     if layout.groups:
         for group, tasks in section.groups.items():
-            means = {variant: said["group_means"][group] for variant, said in methods.items()}
-            columns.append(_means(f"{group} ({len(tasks)})", means, section, tasks))
-    columns.append(
-        _means(
-            f"Mean of {count}",
-            {variant: said["mean"] for variant, said in methods.items()},
-            section,
-            section.tasks,
-        )
-    )
-    if layout.groups and len(section.groups) > 1:
-        means = {variant: said["mean_of_groups"] for variant, said in methods.items()}
-        columns.append(_means(f"Mean of {len(section.groups)} groups", means))
-    if len(methods) > 1:
-        columns.append(
-            _means(
-                "Rank",
-                {variant: said["mean_rank"] for variant, said in methods.items()},
-                lowest=True,
-            )
-        )
+            means = {variant: summary.group_means[group] for variant, summary in methods.items()}
+            columns.append(_statistic(f"{group} ({len(tasks)})", means, section, tasks))
+    columns += [
+        statistic_column(section, statistic)
+        for statistic in shown_statistics(section)
+        if layout.groups or not statistic.beside_groups
+    ]
     if layout.baseline is not None:
         columns += _against(section, layout.baseline)
     if layout.budgets:
-        columns += [
-            Column(title, {variant: Entry(_range(said[name])) for variant, said in methods.items()})
-            for title, name in (("Trials", "trials"), ("Epochs", "epochs"))
-        ]
-        columns.append(
-            Column(
-                "Units",
-                {variant: Entry(counted(said["units"])) for variant, said in methods.items()},
-            )
-        )
+        trials = {variant: Entry(span(summary.trials)) for variant, summary in methods.items()}
+        epochs = {variant: Entry(span(summary.epochs)) for variant, summary in methods.items()}
+        units = {variant: Entry(counted(summary.units)) for variant, summary in methods.items()}
+        columns += [Column("Trials", trials), Column("Epochs", epochs), Column("Units", units)]
     return columns
 
 
-def _means(
+def shown_statistics(section: Section) -> list[Statistic]:
+    """Those that the section has variants and groups enough for."""
+    return [
+        statistic
+        for statistic in STATISTICS
+        if len(section.scores) >= statistic.fewest_variants
+        and len(section.groups) >= statistic.fewest_groups
+    ]
+
+
+def statistic_column(section: Section, statistic: Statistic) -> Column:
+    values = {
+        variant: summary.statistics[statistic.name] for variant, summary in section.methods.items()
+    }
+    return _statistic(statistic.title(section.groups), values, section, section.tasks, statistic)
+
+
+def _statistic(
     title: str,
     values: Mapping[str, float | None],
-    section: Section | None = None,
-    tasks: Sequence[str] = (),
-    lowest: bool = False,
+    section: Section,
+    tasks: Sequence[str],
+    statistic: Statistic = MEAN,
 ) -> Column:
-    """A column of means. One that lacks a task is the mean of those there are, says of how many,
-    and takes no place."""
-    places = places_of(values, 2, lowest)
-    entries = {}
+    """A column of a statistic over these tasks. An entry that lacks a task is the mean of those
+    there are, gives their number, and takes no place."""
+    places, entries = places_of(values, statistic.digits, statistic.lowest_is_best), {}
     for variant, value in values.items():
-        present = [
-            task for task in tasks if section is not None and task in section.scores[variant]
-        ]
-        if value is None and section is not None and present:
+        scores = section.scores[variant]
+        present = sum(task in scores for task in tasks)
+        if value is None and present and statistic.partial is not None:
             entries[variant] = Entry(
-                rounded(mean_of_present(section.scores[variant], tasks), 2),
-                f"{len(present)}/{len(tasks)}",
+                rounded(statistic.partial(scores, tasks), statistic.digits),
+                f"{present}/{len(tasks)}",
             )
         else:
-            entries[variant] = Entry(rounded(value, 2), place=places.get(variant, 0))
+            entries[variant] = Entry(rounded(value, statistic.digits), place=places.get(variant, 0))
     return Column(title, entries)
 
 
@@ -208,10 +179,3 @@ def _against(section: Section, baseline: str) -> list[Column]:
         )
         counts[variant] = Entry(f"{pair.wins}/{pair.ties}/{pair.losses}" if pair else NOTHING)
     return [Column(f"To {baseline}", entries), Column("W/T/L", counts)]
-
-
-def _range(ends: tuple[float, float] | None) -> str:
-    if ends is None:
-        return NOTHING
-    low, high = ends
-    return f"{low:g}" if low == high else f"{low:g}-{high:g}"

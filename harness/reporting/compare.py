@@ -7,14 +7,15 @@ from typing import Any
 
 from harness.errors import BadInput
 from harness.io import commands
-from harness.reporting import frame
-from harness.reporting.formats.json import SHARED
-from harness.reporting.notes import plain, title_of
-from harness.reporting.pairs import Versus, versus
-from harness.reporting.selection import one_variant, stored, where
-from harness.reporting.significance import DIGITS, LEVEL, Pair, TooFew
-from harness.reporting.stats import sections
+from harness.reporting.captions import title_of
+from harness.reporting.filters import one_variant, stored
+from harness.reporting.leaderboard import leaderboard
+from harness.reporting.paired_comparison import PairedComparison, paired_comparison
+from harness.reporting.section import SHARED, sections
+from harness.reporting.statistics.common import DIGITS, LEVEL, TooFew
+from harness.reporting.statistics.wilcoxon import Pair
 from harness.store import Store
+from harness.text import plain
 
 SEEDS = 5
 """What a refusal asks for."""
@@ -26,7 +27,7 @@ class Comparison:
 
     one: str
     other: str
-    parts: list[Versus]
+    parts: list[PairedComparison]
 
     def lines(self) -> list[str]:
         """For a terminal: a title a part and its sentences."""
@@ -66,18 +67,19 @@ def compare(
     cells: Collection[str] | None = None,
 ) -> Comparison:
     """`one` against `other`, each a variant, or a method that has one variant in the store. The
-    other arguments are those of `render`.
+    other arguments are those of `Report`.
 
     Raises `BadInput`: nothing stored, an unknown name, twice the same, or never run with the same
     backbone and protocol.
     """
-    results, failed = stored(store, tasks, suite_name, cells)
-    first, second = (one_variant(results, failed, name) for name in (one, other))
+    rows = stored(store, tasks, suite_name, cells)
+    first, second = (one_variant(rows, name) for name in (one, other))
     if first == second:
         raise BadInput(f"'{one}' and '{other}' are the same variant, {first}: name two.")
-    results, failed = (where(part, "variant", (first, second)) for part in (results, failed))
-    parts = sections(frame.leaderboard(results, failed), tasks, suite_name)
-    found = [versus(section, first, second) for section in parts if len(section.scores) == 2]
+    parts = sections(leaderboard(rows.of_variants((first, second))), tasks, suite_name)
+    found = [
+        paired_comparison(section, first, second) for section in parts if len(section.scores) == 2
+    ]
     if not found:
         places = "; ".join(f"{', '.join(section.scores)}: {title_of(section)}" for section in parts)
         raise BadInput(
@@ -89,7 +91,7 @@ def compare(
     return Comparison(first, second, [replace(part, run=command(part, store)) for part in found])
 
 
-def sentences(part: Versus) -> list[str]:
+def sentences(part: PairedComparison) -> list[str]:
     """What may be claimed and what not, then what a reader must know beside it."""
     if part.claim == "nothing":
         return [f"Nothing to compare: no task has a seed of both. Run: {part.run}", *part.notes]
@@ -125,7 +127,7 @@ def sentences(part: Versus) -> list[str]:
     return [*said, _on_these_tasks(part), *part.notes]
 
 
-def _measured(part: Versus) -> str:
+def _measured(part: PairedComparison) -> str:
     wins, ties, losses = part.counts
     over = (
         f"{wins} of {len(part.tasks)} task{'' if len(part.tasks) == 1 else 's'} (ties {ties},"
@@ -160,7 +162,7 @@ def _allowed(pair: Pair) -> str:
     )
 
 
-def _on_these_tasks(part: Versus) -> str:
+def _on_these_tasks(part: PairedComparison) -> str:
     """Tasks taken as fixed."""
     alone = (
         f"On {'this task' if len(part.tasks) == 1 else f'these {len(part.tasks)} tasks'} alone,"
@@ -175,7 +177,7 @@ def _on_these_tasks(part: Versus) -> str:
     )
 
 
-def _task_by_task(part: Versus) -> str:
+def _task_by_task(part: PairedComparison) -> str:
     found = [f"{on.task} {_points(on.difference)} {_between(on.low, on.high)}" for on in part.tasks]
     return (
         "Task by task, with 95 % intervals over paired seeds, not corrected for the number of"
@@ -206,7 +208,7 @@ def _digits(value: float) -> int:
     )
 
 
-def command(part: Versus, store: Store) -> str:
+def command(part: PairedComparison, store: Store) -> str:
     """What runs the seeds that a claim takes. Those that are stored aren't run again."""
     from harness.backbones import own_side
     from harness.data.normalization import BACKBONES_OWN, NAMED
@@ -216,44 +218,44 @@ def command(part: Versus, store: Store) -> str:
     first, suite = part.section.first, load_suites().get(part.section.suite)
     made = {variant: _inputs(part, variant, store) for variant in (part.one, part.other)}
     inputs = made[part.one] or made[part.other]
-    words = ["run", "--methods", ",".join(_asked(variant, made[variant]) for variant in made)]
+    words = ["run", "--methods", ",".join(_as_flag(variant, made[variant]) for variant in made)]
     words += (
         ["--suite", part.section.suite]
         if suite
         else ["--tasks", ",".join(part.section.wanted or part.section.tasks)]
     )
-    if suite is None or suite.backbone != first["backbone"] or "=" in str(inputs.get("backbone")):
-        words += ["--backbone", commands.backbone(inputs.get("backbone") or first["backbone"])]
-    shipped = first["protocol"] in protocols.names() and not str(inputs.get("protocol")).endswith(
+    if suite is None or suite.backbone != first.backbone or "=" in str(inputs.get("backbone")):
+        words += ["--backbone", commands.backbone(inputs.get("backbone") or first.backbone)]
+    shipped = first.protocol in protocols.names() and not str(inputs.get("protocol")).endswith(
         ".toml"
     )
-    if suite is None or suite.protocol != first["protocol"] or not shipped:
+    if suite is None or suite.protocol != first.protocol or not shipped:
         words += [
             "--protocol",
             (
-                first["protocol"]
+                first.protocol
                 if shipped
-                else commands.near(inputs.get("protocol") or f"{first['protocol']}.toml")
+                else commands.near(inputs.get("protocol") or f"{first.protocol}.toml")
             ),
         ]
-    usual = own_side(first["backbone"]) or (suite.image_size if suite else IMAGE_SIZE)
+    usual = own_side(first.backbone) or (suite.image_size if suite else IMAGE_SIZE)
     if (
-        first["metric"] == "top1"
-        and first["side"] not in ("", str(usual))
+        first.metric == "top1"
+        and first.side not in ("", str(usual))
         and not inputs.get("image_size")
     ):
-        words += ["--image-size", first["side"]]
+        words += ["--image-size", first.side]
     if not inputs.get("normalize") and (
-        not shipped or first["normalize"] != protocols.load(first["protocol"]).normalize
+        not shipped or first.normalize != protocols.load(first.protocol).normalize
     ):
         words += [
             "--normalize",
-            first["normalize"] if first["normalize"] in NAMED else BACKBONES_OWN,
+            first.normalize if first.normalize in NAMED else BACKBONES_OWN,
         ]
-    trials = json.loads(first["settings"]).get("trials")
-    if shipped and trials and trials != protocols.load(first["protocol"]).trials:
+    trials = json.loads(first.settings).get("trials")
+    if shipped and trials and trials != protocols.load(first.protocol).trials:
         words += ["--trials", str(trials)]
-    stored = {seed for row in part.section.board for seed in row["scores"]}
+    stored = {seed for row in part.section.board for seed in row.scores}
     seeds = [*sorted(stored), *(seed for seed in range(SEEDS) if seed not in stored)]
     words += [
         *commands.given(inputs),
@@ -263,18 +265,15 @@ def command(part: Versus, store: Store) -> str:
     return commands.command(*words, store=store)
 
 
-def _inputs(part: Versus, variant: str, store: Store) -> Mapping[str, Any]:
+def _inputs(part: PairedComparison, variant: str, store: Store) -> Mapping[str, Any]:
     """What a variant's newest row in this section was made from."""
     ids = [
-        id
-        for (name, _), row in part.section.squares.items()
-        if name == variant
-        for id in row["ids"]
+        id for (name, _), row in part.section.results.items() if name == variant for id in row.ids
     ]
     return store.result(ids[-1])[0].provenance.get("inputs", {}) if ids else {}
 
 
-def _asked(variant: str, inputs: Mapping[str, Any]) -> str:
+def _as_flag(variant: str, inputs: Mapping[str, Any]) -> str:
     """A variant as `--methods` takes it: one of a file by that file."""
     origin = str(inputs.get("method"))
     return (
@@ -284,8 +283,8 @@ def _asked(variant: str, inputs: Mapping[str, Any]) -> str:
     )
 
 
-def _document(part: Versus) -> dict[str, Any]:
-    shared = {name: part.section.first[name] for name in SHARED}
+def _document(part: PairedComparison) -> dict[str, Any]:
+    shared = {name: getattr(part.section.first, name) for name in SHARED}
     tested = part.claim in ("better", "worse", "not significant")
     return {
         "suite": part.section.suite,

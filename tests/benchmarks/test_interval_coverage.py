@@ -5,7 +5,7 @@ import interval_coverage
 import numpy as np
 import pytest
 
-from harness.reporting.intervals import bootstrap
+from harness.reporting.statistics.intervals import bootstrap
 
 LIMIT = "a fifth of tasks gain 1, the others nothing"
 """Where no interval is any better: docs/statistics.md says so."""

@@ -6,16 +6,17 @@ differ by more than colour.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 from matplotlib.figure import Figure
 
 from harness.errors import BadInput, unknown
 from harness.io.atomic import replacing
+from harness.reporting.captions import title_of
 from harness.reporting.figures import ablation, cost, differences, ranks, search, tradeoff
 from harness.reporting.figures.style import style
 from harness.reporting.figures.text import shown
-from harness.reporting.notes import title_of
-from harness.reporting.stats import Section
+from harness.reporting.section import Section
 from harness.store import Store
 
 FIGURES = {
@@ -74,7 +75,13 @@ def save(drawn: Figure, path: Path) -> None:
         raise BadInput(f"{path}: a figure is written as {', '.join(SUFFIXES)}.")
     if not path.parent.is_dir():
         raise BadInput(f"{path}: no folder {path.parent}.")
+    with replacing(path) as file:
+        encode(drawn, file, form[1:])
+
+
+def encode(drawn: Figure, file: IO[bytes], form: str) -> None:
+    """Writes `png`, `pdf` or `svg`; the same data give the same bytes."""
     title = {"Title": drawn.get_label()}
-    dates = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
-    with replacing(path) as file, style():
-        drawn.savefig(file, format=form[1:], metadata={**title, **dates.get(form, {})})
+    dates = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
+    with style():
+        drawn.savefig(file, format=form, metadata={**title, **dates.get(form, {})})

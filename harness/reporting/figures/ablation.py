@@ -10,16 +10,16 @@ from matplotlib.figure import Figure
 
 from harness.errors import BadInput
 from harness.io import commands
-from harness.reporting.columns import rounded
+from harness.reporting.display import rounded
 from harness.reporting.figures.style import BLUE, DOUBLE, GREY, LINE, SINGLE
 from harness.reporting.figures.text import measured, names, note, shown
-from harness.reporting.intervals import Difference, mean_difference
-from harness.reporting.stats import Section
+from harness.reporting.section import Section
+from harness.reporting.statistics.intervals import Difference, mean_difference
 from harness.store import Store
 
 
 @dataclass(frozen=True)
-class Family:
+class ToggleGrid:
     """Variants that differ in nothing but boolean arguments."""
 
     name: str
@@ -34,7 +34,7 @@ class Family:
         return next((variant for variant, on in self.settings.items() if not any(on)), None)
 
 
-def families(variants: Sequence[str]) -> list[Family]:
+def families(variants: Sequence[str]) -> list[ToggleGrid]:
     """Families of two or more, by their labels, the largest first.
 
     A label doesn't say arguments at their default, so an unwritten one is the opposite of what
@@ -55,7 +55,9 @@ def families(variants: Sequence[str]) -> list[Family]:
     return sorted((family for family in found if family), key=lambda family: -len(family.settings))
 
 
-def _family(fixed: tuple[str, ...], switches: Mapping[str, Mapping[str, bool]]) -> Family | None:
+def _family(
+    fixed: tuple[str, ...], switches: Mapping[str, Mapping[str, bool]]
+) -> ToggleGrid | None:
     said = {
         name: [of[name] for of in switches.values() if name in of]
         for name in sorted({name for of in switches.values() for name in of})
@@ -80,7 +82,7 @@ def _family(fixed: tuple[str, ...], switches: Mapping[str, Mapping[str, bool]]) 
     ordered = dict(
         sorted(settings.items(), key=lambda item: (sum(item[1]), [not on for on in item[1]]))
     )
-    return Family(f"{fixed[0]}({inside})" if inside else fixed[0], toggles, ordered)
+    return ToggleGrid(f"{fixed[0]}({inside})" if inside else fixed[0], toggles, ordered)
 
 
 def draw(section: Section, store: Store | None = None) -> Figure:
@@ -102,9 +104,7 @@ def draw(section: Section, store: Store | None = None) -> Figure:
             f" {', '.join(map(shown, family.toggles))} off."
         )
     by_seed = {
-        variant: {
-            task: section.squares[variant, task]["scores"] for task in section.scores[variant]
-        }
+        variant: {task: section.results[variant, task].scores for task in section.scores[variant]}
         for variant in family.settings
     }
     if len(by_seed[off]) < len(section.tasks):
@@ -118,7 +118,7 @@ def draw(section: Section, store: Store | None = None) -> Figure:
     return _bars(section, family, worth)
 
 
-def _bars(section: Section, family: Family, worth: Mapping[str, Difference | None]) -> Figure:
+def _bars(section: Section, family: ToggleGrid, worth: Mapping[str, Difference | None]) -> Figure:
     """Toggles as dots on the left, filled where on; bars on the right; at their ends the mean over
     tasks."""
     heads = names(family.toggles, 12, 1)
@@ -174,7 +174,7 @@ def _bars(section: Section, family: Family, worth: Mapping[str, Difference | Non
         bars.text(
             1.01,
             y,
-            rounded(section.methods[variant]["mean"], 1),
+            rounded(section.methods[variant].mean, 1),
             transform=bars.get_yaxis_transform(),
             va="center",
             gid=f"mean-{y}",
@@ -187,7 +187,7 @@ def _bars(section: Section, family: Family, worth: Mapping[str, Difference | Non
     return figure
 
 
-def _dots(axes: Axes, family: Family, heads: Sequence[str]) -> None:
+def _dots(axes: Axes, family: ToggleGrid, heads: Sequence[str]) -> None:
     for column in range(len(heads)):
         for y, on in enumerate(setting[column] for setting in family.settings.values()):
             axes.plot(

@@ -11,8 +11,8 @@ from matplotlib.ticker import MaxNLocator
 from harness.errors import BadInput
 from harness.reporting.figures.style import BLUE, DOUBLE, GREEN, LINE, ROUND
 from harness.reporting.figures.text import left_out, names, note
-from harness.reporting.significance import complete
-from harness.reporting.stats import Section
+from harness.reporting.section import Section
+from harness.reporting.statistics.common import complete
 
 
 def draw(section: Section) -> Figure:
@@ -57,9 +57,8 @@ def draw(section: Section) -> Figure:
 
 def _mean(section: Section, variant: str, name: str) -> float:
     """Mean over tasks, each task's over its seeds."""
-    return float(
-        np.mean([section.squares[variant, task][name] for task in section.scores[variant]])
-    )
+    results = (section.results[variant, task] for task in section.scores[variant])
+    return float(np.mean([getattr(result, name) for result in results]))
 
 
 def _unit(most: float, units: Mapping[str, float]) -> tuple[float, str]:

@@ -21,7 +21,7 @@ from harness.reporting.figures.style import (
     VERMILLION,
 )
 from harness.reporting.figures.text import names, note, shown
-from harness.reporting.stats import Section
+from harness.reporting.section import Section
 
 MOST_PANELS = 8
 """Methods that get a panel each; more share a matrix."""

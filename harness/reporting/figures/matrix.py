@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from harness.reporting.figures.paired import Paired, gaps
 from harness.reporting.figures.style import BLUE, DOUBLE, GREY, LINE, POINT, VERMILLION
 from harness.reporting.figures.text import measured, names, note
-from harness.reporting.stats import Section
+from harness.reporting.section import Section
 
 Found = Mapping[str, Mapping[str, Paired]]
 """Differences by variant and task."""

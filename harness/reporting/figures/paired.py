@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.reporting.intervals import bootstrap, interval
-from harness.reporting.stats import Section
+from harness.reporting.section import Section
+from harness.reporting.statistics.intervals import bootstrap, interval
 from harness.text import first_few
 
 
@@ -29,10 +29,8 @@ def paired(section: Section, variant: str, baseline: str) -> dict[str, Paired]:
     without such a seed aren't in it."""
     found = {}
     for task in section.tasks:
-        one, other = (
-            (section.squares.get((name, task)) or {"scores": {}})["scores"]
-            for name in (variant, baseline)
-        )
+        results = (section.results.get((name, task)) for name in (variant, baseline))
+        one, other = (result.scores if result else {} for result in results)
         apart = [one[seed] - other[seed] for seed in sorted(one.keys() & other.keys())]
         if apart:
             found[task] = Paired(float(np.mean(apart)), interval(apart))

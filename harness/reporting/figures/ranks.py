@@ -15,8 +15,9 @@ from matplotlib.figure import Figure
 from harness.errors import BadInput
 from harness.reporting.figures.style import DOUBLE, GREY, SINGLE
 from harness.reporting.figures.text import left_out, measured, names, note
-from harness.reporting.significance import LEVEL, Friedman, TooFew, cliques, friedman
-from harness.reporting.stats import Section
+from harness.reporting.section import Section
+from harness.reporting.statistics.common import LEVEL, TooFew
+from harness.reporting.statistics.friedman import Friedman, cliques, friedman
 
 _AXIS, _BELOW, _BAR, _LINE, _EDGE = 44.0, 9.0, 5.0, 10.0, 4.0
 """In points: from the top to the axis, from it to the first bar, from bar to bar, a line of text,

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from harness.errors import BadInput
 from harness.reporting.figures.style import BLUE, DOUBLE, GREY, ROUND, SINGLE, VERMILLION
 from harness.reporting.figures.text import names, note
-from harness.reporting.stats import Section
+from harness.reporting.section import Section
 from harness.store import Store, Trial
 
 MOST_STUDIES = 12
@@ -28,7 +28,7 @@ _LOOKS: dict[str, dict[str, Any]] = {
 def draw(section: Section, store: Store) -> Figure:
     counts = store.trial_counts()
     cells = {
-        place: row["cell"] for place, row in section.squares.items() if counts.get(row["cell"])
+        place: row.cell.key for place, row in section.results.items() if counts.get(row.cell.key)
     }
     if not cells:
         raise BadInput("figure search: no trial is stored of these methods and tasks.")

@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
+from harness.reporting.captions import title_of
 from harness.reporting.figures.style import LINE
-from harness.reporting.notes import title_of
-from harness.reporting.significance import complete
-from harness.reporting.stats import Section
+from harness.reporting.section import Section
+from harness.reporting.statistics.common import complete
 from harness.text import first_few, plain
 
 
@@ -106,7 +106,7 @@ def note(figure: Figure, section: Section, lines: Sequence[str], size: float = 7
     """Says below the figure what it shows and what it leaves out; the figure grows by it."""
     width = int(figure.get_figwidth() * 72 / (0.56 * size))
     source = f"{title_of(section)}; {section.seeds} seed{'s' if section.seeds > 1 else ''}."
-    remarks = sorted({row["note"] for row in section.board if row["note"]})
+    remarks = sorted({row.cell.note for row in section.board if row.cell.note})
     told = [
         line for text in (*lines, *remarks, source) for line in textwrap.wrap(shown(text), width)
     ]

@@ -9,37 +9,22 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from harness.errors import BadInput
-from harness.reporting.columns import counted
+from harness.reporting.display import counted
 from harness.reporting.figures import labels
 from harness.reporting.figures.style import BLUE, DOUBLE, GREY, LINE, SINGLE
 from harness.reporting.figures.text import left_out, names, note, shown
-from harness.reporting.stats import Section
+from harness.reporting.section import Section
+from harness.reporting.statistics.pareto import pareto
 
 FEW = 12
 """Methods that are named at their points; more have numbers there, and names below."""
 
 
-def pareto(points: Mapping[str, tuple[float, float]]) -> list[str]:
-    """Of {variant: (parameters, score)}, those that no other equals or beats in both while better
-    in one; by parameters."""
-
-    def beaten(variant: str) -> bool:
-        params, score = points[variant]
-        return any(
-            other[0] <= params and other[1] >= score and other != (params, score)
-            for other in points.values()
-        )
-
-    return sorted(
-        (variant for variant in points if not beaten(variant)), key=lambda variant: points[variant]
-    )
-
-
 def draw(section: Section) -> Figure:
     points = {
-        v: (float(said["params"]), float(said["mean"]))
-        for v, said in section.methods.items()
-        if said["mean"] is not None
+        variant: (summary.params, summary.mean)
+        for variant, summary in section.methods.items()
+        if summary.mean is not None and summary.params is not None
     }
     if not points:
         raise BadInput(

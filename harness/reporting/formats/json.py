@@ -2,135 +2,170 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, fields
 from typing import Any
 
-from harness.reporting.frame import SECTION, Row
-from harness.reporting.intervals import bootstrap, interval
-from harness.reporting.notes import notes_of
-from harness.reporting.significance import TooFew, friedman, pairwise
-from harness.reporting.stats import Section
+from harness.reporting.captions import notes_of
+from harness.reporting.contents import Contents
+from harness.reporting.formats.format import TextFormat
+from harness.reporting.leaderboard import COMPARABLE, TaskResult
+from harness.reporting.published.numbers import PublishedNumber
+from harness.reporting.rows import CellSummary
+from harness.reporting.section import SHARED, MethodSummary, Section
+from harness.reporting.statistics.common import TooFew
+from harness.reporting.statistics.friedman import friedman
+from harness.reporting.statistics.intervals import bootstrap, interval
+from harness.reporting.statistics.wilcoxon import pairwise
 
 
-def _rows(parts: Sequence[Section]) -> list[dict[str, Any]]:
-    """The squares of all sections in the order of the tables, without what is of no use outside;
-    gaps too, each with its `reason`."""
-    found = []
+class _Json(TextFormat):
+    suffixes = (".json",)
+
+    def render(self, contents: Contents, live: str = "") -> str:
+        return document(
+            contents.sections,
+            contents.checked_layout.baseline,
+            contents.published_numbers or (),
+        )
+
+
+JSON = _Json()
+
+
+def document(
+    parts: Sequence[Section],
+    baseline: str | None = None,
+    published: Sequence[PublishedNumber] = (),
+) -> str:
+    """Everything that the tables show, and the tests: of each section Friedman's, and Wilcoxon's of
+    all pairs or against a baseline."""
+    found: dict[str, list[Any]] = {
+        name: [] for name in ("rows", "groups", "methods", "gaps", "tests", "notes")
+    }
     for section in parts:
-        groups = {task: group for group, tasks in section.groups.items() for task in tasks}
-        for variant in section.scores:
-            of_variant = next(row for row in section.board if row["variant"] == variant)
-            for task in section.tasks:
-                row = section.squares.get((variant, task)) or _never_run(
-                    of_variant, task, groups[task]
-                )
-                found.append(
-                    {name: _or_none(value) for name, value in row.items() if name not in _DROPPED}
-                )
-                found[-1] |= _said(row)
-    return found
+        where = {"suite": section.suite} | _shared(section.first)
+        found["rows"] += _rows(section)
+        found["groups"] += _groups(section, where)
+        found["methods"] += [
+            _method(section, variant, summary, where)
+            for variant, summary in section.methods.items()
+        ]
+        found["gaps"] += _gaps(section)
+        found["tests"].append({**where, **_tests(section, baseline)})
+        found["notes"] += [{**where, "note": note} for note in notes_of(section)]
+    if published:
+        found["published"] = [asdict(number) for number in published]
+    return json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False)
 
 
-SHARED = ("backbone", "backbone_sha", "side", "normalize", "protocol", "protocol_digest", "metric")
-"""What every row says of its section."""
-_DROPPED = {"cell", "settings", "note", "data", "position", "scores", "tracebacks"}
+def _shared(cell: CellSummary) -> dict[str, Any]:
+    return {name: getattr(cell, name) for name in SHARED}
 
 
-def _never_run(like: Row, task: str, group: str) -> Row:
-    """A row for a square that the store knows nothing of."""
-    kept = {
-        *SECTION,
-        "method",
-        "version",
-        "method_source",
-        "variant",
-        "suite",
-        "backbone",
-        "protocol",
-    }
-    empty: Row = {name: None for name in like if name not in kept}
+_OF_CELL = [
+    field.name
+    for field in fields(CellSummary)
+    if field.name not in ("key", "settings", "note", "data", "position")
+]
+_MEASURED = [
+    field.name
+    for field in fields(TaskResult)
+    if field.name not in ("cell", "scores", "gaps", "tracebacks")
+]
+_OF_VARIANT = {"method", "version", "method_source", "variant", "suite", "backbone", "protocol"}
+"""What a row that was never run shares with others of its variant, beside what makes scores
+comparable."""
+
+
+def _rows(section: Section) -> list[dict[str, Any]]:
+    """The results in the order of the table, without what is of no use outside; gaps too, each with
+    its `reason`."""
+    groups = {task: group for group, tasks in section.groups.items() for task in tasks}
+    rows = []
+    for variant in section.scores:
+        like = next(row.cell for row in section.board if row.variant == variant)
+        for task in section.tasks:
+            result = section.results.get((variant, task))
+            rows.append(_never_run(like, task, groups[task]) if result is None else _row(result))
+    return rows
+
+
+def _row(result: TaskResult) -> dict[str, Any]:
+    low, high = interval(list(result.scores.values())) or (None, None)
+    reason = None if result.n else next(iter(result.gaps.values()), "not run")
     return {
-        **{name: empty.get(name, like[name]) for name in like},
-        **{
-            "task": task,
-            "group": group,
-            "n": 0,
-            "ids": [],
-            "gaps": {},
-            "tracebacks": {},
-            "warnings": [],
-            "scores": {},
-        },
-        **dict.fromkeys(("trials", "failed_trials", "superseded"), 0),
+        **{name: _or_none(getattr(result.cell, name)) for name in _OF_CELL},
+        **{name: _or_none(getattr(result, name)) for name in _MEASURED},
+        **{"low": low, "high": high, "reason": reason},
     }
 
 
-def _said(row: Row) -> dict[str, Any]:
-    """The interval of a square's mean over its seeds, and in a gap the reason."""
-    low, high = interval(list(row["scores"].values())) or (None, None)
-    reason = None if row["n"] else next(iter(row["gaps"].values()), "not run")
-    return {"low": low, "high": high, "reason": reason}
+def _never_run(like: CellSummary, task: str, group: str) -> dict[str, Any]:
+    """A row where the store has nothing."""
+    kept = {*COMPARABLE, *_OF_VARIANT}
+    return {
+        **{name: getattr(like, name) if name in kept else None for name in _OF_CELL},
+        **dict.fromkeys(_MEASURED),
+        **{"task": task, "group": group, "n": 0, "ids": [], "warnings": []},
+        **dict.fromkeys(("trials", "failed_trials", "superseded"), 0),
+        **{"low": None, "high": None, "reason": "not run"},
+    }
 
 
 def _or_none(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def json_(
-    parts: Sequence[Section],
-    baseline: str | None = None,
-    published: Sequence[Mapping[str, Any]] = (),
-) -> str:
-    """Everything that the tables show, and the tests: of each section Friedman's, and Wilcoxon's of
-    all pairs or against a baseline."""
-    rows, groups, methods, gaps, notes, tests = _rows(parts), [], [], [], [], []
-    for section in parts:
-        shared = {name: section.first[name] for name in SHARED}
-        where = {"suite": section.suite, **shared}
-        for group, tasks in section.groups.items():
-            means = {
-                variant: said["group_means"][group] for variant, said in section.methods.items()
-            }
-            groups += [
-                {"group": group, "variant": variant, **where, "mean": mean, "tasks": tasks}
-                for variant, mean in means.items()
-            ]
-        for variant, said in section.methods.items():
-            scores = [
-                section.scores[variant][task]
-                for task in section.tasks
-                if task in section.scores[variant]
-            ]
-            low, high = (bootstrap(scores) if said["mean"] is not None else None) or (None, None)
-            methods.append(
-                {
-                    "variant": variant,
-                    **where,
-                    **said,
-                    "of_tasks": len(section.tasks),
-                    "low": low,
-                    "high": high,
-                }
-            )
-        notes += [{**where, "note": note} for note in notes_of(section)]
-        tests.append({**where, **_tests(section, baseline)})
-    for row in rows:
-        where = {name: row[name] for name in ("variant", "task", "suite", *SHARED)}
-        gaps += [
-            {**where, "seed": seed, "reason": reason} for seed, reason in row.pop("gaps").items()
-        ]
-    document = {
-        "rows": rows,
-        "groups": groups,
-        "methods": methods,
-        "gaps": gaps,
-        "tests": tests,
-        "notes": notes,
+def _groups(section: Section, where: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {"group": group, "variant": variant, **where}
+        | {"mean": summary.group_means[group], "tasks": tasks}
+        for group, tasks in section.groups.items()
+        for variant, summary in section.methods.items()
+    ]
+
+
+def _method(
+    section: Section, variant: str, summary: MethodSummary, where: dict[str, Any]
+) -> dict[str, Any]:
+    scores = [
+        section.scores[variant][task] for task in section.tasks if task in section.scores[variant]
+    ]
+    low, high = (bootstrap(scores) if summary.mean is not None else None) or (None, None)
+    return {
+        "variant": variant,
+        **where,
+        "method": summary.method,
+        "mean": summary.mean,
+        "group_means": summary.group_means,
+        "mean_of_groups": summary.mean_of_groups,
+        "mean_of_present": summary.mean_of_present,
+        **summary.statistics,
+        "params": summary.params,
+        "tasks": summary.tasks,
+        "trials": summary.trials,
+        "epochs": summary.epochs,
+        "units": summary.units,
+        "of_tasks": len(section.tasks),
+        "low": low,
+        "high": high,
     }
-    if published:
-        document["published"] = list(published)
-    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _gaps(section: Section) -> list[dict[str, Any]]:
+    """A row a seed that failed."""
+    results = (
+        section.results.get((variant, task)) for variant in section.scores for task in section.tasks
+    )
+    return [
+        {"variant": result.variant, "task": result.task, "suite": result.cell.suite}
+        | _shared(result.cell)
+        | {"seed": seed, "reason": reason}
+        for result in results
+        if result is not None
+        for seed, reason in result.gaps.items()
+    ]
 
 
 def _tests(section: Section, baseline: str | None) -> dict[str, Any]:

@@ -1,12 +1,17 @@
-r"""The leaderboard as LaTeX: a booktabs table a section, to \input or to paste into a paper."""
+r"""The leaderboard as LaTeX: a booktabs table a section, to \input or to paste into a paper.
+
+With many tasks headers stand upright, the spread goes below its number, and each group gets its
+mean.
+"""
 
 import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from harness.reporting.captions import caption, notes_of, tests_of
 from harness.reporting.columns import (
+    MANY_TASKS,
     NEAR,
-    NOTHING,
     PLAIN,
     Column,
     Entry,
@@ -14,13 +19,12 @@ from harness.reporting.columns import (
     summary_columns,
     task_columns,
 )
-from harness.reporting.formats.tex import escaped
-from harness.reporting.notes import caption, notes_of, tests_of
-from harness.reporting.stats import Section
+from harness.reporting.contents import Contents
+from harness.reporting.display import NOTHING
+from harness.reporting.formats.format import TextFormat
+from harness.reporting.formats.latex_text import escaped
+from harness.reporting.section import Section
 
-MANY_TASKS = 8
-"""Beyond it, headers stand upright, the spread goes below its number, and each group gets its
-mean."""
 MOST_LINES = 50
 """Lines of scores that a page holds where nothing is shrunk; a longer table is cut into parts."""
 NAME, NARROW_NAME = 30, 22
@@ -34,6 +38,16 @@ _DOCUMENT = r"""\documentclass{article}
 %s
 \end{document}
 """
+
+
+class _Latex(TextFormat):
+    suffixes = (".tex",)
+
+    def render(self, contents: Contents, live: str = "") -> str:
+        return latex(contents.sections, contents.checked_layout)
+
+
+LATEX = _Latex()
 
 
 def latex(parts: Sequence[Section], layout: Layout = PLAIN, standalone: bool = False) -> str:
@@ -234,7 +248,7 @@ def _caption(section: Section, columns: Sequence[Column], many: bool) -> str:
 def _pixels(section: Section) -> str:
     tasks: dict[str, set[str]] = {}
     for row in section.board:
-        tasks.setdefault(str(row["pixels"]), set()).add(row["task"])
+        tasks.setdefault(str(row.cell.pixels), set()).add(row.task)
     return ", ".join(
         pixels if len(tasks) == 1 else f"{pixels} ({len(of)})" for pixels, of in tasks.items()
     )

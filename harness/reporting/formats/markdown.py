@@ -1,27 +1,34 @@
-"""The leaderboard as GitHub's Markdown."""
+"""The leaderboard as GitHub's Markdown. With many tasks these go down, and methods across."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-import pandas as pd
+from harness.reporting.captions import caption, notes_of, tests_of, title_of
+from harness.reporting.columns import MANY_TASKS, NEAR, Entry, Layout, summary_columns, task_columns
+from harness.reporting.contents import Contents
+from harness.reporting.formats.format import TextFormat
+from harness.reporting.published.numbers import PublishedNumber
+from harness.reporting.published.table import published_table
+from harness.reporting.section import Section
+from harness.text import plain
 
-from harness.reporting.columns import NEAR, Entry, Layout, summary_columns, task_columns
-from harness.reporting.notes import caption, notes_of, plain, tests_of, title_of
-from harness.reporting.published_table import literature
-from harness.reporting.stats import Section
 
-MANY_TASKS = 8
-"""Beyond it, tasks go down and methods across."""
+class _Markdown(TextFormat):
+    def render(self, contents: Contents, live: str = "") -> str:
+        return markdown(contents.sections, contents.checked_layout, contents.published_numbers)
+
+
+MARKDOWN = _Markdown()
 
 
 def markdown(
-    parts: Sequence[Section], layout: Layout, published: pd.DataFrame | None = None
+    parts: Sequence[Section], layout: Layout, published: Sequence[PublishedNumber] | None = None
 ) -> str:
     return "\n\n".join(_section(section, layout, published) for section in parts) + "\n"
 
 
-def _section(section: Section, layout: Layout, published: pd.DataFrame | None) -> str:
+def _section(section: Section, layout: Layout, published: Sequence[PublishedNumber] | None) -> str:
     many = len(section.tasks) > MANY_TASKS and not layout.groups
     columns = [
         *([] if layout.groups else task_columns(section)),
@@ -41,7 +48,7 @@ def _section(section: Section, layout: Layout, published: pd.DataFrame | None) -
     )
     text = f"### {_escaped(title_of(section))}\n\n{table}\n\n{notes}"
     if published is not None:
-        found = literature(section, published, layout.groups)
+        found = published_table(section, published, layout.groups)
         grid = [[_escaped(cell) for cell in row] for row in found.grid]
         text += (
             "\n\n"

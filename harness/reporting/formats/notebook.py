@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from html import escape
 
+from harness.reporting.captions import caption, notes_of, tests_of, title_of
 from harness.reporting.columns import NEAR, Column, Entry, Layout, summary_columns, task_columns
-from harness.reporting.notes import caption, notes_of, plain, tests_of, title_of
-from harness.reporting.stats import Section
+from harness.reporting.section import Section
+from harness.text import plain
 
 
 def table(parts: Sequence[Section], layout: Layout) -> str:

@@ -1,31 +1,55 @@
 """The leaderboard in a terminal, by rich."""
 
+import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 
-import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from harness.reporting.captions import caption, notes_of, tests_of, title_of
 from harness.reporting.columns import NEAR, Entry, Layout, summary_columns, task_columns
-from harness.reporting.notes import caption, notes_of, plain, tests_of, title_of
-from harness.reporting.published_table import Literature, literature
-from harness.reporting.stats import Section
+from harness.reporting.contents import Contents
+from harness.reporting.formats.format import Format
+from harness.reporting.published.numbers import PublishedNumber
+from harness.reporting.published.table import PublishedTable, published_table
+from harness.reporting.section import Section
+from harness.text import plain
 
 _LEAST = ("Epochs", "Params", "W/T/L", "Rank", "Trials")
 """Columns that a narrow terminal does without, after the groups, the first one first."""
 
 
-class Leaderboard:
+class _Terminal(Format):
+    suffixes = (".txt",)
+
+    def render(self, contents: Contents, live: str = "") -> "LeaderboardTable":
+        return LeaderboardTable(
+            contents.sections, contents.checked_layout, contents.published_numbers
+        )
+
+    def content(self, contents: Contents) -> bytes:
+        text = io.StringIO()
+        Console(file=text, width=120).print(self.render(contents))
+        return text.getvalue().encode()
+
+
+TERMINAL = _Terminal()
+
+
+class LeaderboardTable:
     """Prints itself with rich, in the fullest of its layouts that fits the width: one line a
     method, two lines, means of groups."""
 
     def __init__(
-        self, parts: Sequence[Section], layout: Layout, published: pd.DataFrame | None = None
+        self,
+        parts: Sequence[Section],
+        layout: Layout,
+        published: Sequence[PublishedNumber] | None = None,
     ):
         self.parts, self.layout, self.published = parts, layout, published
 
@@ -85,7 +109,7 @@ class Leaderboard:
             if self.published is not None:
                 yield Text()
                 yield from _published(
-                    literature(section, self.published, not in_full), options.max_width
+                    published_table(section, self.published, not in_full), options.max_width
                 )
             yield Text()
 
@@ -120,7 +144,7 @@ def _table(
     return table
 
 
-def _published(found: Literature, width: int) -> Iterator[RenderableType]:
+def _published(found: PublishedTable, width: int) -> Iterator[RenderableType]:
     """Papers' numbers, as narrow as a terminal needs: where not all columns fit, the last ones, the
     means."""
     if found.grid:

@@ -8,11 +8,11 @@ import made_up
 
 from harness.engine.status import read
 from harness.engine.worker_output import MOST, WIDEST, Spoken
-from harness.reporting import frame
-from harness.reporting.formats.page import write
-from harness.reporting.render import Report
-from harness.reporting.results import Wanted, records
-from harness.reporting.show import detail
+from harness.reporting import rows
+from harness.reporting.formats.page.html import write
+from harness.reporting.report import Report
+from harness.reporting.result_detail import detail
+from harness.reporting.result_list import Wanted, records
 from harness.store import Store
 
 METHODS = """import torch
@@ -68,7 +68,10 @@ def test_a_failures_traceback_is_kept_beneath_its_line_and_shown_where_it_is_ask
     assert row["reason"] == "KeyError: 3 (mine.py:12)"
     shown = detail(store, row["id"][:8])
     assert (shown["failed"], shown["traceback"]) == (row["reason"], trace.split("\n"))
-    assert set(frame.failures(store)["reason"]) == {"out of memory", "KeyError: 3 (mine.py:12)"}
+    assert {run.reason for run in rows.read(store).failed} == {
+        "out of memory",
+        "KeyError: 3 (mine.py:12)",
+    }
     write(tmp_path / "page.html", str(Report(store).render("html")))
     assert "line 12, in forward" in (tmp_path / "page.html").read_text()
     assert "Traceback" not in str(Report(store).render("md"))

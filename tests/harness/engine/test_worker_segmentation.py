@@ -16,7 +16,7 @@ from harness.data.loader import TuningData, open_final
 from harness.engine.jobs import TuneJob
 from harness.engine.worker import Trainer
 from harness.inference import checkpoint
-from harness.reporting.show import text
+from harness.reporting.result_detail import text
 from harness.store import Store
 from harness.training import segmentation as segment
 

@@ -20,8 +20,8 @@ from harness.planning import notices, variants
 from harness.planning.plan import Request, plan
 from harness.planning.source import of_file
 from harness.planning.variants import parse
-from harness.reporting.render import Report
-from harness.reporting.results import records, table
+from harness.reporting.report import Report
+from harness.reporting.result_list import records, table
 from harness.store import Cell, Store, cell_key
 
 MINE = """

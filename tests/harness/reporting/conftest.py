@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import synthetic_store
 
-from harness.reporting import frame
-from harness.reporting.stats import Section, sections
+from harness.reporting.leaderboard import leaderboard
+from harness.reporting.rows import read
+from harness.reporting.section import Section, sections
 from harness.store import Cell, Failure, Result, Store, Trial, result_id
 
 
@@ -141,9 +142,7 @@ class Filler:
 
     def section(self, tasks: Sequence[str] | None = None) -> Section:
         """The only section of what is stored."""
-        (found,) = sections(
-            frame.leaderboard(frame.rows(self.store), frame.failures(self.store)), tasks, None
-        )
+        (found,) = sections(leaderboard(read(self.store)), tasks, None)
         return found
 
 

@@ -9,7 +9,7 @@ from scipy.stats import ttest_1samp
 from harness.errors import BadInput
 from harness.planning.variants import parse
 from harness.reporting.ablation import ablation
-from harness.reporting.intervals import mean_difference
+from harness.reporting.statistics.intervals import mean_difference
 
 
 def test_ivpt_has_six_valid_rows_and_da_without_cdc_is_left_out_with_its_reason():

@@ -13,7 +13,7 @@ from scipy import stats
 from harness.cli import main as cli
 from harness.errors import BadInput
 from harness.reporting.compare import Comparison, compare
-from harness.reporting.intervals import bootstrap, interval
+from harness.reporting.statistics.intervals import bootstrap, interval
 from harness.store import Store
 
 TASKS = [f"t{index}" for index in range(17)]

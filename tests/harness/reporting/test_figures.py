@@ -22,8 +22,8 @@ from harness.reporting.figures import FIGURES, SUFFIXES, figure, save
 from harness.reporting.figures.ablation import families
 from harness.reporting.figures.text import names
 from harness.reporting.figures.tradeoff import pareto
-from harness.reporting.intervals import bootstrap, mean_difference
-from harness.reporting.significance import Friedman, cliques, friedman
+from harness.reporting.statistics.friedman import Friedman, cliques, friedman
+from harness.reporting.statistics.intervals import bootstrap, mean_difference
 from harness.store import Trial
 
 MINI = {
@@ -119,12 +119,12 @@ def test_tradeoff_shows_each_methods_mean_at_its_parameters(filler: Any) -> None
     found = figure("tradeoff", [section])
     drawn = _drawn(found, "")
     shown = {point for gid in ("front", "others") for point in _points(drawn[gid])}
-    expected = {(params[variant], said["mean"]) for variant, said in section.methods.items()}
+    expected = {(params[variant], said.mean) for variant, said in section.methods.items()}
     assert {point for point in shown if point[0] in params.values()} == {
         point for point in expected if point[0] > 0
     }
     (zero,) = (point for point in shown if point[0] not in params.values())
-    assert zero[1] == section.methods["linear"]["mean"]
+    assert zero[1] == section.methods["linear"].mean
     assert zero[0] < 40_000
     labels = found.axes[0].get_xticklabels()
     assert labels[0].get_text() == "0"
@@ -466,7 +466,7 @@ def _all(
         made["ablation"] = figure("ablation", [section])
     if len(variants) == 4:
         keys = [
-            row["cell"] for (_, task), row in section.squares.items() if task in section.tasks[:3]
+            row.cell.key for (_, task), row in section.results.items() if task in section.tasks[:3]
         ]
         _search(filler, keys, TRIALS)
         made["search"] = figure("search", [section], store=filler.store)

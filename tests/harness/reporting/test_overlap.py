@@ -3,13 +3,13 @@ LaTeX, the page, JSON and CSV."""
 
 import json
 
-import pandas as pd
 import pytest
 from made_up import cell, result
 from rich.console import Console
 
-from harness.reporting import frame
-from harness.reporting.render import Report
+from harness.reporting.report import Report
+from harness.reporting.rows import read
+from harness.reporting.tidy import tidy
 from harness.store import Store
 
 SEEN = (
@@ -56,7 +56,7 @@ def test_the_table_says_it(store: Store):
 
 
 def test_the_csv_has_it_in_each_row(store: Store):
-    rows = frame.tidy(frame.rows(store), frame.failures(store))
+    rows = tidy(read(store))
     assert dict(zip(rows["task"], rows["overlap"], strict=True)) == {
         "digits": 30,
         "fashion": 2,
@@ -86,8 +86,7 @@ def test_a_label_of_somebody_elses_is_no_reason_to_fail(label: object):
     made = cell(overlap=label)
     found.add_cell(made)
     found.add_result(result(made, 0))
-    rows = frame.rows(found)
-    assert isinstance(rows, pd.DataFrame)
-    assert list(rows["overlap"]) == [0]
+    (run,) = read(found).runs
+    assert run.cell.overlap == 0
     assert "Test images" not in str(Report(found).render("md"))
     found.close()

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from harness.reporting import frame
-from harness.reporting.render import Report
+from harness.reporting.report import Report
+from harness.reporting.rows import read
+from harness.reporting.tidy import tidy
 from harness.store import Store
 
 PROTOCOL = {"iterations": 240}
@@ -88,7 +89,7 @@ def test_a_table_without_several_scales_says_nothing_of_them(filler: Any):
 
 
 def test_the_tidy_frame_has_both(store: Store):
-    found = frame.tidy(frame.rows(store), frame.failures(store))
+    found = tidy(read(store))
     assert found["score_ms"].dropna().tolist() == [51.0, 55.0, 49.5]
 
 

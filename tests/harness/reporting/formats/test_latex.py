@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from harness.reporting.columns import PLAIN, Layout
 from harness.reporting.formats.latex import MOST_LINES, latex
-from harness.reporting.formats.tex import escaped
-from harness.reporting.stats import Section
+from harness.reporting.formats.latex_text import escaped
+from harness.reporting.section import Section
 
 MINI = {
     "natural": ["digits", "fashion"],
@@ -103,13 +103,13 @@ def test_the_numbers_are_the_sections(filler: Any) -> None:
         )
         assert params == {"linear": "0", "vpt": "1k", "ivpt": "2k"}[variant]
         expected = [
-            rf"{scores[task]:.1f}_\pm {section.squares[variant, task]['std']:.1f}"
+            rf"{scores[task]:.1f}_\pm {section.results[variant, task].std:.1f}"
             for task in section.tasks
         ]
         assert cells == expected
         assert (mean, rank) == (
-            f"{section.methods[variant]['mean']:.2f}",
-            f"{section.methods[variant]['mean_rank']:.2f}",
+            f"{section.methods[variant].mean:.2f}",
+            f"{section.methods[variant].mean_rank:.2f}",
         )
 
 
@@ -151,12 +151,12 @@ def test_many_tasks_stand_upright_under_their_groups_with_group_means(filler: An
     )
     for variant in NINE[:3]:
         line = [re.sub(r"\\textbf|\\underline|[{}$]", "", cell) for cell in _lines(text)[variant]]
-        group_means = section.methods[variant]["group_means"]
+        group_means = section.methods[variant].group_means
         assert [line[8], line[13], line[22], line[28]] == [
             f"{mean:.2f}" for mean in group_means.values()
         ]
-        assert line[29] == f"{section.methods[variant]['mean']:.2f}"
-        assert line[30] == f"{section.methods[variant]['mean_of_groups']:.2f}"
+        assert line[29] == f"{section.methods[variant].mean:.2f}"
+        assert line[30] == f"{section.methods[variant].mean_of_groups:.2f}"
 
 
 @pytest.mark.parametrize(("tasks", "few"), [(2, True), (9, False)])

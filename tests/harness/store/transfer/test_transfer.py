@@ -17,7 +17,8 @@ import pytest
 from made_up import DEEP, LINEAR, VPT, cell, everything, failure, filled, result, trial
 
 from harness.errors import BadInput
-from harness.reporting.frame import failures, leaderboard, records, rows
+from harness.reporting.leaderboard import leaderboard
+from harness.reporting.rows import read
 from harness.store import SCHEMA, Cell, Duplicate, Store, cell_key, result_id
 from harness.store.transfer import exchange
 from harness.store.transfer.merge import merge
@@ -412,12 +413,8 @@ def test_old_results_taken_in_later_hide_nothing_newer(theirs: Store, mine: Stor
     newer = Cell(cell_key(identity), identity, VPT.labels)
     mine.add([newer], results=[result(newer, 0, 95.0, created="2026-02-01T00:00:00+00:00")])
     imported(mine, theirs.file)
-    shown = {row["task"]: row for row in records(leaderboard(rows(mine), failures(mine)))}
-    assert (shown["digits"]["version"], shown["digits"]["mean"], shown["digits"]["superseded"]) == (
-        "2",
-        95.0,
-        2,
-    )
+    digits = {result.task: result for result in leaderboard(read(mine))}["digits"]
+    assert (digits.cell.version, digits.mean, digits.superseded) == ("2", 95.0, 2)
 
 
 def test_exporting_replaces_an_export_and_nothing_else(

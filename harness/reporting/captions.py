@@ -1,0 +1,190 @@
+"""The words around a table, in every format: its title, its caption, and notes on what isn't equal
+for all."""
+
+from collections.abc import Sequence
+
+from harness.reporting.columns import NEAR, Layout
+from harness.reporting.section import Section
+from harness.reporting.statistics.common import LEVEL, TooFew
+from harness.reporting.statistics.friedman import friedman
+from harness.reporting.statistics.wilcoxon import pairwise
+from harness.text import first_few
+
+METRICS = {"top1": "Top-1 accuracy", "miou": "mIoU"}
+
+
+def metric_name(section: Section) -> str:
+    return METRICS.get(section.first.metric, section.first.metric)
+
+
+def caption(
+    section: Section, second: str, spread: bool = True, near: str = NEAR, groups: bool = False
+) -> str:
+    """What the numbers are and what their marks mean; `near` is how cells within the best's
+    interval are marked, empty for not at all."""
+    metric = metric_name(section)
+    if section.first.metric == "miou":
+        several = ", MS at six and mirrored" if any(row.n_ms for row in section.board) else ""
+        metric += f" (SS: at one scale{several})"
+    over = (
+        f"mean{' ± standard deviation' if spread else ''} over {section.seeds} seeds"
+        if section.seeds > 1
+        else "one seed, so no spread"
+    )
+    marks = f" Bold: best, {second}: second." if len(section.scores) > 1 else ""
+    if near and any(section.near.values()):
+        marks += f" {near}: within the best's 95 % interval (Student's t over its seeds)."
+    if groups and len(section.groups) > 1:
+        marks += (
+            f" Mean of {len(section.tasks)}: over tasks; mean of {len(section.groups)} groups: over"
+            " groups' means."
+        )
+    return f"{metric} in %, {over}.{marks} Params: trained values without the head."
+
+
+def notes_of(section: Section) -> list[str]:
+    """What a reader must know to trust the table: gaps, and whatever isn't equal for all."""
+    results, notes = section.results.values(), _failures(section)
+    fewer = [
+        f"{row.variant} on {row.task} ({row.n})" for row in results if 0 < row.n < section.seeds
+    ]
+    if fewer:
+        notes.append(f"Fewer than {section.seeds} seeds: {first_few(fewer, 6)}.")
+    if section.missing:
+        notes.append(
+            f"No result yet on {len(section.missing)} of {len(section.wanted or ())} tasks:"
+            f" {first_few(section.missing, 6)}."
+        )
+    if section.left_out:
+        kept = (
+            f"Only the {len(section.tasks)} tasks that every method has: {', '.join(section.tasks)}"
+        )
+        notes.append(f"{kept} (left out: {', '.join(section.left_out)}).")
+    if section.without:
+        notes.append(f"Left out, since they have no score: {first_few(section.without, 6)}.")
+    lacking = {
+        variant: [task for task in section.tasks if task not in scores]
+        for variant, scores in section.scores.items()
+    }
+    if len(section.scores) > 1 and (
+        gaps := [f"{variant} ({', '.join(tasks)})" for variant, tasks in lacking.items() if tasks]
+    ):
+        notes.append(
+            f"Without a rank, since they lack tasks: {first_few(gaps, 6)}. Means over other tasks"
+            " don't compare; --complete-only does."
+        )
+    trials = {
+        variant: [row.cell.trials for row in results if row.variant == variant]
+        for variant in section.scores
+    }
+    if len({count for counts in trials.values() for count in counts}) > 1:
+        said = [
+            f"{variant} {'-'.join(map(str, sorted({min(counts), max(counts)})))}"
+            for variant, counts in trials.items()
+        ]
+        notes.append(f"Tuning budgets differ; trials a task: {', '.join(said)}.")
+    for variant in section.scores:
+        versions = sorted({row.cell.version for row in results if row.variant == variant})
+        if len(versions) > 1:
+            notes.append(f"{variant} was run in versions {', '.join(versions)} on different tasks.")
+        sources = sorted({row.cell.method_source[:8] for row in results if row.variant == variant})
+        if len(sources) > 1:
+            notes.append(
+                f"{variant} was run from different code on different tasks (sha256"
+                f" {', '.join(one or 'unknown' for one in sources)})."
+            )
+    for task in section.tasks:
+        if len({row.cell.data for row in results if row.task == task}) > 1:
+            notes.append(f"On {task}, methods were run on different data.")
+    if overlap := _overlap(section):
+        notes.append(f"Test images that train or val has too, byte for byte: {overlap}.")
+    old = [f"{row.variant} on {row.task} ({row.superseded})" for row in results if row.superseded]
+    if old:
+        notes.append(
+            f"Not shown, runs of an older version or code, card or data: {first_few(old, 6)}. They"
+            " stay in the store."
+        )
+    return notes + _warnings(section) + sorted({row.cell.note for row in results if row.cell.note})
+
+
+def _overlap(section: Section) -> str:
+    """By task; more than its card expects is what a run was allowed with --allow-overlap."""
+    found = {}
+    for row in section.results.values():
+        if row.cell.overlap:
+            allowed = row.cell.overlap > row.cell.overlap_expected
+            why = "allowed by --allow-overlap" if allowed else "as published"
+            found[f"{row.task} {row.cell.overlap:,} of {row.cell.overlap_of:,} ({why})"] = None
+    return ", ".join(found)
+
+
+def tests_of(section: Section, layout: Layout) -> list[str]:
+    """What a test says of the columns that a layout adds; a sentence where there is too little for
+    one."""
+    if layout.baseline is None:
+        return []
+    found = pairwise(section.scores, section.tasks, layout.baseline)
+    if isinstance(found, TooFew):
+        return [f"To {layout.baseline}: {found}"]
+    tasks = (
+        f"95 % interval of the mean difference over {len(found[0].tasks)} tasks taken as a sample"
+        " (studentised bootstrap)"
+    )
+    star = (
+        f"*: Wilcoxon signed-rank over tasks, p < {LEVEL} by Holm's correction over"
+        f" {found[0].family} comparisons"
+    )
+    all_alike = friedman(section.scores, section.tasks)
+    said = (
+        ""
+        if isinstance(all_alike, TooFew)
+        else (
+            f" Friedman's test that no method differs: p = {all_alike.f_p:.2g} (Iman and"
+            " Davenport's F)."
+        )
+    )
+    return [f"To {layout.baseline}: {tasks}. {star}. W/T/L: wins, ties, losses over tasks.{said}"]
+
+
+def _failures(section: Section) -> list[str]:
+    """A line a reason; JSON has them one by one."""
+    reasons: dict[str, list[str]] = {}
+    for row in section.results.values():
+        by_reason: dict[str, list[int]] = {}
+        for seed, reason in row.gaps.items():
+            by_reason.setdefault(reason, []).append(seed)
+        for reason, seeds in by_reason.items():
+            reasons.setdefault(reason, []).append(f"{row.variant} on {row.task} ({_seeds(seeds)})")
+    lines = [
+        f"Failed: {first_few(places, 6)}: {_short(reason)}" for reason, places in reasons.items()
+    ]
+    return lines[:6] + (
+        [f"{len(lines) - 6} more reasons of failure: see --format json."] if len(lines) > 6 else []
+    )
+
+
+def _warnings(section: Section) -> list[str]:
+    """What runs say of themselves, a line a sentence and method."""
+    places: dict[tuple[str, str], list[str]] = {}
+    for row in section.results.values():
+        for sentence in row.warnings:
+            places.setdefault((row.variant, sentence), []).append(row.task)
+    lines = [
+        f"{variant} on {first_few(tasks, 6)}: {_short(sentence, 240)}"
+        for (variant, sentence), tasks in places.items()
+    ]
+    return lines[:8] + (
+        [f"{len(lines) - 8} more warnings: see --format json."] if len(lines) > 8 else []
+    )
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, sorted(seeds)))}"
+
+
+def _short(text: str, most: int = 260) -> str:
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def title_of(section: Section) -> str:
+    return f"{section.suite} · {section.backbone} · protocol {section.protocol}"

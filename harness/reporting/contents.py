@@ -1,0 +1,87 @@
+"""What of a store a report shows, and how: the one input of every format."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, cast, get_args
+
+from harness.errors import unknown
+from harness.reporting.columns import PLAIN, Layout
+from harness.reporting.filters import of_methods, one_variant, stored
+from harness.reporting.leaderboard import leaderboard
+from harness.reporting.published.numbers import PublishedNumber, means, published
+from harness.reporting.rows import Rows
+from harness.reporting.section import Section, Sort, sections
+from harness.reporting.tidy import tidy
+from harness.store import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The properties raise `BadInput` where there is nothing to show, or a name is unknown."""
+
+    store: Store
+    tasks: Sequence[str] | None = None
+    """The columns' names and order; None: all, with a table for each suite."""
+    methods: Sequence[str] | None = None
+    """Names (`ivpt`: all its variants) or whole variants (`ivpt(da=false)`); None: all."""
+    suite: str | None = None
+    """For display."""
+    cells: Collection[str] | None = None
+    """Keys of the cells to show; None: all."""
+    layout: Layout = PLAIN
+    sort: str = "mean"
+    complete_only: bool = False
+    published: bool = False
+    """Whether published numbers stand beside. The page has them anyway."""
+    figure: str | None = None
+    """Which figure the formats of pictures draw; None: the usual one."""
+    detail: bool = False
+    """Whether `rows` have their `detail`."""
+
+    @cached_property
+    def rows(self) -> Rows:
+        """Final runs and failures, as requested."""
+        rows = stored(
+            self.store, self.tasks, self.suite, self.cells, self.detail, precision=self.published
+        )
+        return rows if self.methods is None else of_methods(rows, self.methods)
+
+    @cached_property
+    def sections(self) -> list[Section]:
+        return sections(
+            leaderboard(self.rows),
+            self.tasks,
+            self.suite,
+            self.checked_sort,
+            self.complete_only,
+        )
+
+    @property
+    def checked_sort(self) -> Sort:
+        if self.sort not in get_args(Sort):
+            raise unknown("order", self.sort, get_args(Sort))
+        return cast(Sort, self.sort)
+
+    @property
+    def checked_layout(self) -> Layout:
+        """With the baseline by its whole name."""
+        baseline = self.layout.baseline
+        if baseline is None:
+            return self.layout
+        return Layout(self.layout.groups, self.layout.budgets, one_variant(self.rows, baseline))
+
+    @cached_property
+    def published_numbers(self) -> list[PublishedNumber] | None:
+        """Those on the tasks shown, and means; None unless requested."""
+        if not self.published:
+            return None
+        shown = {task for section in self.sections for task in section.tasks} | set(means())
+        return [number for number in published() if number.task in shown]
+
+    @property
+    def tidy(self) -> "pd.DataFrame":
+        return tidy(self.rows, self.published_numbers or ())

@@ -1,0 +1,79 @@
+"""Numbers as a reader sees them, in every format: how many digits, and what stands for none."""
+
+from collections.abc import Mapping
+
+NOTHING = "\u2013"
+MINUS = "\u2212"
+
+
+def rounded(value: float | None, digits: int) -> str:
+    return NOTHING if value is None else f"{value:.{digits}f}"
+
+
+def signed(value: float | None, digits: int) -> str:
+    if value is None:
+        return NOTHING
+    return f"{MINUS if value < 0 else '+'}{abs(value):.{digits}f}"
+
+
+def counted(value: float | None) -> str:
+    """Three digits are enough: 960, 9.6k, 46.1k, 1.25M, 2.5G."""
+    if value is None:
+        return NOTHING
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if value >= size * 0.9995:
+            return (
+                f"{value / size:.3g}{unit}" if value < size * 999.5 else f"{value / size:.0f}{unit}"
+            )
+    return f"{value:.0f}"
+
+
+def duration(seconds: float | None) -> str:
+    """2.5 s, 1.6 min, 1.5 h."""
+    if seconds is None:
+        return NOTHING
+    if seconds < 90:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def memory(size: float | None) -> str:
+    """Bytes as 640 MB, 3.20 GB."""
+    if size is None:
+        return NOTHING
+    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+
+
+def probability(p: float | None) -> str:
+    """`0.031`, `< 0.001`."""
+    if p is None:
+        return NOTHING
+    return "< 0.001" if p < 0.001 else f"{p:#.2g}"
+
+
+def equals(p: float | None) -> str:
+    """`= 0.031`, `< 0.001`: after `p`."""
+    text = probability(p)
+    return text if text.startswith("<") else f"= {text}"
+
+
+def span(ends: tuple[float, float] | None) -> str:
+    """From the smallest to the largest: `10`, `5-10`."""
+    if ends is None:
+        return NOTHING
+    low, high = ends
+    return f"{low:g}" if low == high else f"{low:g}-{high:g}"
+
+
+def places_of(
+    values: Mapping[str, float | None], digits: int, lowest: bool = False
+) -> dict[str, int]:
+    """Who is first and who second, {variant: 1 or 2}, by the digits that are shown: what looks
+    equal shares a place."""
+    shown = {
+        variant: round(value, digits) for variant, value in values.items() if value is not None
+    }
+    if len(values) < 2:
+        return {}
+    best = sorted(set(shown.values()), reverse=not lowest)[:2]
+    return {variant: best.index(value) + 1 for variant, value in shown.items() if value in best}

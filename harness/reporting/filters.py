@@ -1,0 +1,85 @@
+"""Which rows of a store a report is about: those of some cells, tasks and methods."""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+
+from harness.errors import BadInput, unknown
+from harness.io import commands
+from harness.reporting.rows import Rows, read
+from harness.store import Store
+from harness.tasks.cards import load_cards
+
+
+def stored(
+    store: Store,
+    tasks: Sequence[str] | None,
+    suite_name: str | None,
+    cells: Collection[str] | None,
+    detail: bool = False,
+    precision: bool = False,
+) -> Rows:
+    """The rows of these tasks and cells, None for all. Raises `BadInput` where there are none."""
+    rows = read(store, cells, detail, precision)
+    if not rows:
+        of_this = "" if cells is None else " of this run"
+        raise BadInput(
+            f"{store.name} holds no results{of_this}: `{commands.command('run', store=store)}`"
+            " makes some."
+        )
+    if tasks is None:
+        return rows
+    rows = rows.of_tasks(tasks)
+    if not rows:
+        flag = ("--suite", suite_name) if suite_name else ("--tasks", ",".join(tasks))
+        if suite_name or set(tasks) <= load_cards().keys():
+            remedy = f"`{commands.command('run', *flag, store=store)}` makes them"
+        else:
+            remedy = f"`{commands.command('results', 'list', store=store)}` says which there are"
+        raise BadInput(f"{store.name} holds no results of {flag[1]}: {remedy}.")
+    return rows
+
+
+def of_methods(rows: Rows, methods: Sequence[str]) -> Rows:
+    """Rows of the methods named: `ivpt` is all its variants, `ivpt(da=false)` that one. Raises
+    `BadInput`."""
+    return rows.of_variants(named_variants(method_of_variants(rows), methods))
+
+
+def one_variant(rows: Rows, name: str) -> str:
+    """The variant that this name means: the one written so, else the only one of the method.
+    Raises `BadInput`."""
+    matching = _matching(method_of_variants(rows), name)
+    exact = [variant for variant in matching if _canonical(variant) == _canonical(name)]
+    if not exact and len(matching) > 1:
+        raise BadInput(
+            f"method '{name}' has {len(matching)} variants here: name one of"
+            f" {', '.join(sorted(matching))}."
+        )
+    return (exact or matching)[0]
+
+
+def method_of_variants(rows: Rows) -> dict[str, str]:
+    """The method of each variant."""
+    return {cell.variant: cell.method for cell in rows.cells}
+
+
+def named_variants(known: Mapping[str, str], names: Sequence[str]) -> set[str]:
+    """Of the variants, by their methods, those that these names mean. Raises `BadInput`."""
+    return {variant for name in names for variant in _matching(known, name)}
+
+
+def _matching(known: Mapping[str, str], name: str) -> list[str]:
+    matching = [
+        variant
+        for variant, method in known.items()
+        if method == name or _canonical(variant) == _canonical(name)
+    ]
+    if not matching:
+        raise unknown("method", name, {*known.values(), *known})
+    return matching
+
+
+def _canonical(variant: str) -> str:
+    """The variant without spaces, its arguments sorted."""
+    name, _, inside = re.sub(r"\s", "", variant).partition("(")
+    return f"{name}({','.join(sorted(inside.removesuffix(')').split(',')))})"

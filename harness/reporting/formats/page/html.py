@@ -1,0 +1,179 @@
+"""The leaderboard as one HTML file that needs nothing else: no network, no other file. What it
+shows is in `payload`, how in `templates`.
+
+All that comes from the store is in blocks of JSON, which the page's script reads and puts in place
+as text, never as HTML.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
+
+from harness.io import commands
+from harness.io.atomic import replacing, unwritable
+from harness.reporting.contents import Contents
+from harness.reporting.formats.format import TextFormat
+from harness.reporting.formats.page import data
+from harness.reporting.published.numbers import PublishedNumber, published
+from harness.reporting.published.page_columns import published_rows
+from harness.reporting.rows import Run
+from harness.reporting.section import Section
+from harness.text import plain
+
+TEMPLATES = Path(__file__).parent / "templates"
+SCRIPTS = (
+    *("dom.js", "state.js", "tables.js", "leaderboard.js", "details.js"),
+    *("charts.js", "tests.js", "tradeoff.js", "more.js", "sources.js", "page.js"),
+)
+"""Concatenated to one module, in this order."""
+
+
+class _Page(TextFormat):
+    suffixes = (".htm",)
+
+    def render(self, contents: Contents, live: str = "") -> str:
+        return page(contents, live)
+
+
+PAGE = _Page()
+
+
+def page(
+    contents: Contents, live: bool | str = "", numbers: Sequence[PublishedNumber] | None = None
+) -> str:
+    """The page of these contents, with published numbers whether or not they are requested: these
+    `numbers`, None for the shipped ones. Raises `BadInput` where there is nothing to show.
+
+    `live`: the page asks `version` beside it every 5 s, and loads itself again when the answer
+    isn't this text (True: isn't its first answer).
+    """
+    contents = replace(contents, detail=True)
+    store, parts, runs = contents.store, contents.sections, contents.rows.runs
+    by_id = data.Runs({run.id: run for run in runs})
+    cells_of = [by_id.of(part) for part in parts]
+    extras = store.extras() if any(part.first.metric == "miou" for part in parts) else {}
+    baseline = contents.checked_layout.baseline
+    numbers = published() if numbers is None else numbers
+    about = {
+        "title": ", ".join(dict.fromkeys(plain(part.suite) for part in parts)),
+        "facts": _facts(store.name, runs, parts),
+        "live": live,
+        "store": commands.command(store=store).removeprefix("harness"),
+        "sections": [
+            {
+                **data.section(part, baseline),
+                "published": published_rows(part, numbers),
+                "strips": data.strips(part, extras),
+            }
+            for part in parts
+        ],
+    }
+    return _html(about, {"shared": by_id.shared(), "cells": cells_of})
+
+
+def write(path: Path, text: str) -> None:
+    """Writes the file whole or not at all: a browser that has it open never reads half of it. Makes
+    its folder. Raises `BadInput`."""
+    try:
+        path.absolute().parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    with replacing(path) as file:
+        file.write(text.encode())
+
+
+def _facts(store: str, runs: Sequence[Run], parts: Sequence[Section]) -> list[list[str]]:
+    """What was run, as [name, value] for the head of the page."""
+
+    def names(values: Sequence[Any]) -> str:
+        return ", ".join(dict.fromkeys(plain(str(value)) for value in values))
+
+    variants = {variant for part in parts for variant in part.scores}
+    known = {summary.method for part in parts for summary in part.methods.values()}
+    results = [
+        part.results.get((variant, task))
+        for part in parts
+        for variant in part.scores
+        for task in part.tasks
+    ]
+    gaps = sum(row is None or row.n == 0 or bool(row.gaps) for row in results)
+    days = sorted({run.created[:10] for run in runs})
+    seeds = sorted({run.seed for run in runs})
+    return [
+        [
+            "Methods",
+            (
+                f"{len(variants)} variants of {len(known)}"
+                if len(variants) > len(known)
+                else str(len(variants))
+            ),
+        ],
+        ["Tasks", str(len({task for part in parts for task in part.tasks}))],
+        ["Backbone", names([part.backbone for part in parts])],
+        ["Protocol", names([part.protocol for part in parts])],
+        [
+            "Seeds",
+            (
+                f"{len(seeds)}"
+                f" ({', '.join(map(str, seeds[:6]))}{', ...' if len(seeds) > 6 else ''})"
+                if seeds
+                else "none"
+            ),
+        ],
+        ["Results", f"{sum(row.n for part in parts for row in part.board):,} final runs"],
+        ["Gaps", f"{gaps} of {len(results):,} cells" if gaps else "none"],
+        ["Measured", " to ".join(dict.fromkeys([days[0], days[-1]])) if days else "nothing yet"],
+        [
+            "Page made",
+            f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, vpt-harness {version('vpt-harness')}",
+        ],
+        ["Store", plain(store)],
+    ]
+
+
+def _html(about: dict[str, Any], runs: dict[str, Any]) -> str:
+    style, *scripts = (
+        (TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.css", *SCRIPTS)
+    )
+    script = "".join(scripts)
+    connect = "'self'" if about["live"] else "'none'"
+    policy = (
+        f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'; img-src"
+        f" data:; connect-src {connect}; base-uri 'none'; form-action 'none'"
+    )
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("page.html").render(
+        policy=policy,
+        title=about["title"],
+        facts=about["facts"],
+        style=Markup(style),
+        script=Markup(script),
+        about=_block(about),
+        runs=_block(runs),
+    )
+
+
+def _digest(text: str) -> str:
+    """What a content security policy knows an inline script or style by."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def _block(value: Any) -> Markup:
+    """JSON that may stand between <script> tags: it holds nothing that could end the block, or a
+    line of script."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    # a lone surrogate, from a file's name, can't be written
+    return Markup(text.encode(errors="replace").decode())

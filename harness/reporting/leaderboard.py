@@ -1,0 +1,123 @@
+"""One row per variant and task: its final runs summarised over seeds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.reporting.rows import CellSummary, FailedRun, Rows, Run
+
+COMPARABLE = ("backbone_sha", "pooling", "side", "normalize", "protocol_digest", "metric")
+"""What two scores must share to be compared: of `CellSummary`."""
+_KEY = ("variant", "task", *COMPARABLE)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskResult:
+    """A variant on a task under one backbone and protocol, over its seeds. Without a score, means
+    and standard deviations are None."""
+
+    cell: CellSummary
+    mean: float | None
+    """In percent."""
+    std: float | None
+    """ddof=1; None for one seed too."""
+    n: int
+    """Seeds."""
+    mean_ms: float | None
+    """The same three at several scales, of segmentation."""
+    std_ms: float | None
+    n_ms: int
+    scores: dict[int, float]
+    """Percent by seed."""
+    params: float | None
+    """Trained values without the head; this and the next three are means over seeds."""
+    seconds: float | None
+    memory: float | None
+    units: float | None
+    ids: list[str]
+    gaps: dict[int, str]
+    """Why a seed failed."""
+    tracebacks: dict[int, str]
+    warnings: list[str]
+    """What its runs report about themselves."""
+    superseded: int
+    """How many stored runs of older cells (other data, card, version or code) are left out."""
+    precision: str
+    """What its runs were computed in, each once."""
+
+    @property
+    def variant(self) -> str:
+        return self.cell.variant
+
+    @property
+    def task(self) -> str:
+        return self.cell.task
+
+
+def leaderboard(rows: Rows) -> list[TaskResult]:
+    """One result per (variant, task, backbone, protocol, metric), in the order of the plan.
+
+    The cell shown is that of the newest run; of those made in the same second, the one stored last:
+    an import of old results hides nothing newer.
+    """
+    places: dict[tuple[str, ...], tuple[list[Run], list[FailedRun]]] = {}
+    for run in rows.runs:
+        places.setdefault(_key(run.cell), ([], []))[0].append(run)
+    for failed in rows.failed:
+        places.setdefault(_key(failed.cell), ([], []))[1].append(failed)
+    return sorted(
+        (_result(*found) for found in places.values()), key=lambda result: result.cell.position
+    )
+
+
+def _key(cell: CellSummary) -> tuple[str, ...]:
+    return tuple(getattr(cell, name) for name in _KEY)
+
+
+def _result(runs: Sequence[Run], failed: Sequence[FailedRun]) -> TaskResult:
+    """Runs come before failures: an old score isn't hidden by a new attempt that failed, but that
+    attempt is a gap beside it."""
+    newest = (
+        max(reversed(runs), key=lambda run: run.created)
+        if runs
+        else max(failed, key=lambda run: run.created)
+    )
+    shown = sorted(
+        (run for run in runs if run.cell.key == newest.cell.key), key=lambda run: run.seed
+    )
+    several = [run.score_ms for run in shown if run.score_ms is not None]
+    gaps = [
+        run
+        for run in failed
+        if not shown or run.cell.key == newest.cell.key or run.created > newest.created
+    ]
+    scores = [run.score for run in shown]
+    return TaskResult(
+        newest.cell,
+        _mean(scores),
+        _std(scores),
+        len(shown),
+        _mean(several),
+        _std(several),
+        len(several),
+        scores={run.seed: run.score for run in shown},
+        params=_mean([run.trainable for run in shown]),
+        seconds=_mean([run.seconds for run in shown]),
+        memory=_mean([run.memory for run in shown]),
+        units=_mean([run.units for run in shown]),
+        ids=[run.id for run in shown],
+        gaps={run.seed: run.reason for run in gaps},
+        tracebacks={run.seed: run.traceback for run in gaps if run.traceback is not None},
+        warnings=sorted({sentence for run in shown for sentence in run.warnings}),
+        superseded=len(runs) - len(shown),
+        precision=", ".join(sorted({run.precision for run in shown if run.precision})),
+    )
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None
+
+
+def _std(values: Sequence[float]) -> float | None:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None

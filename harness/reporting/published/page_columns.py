@@ -1,0 +1,79 @@
+"""Published numbers for the page's own tab, each in the column that it belongs to: looked at beside
+what was measured, and nothing else."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from harness.reporting.published.numbers import (
+    PublishedNumber,
+    PublishedRow,
+    beside,
+    differences,
+    means,
+    means_disagree,
+    named_here,
+)
+from harness.reporting.section import Section
+from harness.text import plain
+
+
+def published_rows(section: Section, published: Sequence[PublishedNumber]) -> dict[str, Any]:
+    """`rows`, and where there are none the `reason`; their `sources`, and the `phrases` of what
+    sets them apart, each once; and the `faults` of printed means that aren't those of their own
+    numbers.
+
+    A row has `method`, `key` (the method as it is named here), `identity`, `apart` (places of
+    phrases) and `values`: a list of [column, value, place of its source], a column being "mean",
+    "mean_of_groups", "group,N", "task,N" or "other,NAME".
+    """
+    found = beside(section, published)
+    methods = {row.method for row in found.rows}
+    faults = [
+        plain(line)
+        for line in means_disagree(published)
+        if any(line.startswith(f"{method} on ") for method in methods)
+    ]
+    sources = sorted({plain(source) for row in found.rows for source in row.sources.values()})
+    places = {source: place for place, source in enumerate(sources)}
+    phrases: dict[str, int] = {}
+    rows = [_row(section, row, places, phrases) for row in found.rows]
+    return {
+        "rows": rows,
+        "reason": found.reason,
+        "sources": sources,
+        "phrases": list(phrases),
+        "faults": faults,
+    }
+
+
+def _row(
+    section: Section, row: PublishedRow, places: Mapping[str, int], phrases: dict[str, int]
+) -> dict[str, Any]:
+    numbers = [
+        [f"task,{section.tasks.index(task)}", value, places[plain(row.sources[task])]]
+        for task, value in row.numbers.items()
+    ]
+    printed = [
+        [_column(section, name), value, places[plain(row.sources[name])]]
+        for name, value in row.means.items()
+    ]
+    return {
+        "method": plain(row.method),
+        "key": named_here(row.method),
+        "identity": plain(f"{row.backbone} · {row.pretrain}"),
+        "apart": [
+            phrases.setdefault(plain(phrase), len(phrases)) for phrase in differences(section, row)
+        ],
+        "values": numbers + printed,
+    }
+
+
+def _column(section: Section, name: str) -> str:
+    """The column of a printed mean, where the page has one of the same tasks."""
+    tasks = set(means()[name])
+    if tasks == set(section.tasks):
+        return "mean_of_groups" if name.endswith("_groups") else "mean"
+    for place, group in enumerate(section.groups.values()):
+        if tasks == set(group):
+            return f"group,{place}"
+    return f"other,{name}"

@@ -1,0 +1,370 @@
+"""How numbers were made, in the same words for ours and for papers': what sets a measured row apart
+from a published one.
+
+Ours are read from what a row is keyed by and stored with; papers' from `results/recipes.toml`, each
+with the place where it was read. What isn't known of either is said as that, and never taken for
+equal.
+"""
+
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from fnmatch import fnmatchcase
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
+
+from harness.io.resources import recipes_toml
+from harness.io.toml import read_toml, validated
+from harness.reporting.leaderboard import TaskResult
+from harness.tasks.cards import load_cards
+from harness.text import plain
+
+
+def _sorted(value: Any) -> Any:
+    return tuple(sorted(map(float, value))) if isinstance(value, list | tuple) else value
+
+
+Value = Annotated[int | float | str | tuple[float, ...], BeforeValidator(_sorted)]
+"""A number; words; or the values of a grid, in order."""
+
+
+class Setup(BaseModel):
+    """How a number was made. None: not known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    pixels: Value | None = Field(None, title="pixels")
+    normalize: Value | None = Field(None, title="pixel statistics")
+    side: Value | None = Field(None, title="image side")
+    pooling: Value | None = Field(None, title="features")
+    form: Value | None = Field(None, title="method")
+    """Only of papers: where their method of that name is another than ours."""
+    dropout: Value | None = Field(None, title="dropout")
+    """Of what the method adds, such as prompts."""
+    backbone_dropout: Value | None = Field(None, title="the backbone's dropout")
+    drop_path: Value | None = Field(None, title="drop-path")
+    optimizer: Value | None = Field(None, title="optimiser")
+    batch: Value | None = Field(None, title="batch size")
+    base_lr: Value | None = Field(None, title="learning rates at batch 256")
+    weight_decay: Value | None = Field(None, title="weight decays")
+    no_decay: Value | None = Field(None, title="spared from weight decay")
+    prompts: Value | None = Field(None, title="prompt lengths")
+    search: Value | None = Field(None, title="search")
+    search_seed: Value | None = Field(None, title="seed of the search")
+    selection: Value | None = Field(None, title="selection")
+    epochs: Value | None = Field(None, title="epochs")
+    warmup_epochs: Value | None = Field(None, title="warm-up epochs")
+    first_lr: Value | None = Field(None, title="first epoch's learning rate")
+    lowest_lr: Value | None = Field(None, title="lowest learning rate")
+    head_init: Value | None = Field(None, title="head's initial weights")
+    train_on: Value | None = Field(None, title="final runs train on")
+    reported: Value | None = Field(None, title="reported")
+    test: Value | None = Field(None, title="test set")
+    seeds: Value | None = Field(None, title="seeds")
+    precision: Value | None = Field(None, title="arithmetic")
+
+
+TITLES = {name: str(field.title) for name, field in Setup.model_fields.items()}
+"""What a fact is called where it is shown."""
+
+Patterns = tuple[str, ...]
+
+
+@cache
+def _suites() -> Mapping[str, str]:
+    """The suite of each task that ships with the harness."""
+    return {name: card.suite for name, card in load_cards().items()}
+
+
+class PartialSetup(BaseModel):
+    """Setup that hold for some of a source's numbers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    methods: Patterns = ("*",)
+    suites: Patterns = ("*",)
+    tasks: Patterns = ("*",)
+    pretrains: Patterns = ("*",)
+    facts: Setup
+
+    def fits(self, method: str, task: str, pretrain: str) -> bool:
+        asked = (
+            (method, self.methods),
+            (_suites()[task], self.suites),
+            (task, self.tasks),
+            (pretrain, self.pretrains),
+        )
+        return all(
+            any(fnmatchcase(name, pattern) for pattern in patterns) for name, patterns in asked
+        )
+
+
+class SourceSetup(BaseModel):
+    """How the numbers of some sources were made."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str
+    sources: Patterns = Field(min_length=1)
+    """How a `source` begins that is of it."""
+    read: str = Field(min_length=20)
+    """Where it was read."""
+    facts: Setup
+    of: tuple[PartialSetup, ...] = ()
+    _merged: dict[tuple[Setup, ...], Setup] = PrivateAttr(default_factory=dict)
+
+    def at(self, method: str, task: str, pretrain: str) -> Setup:
+        """The facts of one number: those of the last `of` that fits win."""
+        fitting = tuple(of.facts for of in self.of if of.fits(method, task, pretrain))
+        if fitting not in self._merged:
+            parts = (self.facts, *fitting)
+            self._merged[fitting] = Setup(
+                **{name: value for facts in parts for name, value in facts if value is not None}
+            )
+        return self._merged[fitting]
+
+
+class _File(BaseModel):
+    """The file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    recipe: tuple[SourceSetup, ...]
+
+
+@cache
+def source_setups(toml: Path | None = None) -> tuple[SourceSetup, ...]:
+    """Those of a file, by default the shipped one. Raises `BadInput`."""
+    toml = toml or recipes_toml()
+    return validated(_File, read_toml("recipes", toml), f"recipes {toml}").recipe
+
+
+def setup_of_source(source: str) -> SourceSetup | None:
+    """The recipe that a source's numbers were made by; None where none is known."""
+    return next((recipe for recipe in source_setups() if source.startswith(recipe.sources)), None)
+
+
+def measured_setup(result: TaskResult, seeds: int) -> Setup:
+    """Of a classification result of a leaderboard, whose section has `seeds` seeds. What its cell
+    was stored without is None."""
+    cell = result.cell
+    return _made(
+        seeds,
+        cell.method,
+        cell.of_cell,
+        cell.arguments,
+        cell.searched,
+        cell.pixels,
+        cell.normalize,
+        cell.side,
+        cell.pooling,
+        result.precision,
+    )
+
+
+@lru_cache(4096)
+def _made(
+    seeds: int,
+    method: str,
+    of_cell: str,
+    arguments_: str,
+    searched_: str,
+    pixels: str,
+    normalize: str,
+    side: str,
+    pooling: str,
+    precision: str,
+) -> Setup:
+    """Of texts, so that what a published row is compared with is read once, not once for each."""
+    settings, arguments, searched = map(_table, (of_cell, arguments_, searched_))
+    resolved = "override" in settings  # for one cell, its method's own word included
+    made = {
+        "pixels": pixels,
+        "normalize": normalize,
+        "side": int(side) if side.isdecimal() else None,
+        "pooling": pooling,
+        "dropout": _argument(
+            "dropout", arguments, searched, _DROPOUT.get((method, arguments.get("form")))
+        ),
+        "backbone_dropout": 0,
+        "drop_path": 0,
+        "optimizer": _at_points(settings, _optimizer) if resolved else None,
+        "batch": (
+            _at_points(settings, lambda of: _text(of["batch_size"]))
+            if "batch_size" in settings
+            else None
+        ),
+        "base_lr": _argument("base_lr", arguments, searched, None),
+        "weight_decay": _argument("weight_decay", arguments, searched, None),
+        "no_decay": _NO_DECAY.get(_text(settings.get("no_decay"))),
+        "prompts": _argument("prompts", arguments, searched, "none"),
+        "search": _search(settings),
+        "search_seed": "0",
+        "selection": "last epoch on val",
+        "epochs": settings.get("epochs"),
+        "warmup_epochs": settings.get("warmup_epochs") if resolved else None,
+        "first_lr": (
+            {"True": "0", "False": "one step of the warm-up"}.get(
+                _text(settings.get("warmup_from_zero"))
+            )
+        ),
+        "lowest_lr": 0,
+        "head_init": settings.get("head_init"),
+        "train_on": settings.get("train_on"),
+        "reported": "last epoch",
+        "test": "read once",
+        "seeds": seeds,
+        "precision": precision or None,
+    }
+    try:
+        return Setup.model_validate(made)
+    except ValidationError as error:  # somebody else's store may hold anything
+        odd = {str(of["loc"][0]) for of in error.errors()}
+        return Setup.model_validate(
+            {name: value for name, value in made.items() if name not in odd}
+        )
+
+
+def setup_differences(
+    ours: Mapping[str, Collection[Setup]], theirs: Mapping[str, Setup], same_method: bool = True
+) -> list[str]:
+    """A phrase for each fact that isn't the same, and one for those that aren't known of the
+    source.
+
+    `ours`: by task, those of each row that is compared; `theirs`: by task, of a number, or of a
+    mean that the task is in. Without `same_method`, ours are of other methods, and what these don't
+    agree on isn't listed.
+    """
+    found, unknown = [], []
+    tasks = [task for task in theirs if task in ours]
+    for name, title in TITLES.items():
+        pairs: dict[tuple[tuple[Value | None, ...], Value], list[str]] = {}
+        varies = (
+            not same_method
+            and len({getattr(facts, name) for task in tasks for facts in ours[task]}) > 1
+        )
+        for task in tasks:
+            there = getattr(theirs[task], name)
+            differing: list[Any] = sorted(
+                {value for facts in ours[task] if (value := getattr(facts, name)) != there}, key=str
+            )
+            if there is None and differing and title not in unknown:
+                unknown.append(title)
+            elif there is not None and differing:
+                pairs.setdefault(
+                    (() if varies or name == "form" else tuple(differing), there), []
+                ).append(task)
+        for (here, there), some in pairs.items():
+            theirs_alone = f"{_said(there)} there{', by the method here' if name != 'form' else ''}"
+            found.append(
+                f"{title}: {_pair(here, there) if here else theirs_alone}{_on(some, tasks)}"
+            )
+    return [*found, f"{', '.join(unknown)}: not known of its source"] if unknown else found
+
+
+def _pair(here: Sequence[Value | None], there: Value) -> str:
+    *ours, theirs = (_said(value) for value in (*here, there))
+    if theirs in ours:  # grids of as many values between the same ends
+        *ours, theirs = (_said(value, whole=True) for value in (*here, there))
+    return (
+        f"{' or '.join(ours)} here, {theirs} there"
+        if ours != ["not recorded"]
+        else f"{theirs} there, not recorded here"
+    )
+
+
+def _said(value: Value | None, whole: bool = False) -> str:
+    if value is None:
+        return "not recorded"
+    if not isinstance(value, tuple):
+        return f"{value:g}" if isinstance(value, float) else plain(str(value))
+    if len(value) > 6 and not whole:
+        return f"{len(value)} values from {value[0]:g} to {value[-1]:g}"
+    return "/".join(f"{one:g}" for one in value)
+
+
+def _on(some: Sequence[str], tasks: Sequence[str]) -> str:
+    if len(some) == len(tasks):
+        return ""
+    return f", on {', '.join(map(plain, some)) if len(some) <= 3 else f'{len(some)} tasks'}"
+
+
+_DROPOUT = {
+    **{(name, None): 0 for name in ("linear", "full", "bias", "ssf", "lora")},
+    ("adapter", "released"): 0.1,
+    ("adapter", "paper"): 0,
+}
+"""Of the built-in methods that have no such argument, by their `form`; of others' nothing is
+known."""
+
+_NO_DECAY = {"head": "the head's bias", "biases": "all biases", "vectors": "all 1-d tensors"}
+
+
+def _optimizer(settings: Mapping[str, Any]) -> str:
+    name = _text(settings.get("optimizer"))
+    adamw = f"eps {_text(settings.get('eps'))}, decay before the step"  # torch's
+    return (
+        f"{name} (momentum {_text(settings.get('momentum'))})"
+        if name == "sgd"
+        else f"{name} ({adamw})"
+    )
+
+
+def _at_points(settings: Mapping[str, Any], of: Callable[[Mapping[str, Any]], str]) -> str:
+    """What a cell's protocol says; and what it says where a search chooses some values, if that is
+    another thing."""
+    said = [of(settings)]
+    overrides = settings.get("override")
+    for override in map(_only_table, overrides if isinstance(overrides, list) else ()):
+        there = of(
+            {**settings, **{name: value for name, value in override.items() if name != "when"}}
+        )
+        when = " and ".join(
+            f"{name} is {_condition(value)}"
+            for name, value in _only_table(override.get("when")).items()
+        )
+        if there != said[0] and when:
+            said.append(f"{there} where {when}")
+    return "; ".join(said)
+
+
+def _condition(value: Any) -> str:
+    return f"at least {_text(value.get('at_least'))}" if isinstance(value, dict) else _text(value)
+
+
+def _argument(
+    name: str, arguments: Mapping[str, Any], searched: Mapping[str, Any], without: Value | None
+) -> Any:
+    """What an argument is, or is searched over; `without` for a method that has no such argument;
+    None where none were recorded."""
+    if name in searched:
+        return searched[name]
+    if name in arguments:
+        return arguments[name] if name == "dropout" else [arguments[name]]
+    return without if arguments or searched else None
+
+
+def _search(settings: Mapping[str, Any]) -> str | None:
+    if "sampler" not in settings:
+        return None
+    trials = settings.get("trials")
+    if settings["sampler"] == "grid" and trials is None:
+        return "whole grid"
+    start = settings.get("prune_from") or settings.get("score_every")
+    ended = (
+        f", hopeless ones ended from epoch {_text(start)} on"
+        if settings.get("pruner", "none") != "none"
+        else ""
+    )
+    return f"{_text(trials)} points by {_text(settings['sampler'])}{ended}"
+
+
+def _table(text: str) -> Mapping[str, Any]:
+    return _only_table(json.loads(text))
+
+
+def _only_table(value: Any) -> Mapping[str, Any]:
+    """What was JSON: a table as it is, and anything else as an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,90 @@
+"""Published numbers as a table beside a section's: never ranked, never marked best, each row with
+its source and what sets it apart."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.reporting.display import NOTHING, rounded
+from harness.reporting.published.numbers import (
+    PublishedNumber,
+    beside,
+    differences,
+    means,
+    means_disagree,
+)
+from harness.reporting.section import Section
+from harness.text import plain
+
+
+@dataclass(frozen=True)
+class PublishedTable:
+    """A grid of texts, header first, and the notes below it; without rows, the notes say why."""
+
+    grid: list[list[str]]
+    notes: list[str]
+
+
+def published_table(
+    section: Section, published: Sequence[PublishedNumber], groups: bool
+) -> PublishedTable:
+    """The published rows of `published.published()` that stand beside a section: numbers by task,
+    or with `groups` printed means alone."""
+    found = beside(section, published)
+    if not found.rows:
+        return PublishedTable([], [f"Published: none, {found.reason}."])
+    shown = (
+        [task for task in section.tasks if any(task in row.numbers for row in found.rows)]
+        if not groups
+        else []
+    )
+    named = [name for name in means() if any(name in row.means for row in found.rows)]
+    head = ["Published", *shown, *(_mean(name) for name in named)]
+    sources: dict[tuple[str, ...], int] = {}
+    grid = [head]
+    for row in found.rows:
+        number = sources.setdefault(
+            (plain(row.source.rstrip(".")), *map(plain, differences(section, row))),
+            len(sources) + 1,
+        )
+        numbers = [rounded(row.numbers.get(task), 1) for task in shown] + [
+            rounded(row.means.get(name), 2) for name in named
+        ]
+        if set(numbers) != {NOTHING}:
+            grid.append([f"{plain(row.method)} [{number}]", *numbers])
+    notes = ["Published numbers, as printed; they are in no mean, rank or test here."]
+    notes += [f"[{number}] {source}." for (source, *_), number in sources.items()]
+    said: dict[str, list[int]] = {}
+    for (_, *apart), number in sources.items():
+        for phrase in apart:
+            said.setdefault(phrase, []).append(number)
+    notes += [f"Not as here, {_ranges(numbers)}: {phrase}." for phrase, numbers in said.items()]
+    shown_methods = {row.method for row in found.rows}
+    wrong = [
+        line
+        for line in means_disagree(published)
+        if any(line.startswith(f"{method} on ") for method in shown_methods)
+    ]
+    return PublishedTable(grid, notes + wrong)
+
+
+def _mean(name: str) -> str:
+    """`mean-vtab_natural7` as a column's title."""
+    titles = {
+        "mean-vtab19_tasks": "Mean of 19",
+        "mean-vtab3_groups": "Mean of 3 groups",
+        "mean-fgvc5": "Mean of 5",
+    }
+    group = name.removeprefix("mean-vtab_")
+    return titles.get(name) or f"{group.rstrip('0123456789')} ({len(means()[name])})"
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """[1 to 3, 7], of numbers that rise."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    parts = (f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs)
+    return f"[{', '.join(parts)}]"

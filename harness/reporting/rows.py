@@ -1,0 +1,275 @@
+"""The store's final runs as typed rows: what a leaderboard, a test and a file of numbers are made
+of."""
+
+import hashlib
+import json
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from harness.data import normalization
+from harness.store import WARNINGS, Cell, Store
+from harness.text import plain
+
+MULTI_SCALE = "miou_ms"
+"""In a segmentation result's extras: its mIoU at several scales, mirrored too."""
+
+
+@dataclass(frozen=True, slots=True)
+class CellSummary:
+    """What a report says about a cell, one (method variant, task, backbone, protocol)."""
+
+    key: str
+    method: str
+    version: str
+    method_source: str
+    """sha256 of the code of a method that isn't built in, else empty."""
+    variant: str
+    task: str
+    suite: str
+    group: str
+    metric: str
+    backbone: str
+    backbone_sha: str
+    pooling: str
+    side: str
+    """Of images, in pixels; empty where it isn't known."""
+    normalize: str
+    """A name, or mean and std."""
+    protocol: str
+    protocol_digest: str
+    settings: str
+    """What the protocol says about all cells, as JSON."""
+    epochs: int | None
+    data: str
+    pixels: str
+    note: str
+    overlap: int
+    """Test images that train or val has too, ..."""
+    overlap_of: int
+    """... of how many, ..."""
+    overlap_expected: int
+    """... and how many the task's card expects."""
+    of_cell: str
+    """What the protocol says about this cell alone, as JSON."""
+    arguments: str
+    """The method's, fixed or by default, as JSON; `null` where a cell was stored without."""
+    searched: str
+    """What a search chooses, by name, as JSON; `null` where a cell was stored without."""
+    trials: int
+    failed_trials: int
+    search_units: float
+    """Forward-image units of its search."""
+    position: int
+    """Where the cell is in the order in which they were added, a plan's."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunDetail:
+    """What only the page shows of a final run."""
+
+    params: dict[str, Any]
+    """The chosen hyper-parameters."""
+    curve: dict[int, float]
+    """Percent by epoch."""
+    head_params: int
+    logits_sha256: str
+    provenance: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A final run."""
+
+    cell: CellSummary
+    id: str
+    seed: int
+    score: float
+    """In percent."""
+    trainable: int
+    """Trained values, without the head."""
+    seconds: float
+    memory: int
+    """In bytes."""
+    units: float
+    created: str
+    score_ms: float | None
+    """Of segmentation at several scales, in percent, where that was scored."""
+    warnings: tuple[str, ...]
+    """Sentences."""
+    precision: str
+    """What it was computed in; empty where that isn't known, or wasn't read."""
+    detail: RunDetail | None = None
+    """None where it wasn't read."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailedRun:
+    """A final run that failed, and isn't stored as a result."""
+
+    cell: CellSummary
+    seed: int
+    reason: str
+    """One line."""
+    traceback: str | None
+    created: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Final runs, in the order they were stored, and those that failed."""
+
+    runs: tuple[Run, ...]
+    failed: tuple[FailedRun, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.runs or self.failed)
+
+    @property
+    def cells(self) -> list[CellSummary]:
+        """The cell of each row."""
+        return [row.cell for row in (*self.runs, *self.failed)]
+
+    def of_tasks(self, tasks: Collection[str]) -> "Rows":
+        return Rows(
+            tuple(row for row in self.runs if row.cell.task in tasks),
+            tuple(row for row in self.failed if row.cell.task in tasks),
+        )
+
+    def of_variants(self, variants: Collection[str]) -> "Rows":
+        return Rows(
+            tuple(row for row in self.runs if row.cell.variant in variants),
+            tuple(row for row in self.failed if row.cell.variant in variants),
+        )
+
+
+def read(
+    store: Store,
+    cells: Collection[str] | None = None,
+    detail: bool = False,
+    precision: bool = False,
+) -> Rows:
+    """The rows of the cells with these keys, or of all. `precision` and `detail`: read that too,
+    which takes longer."""
+    summaries = _summaries(store, cells)
+    runs = store.results() if detail else None
+    done = (
+        {(row["cell"], row["seed"]) for row in store.runs(("cell", "seed"))}
+        if runs is None
+        else {(run.cell, run.seed) for run in runs}
+    )
+    failed = (
+        FailedRun(summaries[row.cell], row.seed, row.line, row.traceback, row.created)
+        for row in store.failures()
+        if row.cell in summaries and (row.cell, row.seed) not in done
+    )
+    return Rows(
+        tuple(_runs(store, summaries, map(vars, runs) if runs is not None else None, precision)),
+        tuple(failed),
+    )
+
+
+_RUN = ("id", "seed", "score", "trainable", "seconds", "memory", "units", "created")
+_DETAIL = ("params", "curve", "head_params", "logits_sha256", "provenance")
+
+
+def _runs(
+    store: Store,
+    summaries: Mapping[str, CellSummary],
+    detailed: Iterable[Mapping[str, Any]] | None,
+    precision: bool,
+) -> Iterable[Run]:
+    """`detailed`: the results with all their columns, where they were read."""
+    extras = store.extras()
+    computed_in = store.provenance("precision") if precision or detailed is not None else {}
+    for row in store.runs(("cell", *_RUN)) if detailed is None else detailed:
+        if row["cell"] in summaries:
+            more = extras.get(row["id"], {})
+            yield Run(
+                summaries[row["cell"]],
+                *(row[name] for name in _RUN),
+                score_ms=_percent(more.get(MULTI_SCALE)),
+                warnings=_sentences(more.get(WARNINGS)),
+                precision=str(computed_in.get(row["id"]) or ""),
+                detail=None
+                if detailed is None
+                else RunDetail(**{name: row[name] for name in _DETAIL}),
+            )
+
+
+def _percent(value: Any) -> float | None:
+    """An extra's value, which in somebody else's store may be anything."""
+    return float(value) if type(value) in (int, float) and 0 <= value <= 100 else None
+
+
+def _sentences(value: Any) -> tuple[str, ...]:
+    """An extra's warnings, which in somebody else's store may be anything."""
+    texts = value[:8] if isinstance(value, list) else []
+    return tuple(plain(text)[:500] for text in texts if isinstance(text, str))
+
+
+def _summaries(store: Store, keys: Collection[str] | None) -> dict[str, CellSummary]:
+    """By cell key."""
+    counts, units = store.trial_counts(), store.trial_units()
+    return {
+        cell.key: _summary(cell, counts.get(cell.key, {}), units.get(cell.key, 0.0), position)
+        for position, cell in enumerate(store.cells().values())
+        if keys is None or cell.key in keys
+    }
+
+
+def _summary(
+    cell: Cell, trials: Mapping[str, int], search_units: float, position: int
+) -> CellSummary:
+    identity, labels = cell.identity, cell.labels
+    method, task, backbone = identity["method"], identity["task"], identity["backbone"]
+    # rows from before a protocol could say something about some cells alone have no such label
+    shared = labels.get("settings")
+    settings = json.dumps(
+        shared if isinstance(shared, dict) else identity["protocol"], sort_keys=True
+    )
+    overlap, overlap_of, overlap_expected = _overlap(labels.get("overlap"))
+    return CellSummary(
+        key=cell.key,
+        method=method["name"],
+        version=str(method["version"]),
+        method_source=str(method.get("source") or ""),
+        variant=labels["variant"],
+        task=task["name"],
+        suite=labels["suite"],
+        group=labels["group"],
+        metric=labels["metric"],
+        backbone=backbone["name"],
+        backbone_sha=backbone["sha256"],
+        pooling=backbone["pooling"],
+        side=str(backbone.get("side") or ""),
+        normalize=plain(normalization.of(identity).name),
+        protocol=labels["protocol"],
+        protocol_digest=hashlib.sha256(settings.encode()).hexdigest(),
+        settings=settings,
+        epochs=identity["protocol"].get("epochs"),
+        data=task["data"],
+        pixels=task["pixels"],
+        note=labels.get("note") or "",
+        overlap=overlap,
+        overlap_of=overlap_of,
+        overlap_expected=overlap_expected,
+        of_cell=json.dumps(identity["protocol"], sort_keys=True),
+        arguments=json.dumps(labels.get("arguments"), sort_keys=True),
+        searched=json.dumps(labels.get("searched"), sort_keys=True),
+        trials=trials.get("complete", 0) + trials.get("pruned", 0),
+        failed_trials=trials.get("failed", 0),
+        search_units=search_units,
+        position=position,
+    )
+
+
+def _overlap(label: Any) -> tuple[int, int, int]:
+    """How many of a cell's test images are in train or val too, of how many, and how many its card
+    expects; a store may be anybody's."""
+    fields = label if isinstance(label, dict) else {}
+    images, of, expected = (
+        value if type(value := fields.get(name)) is int and value >= 0 else 0
+        for name in ("images", "of", "expected")
+    )
+    return images, of, expected

@@ -1,0 +1,299 @@
+"""The parts of a leaderboard whose scores may be compared, and a variant's summary in one."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+from harness.backbones import own_side
+from harness.errors import BadInput
+from harness.reporting.leaderboard import COMPARABLE, TaskResult
+from harness.reporting.rows import CellSummary
+from harness.reporting.statistics import STATISTICS
+from harness.reporting.statistics.common import common_tasks
+from harness.reporting.statistics.intervals import interval
+from harness.reporting.statistics.means import group_means, mean_of, mean_of_present
+from harness.reporting.statistics.ranks import mean_ranks
+
+Sort = Literal["mean", "rank", "params"]
+SHARED = ("backbone", "backbone_sha", "side", "normalize", "protocol", "protocol_digest", "metric")
+"""Of `CellSummary`: what a machine-readable row gives of its section."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """The part of a leaderboard whose scores may be compared: one backbone, one protocol, one
+    metric."""
+
+    suite: str
+    backbone: str
+    protocol: str
+    board: list[TaskResult]
+    wanted: tuple[str, ...] | None
+    """The requested tasks, in order; None: all there are."""
+    sort: Sort = "mean"
+    left_out: tuple[str, ...] = ()
+    """Tasks that `complete_only` leaves out, since a method lacks them."""
+    without: tuple[str, ...] = ()
+    """Variants that `complete_only` leaves out, since they have no score at all."""
+
+    @property
+    def first(self) -> CellSummary:
+        """Any row's cell: for what all rows of a section share."""
+        return self.board[0].cell
+
+    @cached_property
+    def groups(self) -> dict[str, list[str]]:
+        """Tasks by group, both in the order requested, else in that of the plan."""
+        order = {task: index for index, task in enumerate(self.wanted or ())}
+        groups: dict[str, list[str]] = {}
+        for row in sorted(self.board, key=lambda row: order.get(row.task, 0)):
+            tasks = groups.setdefault(row.cell.group, [])
+            if row.task not in tasks:
+                tasks.append(row.task)
+        return groups
+
+    @cached_property
+    def tasks(self) -> list[str]:
+        """The tasks that any variant was run on."""
+        return [task for tasks in self.groups.values() for task in tasks]
+
+    @cached_property
+    def missing(self) -> list[str]:
+        """The requested tasks that no variant was run on."""
+        return [
+            task
+            for task in self.wanted or ()
+            if task not in self.tasks and task not in self.left_out
+        ]
+
+    @cached_property
+    def scores(self) -> dict[str, dict[str, float]]:
+        """Mean scores; variants in the order of `sort`: the best mean over tasks, the best rank, or
+        the fewest trained values.
+
+        Those that lack a task come last.
+        """
+        scores: dict[str, dict[str, float]] = {row.variant: {} for row in self.board}
+        params: dict[str, list[float]] = {row.variant: [] for row in self.board}
+        for row in self.board:
+            if row.mean is not None and row.params is not None:
+                scores[row.variant][row.task] = row.mean
+                params[row.variant].append(row.params)
+        means = {variant: mean_of(of_tasks, self.tasks) for variant, of_tasks in scores.items()}
+        ranks = mean_ranks(scores, self.tasks) if self.sort == "rank" else {}
+
+        def place(variant: str) -> tuple:
+            first = {
+                "mean": 0.0,
+                "rank": ranks.get(variant) or 0.0,
+                "params": float(np.mean(params[variant] or [0.0])),
+            }[self.sort]
+            return (
+                means[variant] is None,
+                first,
+                -(means[variant] or 0.0),
+                -len(scores[variant]),
+                variant,
+            )
+
+        return {variant: scores[variant] for variant in sorted(scores, key=place)}
+
+    @cached_property
+    def results(self) -> dict[tuple[str, str], TaskResult]:
+        """The board's rows by (variant, task)."""
+        return {(row.variant, row.task): row for row in self.board}
+
+    @cached_property
+    def seeds(self) -> int:
+        """Seeds of a complete result: the most that any has."""
+        return max(row.n for row in self.board)
+
+    @cached_property
+    def methods(self) -> dict[str, "MethodSummary"]:
+        """By variant, in the order of `scores`."""
+        computed = {
+            statistic.name: statistic.of(self.scores, self.groups)
+            if len(self.scores) >= statistic.fewest_variants
+            else {}
+            for statistic in STATISTICS
+        }
+        rows: dict[str, list[TaskResult]] = {variant: [] for variant in self.scores}
+        for row in self.board:
+            rows[row.variant].append(row)
+        return {
+            variant: MethodSummary(
+                rows[variant][0].cell.method,
+                {name: values.get(variant) for name, values in computed.items()},
+                group_means(scores, self.groups),
+                mean_of_present(scores, self.tasks),
+                _mean_params(self.results[variant, task] for task in scores),
+                len(scores),
+                trials=_ends(row.cell.trials for row in rows[variant]),
+                epochs=_ends(row.cell.epochs for row in rows[variant]),
+                units=sum(
+                    row.cell.search_units + (0.0 if row.units is None else row.units * row.n)
+                    for row in rows[variant]
+                ),
+            )
+            for variant, scores in self.scores.items()
+        }
+
+    @cached_property
+    def near(self) -> dict[str, set[str]]:
+        """{task: variants} whose mean is within the 95 % interval of the task's best (Student's t
+        over its seeds), the best itself not."""
+        found: dict[str, set[str]] = {}
+        for task in self.tasks:
+            of_task = {
+                variant: scores[task] for variant, scores in self.scores.items() if task in scores
+            }
+            best = max(of_task, key=lambda variant: of_task[variant], default=None)
+            around = (
+                interval(list(self.results[best, task].scores.values()))
+                if best is not None
+                else None
+            )
+            found[task] = {
+                variant
+                for variant, mean in of_task.items()
+                if around and variant != best and mean >= around[0]
+            }
+        return found
+
+
+@dataclass(frozen=True)
+class MethodSummary:
+    """A variant over the tasks of a section."""
+
+    method: str
+    statistics: dict[str, float | None]
+    """By the names of `STATISTICS`; None where a task is missing, or there are too few variants."""
+    group_means: dict[str, float | None]
+    """None where a task is missing."""
+    mean_of_present: float | None
+    """Over the tasks it has a score on, whether or not these are all."""
+    params: float | None
+    """Trained values, mean over tasks."""
+    tasks: int
+    """On how many it has a score."""
+    trials: tuple[float, float] | None
+    """Per task, fewest and most; so are the epochs."""
+    epochs: tuple[float, float] | None
+    units: float
+    """Forward-image units of all its searches and final runs."""
+
+    @property
+    def mean(self) -> float | None:
+        return self.statistics["mean"]
+
+    @property
+    def mean_of_groups(self) -> float | None:
+        return self.statistics["mean_of_groups"]
+
+    @property
+    def mean_rank(self) -> float | None:
+        return self.statistics["mean_rank"]
+
+
+def _mean_params(results: Iterable[TaskResult]) -> float | None:
+    params = [result.params for result in results if result.params is not None]
+    return float(np.mean(params)) if params else None
+
+
+def _ends(values: Iterable[float | None]) -> tuple[float, float] | None:
+    known = [value for value in values if value is not None and not math.isnan(value)]
+    return (min(known), max(known)) if known else None
+
+
+def sections(
+    board: Sequence[TaskResult],
+    wanted: Sequence[str] | None,
+    suite: str | None,
+    sort: Sort = "mean",
+    complete_only: bool = False,
+) -> list[Section]:
+    """A leaderboard's sections. `wanted` tasks make one table whatever their suites; without them
+    each suite has its own.
+
+    `complete_only` keeps the tasks on which every variant that has any score has one. Raises
+    `BadInput` where there is no such task.
+    """
+    names = (*COMPARABLE, *(["suite"] if wanted is None else []))
+    parts: dict[tuple[str, ...], list[TaskResult]] = {}
+    for row in board:
+        parts.setdefault(tuple(getattr(row.cell, name) for name in names), []).append(row)
+    firsts = [rows[0].cell for rows in parts.values()]
+    made = []
+    for rows in parts.values():
+        first = rows[0].cell
+        section = Section(
+            suite or "+".join(dict.fromkeys(row.cell.suite for row in rows)),
+            _backbone(first, [other for other in firsts if other.backbone == first.backbone]),
+            _protocol(first, [other for other in firsts if other.protocol == first.protocol]),
+            rows,
+            tuple(wanted) if wanted is not None else None,
+            sort,
+        )
+        made.append(_complete(section) if complete_only else section)
+    return made
+
+
+def _backbone(first: CellSummary, namesakes: Sequence[CellSummary]) -> str:
+    """Its name, and what its name doesn't say where sections of the same name differ in it."""
+    several = len({other.backbone_sha for other in namesakes}) > 1
+    weights = f"@{first.backbone_sha[:8]}" if several else ""
+    return first.backbone + weights + _inputs(first, namesakes)
+
+
+def _inputs(first: CellSummary, namesakes: Sequence[CellSummary]) -> str:
+    """What a backbone was given, as far as its name doesn't say it or other sections of the same
+    backbone were given something else."""
+    own = own_side(first.backbone)
+    several_sides = len({row.side for row in namesakes}) > 1
+    side = first.side and first.metric == "top1" and (several_sides or first.side != str(own))
+    several = len({row.normalize for row in namesakes}) > 1
+    return (f" at {first.side} px" if side else "") + (
+        f", normalized by {first.normalize}" if several or first.normalize != "imagenet" else ""
+    )
+
+
+def _protocol(first: CellSummary, namesakes: Sequence[CellSummary]) -> str:
+    """Its name, and what sets it apart from others of the same name."""
+    others = [json.loads(settings) for settings in {other.settings for other in namesakes}]
+    return first.protocol + _differences(json.loads(first.settings), others)
+
+
+def _complete(section: Section) -> Section:
+    """The section's common tasks alone."""
+    scored = {variant: scores for variant, scores in section.scores.items() if scores}
+    kept = common_tasks(scored, section.tasks) if scored else []
+    if not kept:
+        raise BadInput(
+            f"--complete-only: on {section.backbone}, protocol {section.protocol}, no task has a"
+            " score of every method."
+        )
+    return replace(
+        section,
+        board=[row for row in section.board if row.task in kept and row.variant in scored],
+        left_out=tuple(task for task in section.tasks if task not in kept),
+        without=tuple(variant for variant in section.scores if variant not in scored),
+    )
+
+
+def _differences(settings: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> str:
+    """What sets a protocol apart from others of the same name, as `(trials=8)`; empty where nothing
+    does."""
+    apart = {
+        name: value
+        for name, value in settings.items()
+        if any(other.get(name) != value for other in others)
+    }
+    inside = ",".join(
+        f"{name}={json.dumps(value, separators=(',', ':'))}" for name, value in apart.items()
+    )
+    return f"({inside if len(inside) <= 60 else inside[:57] + '...'})" if inside else ""

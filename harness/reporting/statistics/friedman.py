@@ -1,0 +1,100 @@
+"""Whether methods differ at all: Friedman's test, and Nemenyi's critical difference between mean
+ranks; J. Demšar, JMLR 7 (2006)."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.reporting.statistics.common import (
+    DIGITS,
+    FEWEST_TASKS,
+    LEVEL,
+    TooFew,
+    are,
+    complete,
+    methods_here,
+)
+from harness.reporting.statistics.statistic import Scores
+
+
+@dataclass(frozen=True)
+class Friedman:
+    """Whether methods differ at all, and by how much mean ranks must differ for two of them to
+    (Nemenyi, at 0.05)."""
+
+    variants: list[str]
+    """In order of rank, the best first."""
+    tasks: list[str]
+    ranks: dict[str, float]
+    """Mean rank over tasks, 1 the best; ties share the average."""
+    chi2: float
+    """Friedman's statistic as Demšar has it, without correction for ties: with ties it errs towards
+    no difference."""
+    p: float
+    f: float
+    """Iman and Davenport's F, less conservative; infinite where all tasks rank all methods
+    alike."""
+    f_p: float
+    critical_difference: float
+
+
+def friedman(scores: Scores, tasks: Sequence[str]) -> Friedman | TooFew:
+    """Friedman's test over tasks, of the variants that have all of them (see `complete`): at least
+    3 on at least 5 tasks."""
+    from scipy import stats  # a second to import, which tables without tests needn't wait for
+
+    kept, dropped = complete(scores, tasks)
+    common = list(next(iter(kept.values()), {}))
+    if len(kept) < 3:
+        return TooFew(f"Friedman's test takes 3 methods, {methods_here(len(kept), len(dropped))}.")
+    if len(common) < FEWEST_TASKS:
+        return TooFew(f"Friedman's test takes {FEWEST_TASKS} tasks, here {are(len(common))}.")
+    table = np.array([list(of_tasks.values()) for of_tasks in kept.values()]).round(DIGITS)
+    k, n = table.shape
+    found = dict(zip(kept, stats.rankdata(-table, axis=0).mean(axis=1).tolist(), strict=True))
+    ranks = dict(sorted(found.items(), key=lambda item: item[1]))
+    chi2 = (
+        12
+        * n
+        / (k * (k + 1))
+        * (math.fsum(rank**2 for rank in ranks.values()) - k * (k + 1) ** 2 / 4)
+    )
+    chi2, most = max(chi2, 0.0), n * (k - 1)
+    if most - chi2 > 1e-9 * most:
+        f = (n - 1) * chi2 / (most - chi2)
+        f_p = float(stats.f.sf(f, k - 1, (k - 1) * (n - 1)))
+    else:  # every task ranks them alike, which by chance happens once in k!^(n-1)
+        f, f_p = math.inf, math.exp(-(n - 1) * math.lgamma(k + 1))
+    difference = (
+        stats.studentized_range.ppf(1 - LEVEL, k, np.inf)
+        / math.sqrt(2)
+        * math.sqrt(k * (k + 1) / (6 * n))
+    )
+    return Friedman(
+        list(ranks),
+        common,
+        ranks,
+        chi2,
+        float(stats.chi2.sf(chi2, k - 1)),
+        f,
+        f_p,
+        float(difference),
+    )
+
+
+def cliques(found: Friedman) -> list[list[str]]:
+    """The largest groups, of two or more variants in order of rank, whose mean ranks all differ by
+    less than the critical difference."""
+    order, groups, covered = found.variants, [], 0
+    for first in range(len(order)):
+        last = max(
+            i
+            for i in range(first, len(order))
+            if found.ranks[order[i]] - found.ranks[order[first]] < found.critical_difference
+        )
+        if last > first and last + 1 > covered:
+            groups.append(order[first : last + 1])
+            covered = last + 1
+    return groups

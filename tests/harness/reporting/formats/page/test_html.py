@@ -1,0 +1,482 @@
+"""The page's file: what its data say, that nothing in them is HTML, that it loads nothing, and how
+large it gets."""
+
+import base64
+import hashlib
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.errors import BadInput
+from harness.reporting.columns import Layout
+from harness.reporting.contents import Contents
+from harness.reporting.formats.page.data import thinned
+from harness.reporting.formats.page.html import page, write
+from harness.reporting.published.numbers import PublishedNumber
+from harness.reporting.statistics.friedman import friedman
+from harness.reporting.statistics.intervals import bootstrap, interval
+from harness.reporting.statistics.wilcoxon import pairwise
+from harness.reporting.toggle_families import arguments
+from harness.store import Store
+from harness.tasks.cards import load_cards, load_suites
+
+TASKS = {
+    "digits": "natural",
+    "fashion": "natural",
+    "location": "structured",
+    "orientation": "structured",
+    "count": "structured",
+}
+VARIANTS = ("linear", "vpt", "vpt-deep", "ivpt(da=false)")
+NOTE = "ivpt is a reading; not the paper's numbers."
+SCORES = np.random.default_rng(0).uniform(30, 99, size=(len(VARIANTS), len(TASKS), 3)).round(2)
+NASTY = "</script><script>alert(1)</script>\"'&<!--\u2028"
+
+
+def _page(store: Store, live: str = "", numbers: Any = None, **options: Any) -> str:
+    return page(Contents(store, **options), live, numbers)
+
+
+@pytest.fixture
+def mini(filler: Any) -> Store:
+    """4 variants x 5 tasks x 3 seeds."""
+    for row, variant in enumerate(VARIANTS):
+        for column, (task, group) in enumerate(TASKS.items()):
+            key = filler.cell(
+                variant, task, group=group, note=NOTE if variant.startswith("ivpt") else ""
+            )
+            filler.trials(key, 2 if variant == "linear" else 5)
+            filler.results(key, SCORES[row, column].tolist(), trainable=1000 * row)
+    return filler.store
+
+
+def _block(text: str, name: str) -> Any:
+    found = re.search(
+        rf'<script type="application/json" id="{name}">(.*?)</script>', text, re.DOTALL
+    )
+    assert found is not None
+    return json.loads(found[1])
+
+
+def _only(text: str) -> dict[str, Any]:
+    (section,) = _block(text, "about")["sections"]
+    return section
+
+
+def test_every_number_is_numpys(mini: Store) -> None:
+    section = _only(_page(mini))
+    means = SCORES.mean(axis=2)
+    assert [said["name"] for said in section["variants"]] == [
+        VARIANTS[row] for row in np.argsort(-means.mean(axis=1))
+    ]
+    assert [task["name"] for task in section["tasks"]] == list(TASKS)
+    assert [group["tasks"] for group in section["groups"]] == [[0, 1], [2, 3, 4]]
+    for said, cells in zip(section["variants"], section["cells"], strict=True):
+        row = VARIANTS.index(said["name"])
+        assert said["mean"] == pytest.approx(means[row].mean(), abs=1e-5)
+        assert [mean for mean, _ in said["groups"]] == pytest.approx(
+            [means[row, :2].mean(), means[row, 2:].mean()], abs=1e-5
+        )
+        assert said["mean_of_groups"] == pytest.approx(
+            (means[row, :2].mean() + means[row, 2:].mean()) / 2, abs=1e-5
+        )
+        assert said["params"] == 1000 * row
+        assert said["interval"] == pytest.approx(bootstrap(means[row].tolist()), abs=1e-5)
+        for column, (mean, std, n, low, high, gaps) in enumerate(cells):
+            seeds = SCORES[row, column]
+            assert (mean, std, n, gaps) == (
+                pytest.approx(seeds.mean(), abs=1e-5),
+                pytest.approx(seeds.std(ddof=1), abs=1e-5),
+                3,
+                [],
+            )
+            assert (low, high) == pytest.approx(interval(seeds.tolist()), abs=1e-3)
+
+
+def test_places_are_by_what_is_shown(filler: Any) -> None:
+    for variant, seeds in {"a": [90.0, 90.08], "b": [89.9, 90.02], "c": [80.0, 80.0]}.items():
+        filler.results(filler.cell(variant, "digits"), seeds)
+    section = _only(_page(filler.store))
+    assert [said["name"] for said in section["variants"]] == ["a", "b", "c"]
+    assert section["places"]["tasks"] == [{"0": 1, "1": 1, "2": 2}]
+    assert section["places"]["near"] == [[1]]
+
+
+def test_the_runs_are_behind_their_cells(mini: Store) -> None:
+    text = _page(mini)
+    section, runs = _only(text), _block(text, "runs")
+    for said, cells in zip(section["variants"], runs["cells"][0], strict=True):
+        for column, made in enumerate(cells):
+            assert [run[2] for run in made] == pytest.approx(
+                SCORES[VARIANTS.index(said["name"]), column].tolist()
+            )
+            assert [run[1] for run in made] == [0, 1, 2]
+            for run in made:
+                assert mini.result(run[0])[0].score == run[2]
+                params, epochs, *_ = (
+                    values[place]
+                    for values, place in zip(runs["shared"].values(), run[8], strict=True)
+                )
+                assert (params, epochs, run[9]) == ({}, [10], [round(run[2], 1)])
+
+
+def test_tests_are_those_of_the_project(mini: Store) -> None:
+    tests = _only(_page(mini))["tests"]
+    scores = {
+        variant: dict(zip(TASKS, SCORES.mean(axis=2)[row].tolist(), strict=True))
+        for row, variant in enumerate(VARIANTS)
+    }
+    found: Any = friedman(scores, list(TASKS))
+    assert tests["friedman"]["critical_difference"] == pytest.approx(
+        found.critical_difference, abs=1e-5
+    )
+    assert tests["friedman"]["ranks"] == pytest.approx(list(found.ranks.values()), abs=1e-5)
+    assert (len(tests["pairs"]), tests["against"], tests["chosen"]) == (6, None, False)
+    tests = _only(_page(mini, layout=Layout(baseline="vpt-deep")))["tests"]
+    pairs: Any = {pair.one: pair for pair in pairwise(scores, list(TASKS), "vpt-deep")}  # type: ignore[union-attr]
+    names = [said["name"] for said in _only(_page(mini))["variants"]]
+    assert {names[pair[1]] for pair in tests["pairs"]} == {"vpt-deep"}
+    for one, _, wins, ties, losses, mean, *_ in tests["pairs"]:
+        pair = pairs[names[one]]
+        assert (wins, ties, losses, mean) == (
+            pair.wins,
+            pair.ties,
+            pair.losses,
+            pytest.approx(pair.mean, abs=1e-5),
+        )
+
+
+def test_too_few_tasks_for_a_test_is_a_sentence(filler: Any) -> None:
+    for variant in ("a", "b", "c"):
+        filler.results(filler.cell(variant, "digits"), [50.0])
+    tests = _only(_page(filler.store))["tests"]
+    assert tests["friedman"] == "Friedman's test takes 5 tasks, here is 1."
+    assert tests["pairs"] == "Wilcoxon's test takes 5 tasks, here is 1."
+
+
+def test_gaps_have_their_reason_and_no_rank(mini: Store, filler: Any) -> None:
+    filler.results(filler.cell("late", "digits", group="natural"), [50.0])
+    filler.failure(filler.cell("late", "fashion", group="natural"), 1, "out of\nmemory")
+    section = _only(_page(filler.store))
+    late = section["variants"][-1]
+    assert (late["name"], late["mean"], late["rank"], late["tasks"], late["groups"]) == (
+        "late",
+        None,
+        None,
+        1,
+        [[50.0, 1], [None, 0]],
+    )
+    digits, fashion, *rest = section["cells"][-1]
+    assert digits[0] == 50.0
+    assert (fashion[0], fashion[2], fashion[5]) == (None, 0, [[1, "out of memory"]])
+    assert rest == [None, None, None]
+    assert section["tests"]["dropped"] == [[4, list(TASKS)[1:]]]
+    assert "4 of 25 cells" in _page(filler.store)
+
+
+def test_unequal_budgets_and_readings_are_flagged(mini: Store) -> None:
+    section = _only(_page(mini))
+    said = {said["name"]: said for said in section["variants"]}
+    assert {name for name, of in said.items() if of["unequal"]} == {"linear"}
+    assert {
+        name: section["readings"][of["reading"]]
+        for name, of in said.items()
+        if of["reading"] is not None
+    } == {VARIANTS[3]: NOTE}
+
+
+def test_sections_are_kept_apart(filler: Any) -> None:
+    filler.results(filler.cell("vpt", "digits"), [50.0])
+    filler.results(filler.cell("vpt", "digits", backbone="vit", sha="cd" * 32), [60.0])
+    titles = [section["title"] for section in _block(_page(filler.store), "about")["sections"]]
+    assert titles == ["mini · mini_vit · protocol mini", "mini · vit · protocol mini"]
+
+
+def test_an_ablation_is_found_and_held_against_all_off(filler: Any) -> None:
+    scores = {
+        "mine": 60.0,
+        "mine(a=false)": 57.0,
+        "mine(a=false,b=false)": 55.0,
+        "mine(a=false,b=false,k=3)": 1.0,
+        "other(k=3)": 2.0,
+    }
+    for variant, score in scores.items():
+        for index, task in enumerate(TASKS):
+            filler.results(filler.cell(variant, task), [score + index, score + index])
+    section = _only(_page(filler.store))
+    (family,) = section["families"]
+    names = [said["name"] for said in section["variants"]]
+    assert (family["name"], family["toggles"], family["all_off"]) == ("mine", ["a", "b"], True)
+    assert names[family["reference"]] == "mine(a=false,b=false)"
+    found = {names[place]: (on, apart) for place, on, apart in family["settings"]}
+    assert found == {
+        "mine(a=false,b=false)": ([False, False], None),
+        "mine(a=false)": ([False, True], [2.0, 2.0, 2.0]),
+        "mine": ([True, True], [5.0, 5.0, 5.0]),
+    }
+
+
+def test_a_variants_arguments_are_read_as_written() -> None:
+    assert arguments("ivpt(b=false, a=x,y,k=3)") == {"a": "x,y", "b": "false", "k": "3"}
+    assert arguments("vpt") == {}
+
+
+def _vtab(filler: Any, **other: Any) -> None:
+    """A variant on all of VTAB-1k."""
+    cards = load_cards()
+    for task in load_suites()["vtab"].tasks:
+        key = filler.cell(
+            "vpt",
+            task,
+            suite="vtab",
+            group=cards[task].group,
+            backbone="vit_base_patch16_224.orig_in21k",
+            **other,
+        )
+        filler.results(key, [50.0])
+
+
+def test_published_numbers_are_beside_and_never_among(filler: Any) -> None:
+    _vtab(filler)
+    common = {"backbone": "ViT-B/16", "pretrain": "sup-IN21k", "metric": "top1"}
+    lines = [
+        {"method": "vpt", "task": "cifar100", "value": 99.5, "source": NASTY, **common},
+        {
+            "method": "vpt",
+            "task": "mean-vtab_natural7",
+            "value": 88.5,
+            "source": "a paper",
+            **common,
+        },
+        {
+            "method": "vpt",
+            "task": "mean-vtab19_tasks",
+            "value": 77.5,
+            "source": "a paper",
+            **common,
+        },
+        {
+            "method": "vpt",
+            "task": "mean-vtab3_groups",
+            "value": 66.5,
+            "source": "a paper",
+            **common,
+        },
+        {"method": "BitFit", "task": "dtd", "value": 55.5, "source": "a paper", **common},
+        {"method": "vpt", "task": "nabirds", "value": 3.0, "source": "of another task", **common},
+        {
+            "method": "vpt",
+            "task": "dtd",
+            "value": 4.0,
+            "source": "of another backbone",
+            **common,
+            "backbone": "Swin-B",
+        },
+    ]
+    section = _only(_page(filler.store, numbers=[PublishedNumber(**line) for line in lines]))
+    vpt, bitfit = section["published"]["rows"]
+    assert [(column, value) for column, value, _ in vpt["values"]] == [
+        ("task,0", 99.5),
+        ("group,0", 88.5),
+        ("mean", 77.5),
+        ("mean_of_groups", 66.5),
+    ]
+    assert [section["published"]["sources"][place] for *_, place in vpt["values"]] == [
+        NASTY.replace("\u2028", " "),
+        *["a paper"] * 3,
+    ]
+    assert (vpt["key"], bitfit["key"]) == ("vpt", "bias")
+    assert [section["published"]["phrases"][place] for place in vpt["apart"]] == [
+        "how it was made: not known of its source"
+    ]
+    assert [(said["name"], said["mean"]) for said in section["variants"]] == [("vpt", 50.0)]
+
+
+def test_shipped_published_numbers_find_their_places(filler: Any) -> None:
+    _vtab(filler)
+    section = _only(_page(filler.store))
+    (vpt,) = (row for row in section["published"]["rows"] if row["method"] == "vpt")
+    columns = {column for column, *_ in vpt["values"]}
+    assert columns == {
+        *(f"task,{index}" for index in range(19)),
+        *(f"group,{index}" for index in range(3)),
+        "mean",
+        "mean_of_groups",
+    }
+    keys = {row["method"]: row["key"] for row in section["published"]["rows"]}
+    wanted = {
+        "BitFit(OSU)": "bias",
+        "AdaptFormer(OSU)": "adapter",
+        "LoRA(NOAH)": "lora",
+        "vpt-deep(OSU)": "vpt-deep",
+        "full": "full",
+    }
+    assert {method: keys[method] for method in wanted} == wanted
+    assert keys["Adapter(NOAH)"] != "adapter", "ours of that name is AdaptFormer"
+
+
+def test_without_published_numbers_the_page_says_why(filler: Any) -> None:
+    filler.results(filler.cell("vpt", "digits"), [50.0])
+    found = _only(_page(filler.store))["published"]
+    assert found["reason"].startswith("different tasks")
+    assert not any(found[name] for name in ("rows", "sources", "phrases", "faults"))
+
+
+def test_what_comes_from_outside_stays_data(filler: Any) -> None:
+    key = filler.cell(
+        f"x({NASTY})", NASTY, suite=NASTY, group=NASTY, note=NASTY, name=NASTY, backbone=NASTY
+    )
+    filler.results(key, [50.0])
+    filler.failure(
+        filler.cell("y", NASTY, suite=NASTY, group=NASTY, name=NASTY, backbone=NASTY), 0, NASTY
+    )
+    text = _page(filler.store, suite=NASTY)
+    assert text.count("<script") == text.count("</script") == 3
+    assert "alert(1)</" not in text
+    assert "<!--" not in text
+    section = _only(text)
+    assert section["variants"][0]["name"] == f"x({NASTY})".replace("\u2028", " ")
+    assert section["cells"][1][0][5] == [[0, NASTY.strip()]]
+
+
+def test_it_loads_nothing_and_runs_only_its_own(mini: Store) -> None:
+    text = _page(mini)
+    assert not re.search(
+        r"""(?:src|href|url|import|fetch)\s*(?:=|\()?\s*["']?(?:https?:)?//""", text
+    )
+    assert re.findall(r'(?:src|href)="([^"]*)"', text) == ["data:,"]
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)
+    assert policy is not None
+    said = dict(part.strip().split(" ", 1) for part in policy[1].replace("&#39;", "'").split(";"))
+    assert (said["default-src"], said["connect-src"], said["base-uri"], said["form-action"]) == (
+        "'none'",
+    ) * 4
+    for kind, pattern in {
+        "script-src": r'<script type="module">(.*?)</script>',
+        "style-src": r"<style>(.*?)</style>",
+    }.items():
+        inline = re.search(pattern, text, re.DOTALL)
+        assert inline is not None
+        assert (
+            said[kind]
+            == f"'sha256-{base64.b64encode(hashlib.sha256(inline[1].encode()).digest()).decode()}'"
+        )
+
+
+def test_only_a_live_page_may_ask_its_server(mini: Store) -> None:
+    assert "connect-src &#39;none&#39;" in _page(mini)
+    assert "connect-src &#39;self&#39;" in _page(mini, live="v1")
+    assert _block(_page(mini, live="v1"), "about")["live"] == "v1"
+
+
+def test_it_names_no_password_and_no_folder(tmp_path: Path, filler: Any) -> None:
+    key = filler.cell("vpt", "digits")
+    (cell,) = filler.store.cells().values()
+    filler.results(key, [50.0])
+    (result,) = filler.store.results()
+    store = Store(tmp_path / "harness.db")
+    store.add_cell(cell)
+    made = {
+        "inputs": {"data_root": "/home/me", "method": "vpt"},
+        "checkpoint": "/home/me/x",
+        "device": "cpu",
+        "versions": {"torch": "2"},
+    }
+    store.add_result(type(result)(**{**vars(result), "provenance": made}))
+    text = _page(store)
+    assert "/home/me" not in text
+    shared = _block(text, "runs")["shared"]
+    assert (shared["machines"], shared["versions"], shared["inputs"]) == (
+        [{"device": "cpu"}],
+        [{"torch": "2"}],
+        [{"method": "vpt"}],
+    )
+
+
+def test_the_command_names_a_store_that_is_not_the_default(
+    mini: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (cell, *_), (result, *_) = mini.cells().values(), mini.results()
+    monkeypatch.chdir(tmp_path)
+    found = {}
+    for name in ("results/harness.db", "my results.db"):
+        store = Store(name)
+        store.add_cell(cell)
+        store.add_result(result)
+        found[name] = _block(_page(store), "about")["store"]
+    assert found == {"results/harness.db": "", "my results.db": " --store 'my results.db'"}
+
+
+def test_filters_and_nothing_to_show(mini: Store, tmp_path: Path) -> None:
+    section = _only(_page(mini, tasks=["fashion", "digits"], methods=["ivpt", "vpt"], suite="two"))
+    assert (section["suite"], [task["name"] for task in section["tasks"]]) == (
+        "two",
+        ["fashion", "digits"],
+    )
+    assert {said["name"] for said in section["variants"]} == {"ivpt(da=false)", "vpt"}
+    with pytest.raises(BadInput, match="unknown method 'vptx'"):
+        _page(mini, methods=["vptx"])
+    with pytest.raises(BadInput, match="holds no results"):
+        _page(mini, tasks=["cifar100"])
+    with pytest.raises(
+        BadInput, match=r"absent.db holds no results: `harness run --store .*` makes some"
+    ):
+        _page(Store(tmp_path / "absent.db"))
+
+
+def test_a_store_of_failures_alone_has_a_page(filler: Any) -> None:
+    filler.failure(filler.cell("vpt", "digits"), 0, "lost")
+    section = _only(_page(filler.store))
+    assert section["cells"] == [[[None, None, 0, None, None, [[0, "lost"]]]]]
+
+
+def test_curves_are_thinned_to_their_ends() -> None:
+    curve = {epoch: float(epoch) + 0.04 for epoch in range(1, 101)}
+    thin = thinned(curve)
+    assert len(thin) == 24
+    assert (next(iter(thin)), next(reversed(thin)), thin[100]) == (1, 100, 100.0)
+    assert thinned({5: 1.0, 2: 3.0}) == {2: 3.0, 5: 1.0}
+
+
+def test_a_large_store_makes_a_page_that_can_be_mailed(large: Store, tmp_path: Path) -> None:
+    started = time.process_time()
+    text = _page(large, tasks=load_suites()["all"].tasks, suite="all")
+    write(tmp_path / "page.html", text)
+    # seconds of processor: others may be at work on this machine
+    assert time.process_time() - started < 10
+    assert (tmp_path / "page.html").stat().st_size < 12e6
+    runs = _block(text, "runs")
+    assert sum(len(made) for row in runs["cells"][0] for made in row) == 12_000
+    assert len(runs["shared"]["versions"]) == len(runs["shared"]["machines"]) == 1
+
+
+def test_writing_is_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "made" / "page.html"
+    write(path, "one")
+    write(path, "two \u2713")
+    assert path.read_text(encoding="utf-8") == "two \u2713"
+    assert list(path.parent.iterdir()) == [path]
+    with pytest.raises(BadInput, match="can't write"):
+        write(path / "below.html", "three")
+    with pytest.raises(BadInput, match="can't write"):
+        write(tmp_path / "made", "a folder")
+    assert list(tmp_path.iterdir()) == [path.parent]
+
+
+def test_importing_it_needs_neither_torch_nor_ray() -> None:
+    script = (
+        "import sys, harness.reporting.formats.page; print({'torch', 'ray'} & set(sys.modules))"
+    )
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "set()"
+    )
