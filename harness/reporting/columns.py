@@ -55,15 +55,16 @@ def task_columns(section: Section) -> list[Column]:
     where there is any, one at several."""
     columns = []
     for task in section.tasks:
-        columns.append(Column(task_title(section, task), _entries(section, task), task))
+        columns.append(task_column(section, task))
         several = multi_scale_column(section, task)
         if several is not None:
             columns.append(several)
     return columns
 
 
-def task_title(section: Section, task: str) -> str:
-    return f"{task} mIoU-SS" if section.first.metric == "miou" else task
+def task_column(section: Section, task: str) -> Column:
+    title = f"{task} mIoU-SS" if section.first.metric == "miou" else task
+    return Column(title, _entries(section, task), task)
 
 
 def multi_scale_column(section: Section, task: str) -> Column | None:
@@ -105,9 +106,7 @@ def summary_columns(section: Section, layout: Layout) -> list[Column]:
     params = {variant: Entry(counted(summary.params)) for variant, summary in methods.items()}
     columns = [Column("Params", params)]
     if layout.groups:
-        for group, tasks in section.groups.items():
-            means = {variant: summary.group_means[group] for variant, summary in methods.items()}
-            columns.append(_statistic(f"{group} ({len(tasks)})", means, section, tasks))
+        columns += [group_column(section, group) for group in section.groups]
     columns += [
         statistic_column(section, statistic)
         for statistic in shown_statistics(section)
@@ -121,6 +120,13 @@ def summary_columns(section: Section, layout: Layout) -> list[Column]:
         units = {variant: Entry(counted(summary.units)) for variant, summary in methods.items()}
         columns += [Column("Trials", trials), Column("Epochs", epochs), Column("Units", units)]
     return columns
+
+
+def group_column(section: Section, group: str) -> Column:
+    """The means over a group's tasks."""
+    tasks = section.groups[group]
+    means = {variant: summary.group_means[group] for variant, summary in section.methods.items()}
+    return _statistic(f"{group} ({len(tasks)})", means, section, tasks)
 
 
 def shown_statistics(section: Section) -> list[Statistic]:

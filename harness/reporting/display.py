@@ -1,6 +1,6 @@
 """Numbers as a reader sees them, in every format: how many digits, and what stands for none."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 NOTHING = "\u2013"
 MINUS = "\u2212"
@@ -77,3 +77,16 @@ def places_of(
         return {}
     best = sorted(set(shown.values()), reverse=not lowest)[:2]
     return {variant: best.index(value) + 1 for variant, value in shown.items() if value in best}
+
+
+def interval_text(
+    low: float | None, high: float | None, digits: int, with_sign: bool = False
+) -> str:
+    """`[61.2, 63.1]`, or with signs."""
+    form = signed if with_sign else rounded
+    return NOTHING if low is None else f"[{form(low, digits)}, {form(high, digits)}]"
+
+
+def several(values: Collection[int]) -> str:
+    """All of these, from the smallest to the largest, as `span`."""
+    return span((min(values), max(values)) if values else None)

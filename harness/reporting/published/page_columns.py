@@ -4,6 +4,7 @@ what was measured, and nothing else."""
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from harness.reporting.display import rounded
 from harness.reporting.published.numbers import (
     PublishedNumber,
     PublishedRow,
@@ -23,8 +24,8 @@ def published_rows(section: Section, published: Sequence[PublishedNumber]) -> di
     numbers.
 
     A row has `method`, `key` (the method as it is named here), `identity`, `apart` (places of
-    phrases) and `values`: a list of [column, value, place of its source], a column being "mean",
-    "mean_of_groups", "group,N", "task,N" or "other,NAME".
+    phrases) and `values`: a list of [column, value, place of its source, text], a column being
+    "mean", "mean_of_groups", "group,N", "task,N" or "other,NAME".
     """
     found = beside(section, published)
     methods = {row.method for row in found.rows}
@@ -50,11 +51,16 @@ def _row(
     section: Section, row: PublishedRow, places: Mapping[str, int], phrases: dict[str, int]
 ) -> dict[str, Any]:
     numbers = [
-        [f"task,{section.tasks.index(task)}", value, places[plain(row.sources[task])]]
+        [
+            f"task,{section.tasks.index(task)}",
+            value,
+            places[plain(row.sources[task])],
+            rounded(value, 1),
+        ]
         for task, value in row.numbers.items()
     ]
     printed = [
-        [_column(section, name), value, places[plain(row.sources[name])]]
+        [_column(section, name), value, places[plain(row.sources[name])], rounded(value, 1)]
         for name, value in row.means.items()
     ]
     return {

@@ -104,7 +104,7 @@ def test_the_page_has_a_column_for_several_scales_behind_the_tasks_own(store: St
     html = board(store, "html")
     assert (
         '"scales":[{"task":0,"title":"scenes'
-        ' mIoU-MS","cells":[[53.0,2.828427,2],[49.5,null,1]],"places":[1,2]}]' in html
+        ' mIoU-MS","cells":[[53.0,"53.0","±2.8",1],[49.5,"49.5","n=1",2]]}]' in html
     )
     assert '"scales":[]' in html
 

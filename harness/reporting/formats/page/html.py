@@ -1,5 +1,5 @@
 """The leaderboard as one HTML file that needs nothing else: no network, no other file. What it
-shows is in `payload`, how in `templates`.
+shows is in the modules beside it, how in `templates`.
 
 All that comes from the store is in blocks of JSON, which the page's script reads and puts in place
 as text, never as HTML.
@@ -22,7 +22,10 @@ from harness.io import commands
 from harness.io.atomic import replacing, unwritable
 from harness.reporting.contents import Contents
 from harness.reporting.formats.format import TextFormat
-from harness.reporting.formats.page import data
+from harness.reporting.formats.page.definitions import DEFINITIONS
+from harness.reporting.formats.page.pictures import strips
+from harness.reporting.formats.page.runs import Runs
+from harness.reporting.formats.page.sections import section
 from harness.reporting.published.numbers import PublishedNumber, published
 from harness.reporting.published.page_columns import published_rows
 from harness.reporting.rows import Run
@@ -58,8 +61,8 @@ def page(
     """
     contents = replace(contents, detail=True)
     store, parts, runs = contents.store, contents.sections, contents.rows.runs
-    by_id = data.Runs({run.id: run for run in runs})
-    cells_of = [by_id.of(part) for part in parts]
+    behind = Runs({run.id: run for run in runs})
+    cells_of = [behind.of(part) for part in parts]
     extras = store.extras() if any(part.first.metric == "miou" for part in parts) else {}
     baseline = contents.checked_layout.baseline
     numbers = published() if numbers is None else numbers
@@ -68,16 +71,18 @@ def page(
         "facts": _facts(store.name, runs, parts),
         "live": live,
         "store": commands.command(store=store).removeprefix("harness"),
+        "definitions": DEFINITIONS,
+        **{name: _counted(behind, name) for name in ("machines", "versions")},
         "sections": [
             {
-                **data.section(part, baseline),
+                **section(part, baseline),
                 "published": published_rows(part, numbers),
-                "strips": data.strips(part, extras),
+                "strips": strips(part, extras),
             }
             for part in parts
         ],
     }
-    return _html(about, {"shared": by_id.shared(), "cells": cells_of})
+    return _html(about, {"shared": behind.shared(), "cells": cells_of})
 
 
 def write(path: Path, text: str) -> None:
@@ -138,6 +143,11 @@ def _facts(store: str, runs: Sequence[Run], parts: Sequence[Section]) -> list[li
         ],
         ["Store", plain(store)],
     ]
+
+
+def _counted(behind: Runs, name: str) -> list[list[Any]]:
+    """How many final runs have each value: [count, value]."""
+    return [list(pair) for pair in zip(behind.counts(name), behind.shared()[name], strict=True)]
 
 
 def _html(about: dict[str, Any], runs: dict[str, Any]) -> str:

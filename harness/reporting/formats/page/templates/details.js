@@ -26,19 +26,17 @@ function openCell(at, place, t) {
   const made = cells[at][place][t].map((run) => unpacked(run, shared));
   const content = [];
   if (!cell) content.push(el("p", { class: "lead" }, "Not run: the store knows nothing of this cell."));
-  else if (cell[2]) content.push(el("p", { class: "lead" }, el("b", {}, fixed(cell[0], 2)), ` ${section.metric} in %`), scoreFacts(section, cell, place, t));
+  else if (cell[1]) content.push(el("p", { class: "lead" }, el("b", {}, cell[4][0]), ` ${section.metric} in %`), scoreFacts(cell, section.tasks[t].near.includes(place)));
   if (cell?.[5].length) content.push(gapList(cell[5]));
   if (made.length) content.push(...ofRuns(section, variant, made));
   openPanel([variant.name, el("span", { class: "on" }, " on "), section.tasks[t].name], section.title, ...content);
 }
 
-function scoreFacts(section, [, std, n, low, high], place, t) {
-  const better = section.cells.filter((row) => row[t]?.[2] && row[t][0] > section.cells[place][t][0]).length;
-  const rest = section.cells.filter((row) => row[t]?.[2]).length;
+function scoreFacts([, n, , , [, spread, interval, standing]], near) {
   return facts([
-    ["Spread", std === null ? "one seed, so none" : `± ${std.toFixed(2)} (standard deviation over ${n} seeds)`],
-    ["95 % interval", low === null ? "needs 2 seeds" : `${interval(low, high, 2)} (Student's t over seeds)`],
-    ["Place", `${better + 1} of ${rest} on this task${section.places.near[t].includes(place) ? ", within the best's interval" : ""}`],
+    ["Spread", spread === null ? "one seed, so none" : `± ${spread} (standard deviation over ${n} seeds)`],
+    ["95 % interval", interval === NOTHING ? "needs 2 seeds" : `${interval} (Student's t over seeds)`],
+    ["Place", `${standing} on this task${near ? ", within the best's interval" : ""}`],
   ]);
 }
 
@@ -47,18 +45,18 @@ function gapList(gaps) {
   return el("ul", { class: "gaps" }, ...items);
 }
 
-function unpacked([id, seed, score, trainable, head, seconds, memory, units, places, values], shared) {
+function unpacked([id, seed, [score, time, memory, units, trained, head], places, values], shared) {
   const [params, epochs, versions, machine, inputs, created] = Object.keys(shared).map((name, index) => shared[name][places[index]]);
-  return { id, seed, score, trainable, head, seconds, memory, units, params, versions, machine, inputs, created, curve: epochs.map((e, i) => [e, values[i]]) };
+  return { id, seed, score, time, memory, units, trained, head, params, versions, machine, inputs, created, curve: epochs.map((e, i) => [e, values[i]]) };
 }
 
 function ofRuns(section, variant, made) {
   const columns = [
     ["Seed", (run) => run.seed],
-    ["Score", (run) => run.score.toFixed(2)],
-    ["Time", (run) => duration(run.seconds)],
-    ["Memory", (run) => bytes(run.memory)],
-    ["Units", (run) => counted(run.units)],
+    ["Score", (run) => run.score],
+    ["Time", (run) => run.time],
+    ["Memory", (run) => run.memory],
+    ["Units", (run) => run.units],
     ["Id", (run) => el("code", {}, run.id)],
   ];
   const body = made.map((run) => el("tr", {}, ...columns.map(([, value], index) => el("td", { class: index < 5 ? "n" : null }, value(run)))));
@@ -68,7 +66,7 @@ function ofRuns(section, variant, made) {
     titled("Seeds", el("div", { class: "scroll" }, table)),
     titled("Chosen hyper-parameters", ...chosen(made)),
     titled("Training curve", learning(made, section)),
-    titled("Trained values", facts([["Method", made[0].trainable.toLocaleString("en")], ["Head", made[0].head.toLocaleString("en")]])),
+    titled("Trained values", facts([["Method", made[0].trained], ["Head", made[0].head]])),
     titled("Made with", ...alike(made, (run) => ({ method: `version ${variant.versions.join(", ")}`, ...run.inputs, ...run.machine }))),
     titled("Versions", ...alike(made, (run) => run.versions)),
     titled("When", el("p", {}, [...new Set(made.map((run) => run.created))].join(", "))),
@@ -109,14 +107,9 @@ function learning(made, section) {
   const drawn = made.filter((run) => run.curve.length > 1);
   if (!drawn.length) {
     const last = made.find((run) => run.curve.length)?.curve[0][0];
-    return el("p", {}, last === undefined ? "Not recorded." : `Scored once, after ${stepOf(section)} ${last}: the test set is read once.`);
+    return el("p", {}, last === undefined ? "Not recorded." : `Scored once, after ${section.step} ${last}: the test set is read once.`);
   }
-  return lineChart({ series: drawn.map((run) => ({ name: `seed ${run.seed}`, points: run.curve })), x: stepOf(section), y: `${section.metric} in %` });
-}
-
-/** What a training run is counted in. */
-function stepOf(section) {
-  return section.metric === "mIoU" ? "iteration" : "epoch";
+  return lineChart({ series: drawn.map((run) => ({ name: `seed ${run.seed}`, points: run.curve })), x: section.step, y: `${section.metric} in %` });
 }
 
 function openVariant(at, place, tasks = about.sections[at].tasks.keys()) {
@@ -125,18 +118,17 @@ function openVariant(at, place, tasks = about.sections[at].tasks.keys()) {
   const rows = [...tasks].map((t) => {
     const cell = section.cells[place][t];
     const go = el("button", { type: "button", class: "link", "data-section": at, "data-place": place, "data-task": t }, section.tasks[t].name);
-    const score = cell?.[2] ? `${fixed(cell[0], 1)}${cell[1] === null ? "" : ` ± ${cell[1].toFixed(1)}`}` : cell ? "failed" : NOTHING;
+    const score = cell ? [cell[2], cell[4][1] && `± ${cell[4][1]}`].filter(Boolean).join(" ") : NOTHING;
     return el("tr", {}, el("th", { scope: "row" }, go), el("td", {}, section.tasks[t].group), el("td", { class: "n" }, score));
   });
   const head = el("tr", {}, ...["Task", "Group", section.metric].map((title, index) => el("th", { scope: "col", class: index > 1 ? "n" : null }, title)));
   const said = [
-    [`Mean of ${section.tasks.length} tasks`, variant.mean === null ? `none: scores on ${variant.tasks} of ${section.tasks.length} tasks` : fixed(variant.mean, 2)],
-    ["95 % interval", variant.interval ? `${interval(...variant.interval, 2)} (bootstrap, tasks as a sample)` : "needs 5 tasks and all of them"],
-    ["Trained values", counted(variant.params)],
-    ["Trials a task", `${range(variant.trials)}${variant.unequal ? ", unlike the others" : ""}`],
-    section.metric === "mIoU" ? ["Iterations", String(section.settings.iterations ?? NOTHING)] : ["Epochs", range(variant.epochs)],
-    ["Search units", counted(variant.search_units)],
-    ["All units", counted(variant.units)],
+    ...variant.summary,
+    ["Trained values", variant.params[1]],
+    ["Trials a task", `${variant.trials[1]}${variant.unequal ? ", unlike the others" : ""}`],
+    variant.length,
+    ["Search units", variant.search_units[1]],
+    ["All units", variant.units[1]],
   ];
   const reading = variant.reading === null ? null : el("p", { class: "notice" }, section.readings[variant.reading]);
   openPanel([variant.name], section.title, reading, facts(said), titled("Tasks", el("table", { class: "plain" }, el("thead", {}, head), el("tbody", {}, ...rows))));

@@ -1,9 +1,6 @@
 // The leaderboard of a section: a row a variant, its means, and its tasks in groups that fold.
 
-const MANY_TASKS = 8; // more start folded
 const OPTIONAL = {
-  "Mean of groups": true,
-  Rank: true,
   Params: true,
   Seconds: false,
   Memory: false,
@@ -14,20 +11,26 @@ const OPTIONAL = {
   Tint: true,
 };
 
+/** The order of `harness report --sort`, which the rows are in: column and direction. */
+const SORTS = { mean: ["mean", "descending"], rank: ["mean_rank", "ascending"], params: ["params", "ascending"] };
+
 function leaderboard(section, at) {
   const columns = leaderboardColumns(section);
+  const [key, direction] = SORTS[section.sort];
+  const sortedBy = columns.findIndex((column) => column.key === key);
   const shown = sortableTable({
     label: `Leaderboard of ${section.title}`,
     columns,
     rows: section.variants.map((variant, place) => ({ variant, place })),
     name: `${at}`,
-    sorted: section.variants.some((variant) => variant.mean !== null) ? "1.descending" : "",
+    sorted: sortedBy > 0 && section.variants.some((variant, place) => columns[sortedBy].value({ variant, place }) !== null) ? `${sortedBy}.${direction}` : "",
     attributes: { class: "board", role: "grid" },
   });
-  const foldable = section.groups.length > 1 || section.tasks.length > MANY_TASKS;
+  const foldable = section.groups.length > 1 || section.folded;
   const folds = foldable ? foldingRow(section, at, shown) : { apply() {}, all: [] };
   const turned = toggled(`${at}.columns`);
-  const isOn = (name) => OPTIONAL[name] !== turned.has(name);
+  const isUsual = (name) => OPTIONAL[name] ?? true; // statistics are shown
+  const isOn = (name) => isUsual(name) !== turned.has(name);
 
   function applyColumns() {
     shown.columns.forEach((column, index) => {
@@ -38,13 +41,13 @@ function leaderboard(section, at) {
     folds.apply();
   }
 
-  const choices = Object.keys(OPTIONAL).filter((name) => ["Spread (±)", "Tint"].includes(name) || shown.columns.some((c) => c.option === name));
+  const choices = [...shown.columns.map((column) => column.option).filter(Boolean), "Spread (±)", "Tint"];
   const columnMenu = menu(
     "Columns",
     ...choices.map((name) => {
       const title = shown.columns.find((column) => column.option === name)?.title ?? name;
       return checkbox(title, isOn(name), (on) => {
-        turned.set(name, on !== OPTIONAL[name]);
+        turned.set(name, on !== isUsual(name));
         applyColumns();
       });
     }),
@@ -77,65 +80,66 @@ function legend(section) {
 }
 
 function leaderboardColumns(section) {
-  const { places, groups, tasks, seeds } = section;
-  const summary = (title, value, digits, option, place, help, high = true) => ({
+  const { groups, tasks, statistics } = section;
+  const plain = (title, key, help) => ({
     title,
+    key,
     help,
-    high,
-    option,
-    kind: "n sum",
-    value: ({ variant }) => value(variant),
-    cell: ({ variant, place: row }) => el("td", { class: `n sum ${mark(place?.[row])}` }, ...meanOf(variant, value(variant), digits, section, option)),
-  });
-  const plain = (title, option, value, form, help) => ({
-    title,
-    help,
-    option,
+    option: title,
     high: false,
     kind: "n extra",
-    value: ({ variant }) => value(variant),
-    cell: ({ variant }) => el("td", { class: "n extra" }, form(value(variant), variant)),
+    value: ({ variant }) => variant[key][0],
+    cell: ({ variant }) => el("td", { class: "n extra" }, variant[key][1]),
   });
   const columns = [
     { title: "Method", kind: "name", high: false, value: ({ variant }) => variant.name, cell: ({ variant }) => nameCell(variant) },
-    summary(`Mean of ${tasks.length}`, (v) => v.mean, 2, null, places.mean, "mean over tasks"),
+    ...statistics.map((statistic, index) => statisticColumn(statistic, index ? statistic.title : null)),
+    plain("Params", "params", "trained values, without the head"),
+    plain("Seconds", "seconds", "of a final run, mean over tasks and seeds"),
+    plain("Memory", "memory", "peak of a final run, mean over tasks and seeds"),
+    plain("Trials", "trials", "points tried a task"),
+    plain("Search units", "search_units", "forward-image units of all its searches"),
+    plain("All units", "units", "forward-image units of all its searches and final runs"),
   ];
-  if (groups.length > 1) {
-    const help = "mean of the groups' means: a small group counts as much as a large one";
-    columns.push(summary(`Mean of ${groups.length} groups`, (v) => v.mean_of_groups, 2, "Mean of groups", places.mean_of_groups, help));
-  }
-  if (section.variants.length > 1) {
-    columns.push(summary("Rank", (v) => v.rank, 2, "Rank", places.rank, "mean rank over tasks, among those that have all of them", false));
-  }
-  columns.push(
-    plain("Params", "Params", (v) => v.params, counted, "trained values, without the head"),
-    plain("Seconds", "Seconds", (v) => v.seconds, (s) => duration(s), "of a final run, mean over tasks and seeds"),
-    plain("Memory", "Memory", (v) => v.memory, bytes, "peak of a final run, mean over tasks and seeds"),
-    plain("Trials", "Trials", (v) => v.trials.at(-1) ?? null, (_, v) => range(v.trials), "points tried a task"),
-    plain("Search units", "Search units", (v) => v.search_units, counted, "forward-image units of all its searches"),
-    plain("All units", "All units", (v) => v.units, counted, "forward-image units of all its searches and final runs"),
-  );
   groups.forEach((group, g) => {
-    if (groups.length > 1 || tasks.length > MANY_TASKS) columns.push(groupColumn(section, group, g));
+    if (groups.length > 1 || section.folded) columns.push(groupColumn(group, g));
     for (const t of group.tasks) {
       columns.push({
-        title: section.metric === "mIoU" ? `${tasks[t].name} mIoU-SS` : tasks[t].name,
+        title: tasks[t].title,
         help: `${tasks[t].name}, ${group.name}`,
         high: true,
         kind: "n task",
         group: g,
         task: t,
         value: ({ place }) => section.cells[place][t]?.[0] ?? null,
-        cell: ({ place }) => taskCell(section.cells[place][t], places, t, place, seeds, tintOf(section, t)),
+        cell: ({ place }) => taskCell(section.cells[place][t], tasks[t], place, tintOf(section, t)),
       });
-      columns.push(...section.scales.filter(({ task }) => task === t).map((scales) => scalesColumn(scales, g, seeds)));
+      columns.push(...section.scales.filter(({ task }) => task === t).map((scales) => scalesColumn(scales, g)));
     }
   });
   return columns;
 }
 
+/** A statistic of variants over tasks. Where a task is missing its text is of the tasks there are, says of how many, and is never ranked. */
+function statisticColumn({ name, title, help, high, cells }, option) {
+  return {
+    title,
+    key: name,
+    help,
+    high,
+    option,
+    kind: "n sum",
+    value: ({ place }) => cells[place][0],
+    cell: ({ place }) => {
+      const [, text, detail, rank] = cells[place];
+      const small = detail && el("small", { class: "few" }, detail);
+      return el("td", { class: `n sum ${mark(rank)}` }, el("span", { class: detail ? "part" : null }, text), small && " ", small);
+    },
+  };
+}
+
 /** A segmentation task's mIoU on several scales: beside its own column, in no mean and no rank. */
-function scalesColumn({ task, title, cells, places }, group, seeds) {
+function scalesColumn({ task, title, cells }, group) {
   return {
     title,
     help: `${title}: six scales and their mirror images`,
@@ -146,15 +150,18 @@ function scalesColumn({ task, title, cells, places }, group, seeds) {
     value: ({ place }) => cells[place]?.[0] ?? null,
     cell: ({ place }) => {
       if (!cells[place]) return el("td", { class: "n task gap" }, NOTHING);
-      const [mean, std, n] = cells[place];
-      const small = n < seeds ? el("small", { class: "few" }, `n=${n}`) : std === null ? null : el("small", {}, `±${std.toFixed(1)}`);
-      return el("td", { class: `n task ${mark(places[place])}` }, el("span", {}, mean.toFixed(1)), small && " ", small);
+      const [, text, small, rank] = cells[place];
+      return el("td", { class: `n task ${mark(rank)}` }, el("span", {}, text), ...smallText(small));
     },
   };
 }
 
-function groupColumn(section, group, g) {
-  const whole = (variant) => variant.groups[g][1] === group.tasks.length;
+/** Beside a score: its spread, or of how few seeds it is. */
+function smallText(text) {
+  return text ? [" ", el("small", { class: text.startsWith("n=") ? "few" : null }, text)] : [];
+}
+
+function groupColumn(group, g) {
   return {
     title: "mean",
     help: `mean over the ${plural(group.tasks.length, "task")} of ${group.name}`,
@@ -162,11 +169,11 @@ function groupColumn(section, group, g) {
     kind: "n gmean",
     group: g,
     tasks: group.tasks,
-    value: ({ variant }) => (whole(variant) ? variant.groups[g][0] : null),
-    cell: ({ variant, place }) => {
-      const [mean, count] = variant.groups[g];
-      const part = whole(variant) || !count ? null : el("small", { class: "few" }, `${count}/${group.tasks.length}`);
-      return el("td", { class: `n gmean ${mark(section.places.groups[g][place])}` }, el("span", {}, fixed(mean, 2)), part && " ", part);
+    value: ({ place }) => group.cells[place][0],
+    cell: ({ place }) => {
+      const [, text, detail, rank] = group.cells[place];
+      const part = detail && el("small", { class: "few" }, detail);
+      return el("td", { class: `n gmean ${mark(rank)}` }, el("span", {}, text), part && " ", part);
     },
   };
 }
@@ -175,18 +182,12 @@ function mark(place) {
   return place === 1 ? "first" : place === 2 ? "second" : "";
 }
 
-/** A mean; where a task is missing, that of the tasks there are, which says of how many and is never ranked. */
-function meanOf(variant, value, digits, section, option) {
-  if (value !== null || option !== null || !variant.tasks) return [el("span", {}, fixed(value, digits))];
-  return [el("span", { class: "part" }, fixed(variant.mean_of_present, digits)), " ", el("small", { class: "few" }, `${variant.tasks}/${section.tasks.length}`)];
-}
-
 function nameCell(variant) {
   const [method, inside] = variant.name.split(/(?=\()/, 2);
   const label = el("div", { class: "label" }, el("b", {}, ...breakable(method)));
   if (inside) label.append(el("wbr"), el("span", { class: "inside" }, ...breakable(variant.name.slice(method.length))));
   if (variant.reading !== null) label.append(el("abbr", { title: "our reading of the method" }, "\u2020"));
-  if (variant.unequal) label.append(el("abbr", { title: `tuned with ${range(variant.trials)} trials a task, unlike the others` }, "\u2696"));
+  if (variant.unequal) label.append(el("abbr", { title: `tuned with ${variant.trials[1]} trials a task, unlike the others` }, "\u2696"));
   return el("th", { scope: "row", class: "name" }, label);
 }
 
@@ -201,21 +202,19 @@ function tintOf(section, t) {
   return tints.get(key);
 }
 
-function taskCell(cell, places, t, place, seeds, [low, high]) {
+function taskCell(cell, task, place, [low, high]) {
   const td = el("td", { class: "n task" });
-  if (!cell || !cell[2]) {
+  if (!cell || !cell[1]) {
     td.classList.add("gap");
-    td.append(cell ? "failed" : NOTHING);
+    td.append(cell ? cell[2] : NOTHING);
     td.title = cell ? cell[5].map(([seed, reason]) => `seed ${seed}: ${reason}`).join("\n") : "not run";
     return td;
   }
-  const [mean, std, n, , , gaps] = cell;
-  const placed = mark(places.tasks[t][place]);
+  const [mean, , text, small, , gaps] = cell;
+  const placed = mark(task.places[place]);
   if (placed) td.classList.add(placed);
-  if (placed !== "first" && places.near[t].includes(place)) td.classList.add("near");
-  td.append(el("span", {}, mean.toFixed(1)));
-  if (n < seeds) td.append(" ", el("small", { class: "few" }, `n=${n}`));
-  else if (std !== null) td.append(" ", el("small", {}, `±${std.toFixed(1)}`));
+  if (placed !== "first" && task.near.includes(place)) td.classList.add("near");
+  td.append(el("span", {}, text), ...smallText(small));
   if (gaps.length) td.title = gaps.map(([seed, reason]) => `seed ${seed} failed: ${reason}`).join("\n");
   if (high > low) td.style.setProperty("--heat", ((mean - low) / (high - low)).toFixed(2));
   return td;
@@ -223,7 +222,7 @@ function taskCell(cell, places, t, place, seeds, [low, high]) {
 
 /** The head's upper row: a button a group, which folds its tasks to their mean. */
 function foldingRow(section, at, shown) {
-  const usual = section.tasks.length > MANY_TASKS;
+  const usual = section.folded;
   const turned = toggled(`${at}.folds`);
   const isFolded = (group) => usual !== turned.has(group.name);
   const corner = el("th", { class: "name" });

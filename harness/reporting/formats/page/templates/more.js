@@ -13,20 +13,19 @@ function ablation(section, family) {
   const ends = family.settings.flatMap(([, , apart]) => (apart ?? []).filter((value) => value !== null));
   const around = [Math.min(-0.5, ...ends), Math.max(0.5, ...ends)];
   const titles = [...family.toggles, ...(several ? groups.map((group) => group.name) : []), `mean of ${tasks.length}`, `difference ${to}`, "95 % interval", ""];
-  const rows = family.settings.map(([place, on, apart]) => {
-    const variant = variants[place];
-    const means = several ? variant.groups.map(([mean, count], g) => (count === groups[g].tasks.length ? mean : null)) : [];
-    return el(
+  const columns = [...(several ? groups.map((group) => group.cells) : []), section.statistics[0].cells];
+  const rows = family.settings.map(([place, on, apart, [difference, interval]]) =>
+    el(
       "tr",
       {},
-      named(variant.name),
+      named(variants[place].name),
       ...on.map((value) => el("td", { class: "switch" }, value === null ? "default" : value ? "\u2713" : "\u00b7")),
-      ...[...means, variant.mean].map((mean) => el("td", { class: "n" }, fixed(mean, 2))),
-      el("td", { class: "n" }, place === family.reference ? "reference" : apart ? signed(apart[0], 2) : NOTHING),
-      el("td", { class: "n" }, place === family.reference ? "" : apart ? (apart[1] === null ? "needs 3 tasks" : interval(apart[1], apart[2], 2, signed)) : "not the same tasks"),
+      ...columns.map((cells) => el("td", { class: "n" }, cells[place][0] === null ? NOTHING : cells[place][1])),
+      el("td", { class: "n" }, difference),
+      el("td", { class: "n" }, interval),
       el("td", {}, apart ? whisker(apart, around) : null),
-    );
-  });
+    ),
+  );
   const kinds = [...family.toggles.map(() => "switch"), ...titles.slice(family.toggles.length).map(() => "n")];
   const head = el("tr", {}, el("th", { scope: "col", class: "name" }, "Variant"), ...titles.map((title, index) => el("th", { scope: "col", class: kinds[index] }, ...breakable(title))));
   const table = el("table", { class: "plain" }, el("thead", {}, head), el("tbody", {}, ...rows));
@@ -48,7 +47,7 @@ function publishedOf(section) {
     return { key: variant.method, from: "measured", name: variant.name, said: "here", value: (column) => measuredValue(section, place, column) };
   });
   const printed = rows.map((row) => {
-    const values = new Map(row.values.map(([column, value, source]) => [column, [value, sources[source]]]));
+    const values = new Map(row.values.map(([column, value, source, text]) => [column, [value, text, sources[source]]]));
     return { key: row.key, from: "published", name: row.method, said: row.identity, apart: row.apart.map((place) => phrases[place]), columns: [...values.keys()], value: (column) => values.get(column) };
   });
   const columns = publishedColumns(section, printed);
@@ -85,23 +84,21 @@ function publishedRow({ from, name, said, apart = [], value }, columns, starts) 
   tr.append(el("td", { class: "from" }, el("span", { class: "tag" }, from), " ", ...breakable(said), differs ?? ""));
   for (const [column] of columns) {
     const found = value(column);
-    const digits = from === "published" || column.startsWith("task") ? 1 : 2;
-    tr.append(el("td", { class: "n", title: from === "published" ? found?.[1] : null }, found ? fixed(found[0], digits) : ""));
+    tr.append(el("td", { class: "n", title: from === "published" ? found?.[2] : null }, found ? found[from === "measured" && column.startsWith("task") ? 2 : 1] : ""));
   }
   return tr;
 }
 
+/** [value, text, that of a task with one digit] of a column: "mean", "mean_of_groups", "group,N" or "task,N"; undefined where there is none. */
 function measuredValue(section, place, column) {
-  const variant = section.variants[place];
   const [kind, index] = column.split(",");
-  const value = {
-    mean: () => variant.mean,
-    mean_of_groups: () => variant.mean_of_groups,
-    group: () => (variant.groups[index][1] === section.groups[index].tasks.length ? variant.groups[index][0] : null),
-    task: () => section.cells[place][index]?.[0] ?? null,
+  const cell = {
+    group: () => section.groups[index].cells[place],
+    task: () => section.cells[place][index]?.[1] && [section.cells[place][index][0], section.cells[place][index][4][0], section.cells[place][index][2]],
     other: () => null,
-  }[kind]();
-  return value === null ? undefined : [value];
+  }[kind] ?? (() => section.statistics.find(({ name }) => name === kind)?.cells[place]);
+  const found = cell();
+  return found && found[0] !== null ? found : undefined;
 }
 
 /** Failed runs and cells without any, [{place, task, seed, reason}]. */

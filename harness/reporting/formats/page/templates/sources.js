@@ -16,16 +16,16 @@ function sourcesOf(section) {
     ),
     el("h3", {}, "Budgets"),
     plainTable(
-      ["Method", "Trials a task", "Failed trials", "Search units", "All units", "Epochs", "Final runs", "Seconds a run"],
+      ["Method", "Trials a task", "Failed trials", "Search units", "All units", variants[0].length[0], "Final runs", "Seconds a run"],
       variants.map((v) => [
         v.name,
-        `${range(v.trials)}${v.unequal ? " \u2696" : ""}`,
+        `${v.trials[1]}${v.unequal ? " \u2696" : ""}`,
         String(v.failed_trials),
-        counted(v.search_units),
-        counted(v.units),
-        range(v.epochs),
+        v.search_units[1],
+        v.units[1],
+        v.length[1],
         String(v.runs),
-        duration(v.seconds),
+        v.seconds[1],
       ]),
       1,
     ),
@@ -60,40 +60,15 @@ function plainTable(titles, rows, numbersFrom = titles.length) {
   return el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": titles[0] }, table);
 }
 
-const DEFINITIONS = [
-  ["Selection", "Hyper-parameters are those of the trial with the best score on val after its last epoch, ties to the smaller learning rate. The final runs train on train and val together, or on train alone where the protocol or the task's card says so (\"train on\"), and read the test set once, after the last epoch."],
-  ["Score of a cell", "Mean over seeds, \u00b1 the standard deviation (n \u2212 1). Its 95 % interval is Student's t over seeds."],
-  ["Mean of N tasks, mean of N groups", "Two conventions, always named. The first counts each task once; the second is the mean of the groups' means, so that a small group counts as much as a large one."],
-  ["Interval of a mean", "Studentised bootstrap over tasks, at least as wide as Student's t: tasks are taken as a sample of the tasks one could have chosen. As a statement on just these tasks, it is too wide."],
-  ["Rank", "Mean over tasks of a method's rank, 1 the best, ties sharing the average, among the methods that have every task."],
-  ["Friedman, Nemenyi", "Whether any methods differ, and by how much mean ranks must differ for two to; at 0.05. J. Dem\u0161ar, JMLR 7 (2006)."],
-  ["Wilcoxon, Holm", "Signed-rank test of two methods over tasks, two-sided and exact; p-values corrected over all the pairs of its table by Holm's step-down."],
-  ["Effect", "Matched-pairs rank-biserial correlation: the share of the ranks that speak for a method less the share against it."],
-  ["Within the best's interval", "Marked \u2248: a cell whose mean is inside the 95 % interval of the best cell of its column."],
-  ["Gaps", "A failed or missing cell is shown as one. A mean that lacks a task says of how many it is, and is never ranked."],
-  ["Params", "Trained values of the method, without the head that every method has."],
-];
-
 /** Once for the page. */
 function definitions() {
-  const { shared, cells } = runs();
-  const counts = shared.versions.map(() => 0);
-  const machines = shared.machines.map(() => 0);
-  const names = Object.keys(shared);
-  const [versionsAt, machinesAt] = [names.indexOf("versions"), names.indexOf("machines")];
-  for (const made of cells.flat(2)) {
-    for (const run of made) {
-      counts[run[8][versionsAt]]++;
-      machines[run[8][machinesAt]]++;
-    }
-  }
   const said = (value) => Object.entries(value).map(([name, text]) => `${name.replaceAll("_", " ")} ${typeof text === "object" ? JSON.stringify(text) : text}`).join(", ") || "not recorded";
-  const rows = (values, of) => values.map((value, index) => [plural(of[index], "final run"), said(value)]);
+  const rows = (pairs) => pairs.map(([count, value]) => [plural(count, "final run"), said(value)]);
   return [
     el("h2", {}, "Definitions"),
-    facts(DEFINITIONS),
+    facts(about.definitions),
     el("h2", {}, "Machines and versions"),
-    plainTable(["Runs", "Machine"], rows(shared.machines, machines)),
-    plainTable(["Runs", "Versions"], rows(shared.versions, counts)),
+    plainTable(["Runs", "Machine"], rows(about.machines)),
+    plainTable(["Runs", "Versions"], rows(about.versions)),
   ];
 }

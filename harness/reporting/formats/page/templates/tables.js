@@ -42,7 +42,8 @@ function sortableTable({ label, columns, rows, name, sorted = "", attributes = {
     sortBy(index, th.getAttribute("aria-sort") === first ? other : first);
   });
   const [index, direction] = recall(`${name}.sort`, sorted).split(".");
-  if (columns[index]?.value) sortBy(Number(index), direction === "ascending" ? direction : "descending");
+  if (recall(`${name}.sort`, sorted) === sorted) headings[index]?.setAttribute("aria-sort", direction); // the rows are in this order
+  else if (columns[index]?.value) sortBy(Number(index), direction === "ascending" ? direction : "descending");
   const box = el("div", { class: "scroll", tabindex: attributes.role ? null : 0, role: "region", "aria-label": label }, table);
   return { box, table, head, body, headings, lines, columns, line: (tr) => byRow.get(tr), show, filter, sortBy };
 }

@@ -1,7 +1,5 @@
 // Ranks and tests: Friedman's and the critical-difference diagram, and pairs by Wilcoxon's test with Holm's correction.
 
-const LEVEL = 0.05;
-
 function testsOf(section, at) {
   const { tests, variants } = section;
   const names = (places) => places.map((place) => variants[place].name);
@@ -19,13 +17,8 @@ function testsOf(section, at) {
 }
 
 function friedmanOf(found, names, at, section) {
-  const differ = found.f_p < LEVEL;
-  const statistic = `\u03c7\u00b2 = ${found.chi2.toPrecision(4)} (p ${equals(found.p)}), Iman and Davenport's F = ${found.f === null ? "\u221e" : found.f.toPrecision(4)} (p ${equals(found.f_p)})`;
-  const apart = found.critical_difference.toFixed(2);
-  const claim = differ
-    ? `Two methods may be called different where their mean ranks are more than ${apart} apart (Nemenyi's critical difference at ${LEVEL}); a bar joins those that are not.`
-    : "So no two methods may be called different by their ranks.";
-  const rows = found.variants.map((place, index) => ({ place, name: names([place])[0], rank: found.ranks[index], mean: section.variants[place].mean }));
+  const mean = section.statistics[0];
+  const rows = found.variants.map((place, index) => ({ place, name: names([place])[0], rank: found.ranks[index], mean: mean.cells[place] }));
   const table = sortableTable({
     label: `Mean ranks, ${section.title}`,
     name: `${at}.ranks`,
@@ -34,55 +27,43 @@ function friedmanOf(found, names, at, section) {
     rows,
     columns: [
       { title: "Method", kind: "name", value: (row) => row.name, cell: (row) => named(row.name) },
-      { title: "Mean rank", kind: "n", value: (row) => row.rank, cell: text((row) => row.rank.toFixed(2), "n") },
-      { title: `Mean of ${section.tasks.length}`, kind: "n", high: true, value: (row) => row.mean, cell: text((row) => fixed(row.mean, 2), "n") },
+      { title: "Mean rank", kind: "n", value: (row) => row.rank[0], cell: text((row) => row.rank[1], "n") },
+      { title: mean.title, kind: "n", high: true, value: (row) => row.mean[0], cell: text((row) => row.mean[1], "n") },
     ],
   });
   return [
-    el("p", { class: "lead" }, `${differ ? "The methods differ" : "No difference between the methods is shown"}: Friedman's test over ${found.tasks} tasks and ${found.variants.length} methods, ${statistic}.`),
-    el("p", {}, found.variants.length > DRAWN ? `${claim} Drawn are the first ${DRAWN} of ${found.variants.length}; the ranks of all are below.` : claim),
-    el("div", { class: "scroll figure", tabindex: 0, role: "region", "aria-label": "Critical-difference diagram" }, criticalDifference(found, names, differ)),
+    el("p", { class: "lead" }, found.lead),
+    el("p", {}, found.variants.length > found.drawn ? `${found.claim} Drawn are the first ${found.drawn} of ${found.variants.length}; the ranks of all are below.` : found.claim),
+    el("div", { class: "scroll figure", tabindex: 0, role: "region", "aria-label": "Critical-difference diagram" }, criticalDifference(found, names)),
     el("h3", {}, "Mean ranks"),
     table.box,
   ];
 }
 
-function equals(p) {
-  const said = probability(p);
-  return said.startsWith("<") ? said : `= ${said}`;
-}
-
-const DRAWN = 30; // more can't be told apart
-
-/** How many of the methods the diagram holds, and the bars among them. */
-function drawn(found, differ) {
-  const count = Math.min(found.variants.length, DRAWN);
-  const kept = found.variants.slice(0, count);
-  const bars = (differ ? found.cliques : [found.variants]).map((clique) => clique.filter((place) => kept.includes(place)));
-  return { count, kept, bars: bars.filter((clique, index) => clique.length > 1 && clique.at(-1) !== bars[index - 1]?.at(-1)) };
-}
-
 /** Demšar's diagram: methods on an axis of mean ranks, the best at the left; bars join what the critical difference can't tell apart. */
-function criticalDifference(found, names, differ) {
-  const { count, kept, bars } = drawn(found, differ);
+function criticalDifference(found, names) {
+  const { drawn: count, bars } = found;
+  const kept = found.variants.slice(0, count);
+  const ranks = found.ranks.map(([rank]) => rank);
+  const [difference, apart] = found.critical_difference;
   const [width, step, half] = [860, 18, Math.ceil(count / 2)];
   const room = (places) => Math.max(0, ...places.map((place) => Math.min(names([place])[0].length, 34))) * 6.6 + 60;
   const [start, end] = [room(kept.slice(0, half)), width - room(kept.slice(half))];
   const axis = 52;
   const first = axis + 16 + bars.length * 6;
   const height = first + half * step + 8;
-  const last = Math.max(count, Math.ceil(found.ranks[count - 1]), 1 + found.critical_difference);
+  const last = Math.max(count, Math.ceil(ranks[count - 1]), 1 + difference);
   const px = scale(1, last, start, end);
-  const at = new Map(kept.map((place, index) => [place, px(found.ranks[index])]));
-  const label = `Critical-difference diagram: ${kept.map((place, index) => `${names([place])[0]} ${found.ranks[index].toFixed(2)}`).join(", ")}`;
+  const at = new Map(kept.map((place, index) => [place, px(ranks[index])]));
+  const label = `Critical-difference diagram: ${kept.map((place, index) => `${names([place])[0]} ${found.ranks[index][1]}`).join(", ")}`;
   const root = svg("svg", { class: "chart cd", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label });
   root.append(svg("line", { class: "rule", x1: start, x2: end, y1: axis, y2: axis }));
   for (const rank of ticks(1, last, 8)) {
     root.append(svg("line", { class: "rule", x1: px(rank), x2: px(rank), y1: axis - 5, y2: axis }));
     root.append(svg("text", { class: "tick", x: px(rank), y: axis - 9, "text-anchor": "middle" }, String(rank)));
   }
-  root.append(svg("line", { class: "bar", x1: px(1), x2: px(1 + found.critical_difference), y1: 20, y2: 20 }));
-  root.append(svg("text", { class: "tick", x: px(1), y: 13 }, `critical difference ${found.critical_difference.toFixed(2)}`));
+  root.append(svg("line", { class: "bar", x1: px(1), x2: px(1 + difference), y1: 20, y2: 20 }));
+  root.append(svg("text", { class: "tick", x: px(1), y: 13 }, `critical difference ${apart}`));
   kept.forEach((place, index) => {
     const left = index < half;
     const y = first + (left ? index : count - 1 - index) * step + step / 2;
@@ -90,21 +71,21 @@ function criticalDifference(found, names, differ) {
     const name = names([place])[0];
     root.append(svg("path", { class: "lead", d: `M${at.get(place)} ${axis}V${y}H${to}` }));
     const said = name.length > 34 ? `${name.slice(0, 33)}\u2026` : name;
-    const rank = svg("tspan", { class: "tick" }, found.ranks[index].toFixed(2));
+    const rank = svg("tspan", { class: "tick" }, found.ranks[index][1]);
     const parts = left ? [`${said} `, rank] : [rank, ` ${said}`];
     root.append(svg("text", { class: "name", x: left ? to - 4 : to + 4, y: y + 4, "text-anchor": left ? "end" : "start" }, svg("title", {}, name), ...parts));
   });
-  bars.forEach((clique, index) => {
-    const [from, to] = [at.get(clique[0]), at.get(clique.at(-1))];
+  bars.forEach(([first, last], index) => {
+    const [from, to] = [px(ranks[first]), px(ranks[last])];
     root.append(svg("line", { class: "bar", x1: from - 4, x2: to + 4, y1: axis + 8 + index * 6, y2: axis + 8 + index * 6 }));
   });
   return root;
 }
 
 function pairsOf(tests, names, at) {
-  const rows = tests.pairs.map(([one, other, wins, ties, losses, mean, low, high, statistic, p, holm, effect]) => {
-    const [a, b] = names([one, other]);
-    return { a, b, wins, ties, losses, mean, low, high, statistic, p, holm, effect, verdict: holm >= LEVEL ? "not shown to differ" : effect > 0 ? "better" : "worse" };
+  const rows = tests.pairs.map((pair) => {
+    const [a, b] = names([pair.one, pair.other]);
+    return { ...pair, a, b };
   });
   const against = tests.against === null ? "all pairs" : `each against ${tests.against}`;
   const why = tests.chosen ? " That method has the best mean here, and was chosen for it after the scores were seen: name a baseline beforehand for a claim." : "";
@@ -119,16 +100,16 @@ function pairsOf(tests, names, at) {
       { title: "Method", kind: "name", value: (row) => row.a, cell: (row) => named(row.a) },
       { title: "against", value: (row) => row.b, cell: (row) => el("td", {}, ...breakable(row.b)) },
       { title: "is", value: (row) => row.verdict, cell: (row) => el("td", { class: `verdict ${row.verdict.split(" ")[0]}` }, row.verdict) },
-      n("Difference", (row) => row.mean, (row) => signed(row.mean, 2), true, "mean over tasks, in points"),
-      n("95 % interval", (row) => row.low, (row) => interval(row.low, row.high, 2, signed), true, "tasks as a sample, studentised bootstrap"),
+      n("Difference", (row) => row.mean[0], (row) => row.mean[1], true, "mean over tasks, in points"),
+      n("95 % interval", (row) => row.interval[0], (row) => row.interval[1], true, "tasks as a sample, studentised bootstrap"),
       n("Wins", (row) => row.wins, (row) => String(row.wins)),
       n("Ties", (row) => row.ties, (row) => String(row.ties)),
       n("Losses", (row) => row.losses, (row) => String(row.losses), false),
-      n("p", (row) => row.p, (row) => probability(row.p), false, "Wilcoxon signed-rank, two-sided"),
-      n("p by Holm", (row) => row.holm, (row) => probability(row.holm), false, `corrected for ${rows.length} comparisons`),
-      n("Effect", (row) => row.effect, (row) => signed(row.effect, 2), true, "matched-pairs rank-biserial correlation, -1 to 1"),
+      n("p", (row) => row.p[0], (row) => row.p[1], false, "Wilcoxon signed-rank, two-sided"),
+      n("p by Holm", (row) => row.holm[0], (row) => row.holm[1], false, `corrected for ${rows.length} comparisons`),
+      n("Effect", (row) => row.effect[0], (row) => row.effect[1], true, "matched-pairs rank-biserial correlation, -1 to 1"),
     ],
   });
-  const said = `Wilcoxon's signed-rank test over tasks, ${against}, ${plural(rows.length, "comparison")} by Holm's correction: different where p by Holm is below ${LEVEL}.${why}`;
+  const said = `Wilcoxon's signed-rank test over tasks, ${against}, ${plural(rows.length, "comparison")} by Holm's correction: different where p by Holm is below ${tests.level}.${why}`;
   return [el("p", {}, said), table.box];
 }

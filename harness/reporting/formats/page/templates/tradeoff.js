@@ -1,40 +1,27 @@
 // Score against cost, with the front of those that no other beats in both.
 
-const COSTS = {
-  "trained values": [(variant) => variant.params, counted],
-  "seconds a run": [(variant) => variant.seconds, (value) => duration(value)],
-  "memory a run": [(variant) => variant.memory, bytes],
-  "units of all runs": [(variant) => variant.units, counted],
-};
-
 function tradeoffOf(section, at) {
-  const { groups, tasks } = section;
-  const scores = { [`mean of ${tasks.length} tasks`]: (variant) => variant.mean };
-  if (groups.length > 1) {
-    scores[`mean of ${groups.length} groups`] = (variant) => variant.mean_of_groups;
-    groups.forEach((group, g) => {
-      scores[`mean of ${group.name}`] = (variant) => (variant.groups[g][1] === group.tasks.length ? variant.groups[g][0] : null);
-    });
-  }
-  tasks.forEach((task, t) => {
-    scores[task.name] = (_, place) => section.cells[place][t]?.[0] ?? null;
-  });
-  const score = choice("Score", Object.keys(scores), `${at}.score`, draw);
-  const cost = choice("Cost", Object.keys(COSTS), `${at}.cost`, draw);
+  const { scores, costs } = section.tradeoff;
+  const titles = (list) => list.map(([, title]) => title);
+  const score = choice("Score", titles(scores), `${at}.score`, draw);
+  const cost = choice("Cost", titles(costs), `${at}.cost`, draw);
   const place = el("div", {});
 
   function draw() {
-    const [value, form] = COSTS[cost.select.value];
+    const [column, yName, fronts] = scores[score.select.selectedIndex];
+    const [name, xName, ticks] = costs[cost.select.selectedIndex];
     const points = section.variants.map((variant, index) => {
-      return { name: variant.name, reading: variant.reading, x: value(variant), y: scores[score.select.value](variant, index) };
+      const [x, xText] = variant[name];
+      const [y, yText] = measuredValue(section, index, column) ?? [null];
+      return { name: variant.name, x, xText, y, yText };
     });
+    const front = fronts[name].map((index) => points[index]);
     const drawn = points.filter((point) => point.x !== null && point.y !== null);
-    const front = paretoFront(drawn);
     const missing = points.length - drawn.length;
     place.replaceChildren(
-      drawn.length ? scatter(drawn, front, cost.select.value, score.select.value, form) : el("p", { class: "lead" }, "No variant has all of its scores here."),
+      drawn.length ? scatter(drawn, front, xName, yName, ticks) : el("p", { class: "lead" }, "No variant has all of its scores here."),
       el("p", {}, `On the front: no other variant has a higher score at no more cost.${missing ? ` ${plural(missing, "variant")} with a gap left out.` : ""}`),
-      frontTable(front, cost.select.value, score.select.value, form),
+      frontTable(front, xName, yName),
     );
   }
   draw();
@@ -52,14 +39,7 @@ function choice(title, options, name, change) {
   return { select, label: el("label", { class: "choice" }, `${title} `, select) };
 }
 
-/** Those that no other beats or equals in both, cheapest first. */
-function paretoFront(points) {
-  const front = [];
-  for (const point of [...points].sort((a, b) => a.x - b.x || b.y - a.y)) if (!front.length || point.y > front.at(-1).y) front.push(point);
-  return front;
-}
-
-function scatter(points, front, xName, yName, form) {
+function scatter(points, front, xName, yName, ticksOfCost) {
   const positive = points.filter((point) => point.x > 0).map((point) => point.x);
   const [low, high] = positive.length ? [Math.log10(Math.min(...positive)), Math.log10(Math.max(...positive))] : [0, 1];
   const pad = Math.max((high - low) * 0.06, 0.08);
@@ -70,7 +50,7 @@ function scatter(points, front, xName, yName, form) {
   const heights = points.map((point) => point.y);
   const room = (Math.max(...heights) - Math.min(...heights)) * 0.08 || 1;
   const ys = [Math.min(...heights) - room, Math.max(...heights) + room];
-  const xTicks = logTicks(low - pad, high + pad).map((value) => [Math.log10(value), form(value)]);
+  const xTicks = logTicks(low - pad, high + pad, ticksOfCost);
   if (hasZero) xTicks.unshift([zero, "0"]);
   const yTicks = ticks(...ys, 6).map((value) => [value, String(value)]);
   const label = `${yName} against ${xName}; on the front: ${front.map((point) => point.name).join(", ")}`;
@@ -81,7 +61,7 @@ function scatter(points, front, xName, yName, form) {
   for (const point of [...points].sort((a, b) => front.includes(a) - front.includes(b))) {
     const [x, y] = [px(at(point.x)), py(point.y)];
     const on = front.includes(point);
-    const said = `${point.name}: ${fixed(point.y, 2)}, ${form(point.x)} ${xName}`;
+    const said = `${point.name}: ${point.yText}, ${point.xText} ${xName}`;
     root.append(svg("circle", { class: `point${on ? " on" : ""}`, cx: x, cy: y, r: on ? 5 : 4 }, svg("title", {}, said)));
     if (on || points.length <= 12) labels.push({ x, y, name: point.name, on });
   }
@@ -108,20 +88,15 @@ function placed(labels, width) {
   });
 }
 
-function logTicks(low, high) {
-  const found = [];
-  for (let power = Math.floor(low); power <= high; power++) {
-    for (const digit of high - low < 1.2 ? [1, 2, 5] : [1]) {
-      const value = digit * 10 ** power;
-      if (Math.log10(value) >= low && Math.log10(value) <= high) found.push(value);
-    }
-  }
-  return found;
+/** Of the ticks of a cost those in a range of powers; where it is wide, the powers of ten alone. */
+function logTicks(low, high, ticksOfCost) {
+  const fine = high - low < 1.2;
+  return ticksOfCost.map(([value, text, power]) => [Math.log10(value), text, power]).filter(([at, , power]) => at >= low && at <= high && (fine || power));
 }
 
-function frontTable(front, xName, yName, form) {
+function frontTable(front, xName, yName) {
   const rows = front.map((point) => {
-    return el("tr", {}, named(point.name), el("td", { class: "n" }, form(point.x)), el("td", { class: "n" }, fixed(point.y, 2)));
+    return el("tr", {}, named(point.name), el("td", { class: "n" }, point.xText), el("td", { class: "n" }, point.yText));
   });
   const head = el("tr", {}, ...["On the front", xName, yName].map((title, index) => el("th", { scope: "col", class: index ? "n" : "name" }, title)));
   return el("div", { class: "scroll" }, el("table", { class: "plain" }, el("thead", {}, head), el("tbody", {}, ...rows)));

@@ -13,13 +13,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import rankdata
 
 from harness.errors import BadInput
 from harness.reporting.columns import Layout
 from harness.reporting.contents import Contents
-from harness.reporting.formats.page.data import thinned
+from harness.reporting.figures import figure
 from harness.reporting.formats.page.html import page, write
+from harness.reporting.formats.page.runs import thinned
 from harness.reporting.published.numbers import PublishedNumber
+from harness.reporting.report import Report
 from harness.reporting.statistics.friedman import friedman
 from harness.reporting.statistics.intervals import bootstrap, interval
 from harness.reporting.statistics.wilcoxon import pairwise
@@ -73,31 +76,73 @@ def _only(text: str) -> dict[str, Any]:
 def test_every_number_is_numpys(mini: Store) -> None:
     section = _only(_page(mini))
     means = SCORES.mean(axis=2)
-    assert [said["name"] for said in section["variants"]] == [
-        VARIANTS[row] for row in np.argsort(-means.mean(axis=1))
-    ]
+    order = np.argsort(-means.mean(axis=1))
+    assert [said["name"] for said in section["variants"]] == [VARIANTS[row] for row in order]
     assert [task["name"] for task in section["tasks"]] == list(TASKS)
     assert [group["tasks"] for group in section["groups"]] == [[0, 1], [2, 3, 4]]
+    groups = np.array([means[:, :2].mean(axis=1), means[:, 2:].mean(axis=1)])
+    for of_group, shown in zip(groups, section["groups"], strict=True):
+        _check_column(shown["cells"], of_group[order], 2)
+    mean, mean_of_groups, rank = section["statistics"]
+    _check_column(mean["cells"], means.mean(axis=1)[order], 2)
+    _check_column(mean_of_groups["cells"], groups.mean(axis=0)[order], 2)
+    ranks = rankdata(-means, axis=0).mean(axis=1)
+    _check_column(rank["cells"], ranks[order], 2, lowest=True)
     for said, cells in zip(section["variants"], section["cells"], strict=True):
         row = VARIANTS.index(said["name"])
-        assert said["mean"] == pytest.approx(means[row].mean(), abs=1e-5)
-        assert [mean for mean, _ in said["groups"]] == pytest.approx(
-            [means[row, :2].mean(), means[row, 2:].mean()], abs=1e-5
-        )
-        assert said["mean_of_groups"] == pytest.approx(
-            (means[row, :2].mean() + means[row, 2:].mean()) / 2, abs=1e-5
-        )
-        assert said["params"] == 1000 * row
-        assert said["interval"] == pytest.approx(bootstrap(means[row].tolist()), abs=1e-5)
-        for column, (mean, std, n, low, high, gaps) in enumerate(cells):
+        assert said["params"] == [1000 * row, f"{row}k" if row else "0"]
+        low, high = bootstrap(means[row].tolist()) or (0, 0)
+        assert said["summary"][1][1].startswith(f"[{low:.2f}, {high:.2f}] ")
+        for column, (value, n, text, small, facts, gaps) in enumerate(cells):
             seeds = SCORES[row, column]
-            assert (mean, std, n, gaps) == (
-                pytest.approx(seeds.mean(), abs=1e-5),
-                pytest.approx(seeds.std(ddof=1), abs=1e-5),
-                3,
-                [],
-            )
-            assert (low, high) == pytest.approx(interval(seeds.tolist()), abs=1e-3)
+            low, high = interval(seeds.tolist()) or (0, 0)
+            std, place = seeds.std(ddof=1), 1 + (means[:, column] > seeds.mean()).sum()
+            assert (value, n, gaps) == (pytest.approx(seeds.mean(), abs=1e-5), 3, [])
+            assert (text, small) == (f"{seeds.mean():.1f}", f"±{std:.1f}")
+            ends = f"[{low:.2f}, {high:.2f}]"
+            assert facts == [f"{seeds.mean():.2f}", f"{std:.2f}", ends, f"{place} of 4"]
+
+
+def _check_column(cells: list[Any], values: np.ndarray, digits: int, lowest: bool = False) -> None:
+    """Numbers, their texts, and who is first and second."""
+    assert [cell[0] for cell in cells] == pytest.approx(values.tolist(), abs=1e-5)
+    assert [cell[1] for cell in cells] == [f"{value:.{digits}f}" for value in values]
+    best = sorted(set(values.round(digits)), reverse=not lowest)
+    places = {value: place for place, value in enumerate(best[:2], 1)}
+    assert [cell[3] for cell in cells] == [places.get(value, 0) for value in values.round(digits)]
+
+
+def test_every_number_is_shown_as_the_other_formats_show_it(mini: Store) -> None:
+    """The text of a score, a mean, a rank and a count is that of the Markdown table."""
+    section = _only(_page(mini, layout=Layout(budgets=True)))
+    lines = str(Report(mini, layout=Layout(budgets=True)).render("md")).splitlines()
+    titles, *rows = (line.strip("| ").split(" | ") for line in lines if line.startswith("| "))
+    for place, row in enumerate(rows[1:]):
+        shown = {title: re.sub(r"[*≈]", "", text) for title, text in zip(titles, row, strict=True)}
+        variant = section["variants"][place]
+        assert variant["name"] == shown["Method"]
+        for task, cell in zip(section["tasks"], section["cells"][place], strict=True):
+            assert f"{cell[2]} {cell[3]}" == shown[task["title"]]
+        for statistic in section["statistics"]:
+            if statistic["title"] in shown:
+                assert statistic["cells"][place][1] == shown[statistic["title"]]
+        for title, name in (("Params", "params"), ("Trials", "trials"), ("Units", "units")):
+            assert variant[name][1] == shown[title]
+        assert variant["length"] == ["Epochs", shown["Epochs"]]
+    assert {"Mean of 5", "Rank"} <= set(titles)
+
+
+def test_the_front_is_the_figures(filler: Any) -> None:
+    """Of two variants of equal cost and score, both are on it."""
+    for variant, score, trainable in (("a", 60.0, 10), ("b", 60.0, 10), ("c", 50.0, 20)):
+        filler.results(filler.cell(variant, "digits"), [score], trainable=trainable)
+    section = _only(_page(filler.store))
+    names = [variant["name"] for variant in section["variants"]]
+    (_, _, fronts), *_ = section["tradeoff"]["scores"]
+    assert {names[place] for place in fronts["params"]} == {"a", "b"}
+    drawn = figure("tradeoff", Contents(filler.store).sections)
+    (line,) = (line for line in drawn.axes[0].lines if line.get_gid() == "front")
+    assert len(line.get_xdata()) == 2
 
 
 def test_places_are_by_what_is_shown(filler: Any) -> None:
@@ -105,8 +150,8 @@ def test_places_are_by_what_is_shown(filler: Any) -> None:
         filler.results(filler.cell(variant, "digits"), seeds)
     section = _only(_page(filler.store))
     assert [said["name"] for said in section["variants"]] == ["a", "b", "c"]
-    assert section["places"]["tasks"] == [{"0": 1, "1": 1, "2": 2}]
-    assert section["places"]["near"] == [[1]]
+    (task,) = section["tasks"]
+    assert (task["places"], task["near"]) == ([1, 1, 2], [1])
 
 
 def test_the_runs_are_behind_their_cells(mini: Store) -> None:
@@ -114,17 +159,18 @@ def test_the_runs_are_behind_their_cells(mini: Store) -> None:
     section, runs = _only(text), _block(text, "runs")
     for said, cells in zip(section["variants"], runs["cells"][0], strict=True):
         for column, made in enumerate(cells):
-            assert [run[2] for run in made] == pytest.approx(
-                SCORES[VARIANTS.index(said["name"]), column].tolist()
-            )
+            scores = SCORES[VARIANTS.index(said["name"]), column].tolist()
             assert [run[1] for run in made] == [0, 1, 2]
-            for run in made:
-                assert mini.result(run[0])[0].score == run[2]
+            for run, score in zip(made, scores, strict=True):
+                id, _, texts, places, curve = run
+                assert mini.result(id)[0].score == score
+                assert texts[0] == f"{score:.2f}"
+                assert texts[2:4] == ["1.00 GB", "1M"]
                 params, epochs, *_ = (
                     values[place]
-                    for values, place in zip(runs["shared"].values(), run[8], strict=True)
+                    for values, place in zip(runs["shared"].values(), places, strict=True)
                 )
-                assert (params, epochs, run[9]) == ({}, [10], [round(run[2], 1)])
+                assert (params, epochs, curve) == ({}, [10], [round(score, 1)])
 
 
 def test_tests_are_those_of_the_project(mini: Store) -> None:
@@ -134,23 +180,33 @@ def test_tests_are_those_of_the_project(mini: Store) -> None:
         for row, variant in enumerate(VARIANTS)
     }
     found: Any = friedman(scores, list(TASKS))
-    assert tests["friedman"]["critical_difference"] == pytest.approx(
-        found.critical_difference, abs=1e-5
+    difference = found.critical_difference
+    assert tests["friedman"]["critical_difference"] == [
+        pytest.approx(difference, abs=1e-5),
+        f"{difference:.2f}",
+    ]
+    assert [rank for rank, _ in tests["friedman"]["ranks"]] == pytest.approx(
+        list(found.ranks.values()), abs=1e-5
     )
-    assert tests["friedman"]["ranks"] == pytest.approx(list(found.ranks.values()), abs=1e-5)
+    assert ("The methods differ" in tests["friedman"]["lead"]) == (found.f_p < tests["level"])
     assert (len(tests["pairs"]), tests["against"], tests["chosen"]) == (6, None, False)
     tests = _only(_page(mini, layout=Layout(baseline="vpt-deep")))["tests"]
     pairs: Any = {pair.one: pair for pair in pairwise(scores, list(TASKS), "vpt-deep")}  # type: ignore[union-attr]
     names = [said["name"] for said in _only(_page(mini))["variants"]]
-    assert {names[pair[1]] for pair in tests["pairs"]} == {"vpt-deep"}
-    for one, _, wins, ties, losses, mean, *_ in tests["pairs"]:
-        pair = pairs[names[one]]
-        assert (wins, ties, losses, mean) == (
+    assert {names[pair["other"]] for pair in tests["pairs"]} == {"vpt-deep"}
+    for row in tests["pairs"]:
+        pair = pairs[names[row["one"]]]
+        assert [row[name] for name in ("wins", "ties", "losses")] == [
             pair.wins,
             pair.ties,
             pair.losses,
+        ]
+        assert row["mean"] == [
             pytest.approx(pair.mean, abs=1e-5),
-        )
+            f"{pair.mean:+.2f}".replace("-", "\u2212"),
+        ]
+        differs = "better" if pair.effect > 0 else "worse"
+        assert row["verdict"] == (differs if pair.p_holm < 0.05 else "not shown to differ")
 
 
 def test_too_few_tasks_for_a_test_is_a_sentence(filler: Any) -> None:
@@ -166,16 +222,16 @@ def test_gaps_have_their_reason_and_no_rank(mini: Store, filler: Any) -> None:
     filler.failure(filler.cell("late", "fashion", group="natural"), 1, "out of\nmemory")
     section = _only(_page(filler.store))
     late = section["variants"][-1]
-    assert (late["name"], late["mean"], late["rank"], late["tasks"], late["groups"]) == (
-        "late",
-        None,
-        None,
-        1,
-        [[50.0, 1], [None, 0]],
-    )
+    assert (late["name"], late["tasks"]) == ("late", 1)
+    mean, _, rank = (statistic["cells"][-1] for statistic in section["statistics"])
+    assert (mean, rank) == ([None, "50.00", "1/5", 0], [None, "\u2013", "", 0])
+    assert [group["cells"][-1] for group in section["groups"]] == [
+        [None, "50.00", "1/2", 0],
+        [None, "\u2013", "", 0],
+    ]
     digits, fashion, *rest = section["cells"][-1]
     assert digits[0] == 50.0
-    assert (fashion[0], fashion[2], fashion[5]) == (None, 0, [[1, "out of memory"]])
+    assert (fashion[0], fashion[1], fashion[5]) == (None, 0, [[1, "out of memory"]])
     assert rest == [None, None, None]
     assert section["tests"]["dropped"] == [[4, list(TASKS)[1:]]]
     assert "4 of 25 cells" in _page(filler.store)
@@ -215,11 +271,11 @@ def test_an_ablation_is_found_and_held_against_all_off(filler: Any) -> None:
     names = [said["name"] for said in section["variants"]]
     assert (family["name"], family["toggles"], family["all_off"]) == ("mine", ["a", "b"], True)
     assert names[family["reference"]] == "mine(a=false,b=false)"
-    found = {names[place]: (on, apart) for place, on, apart in family["settings"]}
+    found = {names[place]: (on, apart, texts) for place, on, apart, texts in family["settings"]}
     assert found == {
-        "mine(a=false,b=false)": ([False, False], None),
-        "mine(a=false)": ([False, True], [2.0, 2.0, 2.0]),
-        "mine": ([True, True], [5.0, 5.0, 5.0]),
+        "mine(a=false,b=false)": ([False, False], None, ["reference", ""]),
+        "mine(a=false)": ([False, True], [2.0, 2.0, 2.0], ["+2.00", "[+2.00, +2.00]"]),
+        "mine": ([True, True], [5.0, 5.0, 5.0], ["+5.00", "[+5.00, +5.00]"]),
     }
 
 
@@ -282,13 +338,13 @@ def test_published_numbers_are_beside_and_never_among(filler: Any) -> None:
     ]
     section = _only(_page(filler.store, numbers=[PublishedNumber(**line) for line in lines]))
     vpt, bitfit = section["published"]["rows"]
-    assert [(column, value) for column, value, _ in vpt["values"]] == [
+    assert [(column, value) for column, value, *_ in vpt["values"]] == [
         ("task,0", 99.5),
         ("group,0", 88.5),
         ("mean", 77.5),
         ("mean_of_groups", 66.5),
     ]
-    assert [section["published"]["sources"][place] for *_, place in vpt["values"]] == [
+    assert [section["published"]["sources"][place] for *_, place, _ in vpt["values"]] == [
         NASTY.replace("\u2028", " "),
         *["a paper"] * 3,
     ]
@@ -296,7 +352,8 @@ def test_published_numbers_are_beside_and_never_among(filler: Any) -> None:
     assert [section["published"]["phrases"][place] for place in vpt["apart"]] == [
         "how it was made: not known of its source"
     ]
-    assert [(said["name"], said["mean"]) for said in section["variants"]] == [("vpt", 50.0)]
+    assert [said["name"] for said in section["variants"]] == ["vpt"]
+    assert section["statistics"][0]["cells"] == [[50.0, "50.00", "", 0]]
 
 
 def test_shipped_published_numbers_find_their_places(filler: Any) -> None:
@@ -434,7 +491,7 @@ def test_filters_and_nothing_to_show(mini: Store, tmp_path: Path) -> None:
 def test_a_store_of_failures_alone_has_a_page(filler: Any) -> None:
     filler.failure(filler.cell("vpt", "digits"), 0, "lost")
     section = _only(_page(filler.store))
-    assert section["cells"] == [[[None, None, 0, None, None, [[0, "lost"]]]]]
+    assert section["cells"] == [[[None, 0, "failed", "", [], [[0, "lost"]]]]]
 
 
 def test_curves_are_thinned_to_their_ends() -> None:

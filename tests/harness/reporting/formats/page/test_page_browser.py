@@ -22,6 +22,7 @@ from PIL import Image
 
 from harness.reporting.contents import Contents
 from harness.reporting.formats.page.html import page, write
+from harness.reporting.report import Report
 from harness.reporting.serve import Server
 from harness.store import Store
 from harness.tasks.cards import load_suites
@@ -298,8 +299,44 @@ def test_marks_are_those_of_the_data(reader: Reader, mini: str) -> None:
             if "near" in cell.get_attribute("class").split()
         ]
         assert near == [
-            index for index in section["places"]["near"][t] if shown[index] != max(shown)
+            index for index in section["tasks"][t]["near"] if shown[index] != max(shown)
         ]
+
+
+def test_numbers_are_shown_as_the_other_formats_show_them(
+    reader: Reader, filler: Any, tmp_path: Path
+) -> None:
+    """Counts, rounded halves, and a front that two variants share; `--sort` is the page's order."""
+    for variant, scores, trainable in (
+        ("big", [62.25, 62.25], 2_500_000_000),
+        ("b", [62.25, 62.25], 999_500),
+        ("a", [62.25, 62.25], 999_500),
+        ("small", [50.125, 50.125], 960),
+    ):
+        filler.results(filler.cell(variant, "digits"), scores, trainable=trainable)
+    contents = Report(filler.store, sort="params")
+    write(tmp_path / "page.html", str(contents.render("html")))
+    reader.open((tmp_path / "page.html").as_uri())
+    lines = str(contents.render("md")).splitlines()
+    table = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
+    titles, _, *rows = ([re.sub(r"[*≈]", "", text) for text in line] for line in table)
+    shown = [title.replace("\n", " ") for title in reader.texts("thead th")]
+    assert [row[0] for row in rows] == reader.texts(NAMES) == ["small", "a", "b", "big"]
+    for title in titles[1:]:
+        cells = reader.texts(f".board tbody td:nth-child({_column(reader, title)})")
+        assert cells == [row[titles.index(title)] for row in rows], title
+    assert reader.one("th[aria-sort]").text == "Params"
+    assert len(shown) == 5
+    reader.click("[role=tab]", "Trade-off")
+    labels = reader.texts("#panel-tradeoff tbody th")
+    assert labels == ["small", "a", "b"]
+    assert len(reader.all("#panel-tradeoff circle.on")) == 3
+
+
+def _column(reader: Reader, title: str) -> int:
+    """Its place among all columns, hidden ones too."""
+    script = "return [...document.querySelectorAll('.board thead th')].map(e => e.textContent)"
+    return reader.chrome.execute_script(script).index(title) + 1
 
 
 def test_a_cell_opens_with_all_that_is_known(reader: Reader, vtab: str) -> None:

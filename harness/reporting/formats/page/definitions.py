@@ -1,0 +1,81 @@
+"""What the words on the page mean."""
+
+from harness.reporting.statistics.common import LEVEL
+
+DEFINITIONS = (
+    (
+        "Selection",
+        (
+            "Hyper-parameters are those of the trial with the best score on val after its last "
+            "epoch, ties to the smaller learning rate. The final runs train on train and val "
+            "together, or on train alone where the protocol or the task's card says so (\"train "
+            'on"), and read the test set once, after the last epoch.'
+        ),
+    ),
+    (
+        "Score of a cell",
+        (
+            "Mean over seeds, ± the standard deviation (n \u2212 1). Its 95 % interval is Student's"
+            " t over seeds."
+        ),
+    ),
+    (
+        "Mean of N tasks, mean of N groups",
+        (
+            "Two conventions, always named. The first counts each task once; the second is the "
+            "mean of the groups' means, so that a small group counts as much as a large one."
+        ),
+    ),
+    (
+        "Interval of a mean",
+        (
+            "Studentised bootstrap over tasks, at least as wide as Student's t: tasks are taken "
+            "as a sample of the tasks one could have chosen. As a statement on just these tasks, "
+            "it is too wide."
+        ),
+    ),
+    (
+        "Rank",
+        (
+            "Mean over tasks of a method's rank, 1 the best, ties sharing the average, among the "
+            "methods that have every task."
+        ),
+    ),
+    (
+        "Friedman, Nemenyi",
+        (
+            "Whether any methods differ, and by how much mean ranks must differ for two to; at "
+            f"{LEVEL}. J. Demšar, JMLR 7 (2006)."
+        ),
+    ),
+    (
+        "Wilcoxon, Holm",
+        (
+            "Signed-rank test of two methods over tasks, two-sided and exact; p-values corrected "
+            "over all the pairs of its table by Holm's step-down."
+        ),
+    ),
+    (
+        "Effect",
+        (
+            "Matched-pairs rank-biserial correlation: the share of the ranks that speak for a "
+            "method less the share against it."
+        ),
+    ),
+    (
+        "Within the best's interval",
+        ("Marked ≈: a cell whose mean is inside the 95 % interval of the best cell of its column."),
+    ),
+    (
+        "Gaps",
+        (
+            "A failed or missing cell is shown as one. A mean that lacks a task says of how many "
+            "it is, and is never ranked."
+        ),
+    ),
+    (
+        "Params",
+        ("Trained values of the method, without the head that every method has."),
+    ),
+)
+"""Term and definition."""

@@ -1,0 +1,105 @@
+"""The final runs behind a leaderboard's results, for the page's panel."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from harness.io import commands
+from harness.reporting.display import counted, duration, memory, rounded
+from harness.reporting.formats.page.values import Once, shortened
+from harness.reporting.rows import Run
+from harness.reporting.section import Section
+from harness.text import plain
+
+CURVE_POINTS = 24
+HIDDEN = ("checkpoint", "no_checkpoint")
+"""Provenance that the page leaves out, with the paths of `inputs`: they are of no use on another
+machine. `harness show` has them."""
+
+
+class Runs:
+    """The final runs behind the squares: what a reader sees of one by clicking on it."""
+
+    def __init__(self, rows: Mapping[str, Run]):
+        """`rows`: with detail, by id."""
+        self._rows = rows
+        self._kept = {
+            name: Once()
+            for name in ("params", "epochs", "versions", "machines", "inputs", "created")
+        }
+        self._counts: dict[str, Counter[int]] = {name: Counter() for name in self._kept}
+
+    def of(self, part: Section) -> list[list[Any]]:
+        """By variant and task: a list of `_run`."""
+        results = part.results
+        return [
+            [
+                (
+                    [self._run(self._rows[id]) for id in results[variant, task].ids]
+                    if (variant, task) in results
+                    else []
+                )
+                for task in part.tasks
+            ]
+            for variant in part.scores
+        ]
+
+    def shared(self) -> dict[str, list[Any]]:
+        return {name: once.values for name, once in self._kept.items()}
+
+    def counts(self, name: str) -> list[int]:
+        """How many runs have each value of `shared()[name]`."""
+        return [self._counts[name][place] for place in range(len(self._kept[name].values))]
+
+    def _run(self, run: Run) -> list[Any]:
+        """[id; seed; texts: score, time, memory, units, trained values, of the head; places in
+        `shared` by name; thinned curve]"""
+        detail = run.detail
+        if detail is None:
+            raise ValueError("read the rows with detail")
+        made = {name: value for name, value in detail.provenance.items() if name not in HIDDEN}
+        inputs = {
+            name: value
+            for name, value in made.pop("inputs", {}).items()
+            if name in ("method", "backbone", "pixels") and value
+        }
+        inputs |= {
+            name: at(str(inputs[name]))
+            for name, at in (("method", commands.method), ("backbone", commands.backbone))
+            if name in inputs
+        }
+        versions = made.pop("versions", {})
+        curve = thinned(detail.curve)
+        params = {plain(str(name)): shortened(value, 8) for name, value in detail.params.items()}
+        values = {
+            "params": params,
+            "epochs": list(curve),
+            "versions": versions,
+            "machines": made,
+            "inputs": inputs,
+            "created": run.created,
+        }
+        places = [self._kept[name].place(value) for name, value in values.items()]
+        for name, place in zip(values, places, strict=True):
+            self._counts[name][place] += 1
+        texts = [
+            rounded(run.score, 2),
+            duration(run.seconds),
+            memory(run.memory),
+            counted(run.units),
+            f"{run.trainable:,}",
+            f"{detail.head_params:,}",
+        ]
+        return [run.id, run.seed, texts, places, list(curve.values())]
+
+
+def thinned(curve: Mapping[int, float], points: int = CURVE_POINTS) -> dict[int, float]:
+    """At most `points` of a curve, evenly, the first and the last among them; to one digit."""
+    epochs = sorted(curve)
+    if len(epochs) > points:
+        epochs = [
+            epochs[index] for index in np.linspace(0, len(epochs) - 1, points).round().astype(int)
+        ]
+    return {epoch: round(curve[epoch], 1) for epoch in epochs}

@@ -1,0 +1,96 @@
+"""Friedman's and Wilcoxon's tests for the page: their numbers, and what they say."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from harness.reporting.display import equals, interval_text, probability, rounded, signed
+from harness.reporting.formats.page.values import number, shortened
+from harness.reporting.section import Section
+from harness.reporting.statistics.common import LEVEL, TooFew, complete
+from harness.reporting.statistics.friedman import Friedman, cliques, friedman
+from harness.reporting.statistics.wilcoxon import Pair, pairwise
+from harness.text import plain
+
+ALL_PAIRS = 15
+"""Up to so many variants each is compared with each; beyond, with one."""
+DRAWN = 30
+"""Methods in the critical-difference diagram: more can't be told apart."""
+
+
+def tests(part: Section, baseline: str | None) -> dict[str, Any]:
+    order = {variant: index for index, variant in enumerate(part.scores)}
+    kept, dropped = complete(part.scores, part.tasks)
+    against = baseline if baseline is not None or len(kept) <= ALL_PAIRS else next(iter(kept))
+    found, pairs = friedman(part.scores, part.tasks), pairwise(part.scores, part.tasks, against)
+    return {
+        "level": LEVEL,
+        "dropped": [
+            [order[variant], [plain(task) for task in lacks]] for variant, lacks in dropped.items()
+        ],
+        "friedman": plain(str(found)) if isinstance(found, TooFew) else _friedman(found, order),
+        "against": None if against is None else plain(against),
+        "chosen": baseline is None and against is not None,
+        "pairs": (
+            plain(str(pairs))
+            if isinstance(pairs, TooFew)
+            else [_pair(pair, order) for pair in pairs]
+        ),
+    }
+
+
+def _friedman(found: Friedman, order: Mapping[str, int]) -> dict[str, Any]:
+    """`variants` in order of rank; `bars`: of those drawn, the places in that order, first and
+    last, of each group that a bar joins."""
+    differ, apart = found.f_p < LEVEL, rounded(found.critical_difference, 2)
+    lead = "The methods differ" if differ else "No difference between the methods is shown"
+    f = "\u221e" if found.f == float("inf") else f"{found.f:#.4g}"
+    return {
+        "variants": [order[variant] for variant in found.variants],
+        "ranks": [[number(rank), rounded(rank, 2)] for rank in found.ranks.values()],
+        "drawn": min(len(found.variants), DRAWN),
+        "critical_difference": [number(found.critical_difference), apart],
+        "bars": _bars(found, differ),
+        "lead": (
+            f"{lead}: Friedman's test over {len(found.tasks)} tasks and {len(found.variants)}"
+            f" methods, \u03c7\u00b2 = {found.chi2:#.4g} (p {equals(found.p)}), Iman and"
+            f" Davenport's F = {f} (p {equals(found.f_p)})."
+        ),
+        "claim": (
+            f"Two methods may be called different where their mean ranks are more than {apart}"
+            f" apart (Nemenyi's critical difference at {LEVEL}); a bar joins those that are not."
+            if differ
+            else "So no two methods may be called different by their ranks."
+        ),
+    }
+
+
+def _bars(found: Friedman, differ: bool) -> list[list[int]]:
+    """Where Friedman's test shows no difference, one bar joins all; else one each clique."""
+    bars: list[list[int]] = []
+    for clique in cliques(found) if differ else [found.variants]:
+        first, last = (found.variants.index(clique[end]) for end in (0, -1))
+        last = min(last, DRAWN - 1)
+        if last > first and (not bars or bars[-1][1] != last):
+            bars.append([first, last])
+    return bars
+
+
+def _pair(pair: Pair, order: Mapping[str, int]) -> dict[str, Any]:
+    """Numbers to sort by, and each as [number, text] where it is shown otherwise."""
+    if pair.p_holm >= LEVEL:
+        verdict = "not shown to differ"
+    else:
+        verdict = "better" if pair.effect > 0 else "worse"
+    return {
+        "one": order[pair.one],
+        "other": order[pair.other],
+        "wins": pair.wins,
+        "ties": pair.ties,
+        "losses": pair.losses,
+        "verdict": verdict,
+        "mean": [number(pair.mean), signed(pair.mean, 2)],
+        "interval": [number(pair.low), interval_text(pair.low, pair.high, 2, with_sign=True)],
+        "p": [shortened(pair.p), probability(pair.p)],
+        "holm": [shortened(pair.p_holm), probability(pair.p_holm)],
+        "effect": [number(pair.effect), signed(pair.effect, 2)],
+    }

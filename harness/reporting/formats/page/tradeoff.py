@@ -1,0 +1,96 @@
+"""Score against cost for the page: for each choice of the two, which variants are on the front."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from harness.reporting.display import counted, duration, memory
+from harness.reporting.leaderboard import TaskResult
+from harness.reporting.section import Section
+from harness.reporting.statistics.pareto import pareto
+from harness.text import plain
+
+COSTS = {
+    "params": ("trained values", counted),
+    "seconds": ("seconds a run", duration),
+    "memory": ("memory a run", memory),
+    "units": ("units of all runs", counted),
+}
+"""Title, and how a number of it is written."""
+
+
+def average(rows: Sequence[TaskResult], name: str) -> float | None:
+    """Of final runs, mean over the tasks that have a score."""
+    values = [getattr(row, name) for row in rows if row.n]
+    return float(np.mean(values)) if values else None
+
+
+def tradeoff(part: Section) -> dict[str, Any]:
+    """`scores`: [column, title, {cost: places of the variants on the front, cheapest first}];
+    `costs`: [name, title, ticks], these being [value, text, whether it is a power of ten].
+
+    A column is "mean", "mean_of_groups", "group,N" or "task,N".
+    """
+    costs = {name: _cost(part, name) for name in COSTS}
+    order = {variant: place for place, variant in enumerate(part.scores)}
+    found = []
+    for column, title, scores in _scores(part):
+        fronts = {}
+        for name, of in costs.items():
+            points = {
+                variant: (cost, score)
+                for variant, cost in of.items()
+                if cost is not None and (score := scores.get(variant)) is not None
+            }
+            fronts[name] = [order[variant] for variant in pareto(points)]
+        found.append([column, plain(title), fronts])
+    return {
+        "scores": found,
+        "costs": [[name, COSTS[name][0], _ticks(name, of.values())] for name, of in costs.items()],
+    }
+
+
+def _scores(part: Section) -> list[tuple[str, str, dict[str, float | None]]]:
+    methods = part.methods.items()
+    found = [
+        (
+            "mean",
+            f"mean of {len(part.tasks)} tasks",
+            {variant: summary.mean for variant, summary in methods},
+        )
+    ]
+    if len(part.groups) > 1:
+        title = f"mean of {len(part.groups)} groups"
+        means = {variant: summary.mean_of_groups for variant, summary in methods}
+        found.append(("mean_of_groups", title, means))
+        for place, group in enumerate(part.groups):
+            of_group = {variant: summary.group_means[group] for variant, summary in methods}
+            found.append((f"group,{place}", f"mean of {group}", of_group))
+    for place, task in enumerate(part.tasks):
+        of_task = {variant: scores.get(task) for variant, scores in part.scores.items()}
+        found.append((f"task,{place}", task, of_task))
+    return found
+
+
+def _cost(part: Section, name: str) -> dict[str, float | None]:
+    if name in ("params", "units"):
+        return {variant: getattr(summary, name) for variant, summary in part.methods.items()}
+    rows: dict[str, list[TaskResult]] = {variant: [] for variant in part.scores}
+    for row in part.board:
+        rows[row.variant].append(row)
+    return {variant: average(of, name) for variant, of in rows.items()}
+
+
+def _ticks(name: str, values: Any) -> list[list[Any]]:
+    """Round numbers over all values of a cost and a decade around."""
+    some = [value for value in values if value]
+    if not some:
+        return []
+    powers = range(math.floor(math.log10(min(some))) - 1, math.ceil(math.log10(max(some))) + 2)
+    return [
+        [digit * 10.0**power, COSTS[name][1](digit * 10.0**power), digit == 1]
+        for power in powers
+        for digit in (1, 2, 5)
+    ]

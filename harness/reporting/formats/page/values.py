@@ -1,0 +1,36 @@
+"""Values as the page's JSON holds them: rounded, and what repeats stored once."""
+
+import json
+import math
+from typing import Any
+
+from harness.text import plain
+
+
+def number(value: float | None, digits: int = 6) -> float | None:
+    """Rounded far below what is shown, so that it is shown as other formats show it; None for what
+    isn't a finite number."""
+    return None if value is None or not math.isfinite(value) else round(float(value), digits)
+
+
+def shortened(value: Any, digits: int = 4) -> Any:
+    """To so many significant digits; None for infinity and NaN. What is no fraction stays as it
+    is."""
+    if not isinstance(value, float):
+        return plain(value) if isinstance(value, str) else value
+    return float(f"{value:.{digits}g}") if math.isfinite(value) else None
+
+
+class Once:
+    """A list in which equal values share a place."""
+
+    def __init__(self) -> None:
+        self.values: list[Any] = []
+        self._places: dict[str, int] = {}
+
+    def place(self, value: Any) -> int:
+        key = json.dumps(value, sort_keys=True, default=str)
+        if key not in self._places:
+            self._places[key] = len(self.values)
+            self.values.append(value)
+        return self._places[key]
