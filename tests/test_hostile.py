@@ -433,9 +433,9 @@ def test_a_checkpoint_runs_no_file_that_it_names(tmp_path: Path):
     for name in ("evil.py:Evil", f"{tmp_path}/evil.py:Evil", "vpt,evil.py:Evil"):
         refused(
             lambda name=name: checkpoint.load(made_by(tmp_path, name)),
-            "look into it, then add --method",
+            "read that file, then add --method",
         )
-        refused(lambda name=name: recorded(name, None), "look into it")
+        refused(lambda name=name: recorded(name, None), "read that file")
     refused(lambda: recorded("linear,vpt", None), "not one method")
 
 
@@ -448,7 +448,7 @@ def test_a_checkpoint_allocates_nothing_that_its_tensors_dont_have(tmp_path: Pat
     ):
         refused(
             lambda changes=changes: checkpoint.load(made_by(tmp_path, "vpt", **changes)),
-            "doesn't fit vpt",
+            "doesn't match vpt",
         )
     for changes in (
         {"identity": {}},
@@ -459,7 +459,7 @@ def test_a_checkpoint_allocates_nothing_that_its_tensors_dont_have(tmp_path: Pat
     ):
         refused(
             lambda changes=changes: checkpoint.load(made_by(tmp_path, "vpt", **changes)),
-            "where it comes from",
+            "no record of its origin",
         )
 
 

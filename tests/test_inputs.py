@@ -199,7 +199,7 @@ def test_the_side_is_in_the_key_however_it_is_asked_for(tiny):
         ({"image_size": 3}, "which 3 is no multiple of: take 5."),
         (
             {"image_size": 40, "backbone": "mini_vit@35"},
-            "--image-size 40 and --backbone mini_vit@35 ask for two sides: give one of them.",
+            "--image-size 40 and --backbone mini_vit@35 set different image sizes: leave one out.",
         ),
         (
             {"backbone": "mini_vit@big"},
@@ -220,7 +220,7 @@ def test_a_segmentation_tasks_side_is_its_crop(tiny):
     seg = with_segmentation(tiny)
     with pytest.raises(
         BadInput,
-        match="task halves: its card's crop of 30 pixels is the images' side; leave 40 out",
+        match="task halves: its card's crop sets the image size, 30 pixels: leave 40 out",
     ):
         planned(seg, "linear", image_size=40)
 

@@ -59,8 +59,7 @@ def _mask(task: str, record: Record) -> UInt8[np.ndarray, "height width"]:
         return record.mask.classes()
     except (OSError, SyntaxError, ValueError, DecompressionBombError) as error:
         raise BadInput(
-            f"task {task}: the mask of {record.key} is missing, or no image that can be decoded."
-            " Get it again."
+            f"task {task}: the mask of {record.key} is missing, or can't be decoded. Get it again."
         ) from error
 
 
@@ -90,7 +89,7 @@ def _look(record: Record) -> Look:
 def _told(record: Record, error: Exception) -> str:
     key = plain(record.key)[:200]
     file = f"{plain(record.file)[:300]}: " if record.file else ""
-    return f"{key} is missing, or no image that can be decoded ({file}{reason(error)})"
+    return f"{key} is missing, or can't be decoded as an image ({file}{reason(error)})"
 
 
 def reason(error: Exception) -> str:

@@ -60,7 +60,9 @@ def _receive_all(archive: Archive, path: Path, part: Path, progress: Progress) -
                 return
             problem = "the connection was cut"
         except _Refused as answer:
-            raise BadInput(f"{archive.url} can't be had: {answer}. {_by_hand(path)}") from answer
+            raise BadInput(
+                f"{archive.url} can't be downloaded: {answer}. {_by_hand(path)}"
+            ) from answer
         except requests.RequestException as error:
             problem = str(error) if isinstance(error, _Busy) else type(error).__name__
         now = _size(part)

@@ -36,8 +36,8 @@ def export(
     )
     if like is None:
         raise BadInput(
-            f"task {card.name}: no VTAB-1k task, and the VTAB-1k folder has lists of VTAB-1k's"
-            " splits only."
+            f"task {card.name}: not a VTAB-1k task, and the VTAB-1k folder has lists for"
+            " VTAB-1k's splits only."
         )
     folder = to / like.argument("folder", card.name, str)
     part = folder.with_name(f"{folder.name}.part")

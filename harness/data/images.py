@@ -91,7 +91,7 @@ def as_rgb(image: Image.Image, alpha: Alpha = "grey") -> Image.Image:
     image.load()
     said = list(_frames_and_turn(image))
     if image.mode.startswith("I"):
-        said.append("16 bits a pixel, made 8")
+        said.append("16 bits per pixel, converted to 8")
         found = _narrowed(image).convert("RGB")
     elif image.mode in PLAIN or image.mode in TRANSPARENT:
         found = image.convert("RGB")
@@ -101,9 +101,9 @@ def as_rgb(image: Image.Image, alpha: Alpha = "grey") -> Image.Image:
                 said.append(
                     "transparent parts, "
                     + (
-                        "put over grey"
+                        "blended onto grey"
                         if alpha == "grey"
-                        else "taken for solid, as the benchmark's own code does"
+                        else "treated as solid, as the benchmark's own code does"
                     )
                 )
                 found = over if alpha == "grey" else found
@@ -116,17 +116,17 @@ def as_rgb(image: Image.Image, alpha: Alpha = "grey") -> Image.Image:
 def unknown_range(mode: str) -> str:
     """Why pixels of a kind are refused."""
     names = {"F": "32-bit floats", "I": "32-bit integers", "LAB": "LAB colours"}
-    why = "have no conversion to RGB" if mode == "LAB" else "don't say what is white"
+    why = "have no conversion to RGB" if mode == "LAB" else "have no known range"
     return (
         f"its pixels are {names.get(mode, f'of kind {mode}')}, which {why}: save it with 8 or 16"
-        " bits a channel, in RGB or grey"
+        " bits per channel, in RGB or grey"
     )
 
 
 def remarks(content: bytes) -> Iterator[str]:
     """What is odd about an image file that decodes, each as what `has` may stand before."""
     if content.startswith(b"\xff\xd8") and content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda"):
-        yield "no end: its last part may have been lost, and is grey"
+        yield "no end marker: its last part may be missing, and is grey"
 
 
 def _frames_and_turn(image: Image.Image) -> Iterator[str]:
@@ -146,7 +146,7 @@ def _orientation(image: Image.Image) -> Any:
 
 
 def _narrowed(image: Image.Image) -> Image.Image:
-    """16-bit grey in 8 bits; what a PNG declares transparent (one value) is put over grey."""
+    """16-bit grey in 8 bits; what a PNG declares transparent (one value) is blended onto grey."""
     # whose 16 bits older Pillows call I
     if image.mode == "I" and image.format not in ("PNG", "PPM"):
         raise ValueError(unknown_range("I"))

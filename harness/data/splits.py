@@ -58,6 +58,6 @@ def select(card: TaskCard, split: SplitName, keys: Callable[[str], Sequence[Key]
         return list(sliced(order(keys(source), source), start, stop))
     except (KeyError, ValueError) as error:
         raise BadInput(
-            f"task {card.name}: {split} is {card.slices.get(split)!r} of its source, which can't be"
-            f" had: {error}."
+            f"task {card.name}: {split} is {card.slices.get(split)!r} of its source, which isn't"
+            f" available: {error}."
         ) from error

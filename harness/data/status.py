@@ -34,7 +34,7 @@ class Status:
     def todo(self) -> str:
         """In a word or two."""
         if self.state != "missing":
-            return "mend, see below" if self.problem else ""
+            return "fix, see below" if self.problem else ""
         return " + ".join(
             ["fetch"] * bool(self.card.archives)
             + ["by hand"] * bool(self.card.by_hand or not self.card.archives)

@@ -52,7 +52,7 @@ def unpack(path: Path, folder: Path) -> None:
     except (tarfile.FilterError, _Outside) as error:
         entry = plain(str(error))[:100]
         raise BadInput(
-            f"{path} has an entry that leaves its folder ({entry}): nothing was extracted. Delete"
+            f"{path} has an entry outside its folder ({entry}): nothing was extracted. Delete"
             " it; don't trust its source."
         ) from error
     except TooLarge as error:

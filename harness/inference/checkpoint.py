@@ -141,8 +141,8 @@ class Tuned(nn.Module):
         images were scored."""
         if self.origin.crop is None:
             raise BadInput(
-                "this checkpoint is of classification: it has a class for an image, not for its"
-                " pixels."
+                "this checkpoint is for classification: it predicts a class per image, not per"
+                " pixel."
             )
         device = next(self.model.parameters()).device
         sliding = Sliding(
@@ -165,8 +165,8 @@ class Tuned(nn.Module):
         is no image, or segmentation."""
         if self.origin.crop is not None:
             raise BadInput(
-                "this checkpoint is of segmentation: it has a class for each pixel"
-                " (`classes_of_pixels`), none for an image."
+                "this checkpoint is for segmentation: it predicts a class per pixel"
+                " (`classes_of_pixels`), not per image."
             )
         device = next(self.model.parameters()).device
         found = []
@@ -270,7 +270,7 @@ def export(source: Path, file: Path) -> None:
     """Copies a checkpoint. Raises `BadInput` where `file` is something else already, or can't be
     written."""
     if file.exists() and (not file.is_file() or file.read_bytes() != source.read_bytes()):
-        raise BadInput(f"{file} is there already, and is something else: name another file.")
+        raise BadInput(f"{file} exists already, with other contents: name another file.")
     try:
         with placing(file) as part:
             shutil.copyfile(source, part)
@@ -304,7 +304,7 @@ def adopt(source: Path, store: Store, result: Result) -> bool:
         return False
     try:
         if target.exists():
-            raise BadInput(f"{target} is another checkpoint than {source}: it stays.")
+            raise BadInput(f"{target} differs from {source}, and is kept.")
         target.parent.mkdir(parents=True, exist_ok=True)
         with placing(target) as part:
             shutil.copyfile(source, part)
@@ -317,7 +317,7 @@ def adopt(source: Path, store: Store, result: Result) -> bool:
                 cell_key(origin.identity),
             )
             if stated != (result.id, result.cell, result.seed, result.logits_sha256, result.cell):
-                raise BadInput(f"{source} isn't the checkpoint of result {result.id}: left out.")
+                raise BadInput(f"{source} isn't the checkpoint of result {result.id}: not copied.")
     except OSError as error:
         raise BadInput(f"can't copy {source} to {target} ({error.strerror}).") from error
     return True
@@ -355,7 +355,7 @@ def load(
         identity["backbone"]["pooling"],
     ):
         raise BadInput(
-            f"{file} was tuned on other weights than those of {base.name}: give"
+            f"{file} was tuned on weights other than those of {base.name}: give"
             f" {identity['backbone']['name']}=FILE."
         )
     variant = recorded(origin.inputs.get("method") or identity["method"]["name"], method)
@@ -384,7 +384,7 @@ def rebuilt(
     `BadInput` where they don't fit the method."""
     identity = origin.identity
     unfit = BadInput(
-        f"{name} doesn't fit {variant.name}: it holds other tensors than the method tunes."
+        f"{name} doesn't match {variant.name}: its tensors aren't those that the method tunes."
     )
     try:
         # without memory first: the arguments may say any size
@@ -465,12 +465,12 @@ def _read(file: Path, name: Path | None = None) -> tuple[Origin, dict[str, Tenso
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise BadInput(
-            f"{name} is no safetensors file, or is cut short ({plain(str(error))[:200]})."
+            f"{name} is not a safetensors file, or is truncated ({plain(str(error))[:200]})."
         ) from error
     if metadata.get("format") != FORMAT:
         raise BadInput(
-            f"{name} is no checkpoint of this version ({FORMAT}): `harness export ID FILE` makes"
-            " them."
+            f"{name} is not a checkpoint of this version ({FORMAT}): make one with"
+            " `harness export ID FILE`."
         )
     try:
         origin = TypeAdapter(Origin).validate_json(metadata["origin"], strict=True)
@@ -483,7 +483,7 @@ def _read(file: Path, name: Path | None = None) -> tuple[Origin, dict[str, Tenso
         return origin, tensors
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise BadInput(
-            f"{name} doesn't say where it comes from: `harness export ID FILE` makes files that do."
+            f"{name} has no record of its origin: make one with `harness export ID FILE`."
         ) from error
 
 
@@ -493,5 +493,5 @@ def opened(file: str | Path) -> Image.Image:
         return rgb(Path(file))
     except Exception as error:  # Pillow raises many kinds for a file that isn't what it should be
         raise BadInput(
-            f"{file} is missing, or no image that can be decoded ({reason(error)})."
+            f"{file} is missing, or can't be decoded as an image ({reason(error)})."
         ) from error

@@ -55,8 +55,8 @@ def overlays(tuned: Tuned, files: Sequence[Path], folder: Path) -> Iterator[dict
     stems = [file.stem for file in files]
     if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
         raise BadInput(
-            f"two images are called {twice[0]}, and so would their overlays: give them one after"
-            " the other."
+            f"two images are named {twice[0]}, so one overlay would replace the other: predict them"
+            " one after the other."
         )
     classes, names = tuned.origin.classes, tuned.origin.class_names
     for file in files:

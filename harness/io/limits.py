@@ -30,8 +30,8 @@ class Room:
         self.left -= size
         if self.left < 0 or size < 0:
             raise TooLarge(
-                f"it would become more than {GROWTH} times its size, or more than the disk has"
-                " room for"
+                f"it would grow to more than {GROWTH} times its size, or beyond the free space on"
+                " the disk"
             )
 
 

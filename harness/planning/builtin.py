@@ -25,14 +25,14 @@ def check() -> None:
     if given and holds.resolve() in {
         Path(entry or ".").resolve() for entry in given.split(os.pathsep)
     }:
-        why, mend = " (by PYTHONPATH)", f"take {holds} out of PYTHONPATH"
+        why, mend = " (by PYTHONPATH)", f"remove {holds} from PYTHONPATH"
     elif holds.resolve() == Path.cwd():
         why, mend = " (it is the current folder)", "start the command `harness` in another folder"
     else:
-        why, mend = "", f"take {holds} off Python's path"
+        why, mend = "", f"remove {holds} from Python's path"
     raise BadInput(
-        f"another package called 'methods', {found}, hides this harness's own: {holds} comes first"
-        f" on Python's path{why}. To mend it, {mend}, or rename that package."
+        f"another package named 'methods', {found}, hides the harness's own: {holds} comes first"
+        f" on Python's path{why}. To fix this, {mend}, or rename that package."
     )
 
 

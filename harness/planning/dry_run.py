@@ -150,13 +150,12 @@ def preview(request: Request, stage: Callable[[str], None]) -> Preview:
         f"Protocol {protocol.name}: {protocol.title}." for _, _, protocol in chosen
     )
     notes.append(
-        "A unit is one image passed forward; a training image counts 2. Pruned trials make it less."
-        " Hours: one probed step, times all."
+        "A unit is one image passed forward; a training image counts as 2. Pruning makes it"
+        " less. Hours are estimated from one measured step."
     )
     if any(card.crop for card in cards):
         notes.append(
-            "Of segmentation, an image is a crop, or a sliding window: counted for images of 4"
-            " by 3."
+            "In segmentation, an image is a crop or a sliding window, counted for images of 4 by 3."
         )
     names = tuple(card.name for card in cards)
     return Preview(tuple(rows), names, gaps, tuple(note for note in notes if note))

@@ -265,15 +265,15 @@ def sided(spec: str, image_size: int | None, card: TaskCard, suite: Suite) -> st
     wanted = harness.backbones.parse(spec)
     if image_size and wanted.side and image_size != wanted.side:
         raise BadInput(
-            f"--image-size {image_size} and --backbone {wanted} ask for two sides: give one of"
-            " them."
+            f"--image-size {image_size} and --backbone {wanted} set different image sizes: leave"
+            " one out."
         )
     side = image_size or wanted.side
     if card.crop is not None:
         if side:
             raise BadInput(
-                f"task {card.name}: its card's crop of {card.crop} pixels is the images' side;"
-                f" leave {side} out."
+                f"task {card.name}: its card's crop sets the image size, {card.crop} pixels: leave"
+                f" {side} out."
             )
         return spec
     if side is None and harness.backbones.own_side(wanted.name) is None:

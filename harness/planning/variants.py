@@ -137,8 +137,8 @@ def parse(text: str, also: Collection[str] = ()) -> list[Variant]:
         first = named.setdefault(name, variant)
         if first.method is not method:
             raise BadInput(
-                f"{first.origin} and {origin} are both called '{name}': results are told apart by"
-                " that. Rename one of them."
+                f"{first.origin} and {origin} are both named '{name}', and results are kept by"
+                " name: rename one of them."
             )
         for other in variants.values():
             if code is not None and other.code is not None:
@@ -158,8 +158,8 @@ def recorded(text: object, given: str | None) -> Variant:
         named = plain(str(text))[:200]
         flag = f"--method {shlex.quote(commands.method(named))}"
         raise BadInput(
-            f"it was made by a file of its own, {named}, which would be run: look into it, then add"
-            f" {flag}."
+            f"its method is from a file, {named}, whose code would run here: read that file, then"
+            f" add {flag}."
         )
     found = parse(given or str(text))
     if len(found) != 1:
@@ -177,28 +177,26 @@ def _find(name: str) -> "tuple[str, type[Method], Code | None]":
         if not (isinstance(found, type) and issubclass(found, Method)):
             if found is None:
                 raise BadInput(
-                    f"{file} has no method '{attribute}': a subclass of"
-                    f" harness.training.method.Method{_others(_module_of(code, file))}."
+                    f"{file} has no method '{attribute}', a subclass of"
+                    f" harness.Method{_others(_module_of(code, file))}."
                 )
-            kind = "a plain nn.Module" if _is_module(found) else "no method"
+            kind = "a plain nn.Module" if _is_module(found) else "not a method"
             raise BadInput(
-                f"{name} is {kind}: make it a subclass of harness.training.method.Method, with"
+                f"{name} is {kind}: make it a subclass of harness.Method, with"
                 " forward(self, images, read)."
             )
         called = getattr(found, "name", attribute)
         if called in registered():
             whose = "" if "name" in vars(found) else f", inherited from {found.__mro__[1].__name__}"
             raise BadInput(
-                f"{name} is called '{called}'{whose}, as a registered method is: give the class a"
+                f"{name} is named '{called}'{whose}, like a registered method: give the class a"
                 " `name` of its own."
             )
         return called, found, code
     known = registered()
     if name.endswith(".py"):
         code = of_file(flags.path(name))
-        raise BadInput(
-            f"{name}: name the class too, {name}:CLASS{_others(_module_of(code, name))}."
-        )
+        raise BadInput(f"{name}: add the class, {name}:CLASS{_others(_module_of(code, name))}.")
     if name not in known:
         raise unknown("method", name, known)
     if len(others := {entry.value for entry in entry_points(group=GROUP, name=name)}) > 1:
@@ -224,7 +222,7 @@ def _module_of(code: Code, file: str) -> Any:
     except SystemExit as error:
         raise BadInput(
             f"{file} ends Python while it is imported (SystemExit: {error};"
-            f" {user_errors.place(error)}): put what it does as a script under `if __name__ =="
+            f" {user_errors.place(error)}): put its script part under `if __name__ =="
             ' "__main__":`.'
         ) from error
     except Exception as error:  # the user's code may fail in any way
@@ -279,7 +277,7 @@ def _arguments(name: str, method: "type[Method]", inside: str, also: set[str]) -
             bool: type(arguments[key]) is bool,
         }
         if not good.get(kind, True):
-            raise BadInput(f"{name}: {key} is {kind.__name__}, not '{value}'.")
+            raise BadInput(f"{name}: {key} must be {kind.__name__}, not '{value}'.")
     try:
         method.check({key: value for key, value in arguments.items() if key in known})
     except ValueError as error:

@@ -399,7 +399,7 @@ def grid(space: dict[str, BaseDistribution]) -> list[dict[str, Any]]:
                 "write {choices = [...]} (in [method_space] for a method's argument), or use"
                 " sampler 'tpe'"
             )
-            raise BadInput(f"a grid needs choices, and {name} is a range: {where}.")
+            raise BadInput(f"a grid needs choices, but {name} is a range: {where}.")
         axes.append(distribution.choices)
     return [dict(zip(space, point, strict=True)) for point in product(*axes)]
 
@@ -419,7 +419,8 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     extended = fields.pop("extends")
     if not isinstance(extended, str):
         raise BadInput(
-            f"protocol {path}: extends: the name of a protocol, or a .toml file beside this one."
+            f"protocol {path}: extends: expected the name of a protocol or a .toml file in"
+            " its folder."
         )
     other = _path(extended, path.parent)
     if other in (*above, path):

@@ -143,7 +143,7 @@ def test_weights_that_cannot_be_fetched_say_where_from_and_the_mend(
     with pytest.raises(
         BadInput,
         match=(
-            r"backbone test_vit.elsewhere: .*can't be had.*Or give a file: --backbone"
+            r"backbone test_vit.elsewhere: .*can't be downloaded.*Or give a file: --backbone"
             r" test_vit.elsewhere=FILE\."
         ),
     ):

@@ -208,7 +208,7 @@ def test_status_cuts_no_word_and_folds_no_line(
         ["dsprites_orientation", "missing"],
         ["digits", "found"],
     ]
-    assert "mend, see below" in lines[1]
+    assert "fix, see below" in lines[1]
     assert "fetch + by hand" in lines[2]
     assert lines[5].startswith("tiny: ")
     assert "000000.jpg is missing" in lines[5]

@@ -88,7 +88,7 @@ def test_16_bit_colour_keeps_its_upper_bits():
         (
             Image.fromarray(np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)),
             "TIFF",
-            "32-bit floats, which don't say what is white",
+            "32-bit floats, which have no known range",
         ),
         (
             Image.fromarray(np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)),
@@ -308,10 +308,10 @@ def test_verify_says_what_was_made_of_pixels(card: TaskCard, root: Path):
     Image.fromarray(rgba(9)).save(root / "tiny" / "images" / "val200" / "000001.png")
     assert verify(card, root, lambda line: None).warnings == (
         (
-            "train: 3 images have 16 bits a pixel, made 8: images/train800/000001.png,"
+            "train: 3 images have 16 bits per pixel, converted to 8: images/train800/000001.png,"
             " images/train800/000003.png, images/train800/000005.png"
         ),
-        "val: 1 image has transparent parts, put over grey: images/val200/000001.png",
+        "val: 1 image has transparent parts, blended onto grey: images/val200/000001.png",
     )
 
 
@@ -322,7 +322,7 @@ def test_benchmarks_drop_alpha_as_their_own_code_does(tmp_path: Path):
     Image.fromarray(rgba(200)).save(tmp_path / "oxford_iiit_pet" / "images" / key, "PNG")
     assert np.unique(np.asarray(records(card, tmp_path, "test")[0].image())).tolist() == [200]
     (warning,) = verify(card, tmp_path, lambda line: None).warnings
-    assert "transparent parts, taken for solid" in warning
+    assert "transparent parts, treated as solid" in warning
 
 
 def test_fgvcs_cards_drop_alpha_and_a_card_of_ones_own_doesnt(tmp_path: Path):

@@ -211,7 +211,7 @@ def test_a_missing_image_leaves_no_folder(card: TaskCard, root: Path, tmp_path: 
         lambda: prepare(card, root, tmp_path / "to", quiet),
         lambda: export(card, root, tmp_path / "to", "png", quiet),
     ):
-        with pytest.raises(BadInput, match=r"000003\.png is missing, or no image"):
+        with pytest.raises(BadInput, match=r"000003\.png is missing, or can't be decoded"):
             make()
     assert not (tmp_path / "to" / "tiny").exists()
     assert resolve(card, tmp_path / "to").reader.format != "prepared"

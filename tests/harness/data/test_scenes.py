@@ -94,7 +94,7 @@ def test_what_is_wrong_with_a_copy_is_one_line(card: TaskCard, tmp_path: Path):
     Image.fromarray(np.zeros((12, 9, 3), np.uint8)).save(first)
     assert f"{first} has pixels of kind RGB, expected 8-bit classes" in refused(card, tmp_path)
     first.write_bytes(b"no image")
-    assert "the mask of validation/ADE_val_00000001 is missing, or no image" in refused(
+    assert "the mask of validation/ADE_val_00000001 is missing, or can't be decoded" in refused(
         card, tmp_path
     )
     first.unlink()

@@ -55,7 +55,7 @@ def test_what_is_no_whole_image_is_named(content: bytes, why: str, card: TaskCar
     verdict = verify(card, root, lambda line: None)
     (fault,) = verdict.faults
     assert fault.startswith(
-        "test: images/test/000002.jpg is missing, or no image that can be decoded ("
+        "test: images/test/000002.jpg is missing, or can't be decoded as an image ("
     )
     assert f"{path}: " in fault
     assert why in fault
@@ -116,7 +116,7 @@ def test_a_download_with_a_hole_at_its_end_is_told(card: TaskCard, root: Path):
     assert verdict.faults == ()
     assert verdict.warnings == (
         (
-            "test: 1 image has no end: its last part may have been lost, and is grey:"
+            "test: 1 image has no end marker: its last part may be missing, and is grey:"
             " images/test/000002.jpg"
         ),
     )

@@ -44,5 +44,5 @@ def test_a_checkpoint_that_asks_for_another_crop_is_refused_before_it_takes_memo
         tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     origin = {**json.loads(metadata["origin"]), "crop": crop}
     save_file(tensors, tmp_path / "theirs.safetensors", {**metadata, "origin": json.dumps(origin)})
-    with pytest.raises(BadInput, match="doesn't say where it comes from"):
+    with pytest.raises(BadInput, match="has no record of its origin"):
         checkpoint.load(tmp_path / "theirs.safetensors")

@@ -74,11 +74,11 @@ def test_predicting_pixels_says_in_one_line_what_is_wrong(
         "no output": ([image], "is of segmentation: give --output FOLDER."),
         "no image": (
             [tmp_path / "b.png", "--output", tmp_path / "out"],
-            "b.png is missing, or no image",
+            "b.png is missing, or can't be decoded",
         ),
         "two of a name": (
             [image, tmp_path / "a.jpg", "--output", tmp_path / "out"],
-            "two images are called a",
+            "two images are named a",
         ),
         "output is a file": ([image, "--output", tmp_path / "b.png"], "can't be written"),
     }[wrong]

@@ -46,10 +46,10 @@ def test_one_that_comes_first_is_named_in_one_line(research: Path, command: tupl
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1
     assert (
-        f"another package called 'methods', {research / 'methods'}, hides this harness's own"
+        f"another package named 'methods', {research / 'methods'}, hides the harness's own"
         in done.stderr
     )
-    assert "out of PYTHONPATH" in done.stderr
+    assert "from PYTHONPATH, or rename" in done.stderr
     assert not (research / "results").exists()
 
 
@@ -61,7 +61,7 @@ def test_it_is_said_of_harness_load_too(research: Path):
         cwd=research,
         path=str(REPOSITORY),
     )
-    assert "BadInput: another package called 'methods'" in done.stderr
+    assert "BadInput: another package named 'methods'" in done.stderr
     assert "(it is the current folder)" in done.stderr
 
 

@@ -24,5 +24,5 @@ def test_a_preview_shows_cost_and_says_what_an_image_is(seg, capsys: pytest.Capt
         console.print(preview(request, view.stage))
     said = capsys.readouterr().out
     assert "4 cells: 2 methods x 2 tasks" in said
-    assert "an image is a crop, or a sliding window" in said
+    assert "an image is a crop or a sliding window" in said
     assert "Protocol quick: eight iterations." in said

@@ -145,9 +145,9 @@ def test_a_worker_gets_the_text_that_was_hashed_even_where_the_file_is_gone_or_h
 
 def test_two_methods_of_one_name_are_refused_and_the_same_one_twice_is_one(tmp_path: Path):
     one, other = write(tmp_path / "v1.py"), write(tmp_path / "v2.py", scale=2)
-    with pytest.raises(BadInput, match=r"v1.py:Mine and .*v2.py:Mine are both called 'mine'"):
+    with pytest.raises(BadInput, match=r"v1.py:Mine and .*v2.py:Mine are both named 'mine'"):
         parse(f"{one}:Mine,{other}:Mine")
-    with pytest.raises(BadInput, match="are both called 'mine'"):
+    with pytest.raises(BadInput, match="are both named 'mine'"):
         parse(f"{one}:Mine(base_lr=1),{other}:Mine(base_lr=2)", also=["base_lr"])
     assert len(parse(f"{one}:Mine,{one}:Mine")) == 1
     assert len(parse(f"{one}:Mine,{one}:Mine(base_lr=1)", also=["base_lr"])) == 2
@@ -156,8 +156,8 @@ def test_two_methods_of_one_name_are_refused_and_the_same_one_twice_is_one(tmp_p
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("name = 'linear'", "is called 'linear', as a registered method is"),
-        ("", "is called 'vpt-deep', inherited from VPTDeep, as a"),
+        ("name = 'linear'", "is named 'linear', like a registered method"),
+        ("", "is named 'vpt-deep', inherited from VPTDeep, like a"),
     ],
 )
 def test_the_name_of_a_registered_method_is_refused(tmp_path: Path, line: str, message: str):

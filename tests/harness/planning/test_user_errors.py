@@ -106,8 +106,8 @@ def test_a_constructor_that_forgets_the_base_class(planned, body: str):
             "from torch import nn\n\n\nclass Mine(nn.Module):\n    pass\n",
             "Mine is a plain nn.Module: make it a subclass",
         ),
-        ("Mine = 3\n", "Mine is no method: make it"),
-        (HEAD.replace("Mine", "Other") + "    pass\n", "has no method 'Mine': .* It has Other"),
+        ("Mine = 3\n", "Mine is not a method: make it"),
+        (HEAD.replace("Mine", "Other") + "    pass\n", "has no method 'Mine', .* It has Other"),
         (
             FORWARD.replace("images, read", "images").format("pass"),
             r"forward must take \(self, images, read\), not \(self, images\)",
@@ -142,7 +142,7 @@ def test_an_optimizer_that_there_is_not(planned):
 
 def test_a_file_without_a_class(tmp_path: Path):
     (tmp_path / "mine.py").write_text(HEAD + "    pass\n")
-    with pytest.raises(BadInput, match=r"name the class too, .*mine.py:CLASS. It has Mine\."):
+    with pytest.raises(BadInput, match=r"add the class, .*mine.py:CLASS. It has Mine\."):
         parse(f"{tmp_path}/mine.py")
 
 

@@ -41,7 +41,7 @@ def test_the_four_methods_are_registered_like_anybodys():
         ("vtp", r"unknown method 'vtp'\. Did you mean 'vpt'"),
         ("ivpt(prompt=5)", "unknown argument of ivpt 'prompt'. Did you mean 'prompts'"),
         ("ivpt(prompts)", "write argument=value"),
-        ("ivpt(prompts=ten)", "prompts is int, not 'ten'"),
+        ("ivpt(prompts=ten)", "prompts must be int, not 'ten'"),
         ("ivpt(cdc=false)", "without CDC"),
         ("ivpt(da=maybe)", "one of True, False, gate"),
         ("ivpt(", "can't read the method"),
