@@ -31,8 +31,9 @@ PAGES = {
 STANDS_FOR = {"README.md": "index.md"}
 """Files that a link may name, and the page that takes their place."""
 NAMES = {
-    "Run and report": ("run", "plan", "report", "compare", "ablate", "fit", "reproduce"),
-    "Use what was tuned": ("load",),
+    "Run": ("run", "Run", "plan", "ablate", "Ablation", "reproduce"),
+    "Report": ("report", "Leaderboard", "compare"),
+    "One model": ("fit", "load", "Tuned"),
     "Write a method": ("Method", "FrozenViT", "Read", "ADAMW_RATES"),
     "Errors": ("BadInput",),
 }
