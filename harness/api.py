@@ -276,7 +276,7 @@ def run(
         BadInput: A name, a file, data, weights, the store or the cluster can't be used.
         KeyboardInterrupt: Ctrl-C. All that finished is in the store, and Ray is shut down.
 
-    Example:
+    Examples:
         >>> run = harness.run(["linear", "vpt-deep"], tasks="digits", seeds=[0, 1])
         >>> run.results.groupby("variant")["score"].mean()
     """
@@ -327,7 +327,7 @@ def plan(
     Raises:
         BadInput: A name or a method's arguments can't be used.
 
-    Example:
+    Examples:
         >>> harness.plan("ivpt,vpt", suite="vtab").costs["hours"].sum()
     """
     with _view(progress) as view:
@@ -357,7 +357,7 @@ def ablate(
     Raises:
         BadInput: As `run`; or the method has no toggles.
 
-    Example:
+    Examples:
         >>> print(harness.ablate("ivpt", suite="mini"))
     """
     with _view(options.get("progress", True)):
@@ -412,7 +412,7 @@ def report(
         BadInput: An unknown suite; when the board is shown, also nothing stored, or an unknown
             method or order.
 
-    Example:
+    Examples:
         >>> harness.report("results/harness.db", suite="mini").to_html("board.html")
     """
     from harness.planning import arguments
@@ -457,7 +457,7 @@ def compare(
         BadInput: Nothing stored, an unknown name, twice the same, or never run with the same
             backbone and protocol.
 
-    Example:
+    Examples:
         >>> print(harness.compare("ivpt", "vpt-deep", suite="mini"))
     """
     from harness.planning import arguments
@@ -520,7 +520,7 @@ def fit(
     Raises:
         BadInput: A name, an argument, data or weights can't be used.
 
-    Example:
+    Examples:
         >>> model = harness.fit("vpt-deep(prompts=10, base_lr=0.5)", task="digits")
         >>> model.origin.score
     """
@@ -580,7 +580,7 @@ def reproduce(
     Raises:
         BadInput: No such result; or data, weights, card or method aren't what it was made with.
 
-    Example:
+    Examples:
         >>> assert harness.reproduce(run.results["id"][0]).equal
     """
     from harness.store import Store
@@ -621,7 +621,7 @@ def load(
     Raises:
         BadInput: File, method or backbone isn't what it was made with.
 
-    Example:
+    Examples:
         >>> harness.load("tuned.safetensors").predict(["a.jpg"]).argmax(1)
     """
     _before_libraries()
