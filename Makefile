@@ -71,4 +71,4 @@ $(VENV)/.tested: pyproject.toml $(VENV)/.installed
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(LOWEST) dist site
+	rm -rf $(VENV) $(LOWEST) dist site .cache
