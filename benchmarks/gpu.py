@@ -22,7 +22,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 from train_step import PROMPTS, flops, forms_of, step
 
-from harness.training.classification import precision
+from harness.training.forward import precision
 
 
 def seconds(work: Callable[[], object], device: torch.device) -> float:

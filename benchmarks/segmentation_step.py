@@ -25,11 +25,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from harness.backbones.vit import FrozenViT, Read
 from harness.planning import protocols
 from harness.planning.cost import cell_cost
-from harness.planning.protocols import Segmentation
+from harness.planning.protocols import Segmentation as Table
 from harness.tasks.cards import load_cards
 from harness.training.heads import Model, SetrPup
 from harness.training.method import Method
-from harness.training.segmentation import Recipe, loss, new_optimizer
+from harness.training.recipe import new_optimizer
+from harness.training.segmentation import Segmentation, SegmentationRecipe
 from methods.linear import Linear
 from methods.vpt import VPTDeep
 
@@ -68,7 +69,7 @@ def step(model: Model, crops: int = 1, optimizer: torch.optim.Optimizer | None =
     vit, device = model.method.vit, next(model.parameters()).device
     images = torch.randn(crops, 3, vit.image_size, vit.image_size, device=device)
     masks = torch.randint(CARD.classes, (crops, vit.image_size, vit.image_size), device=device)
-    found = loss(model.train()(images), masks)
+    found = Segmentation().loss(model.train()(images), masks)
     found.backward()
     if optimizer is not None:
         optimizer.step()
@@ -94,24 +95,15 @@ def scored(model: Model) -> None:
         model.eval()(torch.randn(1, 3, side, side, device=next(model.parameters()).device))
 
 
-def recipe_of(protocol: Segmentation) -> Recipe:
-    fields = (
-        "optimizer",
-        "base_lr",
-        "weight_decay",
-        "batch_size",
-        "iterations",
-        "head_factor",
-        "power",
-        "lowest_lr",
-    )
-    return Recipe(**{name: getattr(protocol, name) for name in fields})
+def recipe_of(protocol: Table) -> SegmentationRecipe:
+    names = (name for name in SegmentationRecipe.names() if hasattr(protocol, name))
+    return SegmentationRecipe(**{name: getattr(protocol, name) for name in names})
 
 
 def measure(prompts: int, tflops: float, **more: Any) -> dict[str, Any]:
     """All figures. `more` makes a smaller ViT."""
     protocol = protocols.load("vpt").of("segmentation")
-    assert isinstance(protocol, Segmentation)
+    assert isinstance(protocol, Table)
     torch.manual_seed(0)
     model = model_of(VPTDeep, large(**more), prompts=prompts)
     optimizer = new_optimizer(model, recipe_of(protocol))

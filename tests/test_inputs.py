@@ -37,7 +37,7 @@ from harness.reporting.section import sections
 from harness.reporting.tidy import tidy
 from harness.store import Store
 from harness.tasks.cards import load_cards, load_suites
-from harness.training.classification import predict, sha256_of
+from harness.training.forward import predict, sha256_of
 
 
 @pytest.fixture

@@ -219,6 +219,7 @@ def multi_scale(
     from harness.engine.multi_scale import at_several_scales
     from harness.reporting.result_list import Wanted, by_id
     from harness.store import Store as ResultStore
+    from harness.tasks.kinds import has_scales
 
     opened = ResultStore(store)
     cells = opened.cells()
@@ -227,9 +228,7 @@ def multi_scale(
         by_id(opened, ids)
         if ids
         else [
-            row
-            for row in wanted.results(opened)
-            if cells[row.cell].labels.get("kind") == "segmentation"
+            row for row in wanted.results(opened) if has_scales(cells[row.cell].labels.get("kind"))
         ]
     )
     if not found:

@@ -103,14 +103,15 @@ def predict(
     from harness.inference import checkpoint
     from harness.inference.predictions import rows, shares, table
     from harness.planning import user_errors
+    from harness.training.kinds import kind_of
 
     tuned = checkpoint.load(
         file, backbone, method, lambda line: print(f"harness: {line}", file=sys.stderr)
     )
-    if (output is None) != (tuned.origin.crop is None):
-        if output is None:
-            raise BadInput(f"{file} is of segmentation: give --output FOLDER.")
-        raise BadInput(f"{file} is of classification: leave --output out.")
+    kind = tuned.origin.task_kind
+    if (output is not None) != (kind.target == "mask"):
+        mend = "give --output FOLDER" if output is None else "leave --output out"
+        raise BadInput(f"{file} is of {kind.name}: {mend}.")
     if output is not None:
         from harness.inference.overlay import overlays
 
@@ -134,7 +135,8 @@ def predict(
             raise
         # the user's code may fail in any way
         raise BadInput(f"{file}: its method fails: {user_errors.line(error)}.") from error
-    found = rows(logits, images, tuned.origin.class_names, top)
+    probabilities = kind_of(kind.name).probabilities(logits)
+    found = rows(logits, probabilities, images, tuned.origin.class_names, top)
     if format == "json":
         print(json.dumps(found, indent=2))
     else:

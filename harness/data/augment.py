@@ -16,7 +16,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from harness.tasks.cards import IGNORED
+from harness.tasks.kinds import IGNORED
 
 SCALES = (0.5, 2.0)
 LONGEST = 4

@@ -28,7 +28,7 @@ from harness.data.readers.record import Record
 from harness.io.atomic import ReadOnly, making, replacing
 from harness.io.cores import cores
 from harness.io.resources import cache_dir
-from harness.tasks.cards import SplitName, TaskCard
+from harness.tasks.cards import AT_SOURCE, SplitName, TaskCard
 
 MANY = 2000
 """Images of a split above which they are kept at source size, where that takes less than an
@@ -90,7 +90,7 @@ def cached(
     if card.reader.format == "prepared" and card.pixels == "tf":
         return Prepared(card, root).opened(split)[1]  # is already what the cache would hold
     stem = f"{RULES}-{fingerprint[:16]}-{split}-{card.pixels}" + (
-        "" if card.pixels in ("tf", "setr") else f"-{size}"
+        "" if card.pixels in AT_SOURCE else f"-{size}"
     )
     path = cache_dir() / "images" / f"{stem}.bin"
     if found := _open(path, card, split):
@@ -123,7 +123,7 @@ def _made(
         needed = len(rows) * np.mean(
             [image.nbytes for image in _decoded(card, first, size, at_source)] or [0.0]
         )
-        needed *= 4 / 3 if card.kind == "segmentation" else 1
+        needed *= 4 / 3 if card.masked else 1
         if needed > SHARE * shutil.disk_usage(path.parent).free:
             return Live(labels, card, rows, size)
         shapes = []
@@ -132,7 +132,7 @@ def _made(
             for image in _decoded(card, rows, size, at_source):
                 shapes.append(image.shape[:2])
                 file.write(image.tobytes())
-        if card.kind == "segmentation":
+        if card.masked:
             with replacing(_masks_of(path)) as file:
                 for mask in masks(card.name, rows):
                     file.write(mask.tobytes())
@@ -187,7 +187,7 @@ def _open(path: Path, card: TaskCard, split: SplitName) -> Mapped | None:
         not right
         or 3 * shapes.prod(1).sum() != flat.size
         or labels.min() < 0
-        or labels.max() >= card.classes
+        or labels.max() >= card.labels
     ):
         return None
     if flat_masks is not None and 3 * flat_masks.size != flat.size:
@@ -204,7 +204,7 @@ def _read(
     labels, shapes = (
         np.load(_beside(path, what), allow_pickle=False) for what in ("labels", "shapes")
     )
-    flat_masks = np.memmap(_masks_of(path), np.uint8, "r") if card.kind == "segmentation" else None
+    flat_masks = np.memmap(_masks_of(path), np.uint8, "r") if card.masked else None
     return labels, shapes, np.memmap(path, np.uint8, "r"), flat_masks
 
 

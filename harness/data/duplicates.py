@@ -75,7 +75,7 @@ class Doubles(NamedTuple):
                 f" {_named([(other, one)], extra)}"
             )
         if self.labels:
-            what = "label" if card.kind == "classification" else "mask"
+            what = card.task_kind.target
             said.append(
                 f"{some(self.labels, 'image')} under more than one {what}:"
                 f" {_named(self.label_pairs, self.labels)}"

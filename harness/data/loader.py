@@ -139,8 +139,6 @@ def _split(
     training: bool = False,
 ) -> Split | Scenes:
     parts = [cached(card, root, name, size, fingerprint, on_decode) for name in names]
-    return (
-        Split(parts, card.pixels, size, training, statistics)
-        if card.crop is None
-        else Scenes(parts, card.crop, size, statistics)
-    )
+    if card.masked:
+        return Scenes(parts, card.crop or size, size, statistics)
+    return Split(parts, card.pixels, size, training, statistics)

@@ -35,9 +35,9 @@ def prepare(card: TaskCard, root: Path, to: Path, progress: Progress) -> bool:
     folder = folder_of(card.name, to)
     if (folder / MARK).is_file():
         return False
-    if card.kind == "segmentation":
+    if card.masked:
         raise BadInput(
-            f"task {card.name}: segmentation is read from its own files, and kept decoded in the"
+            f"task {card.name}: {card.kind} is read from its own files, and kept decoded in the"
             " cache: nothing to prepare."
         )
     found = originals(card, root)

@@ -13,7 +13,8 @@ from harness.data.decode import looks, masks
 from harness.data.fingerprint import contents, remembered, rows_of
 from harness.data.keys import exact_labels
 from harness.data.readers import open_reader, resolve
-from harness.tasks.cards import IGNORED, TaskCard
+from harness.tasks.cards import TaskCard
+from harness.tasks.kinds import IGNORED
 from harness.text import some, visible
 
 NAMED = 5
@@ -54,7 +55,7 @@ def verify(
     histograms: dict[str, Counter[int]] = {}
     faults, warnings, decoded = [], [], 0
     for split, records in of_split.items():
-        if found.kind == "segmentation":
+        if found.masked:
             progress(f"{card.name}: masks of {split}")
             seen = chain.from_iterable(
                 np.unique(mask).tolist() for mask in masks(card.name, records)

@@ -11,10 +11,8 @@ from harness.engine.reproduce import CUDA_TOLERANCE, replan
 from harness.errors import BadInput
 from harness.inference import checkpoint
 from harness.store import Cell, Result, Store
-from harness.training import segmentation
-from harness.training.classification import Diverged
-from harness.training.metrics import overlap
-from harness.training.sliding import measure
+from harness.tasks.kinds import has_scales
+from harness.training.forward import Diverged
 
 
 def at_several_scales(
@@ -35,10 +33,10 @@ def at_several_scales(
     method are no longer what the row was made with; or where the checkpoint doesn't make the score
     that is stored.
     """
-    if cell.labels.get("kind") != "segmentation":
+    if not has_scales(cell.labels.get("kind")):
         raise BadInput(
-            f"result {result.id} is of {cell.labels.get('kind')}: only segmentation is scored at"
-            " several scales."
+            f"result {result.id} is of {cell.labels.get('kind')}, which isn't scored at several"
+            " scales."
         )
     file = checkpoint.find(store, result)
     planned, plan = replan(result, cell, data_root, cards, backbone, method)
@@ -49,15 +47,14 @@ def at_several_scales(
         planned.card, planned.root, tuned.size, planned.fingerprint, planned.statistics
     ).test
     try:
-        once = measure(model, test, planned.card.classes, device)
+        once = planned.kind.score(model, test, device, planned.kind.scored_together)
     except Diverged as error:
         raise BadInput(f"{file}: {error}.") from error
-    score = overlap(once.confusion).miou
-    if once.sha256 != result.logits_sha256 and abs(score - result.score) > CUDA_TOLERANCE:
+    if once.sha256 != result.logits_sha256 and abs(once.value - result.score) > CUDA_TOLERANCE:
         raise BadInput(
-            f"{file} scores {score:.2f} and not the {result.score:.2f} that are stored: it isn't"
-            f" the checkpoint of {result.id}."
+            f"{file} scores {once.value:.2f} and not the {result.score:.2f} that are stored: it"
+            f" isn't the checkpoint of {result.id}."
         )
-    found = segmentation.multi_scale(model, test, device)
-    store.add_extras(result.id, found)
-    return found
+    several = planned.kind.at_several_scales(model, test, device).values
+    store.add_extras(result.id, several)
+    return several

@@ -12,7 +12,7 @@ from harness.inference.checkpoint import Tuned
 from harness.planning import declaration, space
 from harness.planning.plan import PlannedCell, Request, choose_tasks, plan, settings, suite_of
 from harness.planning.variants import Variant, own_arguments, parse
-from harness.training.classification import Score
+from harness.training.loop import Score
 
 if TYPE_CHECKING:
     from harness.training.method import Method

@@ -38,13 +38,13 @@ from harness.inference.strip import strip
 from harness.io.cores import cores
 from harness.planning import user_errors
 from harness.planning.plan import PlannedCell, RunPlan
-from harness.planning.protocols import Segmentation
 from harness.store import WARNINGS
-from harness.training import segmentation
-from harness.training.classification import TUNING_SEED, Score, eval_batch, fit, seeded
 from harness.training.features import FeatureSplit, features
-from harness.training.heads import HeadOnTokens, Model, new_head, sized
+from harness.training.forward import at_once
+from harness.training.heads import HeadOnTokens, Model, sized
+from harness.training.loop import Score, fit
 from harness.training.method import Method
+from harness.training.seeds import TUNING_SEED, seeded
 
 WARM_TASKS = 3
 """Tasks whose data an actor keeps open, each for tuning and for final runs, as images and as
@@ -141,7 +141,6 @@ class Trainer:
         micro_batch: int | None = None,
     ) -> Iterator[Score | Outcome]:
         recipe = replace(planned.recipe(params), micro_batch=micro_batch)
-        trained: Any = segmentation.fit if isinstance(recipe, segmentation.Recipe) else fit
         made_with = provenance(self.device) | ({"micro_batch": micro_batch} if micro_batch else {})
         started, curve = time.monotonic(), {}
         if self.device.type == "cuda":
@@ -155,7 +154,9 @@ class Trainer:
                 method = planned.variant.build(
                     self._vit(planned), planned.method_arguments(params)
                 ).to(self.device)
-            head = new_head(method.vit, planned.card.classes, planned.card.crop, planned.head_init)
+            head = planned.kind.new_head(
+                method.vit, planned.card.classes, planned.protocol.head_init
+            )
             counts["trainable"] = sum(p.numel() for p in method.parameters() if p.requires_grad)
             counts["head_params"] = sum(p.numel() for p in head.parameters())
             self.model = (
@@ -168,7 +169,9 @@ class Trainer:
         if not isinstance(train, FeatureSplit):
             self.on_trust = planned
         try:
-            for score in trained(build, train, held_out, recipe, seed, self.device, score_at):
+            for score in fit(
+                planned.kind, build, train, held_out, recipe, seed, self.device, score_at
+            ):
                 curve[score.epoch] = score.value
                 if score.epoch < planned.protocol.last:
                     yield score
@@ -223,12 +226,12 @@ class Trainer:
         return replace(outcome, provenance={**(outcome.provenance or {}), **note})
 
     def _looked_at(self, planned: PlannedCell, seed: int, test: Any, outcome: Outcome) -> Outcome:
-        """Of segmentation, adds a few images as the first seed's model sees them, and where the
-        protocol asks for it several scales.
+        """Adds a few images as the first seed's model sees them, where its kind has something to
+        look at, and where the protocol asks for it several scales.
 
         What fails here costs no result: a note of it is left in its provenance.
         """
-        if outcome.score is None or not isinstance(planned.protocol, Segmentation):
+        if outcome.score is None:
             return outcome
         extras, units, provenance = (
             dict(outcome.extras or {}),
@@ -237,10 +240,12 @@ class Trainer:
         )
         try:
             if seed == planned.seeds[0]:
-                extras["strip"] = strip(self.model, test, self.device)
+                pictures = strip(planned.kind, self.model, test, self.device)
+                extras |= {"strip": pictures} if pictures else {}
             if planned.protocol.multi_scale:
-                extras |= segmentation.multi_scale(self.model, test, self.device)
-                units += extras["windows_ms"]
+                several = planned.kind.at_several_scales(self.model, test, self.device)
+                extras |= several.values
+                units += several.units
         except Exception as error:
             provenance["not_all_extras"] = reason_of(error, 1)
         return replace(outcome, extras=extras, units=units, provenance=provenance)
@@ -333,15 +338,15 @@ class Trainer:
     ) -> TuningData | FinalData:
         method = self._probe(planned)
         vit, heard = method.vit, method.register_forward_pre_hook(lambda *_: self.alive())
-        at_once = eval_batch(job.micro_batch, planned.batch_size(*job.chosen))
+        few = scored_at_once(planned, job)
         try:
-            train = features(method, vit.read(), data.train, self.device, at_once)
+            train = features(method, vit.read(), data.train, self.device, few)
             held_out = features(
                 method,
                 vit.read(),
                 data.test if isinstance(data, FinalData) else data.val,
                 self.device,
-                at_once,
+                few,
             )
         finally:
             heard.remove()
@@ -393,7 +398,7 @@ class TrialActor(tune.Trainable):
         self.started = time.monotonic()
         self.job = parse(config["job"])
         self.planned = self.trainer.plan.cell(self.job.cell)
-        self.at_once = eval_batch(self.job.micro_batch, self.planned.batch_size(*self.job.chosen))
+        self.at_once = scored_at_once(self.planned, self.job)
         self.steps = self.trainer.run(self.job)
 
     def step(self) -> dict:
@@ -466,6 +471,11 @@ class TrialActor(tune.Trainable):
 
     def load_checkpoint(self, checkpoint: Any) -> None:
         """Nothing was saved."""
+
+
+def scored_at_once(planned: PlannedCell, job: Job) -> int:
+    """Images that a job passes forward together where it doesn't train."""
+    return at_once(planned.kind.scored_together, job.micro_batch, planned.batch_size(*job.chosen))
 
 
 def sent_back(outcomes: list[Outcome]) -> tuple[list[Outcome], dict[str, bytes]]:

@@ -34,9 +34,12 @@ from harness.planning import user_errors
 from harness.planning.variants import Variant, recorded
 from harness.store import Result, Store, cell_key, result_id
 from harness.tasks.cards import DRAWN, LARGEST_CROP
+from harness.tasks.kinds import CLASSIFICATION, KINDS, SEGMENTATION, TaskKind
 from harness.text import plain
-from harness.training.classification import EVAL_BATCH, TUNING_SEED, Diverged, precision, seeded
-from harness.training.heads import Model, new_head, sized
+from harness.training.forward import EVAL_BATCH, Diverged, precision
+from harness.training.heads import Model, sized
+from harness.training.kinds import kind_of
+from harness.training.seeds import TUNING_SEED, seeded
 from harness.training.sliding import Sliding
 
 if TYPE_CHECKING:
@@ -88,7 +91,16 @@ class Origin:
     """Of the logits on test that were scored; in segmentation, of the maps."""
     provenance: Mapping[str, Any]
     crop: int | None = None
-    """Of a segmentation task's card."""
+    """Of the task's card, where its kind has one."""
+    kind: str = ""
+    """Of the task; empty in older files, where it follows from
+    the crop."""
+
+    @property
+    def task_kind(self) -> TaskKind:
+        """Raises `KeyError` for one that isn't known here."""
+        before = SEGMENTATION if self.crop is not None else CLASSIFICATION
+        return KINDS[self.kind or before.name]
 
 
 class Tuned(nn.Module):
@@ -139,16 +151,17 @@ class Tuned(nn.Module):
     def classes_of_pixels(self, image: Image.Image) -> UInt8[np.ndarray, "height width"]:
         """Of segmentation: the class of each pixel of an RGB image, by sliding windows, as test
         images were scored."""
-        if self.origin.crop is None:
+        crop = self.origin.crop
+        if self.origin.task_kind.target != "mask" or crop is None:
             raise BadInput(
-                "this checkpoint is for classification: it predicts a class per image, not per"
-                " pixel."
+                f"this checkpoint is for {self.origin.task_kind.name}: it predicts per image,"
+                " not per pixel."
             )
         device = next(self.model.parameters()).device
         sliding = Sliding(
             self.model,
             np.asarray(image),
-            self.origin.crop,
+            crop,
             self.size,
             self.origin.classes,
             device,
@@ -163,10 +176,10 @@ class Tuned(nn.Module):
     def predict(self, files: Sequence[str | Path]) -> Float[Tensor, "image class"]:
         """Logits of image files, in order, in float32 on the CPU. Raises `BadInput` for a file that
         is no image, or segmentation."""
-        if self.origin.crop is not None:
+        if self.origin.task_kind.target == "mask":
             raise BadInput(
-                "this checkpoint is for segmentation: it predicts a class per pixel"
-                " (`classes_of_pixels`), not per image."
+                f"this checkpoint is for {self.origin.task_kind.name}: it predicts a class per"
+                " pixel (`classes_of_pixels`), not per image."
             )
         device = next(self.model.parameters()).device
         found = []
@@ -345,7 +358,7 @@ def load(
         else spec
     )
     side = identity["backbone"].get("side", base.size)
-    if origin.crop is None and side != base.size:
+    if not origin.task_kind.cropped and side != base.size:
         raise BadInput(
             f"{file} was tuned on images of {side} pixels, and {base.name} was loaded for"
             f" {base.size}: load {base.name}@{side}."
@@ -416,7 +429,8 @@ def rebuilt(
 
 def _model(variant: Variant, vit: "FrozenViT", origin: Origin) -> Model:
     built = variant.build(vit, origin.arguments)
-    return Model(built, new_head(built.vit, origin.classes, origin.crop))
+    head = kind_of(origin.task_kind.name).new_head(built.vit, origin.classes, "kaiming_normal")
+    return Model(built, head)
 
 
 def _check(model: Model, tensors: Mapping[str, Tensor]) -> None:
@@ -451,6 +465,7 @@ def origin_of(
         logits_sha256=logits_sha256,
         provenance=dict(provenance),
         crop=planned.card.crop,
+        kind=planned.card.kind,
     )
 
 
@@ -478,6 +493,8 @@ def _read(file: Path, name: Path | None = None) -> tuple[Origin, dict[str, Tenso
             origin.identity["task"]["name"], str
         ):
             raise ValueError("its key isn't the digest of its identity")
+        if (origin.crop is not None) != origin.task_kind.cropped:
+            raise ValueError(f"{origin.kind} with a crop of {origin.crop} pixels")
         if origin.crop is not None and not 0 < origin.crop <= LARGEST_CROP:
             raise ValueError(f"a crop of {origin.crop} pixels")
         return origin, tensors

@@ -10,17 +10,21 @@ from torch import Tensor
 
 
 def rows(
-    logits: Float[Tensor, "image class"], files: list[Path], class_names: tuple[str, ...], top: int
+    logits: Float[Tensor, "image class"],
+    probabilities: Float[Tensor, "image class"],
+    files: list[Path],
+    class_names: tuple[str, ...],
+    top: int,
 ) -> list[dict[str, Any]]:
     """One dict an image: file, its `top` classes by descending probability, and all logits."""
     found = []
-    for file, own, probabilities in zip(files, logits, logits.softmax(1), strict=True):
-        best = probabilities.argsort(descending=True, stable=True)[:top].tolist()
+    for file, own, shares in zip(files, logits, probabilities, strict=True):
+        best = shares.argsort(descending=True, stable=True)[:top].tolist()
         classes = [
             {
                 "class": index,
                 "name": class_names[index] if class_names else "",
-                "probability": probabilities[index].item(),
+                "probability": shares[index].item(),
             }
             for index in best
         ]
@@ -29,7 +33,7 @@ def rows(
 
 
 def table(found: list[dict[str, Any]]) -> Table:
-    """A line an image: its classes, the likeliest first, with their softmax in percent."""
+    """A line an image: its classes, the likeliest first, with their probabilities in percent."""
     shown = Table(box=None, pad_edge=False, header_style="bold")
     shown.add_column("image")
     for rank in range(1, 1 + max(len(row["top"]) for row in found)):

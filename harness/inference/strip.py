@@ -3,6 +3,7 @@ shows side by side."""
 
 import base64
 import io
+from collections.abc import Sized
 from typing import Any
 
 import numpy as np
@@ -10,37 +11,32 @@ import torch
 from jaxtyping import UInt8
 from PIL import Image
 
-from harness.data.scenes import Scenes
 from harness.inference.overlay import paletted
-from harness.training.sliding import Sliding
+from harness.training.kind import Kind
 
 IMAGES, SEED, SIDE = 4, 0, 192
 """How many, the seed that chooses them, and the longer side in pixels that a larger one is reduced
 to."""
 
 
-def strip(model: Any, scenes: Scenes, device: torch.device) -> list[dict[str, Any]]:
+def strip(kind: Kind[Any], model: Any, test: Sized, device: torch.device) -> list[dict[str, Any]]:
     """One dict an image: its `row` in the split, and in base64 the `image`, its `truth` and the
-    model's `seen` classes, as PNG.
+    model's `seen` classes, as PNG. Empty for a kind that has nothing to look at.
 
     An image that had to be reduced is a JPEG, since a PNG of a photograph has ten times the bytes.
     The rows follow from the split's length alone, so they are the same for every method and seed.
     """
-    rows = np.sort(np.random.RandomState(SEED).permutation(len(scenes))[:IMAGES])
-    classes, found = model.head.classes, []
-    for row in rows.tolist():
-        image, mask = scenes.scene(row)
-        seen = Sliding(
-            model, image, scenes.crop, scenes.size, classes, device, statistics=scenes.statistics
-        ).classes_of_pixels()
+    rows = np.sort(np.random.RandomState(SEED).permutation(len(test))[:IMAGES])
+    pictures = []
+    for look in kind.looks(model, test, rows.tolist(), device):
         truth, seen = (
-            _text(_small(paletted(pixels, classes), Image.Resampling.NEAREST), "png")
-            for pixels in (_plain(mask), seen)
+            _text(_small(paletted(pixels, model.head.classes), Image.Resampling.NEAREST), "png")
+            for pixels in (_plain(look.truth), look.predicted)
         )
-        small = _small(Image.fromarray(image), Image.Resampling.BICUBIC)
-        picture = _text(small, "png" if small.size == image.shape[1::-1] else "jpeg")
-        found.append({"row": row, "image": picture, "truth": truth, "seen": seen})
-    return found
+        small = _small(Image.fromarray(look.image), Image.Resampling.BICUBIC)
+        picture = _text(small, "png" if small.size == look.image.shape[1::-1] else "jpeg")
+        pictures.append({"row": look.row, "image": picture, "truth": truth, "seen": seen})
+    return pictures
 
 
 def _plain(mask: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarray, "height width"]:

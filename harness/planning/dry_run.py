@@ -17,7 +17,7 @@ from harness.data.normalization import said
 from harness.data.readers import resolve
 from harness.errors import BadInput
 from harness.planning import space, user_errors
-from harness.planning.cost import Cost, Pace, cell_cost, probe
+from harness.planning.cost import Pace, cell_cost, probe
 from harness.planning.plan import (
     Request,
     choose_tasks,
@@ -29,7 +29,6 @@ from harness.planning.plan import (
     search_space,
     searched,
     settings,
-    side_of,
     suite_of,
     trained_on,
 )
@@ -37,6 +36,8 @@ from harness.planning.protocols import Settings
 from harness.planning.variants import Variant, parse
 from harness.tasks.cards import TaskCard
 from harness.text import rendered, some
+from harness.training.kind import Cost
+from harness.training.kinds import kind_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -128,7 +129,7 @@ def preview(request: Request, stage: Callable[[str], None]) -> Preview:
     _, gaps = opened(cards, request.data_root)
     stage("timing one step of each method")
     shapes = {spec: _loaded(spec) for _, spec, _ in chosen}
-    paces: dict[tuple[str, str, int | None, str], Pace] = {}
+    paces: dict[tuple[str, str, str, int | None, str], Pace] = {}
     rows: list[MethodCost] = []
     searches: list[str] = []
     for variant in variants:
@@ -137,11 +138,11 @@ def preview(request: Request, stage: Callable[[str], None]) -> Preview:
             protocol = of_cell(shared, variant, card, backbones.parse(spec).name)
             searches.append(searched(variant, protocol))
             cost = _cost(variant, trained_on(card, protocol), protocol, request)
-            kind = variant.label, spec, card.crop, str(protocol.method_arguments)
-            if kind not in paces:
-                paces[kind] = _pace(variant, shapes[spec], card, protocol)
+            shape = variant.label, spec, card.kind, card.crop, str(protocol.method_arguments)
+            if shape not in paces:
+                paces[shape] = _pace(variant, shapes[spec], card, protocol)
             trials, runs = trials + cost.trials, runs + cost.seeds
-            units, hours = units + cost.units, hours + paces[kind].hours(cost)
+            units, hours = units + cost.units, hours + paces[shape].hours(cost)
         rows.append(MethodCost(variant.label, trials, runs, units, hours))
     notes = list(dict.fromkeys(searches))
     notes += [_weights_note(spec) for spec in shapes]
@@ -153,10 +154,7 @@ def preview(request: Request, stage: Callable[[str], None]) -> Preview:
         "A unit is one image passed forward; a training image counts as 2. Pruning makes it"
         " less. Hours are estimated from one measured step."
     )
-    if any(card.crop for card in cards):
-        notes.append(
-            "In segmentation, an image is a crop or a sliding window, counted for images of 4 by 3."
-        )
+    notes += dict.fromkeys(kind_of(card.kind).image for card in cards)
     names = tuple(card.name for card in cards)
     return Preview(tuple(rows), names, gaps, tuple(note for note in notes if note))
 
@@ -167,7 +165,7 @@ def _cost(variant: Variant, card: TaskCard, protocol: Settings, request: Request
     return cell_cost(card, protocol, trials, len(request.seeds or protocol.seeds), constant)
 
 
-def _pace(variant: Variant, vit: "object", card: TaskCard, protocol: Settings) -> Pace:
+def _pace(variant: Variant, vit: FrozenViT, card: TaskCard, protocol: Settings) -> Pace:
     """Timed at the largest prompt length that is searched: an upper bound, like the rest."""
     largest = {
         name: value
@@ -214,11 +212,7 @@ def _inputs(
     tasks: dict[str, list[str]] = {}
     for card, spec, protocol in chosen:
         statistics = normalized_by(request, protocol, backbones.parse(spec).name)
-        side = (
-            shapes[spec].image_size
-            if card.crop is None
-            else side_of(card, shapes[spec].patch_size[0])
-        )
+        side = card.side(shapes[spec].image_size, shapes[spec].patch_size[0])
         line = (
             f"Images of {side} x {side} pixels, as {card.pixels} resizes them, normalized by"
             f" {said(statistics)}"

@@ -15,14 +15,15 @@ from harness.data.normalization import Statistics
 from harness.errors import BadInput, unknown
 from harness.io import flags
 from harness.planning import protocols, user_errors
-from harness.planning.protocols import HeadInit, Segmentation, Settings
+from harness.planning.protocols import Settings
 from harness.planning.space import described, narrowed, values
 from harness.planning.variants import Variant, parse
 from harness.planning.variants import own_arguments as arguments_of
 from harness.store import Cell, cell_key
 from harness.tasks.cards import Suite, TaskCard, load_cards, load_suites
-from harness.training import segmentation
-from harness.training.classification import Recipe
+from harness.training.kind import Kind
+from harness.training.kinds import kind_of
+from harness.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from harness.data.readers.reader import TaskReader
@@ -108,38 +109,21 @@ class PlannedCell:
         return max(self.recipe(params).batch_size for params in points)
 
     @property
-    def head_init(self) -> HeadInit:
-        """Of a linear head; segmentation's has its own."""
-        return (
-            "kaiming_normal" if isinstance(self.protocol, Segmentation) else self.protocol.head_init
-        )
+    def kind(self) -> Kind[Any]:
+        """Of its task: how it is trained and scored."""
+        return kind_of(self.card.kind)
 
-    def recipe(self, params: Mapping[str, Any]) -> Recipe | segmentation.Recipe:
+    def recipe(self, params: Mapping[str, Any]) -> Recipe:
         """The protocol with a point of its space filled in."""
         chosen = {**self.variant.arguments, **params}
         protocol = self.protocol.at(self.method_arguments(params) | chosen)
-        step: dict[str, Any] = {
+        said = {
             name: getattr(protocol, name)
-            for name in ("optimizer", "momentum", "eps", "no_decay", "batch_size")
+            for name in self.kind.recipe.names()
+            if hasattr(protocol, name)
         }
-        if isinstance(protocol, Segmentation):
-            return segmentation.Recipe(
-                base_lr=chosen.get("base_lr", protocol.base_lr),
-                weight_decay=chosen.get("weight_decay", protocol.weight_decay),
-                iterations=protocol.iterations,
-                head_factor=protocol.head_factor,
-                power=protocol.power,
-                lowest_lr=protocol.lowest_lr,
-                **step,
-            )
-        return Recipe(
-            base_lr=chosen["base_lr"],
-            weight_decay=chosen["weight_decay"],
-            epochs=protocol.epochs,
-            warmup_epochs=protocol.warmup_epochs,
-            warmup_from_zero=protocol.warmup_from_zero,
-            **step,
-        )
+        point = {name: chosen[name] for name in protocol.arguments if name in chosen}
+        return self.kind.recipe(**{**said, **point})
 
 
 @dataclass(frozen=True)
@@ -269,7 +253,7 @@ def sided(spec: str, image_size: int | None, card: TaskCard, suite: Suite) -> st
             " one out."
         )
     side = image_size or wanted.side
-    if card.crop is not None:
+    if card.task_kind.cropped:
         if side:
             raise BadInput(
                 f"task {card.name}: its card's crop sets the image size, {card.crop} pixels: leave"
@@ -369,9 +353,7 @@ def plan_cell(
             "name": backbone.name,
             "sha256": backbone.sha256,
             "pooling": backbone.pooling,
-            "side": (
-                backbone.size if card.crop is None else side_of(card, backbone.vit.patch_size[0])
-            ),
+            "side": card.side(backbone.size, backbone.vit.patch_size[0]),
         },
         "protocol": protocol.identity(),
     }
@@ -432,12 +414,6 @@ def normalized_by(request: Request, protocol: Settings, backbone: str) -> Statis
         if name == normalization.BACKBONES_OWN
         else normalization.NAMED[name]
     )
-
-
-def side_of(card: TaskCard, patch: int) -> int:
-    """Of a segmentation task's squares: the crop, in whole patches."""
-    assert card.crop is not None
-    return card.crop - card.crop % patch
 
 
 def of_cell(protocol: Settings, variant: Variant, card: TaskCard, backbone: str) -> Settings:

@@ -15,13 +15,13 @@ from harness.errors import BadInput
 from harness.planning import user_errors
 from harness.planning.plan import PlannedCell, RunPlan
 from harness.planning.variants import own_arguments, parse
-from harness.reporting.captions import METRICS
 from harness.reporting.display import NOTHING
 from harness.reporting.rows import Run, read
 from harness.reporting.statistics.intervals import mean_difference
 from harness.reporting.statistics.means import group_means, mean_of
 from harness.reporting.statistics.statistic import Scores
 from harness.store import Store
+from harness.tasks.kinds import metric_of
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def _figure(value: float | None) -> str:
 
 def _notes(cells: Sequence[PlannedCell], grid: Ablation) -> Sequence[str]:
     seeds = sorted({len(cell.seeds) for cell in cells})
-    metric = METRICS[cells[0].card.metric]
+    metric = metric_of(cells[0].card.metric).title
     notes = [
         f"{metric} in %, mean over {seeds[0]} seeds. Interval: Student's t over tasks taken as a"
         " sample, each task's difference averaged over paired seeds."

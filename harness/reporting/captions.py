@@ -8,13 +8,12 @@ from harness.reporting.section import Section
 from harness.reporting.statistics.common import LEVEL, TooFew
 from harness.reporting.statistics.friedman import friedman
 from harness.reporting.statistics.wilcoxon import pairwise
+from harness.tasks.kinds import metric_of
 from harness.text import first_few
-
-METRICS = {"top1": "Top-1 accuracy", "miou": "mIoU"}
 
 
 def metric_name(section: Section) -> str:
-    return METRICS.get(section.first.metric, section.first.metric)
+    return metric_of(section.first.metric).title
 
 
 def caption(
@@ -23,7 +22,7 @@ def caption(
     """What the numbers are and what their marks mean; `near` is how cells within the best's
     interval are marked, empty for not at all."""
     metric = metric_name(section)
-    if section.first.metric == "miou":
+    if metric_of(section.first.metric).scales:
         several = ", MS at six and mirrored" if any(row.n_ms for row in section.board) else ""
         metric += f" (SS: at one scale{several})"
     over = (

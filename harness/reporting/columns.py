@@ -9,6 +9,7 @@ from harness.reporting.section import Section
 from harness.reporting.statistics import MEAN, STATISTICS, Statistic
 from harness.reporting.statistics.common import LEVEL, TooFew
 from harness.reporting.statistics.wilcoxon import pairwise
+from harness.tasks.kinds import metric_of
 
 NEAR = "\u2248"
 MANY_TASKS = 8
@@ -63,7 +64,8 @@ def task_columns(section: Section) -> list[Column]:
 
 
 def task_column(section: Section, task: str) -> Column:
-    title = f"{task} mIoU-SS" if section.first.metric == "miou" else task
+    measured = metric_of(section.first.metric)
+    title = f"{task} {measured.title}-SS" if measured.scales else task
     return Column(title, _entries(section, task), task)
 
 
@@ -71,9 +73,10 @@ def multi_scale_column(section: Section, task: str) -> Column | None:
     """The column that a segmentation task has beside its own: its mIoU at several scales and
     mirrored, where that was scored."""
     rows = [row for (_, other), row in section.results.items() if other == task]
-    if section.first.metric != "miou" or not any(row.n_ms for row in rows):
+    measured = metric_of(section.first.metric)
+    if not measured.scales or not any(row.n_ms for row in rows):
         return None
-    return Column(f"{task} mIoU-MS", _entries(section, task, multi_scale=True), task)
+    return Column(f"{task} {measured.title}-MS", _entries(section, task, multi_scale=True), task)
 
 
 def _entries(section: Section, task: str, multi_scale: bool = False) -> dict[str, Entry]:

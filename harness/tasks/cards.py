@@ -8,16 +8,19 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from harness.errors import BadInput, unknown
 from harness.io.resources import datasets_dir
 from harness.io.toml import read_toml, validated
+from harness.tasks.kinds import KINDS, TaskKind
 
 SplitName = Literal["train", "val", "test"]
 T = TypeVar("T")
 DRAWN = ("vpt", "setr")
 """Ways of making pixels that take another crop of an image each time that it is trained on."""
+AT_SOURCE = ("tf", "setr")
+"""Ways of making pixels that are kept at the size of their source."""
 LARGEST_CROP = 4096
 """Pixels: what a card, or a checkpoint of somebody else's, may ask a backbone to be resized to."""
 IMAGE_SIZE = 224
@@ -29,8 +32,6 @@ LONGEST_NAME, LONGEST_PATH = 150, 1000
 refuse 256 and 4,096."""
 
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
-IGNORED = 255
-"""In a mask: this pixel counts neither in training nor in scoring."""
 
 
 class Reader(BaseModel):
@@ -120,7 +121,7 @@ class TaskCard(BaseModel):
     title: str
     suite: str
     group: str
-    kind: Literal["classification", "segmentation"]
+    kind: str
     classes: int = Field(gt=1)
     class_names: tuple[str, ...] = ()
     """In the order of the labels, for `harness predict`; empty where the card doesn't say."""
@@ -135,7 +136,7 @@ class TaskCard(BaseModel):
     crop: int | None = Field(default=None, gt=0, le=LARGEST_CROP)
     """Segmentation's: the side of crops and windows in pixels, and the length of an image's shorter
     side at scale 1."""
-    metric: Literal["top1", "miou"]
+    metric: str
     train_on: Literal["train+val", "train"] = "train+val"
     """What the final run trains on."""
     source: str
@@ -156,6 +157,13 @@ class TaskCard(BaseModel):
     path: Path = Field(default=Path(), exclude=True)
     """The card's own file."""
 
+    @field_validator("kind")
+    @classmethod
+    def _is_known(cls, kind: str) -> str:
+        if kind not in KINDS:
+            raise ValueError(f"unknown kind {kind!r}; known: {', '.join(sorted(KINDS))}")
+        return kind
+
     @model_validator(mode="after")
     def _has_splits(self) -> "TaskCard":
         if not {"train", "test"} <= self.sizes.keys() or any(
@@ -168,15 +176,36 @@ class TaskCard(BaseModel):
             raise ValueError(
                 f"class_names has {len(self.class_names)} names, and classes is {self.classes}"
             )
-        if (self.metric == "miou") != (self.kind == "segmentation"):
+        kind = self.task_kind
+        if self.metric != kind.metric.name:
             raise ValueError(f"metric {self.metric} doesn't score {self.kind}")
-        if (self.pixels == "setr") != (self.kind == "segmentation") or (self.crop is not None) != (
-            self.kind == "segmentation"
-        ):
-            raise ValueError("segmentation has pixels 'setr' and a crop, classification neither")
-        if self.kind == "segmentation" and self.classes > IGNORED:
-            raise ValueError(f"a mask holds at most {IGNORED} classes")
+        if self.pixels not in kind.pixels:
+            raise ValueError(f"{self.kind} has pixels {', '.join(kind.pixels)}, not {self.pixels}")
+        if (self.crop is not None) != kind.cropped:
+            raise ValueError(f"{self.kind} {'needs a' if kind.cropped else 'has no'} crop")
+        if kind.most_classes is not None and self.classes > kind.most_classes:
+            raise ValueError(f"a mask holds at most {kind.most_classes} classes")
         return self
+
+    @property
+    def task_kind(self) -> TaskKind:
+        """What holds for all cards of its kind."""
+        return KINDS[self.kind]
+
+    @property
+    def masked(self) -> bool:
+        """Whether an image has a mask in place of a label."""
+        return self.task_kind.target == "mask"
+
+    @property
+    def labels(self) -> int:
+        """How many values a record's label has, counted from 0."""
+        return self.task_kind.labels(self.classes)
+
+    def side(self, backbone: int, patch: int) -> int:
+        """Of the squares, in pixels, that a backbone for images of side `backbone` is given: that;
+        or the card's crop, in whole patches."""
+        return backbone if self.crop is None else self.crop - self.crop % patch
 
     @property
     def pixels_are_drawn(self) -> bool:
@@ -186,7 +215,7 @@ class TaskCard(BaseModel):
     def digest(self) -> str:
         """sha256 of the fields that can change a score. What the reader gives is in the data's
         fingerprint."""
-        crop = {"crop"} if self.kind == "segmentation" else set()
+        crop = {"crop"} if self.task_kind.cropped else set()
         fields = self.model_dump(
             mode="json", include={"kind", "classes", "sizes", "pixels", "metric", "train_on", *crop}
         )

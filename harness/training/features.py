@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from harness.backbones.vit import Read
-from harness.training.classification import EVAL_BATCH, Batches, outputs
+from harness.training.forward import EVAL_BATCH, Batches, outputs
 from harness.training.heads import check_tokens
 from harness.training.method import Method
 

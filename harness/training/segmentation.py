@@ -1,68 +1,59 @@
-"""One training run of a segmentation task, top to bottom: seed, model, optimiser, iterations,
-score. `train.py` is classification's."""
+"""Segmentation: a class for each pixel. Iterations on random crops with a polynomial schedule,
+SETR's head, mIoU by sliding windows."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from harness.data.normalization import IMAGENET, Statistics
+from harness.backbones.vit import FrozenViT
+from harness.data.augment import scaled
 from harness.data.scenes import AHEAD, Crop, Scenes, together
-from harness.tasks.cards import IGNORED
-from harness.training.classification import (
-    Diverged,
-    Score,
-    Unreached,
-    is_spared,
-    precision,
-    seed_all,
-)
+from harness.tasks.cards import TaskCard
+from harness.tasks.kinds import IGNORED, SEGMENTATION
+from harness.training.heads import HeadInit, SetrPup
+from harness.training.kind import Cost, Extra, Kind, Look, Measurement, Schedule
 from harness.training.metrics import overlap
-from harness.training.sliding import MULTI_SCALE, TOGETHER, Measured, measure
+from harness.training.recipe import Recipe
+from harness.training.sliding import (
+    MULTI_SCALE,
+    SINGLE_SCALE,
+    TOGETHER,
+    Measured,
+    Sliding,
+    View,
+    measure,
+    places,
+)
 
 AUXILIARY_WEIGHT = 0.4
-CHECK_EVERY = 1000
-"""Iterations between looks at the loss: each makes a GPU wait."""
 MEMORY_OF_BATCH_NORM = 0.1
 """The share of an iteration's statistics in the running ones: torch's default. A run has one
 device, so there is nothing to synchronise."""
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How to optimise: the protocol's choices with one point of its search space filled in."""
+@dataclass(frozen=True, kw_only=True)
+class SegmentationRecipe(Recipe):
+    """A polynomial from the peak to the lowest; one learning rate an iteration."""
 
-    optimizer: Literal["sgd", "adamw"]
-    base_lr: float
-    """Learning rate at batch size 256; the one used is base_lr * batch_size / 256, as in
-    classification."""
-    weight_decay: float
-    batch_size: int
     iterations: int
-    head_factor: float
-    """The head's learning rate, in the method's."""
     power: float
     lowest_lr: float
     """What the schedule ends at, for method and head alike; not scaled."""
-    momentum: float = 0.9
-    eps: float = 1e-8
-    no_decay: Literal["head", "biases", "vectors"] = "head"
-    micro_batch: int | None = None
-    """Crops that go through the model at once, where memory is short; a step is still one of
-    `batch_size`. None: the whole batch.
 
-    The loss of a batch is the mean of its crops', so the step is the same up to rounding, but for
-    batch norm, which sees a part at a time.
-    """
+    unit: ClassVar[str] = "iteration"
 
-    def lr(self, iteration: int, factor: float = 1.0) -> float:
-        """A polynomial from the peak to the lowest; `iteration` counts from 0."""
-        peak = factor * self.base_lr * self.batch_size / 256
-        left = (1 - iteration / self.iterations) ** self.power
+    @property
+    def length(self) -> int:
+        return self.iterations
+
+    def lr(self, unit: int, factor: float = 1.0) -> float:
+        peak = self.peak(factor)
+        left = (1 - unit / self.iterations) ** self.power
         return (
             (peak - self.lowest_lr) * left + self.lowest_lr
             if peak > self.lowest_lr
@@ -70,144 +61,115 @@ class Recipe:
         )
 
 
-def fit(
-    build: Callable[[], Any],
-    train: Scenes,
-    held_out: Scenes,
-    recipe: Recipe,
-    seed: int,
-    device: torch.device,
-    score_at: Collection[int],
-) -> Iterator[Score]:
-    """Trains what `build` returns on `train`; yields its mIoU on `held_out` after each iteration of
-    `score_at` (from 1) and the last.
+class Segmentation(Kind[SegmentationRecipe]):
+    """Cross-entropy of SETR's main and auxiliary heads; scored by mIoU at the masks' own size."""
 
-    Everything random (initial values, dropout, order of images, crops) follows from `seed`. Raises
-    `Diverged`, `Untrained`.
-    """
-    seed_all(seed)
-    model = build().to(device)
-    optimizer, unreached = new_optimizer(model, recipe), Unreached(model)
-    remember_as_one(model, recipe)
-    total, units = torch.zeros((), device=device), 0.0
-    batches = train.stream(
-        recipe.batch_size, recipe.iterations, seed, AHEAD if device.type == "cuda" else 0
-    )
-    for iteration, crops in enumerate(batches):
-        model.train()
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.lr(iteration, group["factor"])
-        total += step(model, optimizer, crops, recipe, device, unreached, train.statistics)
-        units += 2 * len(crops)
-        done = iteration + 1
-        scored = done in score_at or done == recipe.iterations
-        if (scored or done % CHECK_EVERY == 0) and not torch.isfinite(total):
-            raise Diverged(f"the loss is {total.item()} by iteration {done}")
-        if scored:
-            found = measure(
-                model, held_out, model.head.classes, device, at_once=windows_at_once(recipe)
+    task = SEGMENTATION
+    recipe = SegmentationRecipe
+    scored_together = TOGETHER
+    check_every = 1000
+    timed_on = (4, 1)
+    image = "In segmentation, an image is a crop or a sliding window, counted for images of 4 by 3."
+
+    def new_head(self, vit: FrozenViT, classes: int, init: HeadInit) -> SetrPup:
+        """Its initial values are its own."""
+        return SetrPup(vit, classes)
+
+    def prepare(self, model: nn.Module, recipe: SegmentationRecipe) -> None:
+        """Batch norm's running statistics, updated once a part, forget as much in an iteration as
+        if the batch were passed whole."""
+        parts = -(-recipe.batch_size // (recipe.micro_batch or recipe.batch_size))
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = 1 - (1 - MEMORY_OF_BATCH_NORM) ** (1 / parts)
+
+    def rounds(
+        self, train: Scenes, recipe: SegmentationRecipe, seed: int, device: torch.device
+    ) -> Iterator[list[list[Crop]]]:
+        """A batch of crops an iteration."""
+        ahead = AHEAD if device.type == "cuda" else 0
+        for crops in train.stream(recipe.batch_size, recipe.iterations, seed, ahead):
+            yield [crops]
+
+    def batch(self, train: Scenes, part: list[Crop], device: torch.device) -> tuple[Tensor, Tensor]:
+        return together(part, device, train.statistics)
+
+    def loss(
+        self,
+        outputs: list[Float[Tensor, "batch class height width"]],
+        targets: Int64[Tensor, "batch height width"],
+    ) -> Float[Tensor, ""]:
+        """Cross-entropy of the main head, and of the auxiliary ones times 0.4; each a mean over all
+        pixels, in which ignored ones are zero.
+
+        So a crop without a pixel that counts has loss 0, not NaN, and the loss of a batch is the
+        mean of its crops'. As MMSegmentation's.
+        """
+        each = [
+            F.cross_entropy(own, targets, ignore_index=IGNORED, reduction="sum") / targets.numel()
+            for own in outputs
+        ]
+        return each[0] + AUXILIARY_WEIGHT * sum(each[1:], torch.zeros_like(each[0]))
+
+    def score(
+        self, model: Any, held_out: Scenes, device: torch.device, at_once: int
+    ) -> Measurement:
+        found = measure(model, held_out, model.head.classes, device, at_once=at_once)
+        miou = overlap(found.confusion).miou
+        return Measurement(miou, found.sha256, found.windows, extras_of(found))
+
+    def targets(self, images: int, side: int, device: torch.device) -> Tensor:
+        return torch.zeros(images, side, side, dtype=torch.long, device=device)
+
+    def cost(
+        self, card: TaskCard, schedule: Schedule, trials: int, seeds: int, constant_features: bool
+    ) -> Cost:
+        """Images are random crops: no features are constant."""
+        once, more = windows(card)
+        crops = (trials + seeds) * schedule.last * schedule.largest_batch
+        tests = once + (more if schedule.multi_scale else 0)
+        scored = trials * card.sizes["val"] * once * len(schedule.score_at())
+        return Cost(trials, seeds, crops, scored + seeds * card.sizes["test"] * tests)
+
+    def at_several_scales(self, model: Any, test: Scenes, device: torch.device) -> Extra:
+        """What six scales and their mirror images add to the extras: a score and its parts as at
+        one scale, named `..._ms`."""
+        found = measure(model, test, model.head.classes, device, MULTI_SCALE)
+        return Extra(
+            {
+                "miou_ms": overlap(found.confusion).miou,
+                **{f"{name}_ms": value for name, value in extras_of(found).items()},
+                "maps_sha256_ms": found.sha256,
+                "windows_ms": found.windows,
+            },
+            found.windows,
+        )
+
+    def looks(
+        self, model: Any, test: Scenes, rows: Sequence[int], device: torch.device
+    ) -> list[Look]:
+        looks: list[Look] = []
+        for row in rows:
+            image, mask = test.scene(row)
+            classes, statistics = model.head.classes, test.statistics
+            sliding = Sliding(
+                model, image, test.crop, test.size, classes, device, statistics=statistics
             )
-            units += found.windows
-            yield Score(
-                done,
-                overlap(found.confusion).miou,
-                found.sha256,
-                units,
-                extras_of(found),
-                unreached.warnings(),
-            )
+            looks.append(Look(row, image, mask, sliding.classes_of_pixels()))
+        return looks
 
 
-def step(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    crops: list[Crop],
-    recipe: Recipe,
-    device: torch.device,
-    unreached: Unreached,
-    statistics: Statistics = IMAGENET,
-) -> Tensor:
-    """One step on a batch, part after part; its loss, without a gradient."""
-    optimizer.zero_grad()
-    total, at_once = torch.zeros((), device=device), recipe.micro_batch or len(crops)
-    for start in range(0, len(crops), at_once):
-        some = crops[start : start + at_once]
-        images, masks = together(some, device, statistics)
-        with precision(device):
-            part = loss(model(images), masks) * (len(some) / len(crops))
-        part.backward()
-        total += part.detach()
-    unreached.look()
-    optimizer.step()
-    return total
+def windows(card: TaskCard) -> tuple[int, int]:
+    """Of an image of 4 by 3, a task's windows: at one scale, and at all with their mirror
+    images."""
+    assert card.crop is not None
+    side = card.crop
 
+    def counted(views: Sequence[View]) -> int:
+        sizes = [scaled(300, 400, side, view.scale) for view in views]
+        return sum(len(places(height, side)) * len(places(width, side)) for height, width in sizes)
 
-def loss(
-    scores: list[Float[Tensor, "batch class height width"]],
-    masks: Int64[Tensor, "batch height width"],
-) -> Tensor:
-    """Cross-entropy of the main head, and of the auxiliary ones times 0.4; each a mean over all
-    pixels, in which ignored ones are zero.
-
-    So a crop without a pixel that counts has loss 0, not NaN, and the loss of a batch is the mean
-    of its crops'. As MMSegmentation's.
-    """
-    each = [
-        F.cross_entropy(own, masks, ignore_index=IGNORED, reduction="sum") / masks.numel()
-        for own in scores
-    ]
-    return each[0] + AUXILIARY_WEIGHT * sum(each[1:], torch.zeros_like(each[0]))
-
-
-def new_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """SGD with momentum or AdamW over what is trained; the head `head_factor` times as fast.
-
-    Weight decay spares the head's biases and norms, and what `no_decay` names.
-    """
-    groups: dict[tuple[float, float], list[Tensor]] = {}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            in_head = name.startswith("head.")
-            spared = (in_head and parameter.ndim == 1) or is_spared(
-                name, parameter, recipe.no_decay
-            )
-            decay = 0.0 if spared else recipe.weight_decay
-            groups.setdefault((recipe.head_factor if in_head else 1.0, decay), []).append(parameter)
-    settings = [
-        {"params": own, "factor": factor, "weight_decay": decay}
-        for (factor, decay), own in groups.items()
-    ]
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(settings, lr=recipe.lr(0), momentum=recipe.momentum)
-    return torch.optim.AdamW(settings, lr=recipe.lr(0), eps=recipe.eps)
-
-
-def remember_as_one(model: nn.Module, recipe: Recipe) -> None:
-    """Batch norm's running statistics, updated once a part, forget as much in an iteration as if
-    the batch were passed whole."""
-    parts = -(-recipe.batch_size // (recipe.micro_batch or recipe.batch_size))
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = 1 - (1 - MEMORY_OF_BATCH_NORM) ** (1 / parts)
-
-
-def windows_at_once(recipe: Recipe) -> int:
-    """Windows that are scored at once: fewer, by the same factor as in training, where memory is
-    short."""
-    return max(1, TOGETHER * (recipe.micro_batch or recipe.batch_size) // recipe.batch_size)
-
-
-def multi_scale(model: Any, held_out: Scenes, device: torch.device) -> dict[str, Any]:
-    """What six scales and their mirror images add to the extras: a score and its parts as at one
-    scale, named `..._ms`."""
-    found = measure(model, held_out, model.head.classes, device, MULTI_SCALE)
-    own = extras_of(found)
-    return {
-        "miou_ms": overlap(found.confusion).miou,
-        **{f"{name}_ms": value for name, value in own.items()},
-        "maps_sha256_ms": found.sha256,
-        "windows_ms": found.windows,
-    }
+    return counted(SINGLE_SCALE), counted(MULTI_SCALE)
 
 
 def extras_of(found: Measured) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from harness.data.augment import resized, scaled
 from harness.data.batch import normalised
 from harness.data.normalization import IMAGENET, Statistics
 from harness.data.scenes import Scenes
-from harness.training.classification import Diverged, precision
+from harness.training.forward import Diverged, precision
 from harness.training.metrics import confusion
 
 FLOATS = 2**27
@@ -37,16 +37,16 @@ TOGETHER = 8
 
 
 @dataclass(frozen=True)
-class ProgressView:
+class View:
     """One way to look at an image."""
 
     scale: float = 1.0
     mirrored: bool = False
 
 
-SINGLE_SCALE = (ProgressView(),)
+SINGLE_SCALE = (View(),)
 MULTI_SCALE = tuple(
-    ProgressView(scale, mirrored)
+    View(scale, mirrored)
     for scale in (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
     for mirrored in (False, True)
 )
@@ -69,7 +69,7 @@ def measure(
     scenes: Scenes,
     classes: int,
     device: torch.device,
-    views: Sequence[ProgressView] = SINGLE_SCALE,
+    views: Sequence[View] = SINGLE_SCALE,
     at_once: int = TOGETHER,
 ) -> Measured:
     """Scores every image of a split at its label's own size; `at_once` windows are passed together.
@@ -114,7 +114,7 @@ class Sliding:
         window: int,
         classes: int,
         device: torch.device,
-        views: Sequence[ProgressView] = SINGLE_SCALE,
+        views: Sequence[View] = SINGLE_SCALE,
         at_once: int = TOGETHER,
         statistics: Statistics = IMAGENET,
     ):
@@ -167,7 +167,7 @@ class Sliding:
         return total
 
     def _seen(
-        self, image: UInt8[np.ndarray, "height width 3"], crop: int, view: ProgressView
+        self, image: UInt8[np.ndarray, "height width 3"], crop: int, view: View
     ) -> UInt8[np.ndarray, "..."]:
         height, width = scaled(self.height, self.width, crop, view.scale)
         image = resized(image, height, width, Image.Resampling.BILINEAR)

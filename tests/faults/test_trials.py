@@ -11,7 +11,7 @@ from harness.engine.scheduler import Scheduler
 from harness.engine.worker import Trainer
 from harness.planning.plan import Request, plan
 from harness.store import Store
-from harness.training import classification
+from harness.training.classification import Classification
 from methods.linear import Linear
 from methods.vpt import VPTDeep
 
@@ -103,7 +103,7 @@ def test_features_that_need_too_much_memory_are_computed_in_parts(
     plain = fill(tiny, "linear").results()
     tiny.store.unlink()
     # then 32, then 16: splits have 12 to 30 images
-    monkeypatch.setattr(classification, "EVAL_BATCH", 64)
+    monkeypatch.setattr(Classification, "scored_together", 64)
     short_of_memory(monkeypatch, Linear, at_once=16, only_training=False)
     store = fill(tiny, "linear")
     assert {result.provenance["micro_batch"] for result in store.results()} == {2}
@@ -125,7 +125,7 @@ def test_nan_is_a_gap_with_its_reason_and_the_others_go_on(tiny, monkeypatch: py
     # two points, each tried twice
     assert [trial.state for trial in store.trials(deep)] == ["failed"] * 4
     assert all(
-        "Diverged: the loss is nan in epoch 1" in (trial.reason or "")
+        "Diverged: the loss is nan by epoch 1" in (trial.reason or "")
         for trial in store.trials(deep)
     )
     assert [failure.cell for failure in store.failures()] == [deep, deep]

@@ -333,7 +333,8 @@ def write_checkpoint(folder: Path, crop: int | None = None) -> None:
     from harness.inference import checkpoint
     from harness.planning.variants import parse
     from harness.store import cell_key, result_id
-    from harness.training.heads import Model, new_head, sized
+    from harness.training.heads import Model, sized
+    from harness.training.kinds import kind_of
 
     base = backbones.load("mini_vit")
     (variant,) = parse("vpt")
@@ -360,7 +361,9 @@ def write_checkpoint(folder: Path, crop: int | None = None) -> None:
         {},
         crop,
     )
-    checkpoint.save(checkpoint.Keep(folder), Model(method, new_head(method.vit, 3, crop)), origin)
+    kind = kind_of("classification" if crop is None else "segmentation")
+    head = kind.new_head(method.vit, 3, "kaiming_normal")
+    checkpoint.save(checkpoint.Keep(folder), Model(method, head), origin)
     next(folder.glob("*.safetensors")).rename(folder / "tuned.safetensors")
 
 
@@ -385,7 +388,7 @@ def read_checkpoint(folder: Path) -> Read:
         digest = hashlib.sha256(repr(seen["classes"]).encode()).hexdigest()
         return digest, digest
     logits = tuned.predict([folder / "image.png"])
-    rows(logits, [Path("image.png")], tuned.origin.class_names, 2)
+    rows(logits, logits.softmax(1), [Path("image.png")], tuned.origin.class_names, 2)
     digest = hashlib.sha256(logits.numpy().tobytes()).hexdigest()
     return digest, digest
 

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from harness.backbones.vit import FrozenViT, Read
 from harness.planning import protocols
 from harness.planning.variants import Variant, parse
-from harness.training.classification import Recipe, new_optimizer
+from harness.training.classification import ClassificationRecipe
 from harness.training.heads import LinearHead, Model
 from harness.training.method import Method
+from harness.training.recipe import new_optimizer
 from methods.adapter import Adapter
 from methods.bias import Bias
 from methods.full import Full
@@ -145,8 +146,8 @@ def test_weight_decay_spares_ssfs_scales_and_shifts(plain: VisionTransformer):
     protocol = protocols.load("vpt").for_cell(
         variant, "vtab", "vit_base_patch16_224.orig_in21k", "train+val"
     )
-    recipe = Recipe(
-        "adamw",
+    recipe = ClassificationRecipe(
+        optimizer="adamw",
         base_lr=1.0,
         weight_decay=0.1,
         batch_size=64,

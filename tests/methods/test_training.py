@@ -9,8 +9,9 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from harness.backbones.vit import FrozenViT
-from harness.training.classification import Recipe, fit
+from harness.training.classification import Classification, ClassificationRecipe
 from harness.training.heads import LinearHead, Model
+from harness.training.loop import fit
 from methods.vpt import VPTDeep
 
 
@@ -32,7 +33,9 @@ def test_twenty_steps_of_sgd_are_those_of_the_papers_form(plain: VisionTransform
         torch.randn(20, 3, 16, 16, dtype=torch.float64, generator=rng),
         torch.randint(4, (20,), generator=rng),
     )
-    recipe = Recipe("sgd", base_lr=6.4, weight_decay=0.01, batch_size=5, epochs=5, warmup_epochs=2)
+    recipe = ClassificationRecipe(
+        optimizer="sgd", base_lr=6.4, weight_decay=0.01, batch_size=5, epochs=5, warmup_epochs=2
+    )
     built = []
 
     def build() -> Model:
@@ -42,7 +45,18 @@ def test_twenty_steps_of_sgd_are_those_of_the_papers_form(plain: VisionTransform
         built.append(model)
         return model
 
-    list(fit(build, data, data, recipe, seed=7, device=torch.device("cpu"), score_at=()))
+    list(
+        fit(
+            Classification(),
+            build,
+            data,
+            data,
+            recipe,
+            seed=7,
+            device=torch.device("cpu"),
+            score_at=(),
+        )
+    )
 
     torch.manual_seed(7)
     reference = build()

@@ -16,7 +16,7 @@ from harness.engine.worker import Trainer
 from harness.inference import checkpoint
 from harness.planning.plan import Request, RunPlan, plan
 from harness.store import Store
-from harness.training.classification import Score
+from harness.training.loop import Score
 
 CARD = """
 name = "halves"

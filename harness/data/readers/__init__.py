@@ -67,10 +67,10 @@ def resolve(card: TaskCard, root: Path | None, pixels: str | None = None) -> Tas
     """
     if pixels is not None and pixels not in ("tf", "pil", "vpt"):
         raise unknown("pixels", pixels, ("tf", "pil", "vpt"))
-    if pixels is not None and card.kind == "segmentation":
+    if pixels is not None and pixels not in card.task_kind.pixels:
         raise BadInput(
-            f"task {card.name}: --pixels is for classification, and this is segmentation: leave it"
-            " out."
+            f"task {card.name}: --pixels {pixels} isn't for {card.kind}, which has"
+            f" {', '.join(card.task_kind.pixels)}: leave it out."
         )
     ready = Prepared(card, root)
     if ready.present():

@@ -18,7 +18,8 @@ from harness.data.readers.reader import TaskReader
 from harness.data.readers.record import Mask, Record
 from harness.errors import BadInput
 from harness.io.limits import check_zip
-from harness.tasks.cards import IGNORED, SplitName
+from harness.tasks.cards import SplitName
+from harness.tasks.kinds import IGNORED
 
 
 class Arrays(TaskReader):
@@ -34,11 +35,11 @@ class Arrays(TaskReader):
             self.card.name,
             file,
             split,
-            "masks" if self.card.kind == "segmentation" else "labels",
+            "masks" if self.card.masked else "labels",
             stat.st_mtime_ns,
         )
         stamp = f"{stat.st_size}/{stat.st_mtime_ns}/{stat.st_ctime_ns}"
-        if self.card.kind == "segmentation":
+        if self.card.masked:
             self._check_masks(file, split, targets)
             masks = [Mask(partial(_raw, mask), partial(np.asarray, mask)) for mask in targets]
             labels = [0] * len(masks)

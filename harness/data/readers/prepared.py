@@ -113,7 +113,7 @@ class Prepared(TaskReader):
                 f" {path.parent} and prepare it again."
             )
         labels = np.array(
-            [max(-1, min(row.label, self.card.classes)) for row in rows], dtype=np.int64
+            [max(-1, min(row.label, self.card.labels)) for row in rows], dtype=np.int64
         )  # what is out of range is an error of its record
         shapes = np.array([(row.height, row.width) for row in rows], dtype=np.int64).reshape(-1, 2)
         return rows, Mapped(labels, shapes, flat)

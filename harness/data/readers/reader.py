@@ -76,12 +76,12 @@ class TaskReader(ABC):
                 " whole copy."
             )
         for record in rows:
-            if not 0 <= record.label < self.card.classes:
+            if not 0 <= record.label < self.card.labels:
                 raise self.error(
                     f"{split} record {record.key} has label {record.label}, expected 0 to"
-                    f" {self.card.classes - 1}."
+                    f" {self.card.labels - 1}."
                 )
-            if (record.mask is None) != (self.card.kind == "classification"):
+            if (record.mask is not None) != self.card.masked:
                 has = "no masks" if record.mask is None else "masks"
                 raise self.error(
                     f"reader '{self.format}' gives {has}, and its card says {self.card.kind}: mend"

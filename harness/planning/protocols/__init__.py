@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 from harness.errors import BadInput, nearest, unknown
 from harness.io.toml import first_error, read_toml, validated
 from harness.planning.protocols.overrides import AT_A_POINT, FOR_ALL, Override, merged
+from harness.tasks.kinds import KINDS
 from harness.text import plain
 
 if TYPE_CHECKING:
@@ -314,6 +315,11 @@ class Segmentation(Search):
     def last(self) -> int:
         return self.iterations
 
+    @property
+    def head_init(self) -> HeadInit:
+        """Of a linear head; that of segmentation has its own."""
+        return "kaiming_normal"
+
 
 class Protocol(Search):
     """A protocol's file."""
@@ -331,15 +337,20 @@ class Protocol(Search):
     def last(self) -> int:
         return self.epochs
 
+    @property
+    def multi_scale(self) -> bool:
+        """As a table [segmentation] may ask for it."""
+        return False
+
     def of(self, kind: str) -> "Settings":
         """What it says of one kind of task. Raises `BadInput` where it says nothing."""
-        if kind == "classification":
+        table = KINDS[kind].table
+        if not table:
             return self
-        own = self.segmentation
+        own: Segmentation | None = getattr(self, table)
         if own is None:
             raise BadInput(
-                f"protocol {self.name} has no table [segmentation]: add one, or give another"
-                " --protocol."
+                f"protocol {self.name} has no table [{table}]: add one, or give another --protocol."
             )
         normalize = own.normalize if "normalize" in own.model_fields_set else self.normalize
         shared = {
@@ -382,7 +393,7 @@ def load(name: str, trials: int | None = None) -> Protocol:
 
 def stored(kind: str, name: str, seed: int, identity: dict[str, Any]) -> Settings:
     """A protocol from what a result is keyed by; what it doesn't say is the field's default."""
-    protocol = (Protocol if kind == "classification" else Segmentation)(
+    protocol = (Segmentation if KINDS[kind].table else Protocol)(
         name=name, title="", seeds=(seed,), **identity
     )
     protocol._stored = identity

@@ -22,6 +22,7 @@ from harness.reporting.published.setups import (
 )
 from harness.reporting.section import Section
 from harness.tasks.cards import load_cards, load_suites
+from harness.tasks.kinds import metric_of
 from harness.text import plain
 
 COLUMNS = ("method", "backbone", "pretrain", "task", "metric", "value", "source")
@@ -45,9 +46,6 @@ USUAL = BACKBONES["vit_base_patch16_224.orig_in21k"]
 
 SEGMENTERS = {"vit_large_patch16_224.orig_in21k": ("ViT-L/16 + SETR-PUP", "sup-IN21k")}
 """The same for segmentation, where a head is part of the name."""
-
-METRICS = {"top1": "top1", "miou": "mIoU-SS"}
-"""How papers name the cards' metrics; `miou` is taken for the single-scale one."""
 
 
 @dataclass(frozen=True)
@@ -191,7 +189,7 @@ def beside(section: Section, published: Sequence[PublishedNumber]) -> PublishedB
     for row in _rows(published):
         if (row.backbone, row.pretrain, row.metric) != (
             *named,
-            METRICS.get(section.first.metric),
+            metric_of(section.first.metric).published,
         ):
             continue
         numbers = {task: row.numbers[task] for task in section.tasks if task in row.numbers}
@@ -225,11 +223,8 @@ def differences(section: Section, row: PublishedRow) -> list[str]:
         found.append(
             f"backbone: {plain(section.first.backbone)} here, {row.backbone} ({row.pretrain}) there"
         )
-    if METRICS.get(section.first.metric) != row.metric:
-        found.append(
-            f"metric: {METRICS.get(section.first.metric, plain(section.first.metric))} here,"
-            f" {row.metric} there"
-        )
+    if (measured := metric_of(section.first.metric).published) != row.metric:
+        found.append(f"metric: {measured or plain(section.first.metric)} here, {row.metric} there")
     known = {
         name: setup_of_source(source) if row.metric == "top1" else None
         for name, source in row.sources.items()

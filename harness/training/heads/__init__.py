@@ -1,43 +1,32 @@
 """What turns tokens into scores. A head says what it reads (`read`), and a method gives it that."""
 
 import inspect
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor, nn
 
 from harness.backbones.vit import FrozenViT, Read
+from harness.training.heads.head import Head, HeadInit
 from harness.training.heads.linear import LinearHead
 from harness.training.heads.setr_pup import SetrPup
 from harness.training.method import Method
 
 __all__ = [
     "Head",
+    "HeadInit",
     "HeadOnTokens",
     "LinearHead",
     "Model",
     "SetrPup",
     "check_tokens",
-    "new_head",
     "sized",
 ]
 
-Head = LinearHead | SetrPup
-
 
 def sized(vit: FrozenViT, crop: int | None) -> FrozenViT:
-    """The backbone at the side that a task's images have: its own; of a segmentation task, the
+    """The backbone at the side that a task's images have: its own, or where its card says one the
     crop's."""
     return vit if crop is None else vit.at(crop)
-
-
-def new_head(
-    vit: FrozenViT,
-    classes: int,
-    crop: int | None,
-    init: Literal["kaiming_normal", "xavier_uniform"] = "kaiming_normal",
-) -> Head:
-    """The head of a task's kind: only segmentation has a crop. `init`: of a linear head."""
-    return LinearHead(vit, classes, init) if crop is None else SetrPup(vit, classes)
 
 
 class Model(nn.Module):

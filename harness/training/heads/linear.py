@@ -1,14 +1,13 @@
 """Classification's head."""
 
-from typing import Literal
-
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from harness.backbones.vit import FrozenViT
+from harness.backbones.vit import FrozenViT, Read
+from harness.training.heads.head import Head, HeadInit
 
 
-class LinearHead(nn.Module):
+class LinearHead(Head):
     """One linear layer on the backbone's pooled features: (batch, dim) -> (batch, classes).
 
     Weights start from N(0, 2 / classes), kaiming normal of the fan out, as in VPT's released code,
@@ -20,10 +19,11 @@ class LinearHead(nn.Module):
         self,
         vit: FrozenViT,
         classes: int,
-        init: Literal["kaiming_normal", "xavier_uniform"] = "kaiming_normal",
+        init: HeadInit = "kaiming_normal",
     ):
         super().__init__()
-        self.read = vit.read()
+        self.classes = classes
+        self._read = vit.read()
         self.pool = [vit.pool]  # in a list: the backbone isn't the head's to train, move or save
         self.linear = nn.Linear(vit.dim, classes)
         if init == "kaiming_normal":
@@ -31,6 +31,10 @@ class LinearHead(nn.Module):
         else:
             nn.init.xavier_uniform_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
+
+    @property
+    def read(self) -> Read:
+        return self._read
 
     def forward(self, tokens: list[Float[Tensor, "batch row dim"]]) -> Float[Tensor, "batch class"]:
         return self.linear(self.pool[0](tokens[-1]))

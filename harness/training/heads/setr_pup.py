@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from harness.backbones.vit import FrozenViT, Read
+from harness.training.heads.head import Head
 
 CHANNELS = 256
 AUXILIARY = (10, 15, 20)
@@ -75,7 +76,7 @@ class Upsampling(nn.Module):
         return F.interpolate(x, scale_factor=self.factor, mode="bilinear", align_corners=False)
 
 
-class SetrPup(nn.Module):
+class SetrPup(Head):
     """Tokens of the blocks in `read` -> scores (batch, class, size, size), `size` being the side of
     the ViT's images.
 

@@ -171,7 +171,7 @@ def test_verify_counts_the_images_that_a_class_is_seen_in_and_there_is_nothing_t
     assert seen.faults == ()
     with pytest.raises(BadInput, match="nothing to prepare"):
         prepare(card, tmp_path, tmp_path, lambda *_: None)
-    with pytest.raises(BadInput, match="--pixels is for classification"):
+    with pytest.raises(BadInput, match="--pixels tf isn't for segmentation"):
         resolve(card, tmp_path, "tf")
 
 

@@ -8,7 +8,7 @@ from segmentation import filled, run_command, stored
 
 from harness.inference import checkpoint
 from harness.store import Store
-from harness.training import segmentation as segment
+from harness.training.segmentation import Segmentation
 
 __all__ = ["filled", "stored"]
 
@@ -16,7 +16,7 @@ __all__ = ["filled", "stored"]
 def test_several_scales_are_added_to_a_stored_row_without_training(
     stored: Store, monkeypatch: pytest.MonkeyPatch, capsys
 ):
-    monkeypatch.setattr(segment, "fit", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(Segmentation, "rounds", lambda *_: pytest.fail("trained again"))
     before = stored.results()
     assert (
         run_command(monkeypatch, "results", "multi-scale", before[0].id[:6], "--store", stored.name)

@@ -11,9 +11,10 @@ from harness.engine import worker as module
 from harness.engine.jobs import FinalJob, Outcome, TuneJob
 from harness.engine.worker import Trainer
 from harness.planning.plan import Request, RunPlan, plan
-from harness.training.classification import Score, fit, predict
 from harness.training.features import features
+from harness.training.forward import predict
 from harness.training.heads import HeadOnTokens, LinearHead, Model
+from harness.training.loop import Score, fit
 from methods.linear import Linear
 
 POINT = {"base_lr": 0.5, "weight_decay": 0.0}
@@ -102,11 +103,11 @@ def test_cached_features_give_the_scores_of_the_plain_way(planned: RunPlan):
     def on_features():
         return HeadOnTokens(LinearHead(vit, 3))
 
-    *_, slow = fit(plain, data.train, data.test, recipe, 0, cpu, ())
+    *_, slow = fit(cell.kind, plain, data.train, data.test, recipe, 0, cpu, ())
     train, test = (
         features(Linear(vit), vit.read(), split, cpu) for split in (data.train, data.test)
     )
-    *_, fast = fit(on_features, train, test, recipe, 0, cpu, ())
+    *_, fast = fit(cell.kind, on_features, train, test, recipe, 0, cpu, ())
     assert fast.value == slow.value
     torch.manual_seed(0)
     head = LinearHead(vit, 3)

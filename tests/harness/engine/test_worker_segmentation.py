@@ -18,7 +18,7 @@ from harness.engine.worker import Trainer
 from harness.inference import checkpoint
 from harness.reporting.result_detail import text
 from harness.store import Store
-from harness.training import segmentation as segment
+from harness.training.segmentation import Segmentation
 
 __all__ = ["filled", "seg", "stored"]
 
@@ -102,13 +102,13 @@ def test_several_scales_are_scored_where_the_protocol_asks_and_what_fails_there_
     seg = with_segmentation(tiny, "multi_scale = true")
     run, other = planned(seg, "linear", seeds=(0, 1)), planned(with_segmentation_off(seg), "linear")
     assert run.cells[0].key == other.cells[0].key  # it changes no score
-    store, wrong = Store(seg.store), segment.multi_scale
+    store, whole = Store(seg.store), Segmentation.at_several_scales
 
     def once(*arguments):
-        monkeypatch.setattr(segment, "multi_scale", wrong)
+        monkeypatch.setattr(Segmentation, "at_several_scales", whole)
         raise RuntimeError("no room")
 
-    monkeypatch.setattr(segment, "multi_scale", once)
+    monkeypatch.setattr(Segmentation, "at_several_scales", once)
     fill(run, store)
     first, second = store.results()
     assert "miou_ms" not in first.extras

@@ -22,7 +22,7 @@ from harness.inference import checkpoint
 from harness.inference.predictions import rows
 from harness.planning.plan import PlannedCell, Request, RunPlan, plan
 from harness.store import Store
-from harness.training.classification import predict, sha256_of
+from harness.training.forward import predict, sha256_of
 
 METHODS = (
     "linear",
@@ -123,7 +123,7 @@ def test_images_are_classified_as_they_were_scored(tiny):
         torch.device("cpu"),
     )[:3]
     torch.testing.assert_close(tuned.predict(files), scored, rtol=1e-5, atol=1e-5)
-    found = rows(scored, files, ("dark", "grey", "light"), 2)
+    found = rows(scored, scored.softmax(1), files, ("dark", "grey", "light"), 2)
     assert [row["top"][0]["class"] for row in found] == scored.argmax(1).tolist()
     assert found[0]["top"][0]["name"] == ("dark", "grey", "light")[int(scored[0].argmax())]
     load = f"harness.load({outcome.provenance['checkpoint']!r})"

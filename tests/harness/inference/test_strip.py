@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from harness.data.scenes import Scenes
 from harness.inference.strip import SIDE, strip
+from harness.training.segmentation import Segmentation
 
 
 class Bright(nn.Module):
@@ -48,7 +49,12 @@ def opened(text: str) -> Image.Image:
 def test_the_rows_follow_from_the_splits_length_alone_and_a_short_split_is_shown_whole():
     small, large = ([(12, 16)] * n for n in (3, 40))
     rows = [
-        [one["row"] for one in strip(Bright(), Scenes([Part(shapes)], 12, 12), torch.device("cpu"))]
+        [
+            one["row"]
+            for one in strip(
+                Segmentation(), Bright(), Scenes([Part(shapes)], 12, 12), torch.device("cpu")
+            )
+        ]
         for shapes in (small, large, large)
     ]
     assert rows[0] == [0, 1, 2]
@@ -57,7 +63,9 @@ def test_the_rows_follow_from_the_splits_length_alone_and_a_short_split_is_shown
 
 
 def test_a_large_image_is_reduced_and_its_maps_keep_classes():
-    (one,) = strip(Bright(), Scenes([Part([(300, 400)])], 64, 64), torch.device("cpu"))
+    (one,) = strip(
+        Segmentation(), Bright(), Scenes([Part([(300, 400)])], 64, 64), torch.device("cpu")
+    )
     image, truth, seen = (opened(one[name]) for name in ("image", "truth", "seen"))
     assert (image.format, truth.format, seen.format) == ("JPEG", "PNG", "PNG")
     assert image.size == truth.size == seen.size == (SIDE, 144)

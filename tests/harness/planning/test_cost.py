@@ -7,9 +7,11 @@ from planned import CARD as TOY
 from planned import TPE
 from segmentation import WINDOWS, fill, planned, seg
 
-from harness.planning.cost import Cost, Pace, cell_cost, windows
+from harness.planning.cost import Pace, cell_cost
 from harness.store import Store
 from harness.tasks.cards import TaskCard, load_cards
+from harness.training.kind import Cost
+from harness.training.segmentation import windows
 
 __all__ = ["seg"]
 

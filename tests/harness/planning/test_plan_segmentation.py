@@ -47,7 +47,7 @@ def test_a_learning_rate_that_a_variant_or_a_method_fixes_is_the_ones_used(seg):
 
 
 def test_what_cant_be_run_is_one_line(seg):
-    with pytest.raises(BadInput, match="--pixels is for classification"):
+    with pytest.raises(BadInput, match="--pixels tf isn't for segmentation"):
         planned(seg, "linear", pixels="tf")
     seg.protocol.write_text(seg.protocol.read_text().split("[segmentation]")[0])
     with pytest.raises(BadInput, match=r"protocol quick has no table \[segmentation\]"):

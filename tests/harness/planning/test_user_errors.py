@@ -13,7 +13,7 @@ from harness.engine.worker import Trainer
 from harness.errors import BadInput
 from harness.planning.plan import Request, plan
 from harness.planning.variants import parse
-from harness.training.heads import Model, new_head
+from harness.training.heads import LinearHead, Model
 
 HEAD = """import torch
 from torch import nn
@@ -174,9 +174,7 @@ def test_a_forward_that_fails_or_gives_what_no_head_reads(planned, body: str, me
     vit = backbones.load("mini_vit").vit
     method = cell.variant.build(vit, {})
     with pytest.raises((TypeError, RuntimeError, ValueError)) as caught:
-        Model(method, new_head(method.vit, 3, None))(
-            torch.zeros(2, 3, vit.image_size, vit.image_size)
-        )
+        Model(method, LinearHead(method.vit, 3))(torch.zeros(2, 3, vit.image_size, vit.image_size))
     said = reason_of(caught.value, 2)
     assert re.search(message, said), said
     assert "\n" not in said

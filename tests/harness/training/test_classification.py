@@ -8,10 +8,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from harness.training.classification import Diverged, Recipe, Score, fit, new_optimizer, sha256_of
+from harness.training.classification import Classification
+from harness.training.classification import ClassificationRecipe as Recipe
+from harness.training.forward import Diverged, sha256_of
+from harness.training.loop import Score, fit
+from harness.training.recipe import new_optimizer
 
 CPU = torch.device("cpu")
-RECIPE = Recipe("sgd", base_lr=2.0, weight_decay=0.01, batch_size=8, epochs=4, warmup_epochs=2)
+KIND = Classification()
+RECIPE = Recipe(
+    optimizer="sgd", base_lr=2.0, weight_decay=0.01, batch_size=8, epochs=4, warmup_epochs=2
+)
 
 
 @dataclass
@@ -44,7 +51,7 @@ def points(n: int, seed: int = 0) -> Points:
 
 
 def train(recipe: Recipe = RECIPE, seed: int = 0, score_at: tuple[int, ...] = ()) -> list[Score]:
-    return list(fit(Net, points(20), points(9, seed=1), recipe, seed, CPU, score_at))
+    return list(fit(KIND, Net, points(20), points(9, seed=1), recipe, seed, CPU, score_at))
 
 
 def test_learning_rate_warms_up_from_the_first_epoch_and_ends_near_zero():
@@ -78,7 +85,7 @@ def fit_weights(recipe: Recipe) -> list[Tensor]:
         built.append(Net())
         return built[-1]
 
-    list(fit(build, points(20), points(9), recipe, 0, CPU, ()))
+    list(fit(KIND, build, points(20), points(9), recipe, 0, CPU, ()))
     return [net.head.weight.detach() for net in built]
 
 
@@ -223,7 +230,7 @@ def test_a_micro_batch_takes_the_same_steps_up_to_rounding(micro_batch: int):
 
         data = points(20)
         data.inputs = data.inputs.double()
-        *_, _ = fit(build, data, data, recipe, 0, CPU, ())
+        *_, _ = fit(KIND, build, data, data, recipe, 0, CPU, ())
         return kept[0].head.weight.detach(), sizes
 
     whole, _ = weights(RECIPE)
@@ -238,4 +245,4 @@ def test_outputs_that_are_no_numbers_after_the_last_step_are_no_score():
             return self.head(x) * (1.0 if self.training else float("nan"))
 
     with pytest.raises(Diverged, match="after epoch 4"):
-        list(fit(Late, points(20), points(9), RECIPE, 0, CPU, ()))
+        list(fit(KIND, Late, points(20), points(9), RECIPE, 0, CPU, ()))

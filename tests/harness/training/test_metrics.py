@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torchmetrics.classification import MulticlassJaccardIndex
+from torchmetrics.functional.classification import multiclass_accuracy
 
 from harness.training.metrics import confusion, overlap, top1
 
@@ -22,6 +23,21 @@ def test_ties_and_exactness():
     labels = torch.arange(3).repeat(100)
     labels[:87] = (labels[:87] + 1) % 3
     assert top1(logits, labels) == 100 * 213 / 300
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_top1_is_torchmetrics_and_the_first_of_equal_logits_counts(seed: int):
+    """Values of a few steps: half of the rows have their highest logit more than once."""
+    rng = torch.Generator().manual_seed(seed)
+    logits = torch.randint(4, (97, 5), generator=rng).float()
+    labels = torch.randint(5, (97,), generator=rng)
+    ties = (logits == logits.amax(1, keepdim=True)).sum(1) > 1
+    assert ties.sum() > 30
+    reference = multiclass_accuracy(logits, labels, num_classes=5, average="micro")
+    assert top1(logits, labels) == pytest.approx(100 * reference.item(), abs=1e-4)
+    first = [row.index(max(row)) for row in logits.tolist()]
+    hits = sum(one == label for one, label in zip(first, labels.tolist(), strict=True))
+    assert top1(logits, labels) == 100 * hits / 97
 
 
 def maps(seed: int, classes: int) -> list[tuple[np.ndarray, np.ndarray]]:

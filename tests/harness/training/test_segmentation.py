@@ -18,23 +18,19 @@ from harness.backbones.vit import FrozenViT
 from harness.data.batch import normalised
 from harness.data.scenes import Scenes, together
 from harness.planning.variants import parse, registered
-from harness.training.classification import Diverged, Score, Unreached
+from harness.training.forward import Diverged
 from harness.training.heads import LinearHead, Model, SetrPup
+from harness.training.loop import Score, backward, fit, scored_at_once
 from harness.training.metrics import confusion, overlap
-from harness.training.segmentation import (
-    Recipe,
-    fit,
-    loss,
-    new_optimizer,
-    remember_as_one,
-    step,
-    windows_at_once,
-)
+from harness.training.recipe import new_optimizer
+from harness.training.segmentation import Segmentation
+from harness.training.segmentation import SegmentationRecipe as Recipe
 from methods.vpt import VPTDeep
 
 CPU = torch.device("cpu")
+KIND = Segmentation()
 RECIPE = Recipe(
-    "sgd",
+    optimizer="sgd",
     base_lr=1.6,
     weight_decay=0.01,
     batch_size=4,
@@ -89,7 +85,7 @@ class Net(nn.Module):
 
 
 def train(recipe: Recipe = RECIPE, seed: int = 0, score_at: tuple[int, ...] = ()) -> list[Score]:
-    return list(fit(Net, scenes(6), scenes(3, 1), recipe, seed, CPU, score_at))
+    return list(fit(KIND, Net, scenes(6), scenes(3, 1), recipe, seed, CPU, score_at))
 
 
 def test_the_learning_rate_is_a_polynomial_from_the_peak_to_the_lowest_for_method_and_head():
@@ -110,8 +106,8 @@ def test_the_loss_weighs_auxiliary_heads_by_two_fifths_and_counts_ignored_pixels
         logs = own.log_softmax(1)
         for image, row, column in np.argwhere(masks.numpy() != 255):
             expected = expected - weight * logs[image, masks[image, row, column], row, column] / 40
-    torch.testing.assert_close(loss(scores, masks), expected)
-    nothing = loss(scores, torch.full_like(masks, 255))
+    torch.testing.assert_close(KIND.loss(scores, masks), expected)
+    nothing = KIND.loss(scores, torch.full_like(masks, 255))
     assert nothing.item() == 0.0
     nothing.backward()
     assert torch.isfinite(scores[0].grad).all()  # type: ignore[arg-type]
@@ -196,18 +192,12 @@ def test_a_batch_in_parts_has_the_gradients_of_the_whole(micro_batch: int):
     torch.manual_seed(0)
     whole = Net().train()
     other = copy.deepcopy(whole)
-    expected = step(whole, new_optimizer(whole, RECIPE), crops, RECIPE, CPU, Unreached(whole))
-    found = step(
-        other,
-        new_optimizer(other, RECIPE),
-        crops,
-        replace(RECIPE, micro_batch=micro_batch),
-        CPU,
-        Unreached(other),
-    )
+    data = scenes(6)
+    expected = backward(KIND, whole, data, crops, RECIPE, CPU)
+    found = backward(KIND, other, data, crops, replace(RECIPE, micro_batch=micro_batch), CPU)
     torch.testing.assert_close(found, expected)
     for ours, theirs in zip(other.parameters(), whole.parameters(), strict=True):
-        torch.testing.assert_close(ours, theirs)
+        torch.testing.assert_close(ours.grad, theirs.grad)
 
 
 def test_a_run_in_parts_passes_that_many_crops_and_fewer_windows_at_once(
@@ -223,20 +213,16 @@ def test_a_run_in_parts_passes_that_many_crops_and_fewer_windows_at_once(
     monkeypatch.setattr(Net, "forward", seen)
     train(replace(RECIPE, micro_batch=3))
     assert passed[True] == {3, 1}
-    assert [windows_at_once(replace(RECIPE, micro_batch=micro)) for micro in (None, 4, 2, 1)] == [
-        8,
-        8,
-        4,
-        2,
-    ]
-    assert windows_at_once(replace(RECIPE, batch_size=16, micro_batch=1)) == 1
+    recipes = [replace(RECIPE, micro_batch=micro) for micro in (None, 4, 2, 1)]
+    assert [scored_at_once(KIND, recipe) for recipe in recipes] == [8, 8, 4, 2]
+    assert scored_at_once(KIND, replace(RECIPE, batch_size=16, micro_batch=1)) == 1
 
 
 def test_running_statistics_forget_as_much_in_an_iteration_whatever_the_parts():
     norms = [nn.BatchNorm2d(2) for _ in (None, 1)]
     batch = torch.randn(4, 2, 3, 3) + 5
     for norm, micro_batch, parts in zip(norms, (None, 1), (1, 4), strict=True):
-        remember_as_one(norm, replace(RECIPE, micro_batch=micro_batch))
+        KIND.prepare(norm, replace(RECIPE, micro_batch=micro_batch))
         for _ in range(parts):
             norm(batch)
     torch.testing.assert_close(norms[0].running_mean, norms[1].running_mean)
@@ -255,7 +241,7 @@ def test_outputs_that_are_no_numbers_have_no_score():
             return found if isinstance(found, list) else found * float("nan")
 
     with pytest.raises(Diverged, match="outputs are no finite numbers"):
-        list(fit(Broken, scenes(6), scenes(3, 1), RECIPE, 0, CPU, ()))
+        list(fit(KIND, Broken, scenes(6), scenes(3, 1), RECIPE, 0, CPU, ()))
 
 
 def documented(tmp_path: Path) -> str:
@@ -287,7 +273,7 @@ def test_every_method_serves_both_kinds_of_head_as_it_is(
         return built[-1]
 
     recipe = replace(RECIPE, iterations=2, batch_size=2, base_lr=0.1, **variant.method.optimizer)
-    (score,) = fit(build, scenes(3), scenes(1), recipe, 0, CPU, ())
+    (score,) = fit(KIND, build, scenes(3), scenes(1), recipe, 0, CPU, ())
     assert 0 <= score.value <= 100
     torch.manual_seed(0)
     fresh = build()

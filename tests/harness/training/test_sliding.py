@@ -14,8 +14,8 @@ from harness.training import sliding
 from harness.training.sliding import (
     MULTI_SCALE,
     SINGLE_SCALE,
-    ProgressView,
     Sliding,
+    View,
     measure,
     places,
 )
@@ -129,7 +129,7 @@ def test_scores_are_resized_to_the_labels_own_size_as_torch_does_it():
 
 def test_several_views_are_the_mean_of_their_softmax():
     net, image = Net(12), picture(16, 20)
-    views = (ProgressView(), ProgressView(0.5), ProgressView(1.5, True))
+    views = (View(), View(0.5), View(1.5, True))
     expected = torch.zeros(CLASSES, 16, 20)
     for view, (height, width) in zip(views, ((16, 20), (8, 10), (24, 30)), strict=True):
         seen = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
@@ -154,10 +154,8 @@ def test_a_mirrored_view_of_a_net_that_knows_no_sides_is_the_plain_view():
             return torch.cat([images, images[:, :2] * 2], 1)
 
     image = picture(16, 29)
-    plain = scores(Pointwise(), image, 16, 12, (ProgressView(), ProgressView()))
-    torch.testing.assert_close(
-        scores(Pointwise(), image, 16, 12, (ProgressView(), ProgressView(1.0, True))), plain
-    )
+    plain = scores(Pointwise(), image, 16, 12, (View(), View()))
+    torch.testing.assert_close(scores(Pointwise(), image, 16, 12, (View(), View(1.0, True))), plain)
 
 
 class Part:

@@ -30,6 +30,7 @@ from harness.reporting.published.numbers import PublishedNumber, published
 from harness.reporting.published.page_columns import published_rows
 from harness.reporting.rows import Run
 from harness.reporting.section import Section
+from harness.tasks.kinds import metric_of
 from harness.text import plain
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -63,7 +64,7 @@ def page(
     store, parts, runs = contents.store, contents.sections, contents.rows.runs
     behind = Runs({run.id: run for run in runs})
     cells_of = [behind.of(part) for part in parts]
-    extras = store.extras() if any(part.first.metric == "miou" for part in parts) else {}
+    extras = store.extras() if any(metric_of(part.first.metric).scales for part in parts) else {}
     baseline = contents.checked_layout.baseline
     numbers = published() if numbers is None else numbers
     about = {

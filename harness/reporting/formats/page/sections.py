@@ -33,6 +33,7 @@ from harness.reporting.leaderboard import TaskResult
 from harness.reporting.section import MethodSummary, Section
 from harness.reporting.statistics.common import FEWEST_TASKS
 from harness.reporting.statistics.intervals import bootstrap, interval
+from harness.tasks.kinds import metric_of
 from harness.text import plain
 
 
@@ -41,7 +42,7 @@ def section(part: Section, baseline: str | None) -> dict[str, Any]:
     their places."""
     notes = Once()
     metric = metric_name(part)
-    segmentation = part.first.metric == "miou"
+    segmentation = metric_of(part.first.metric).scales
     return {
         "title": plain(title_of(part)),
         "suite": plain(part.suite),
@@ -138,7 +139,7 @@ def _variants(part: Section, notes: Once) -> list[dict[str, Any]]:
         of = rows[variant]
         reading = notes.place(plain(readings[variant])) if variant in readings else None
         epochs = {row.cell.epochs for row in of if row.cell.epochs is not None}
-        if part.first.metric != "miou":
+        if not metric_of(part.first.metric).scales:
             length = ["Epochs", several(epochs)]
         else:
             length = ["Iterations", NOTHING if iterations is None else str(iterations)]

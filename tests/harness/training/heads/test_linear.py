@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from harness.backbones.vit import FrozenViT
-from harness.training.heads import LinearHead, new_head
+from harness.training.heads import HeadInit, LinearHead
 
 
 class Wide:
@@ -24,13 +24,13 @@ def test_its_weights_start_as_vpts_do_or_smaller(classes: int):
     """Kaiming normal, fan out, gain sqrt(2): a standard deviation of sqrt(2 / classes). Xavier
     uniform: sqrt(2 / (768 + classes))."""
     vit: FrozenViT = Wide()  # type: ignore[assignment]
-    for init, std in (
-        ("kaiming_normal", math.sqrt(2 / classes)),
-        ("xavier_uniform", math.sqrt(2 / (768 + classes))),
-    ):
+    expected: dict[HeadInit, float] = {
+        "kaiming_normal": math.sqrt(2 / classes),
+        "xavier_uniform": math.sqrt(2 / (768 + classes)),
+    }
+    for init, std in expected.items():
         torch.manual_seed(0)
-        head = new_head(vit, classes, None, init)  # type: ignore[arg-type]
-        assert isinstance(head, LinearHead)
+        head = LinearHead(vit, classes, init)
         assert head.linear.weight.std().item() == pytest.approx(std, rel=0.06)
         largest = head.linear.weight.abs().max().item()
         assert (largest < math.sqrt(6 / (768 + classes))) == (init == "xavier_uniform")

@@ -1,0 +1,76 @@
+"""Kinds of task on paper: what a card of a kind says, what an image is scored by, in which metric.
+
+How a kind is trained and scored is `harness.training.kind.Kind`. This half imports no torch, so
+that listing tasks and printing boards is quick.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+IGNORED = 255
+"""In a mask: this pixel counts neither in training nor in scoring."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A score, in percent."""
+
+    name: str
+    """In cards and stores."""
+    title: str
+    """In captions."""
+    published: str = ""
+    """In published.csv, of numbers that compare; empty: there are none."""
+    scales: bool = False
+    """Whether it may be measured at several scales too: boards then call the two SS and MS."""
+
+
+@dataclass(frozen=True)
+class TaskKind:
+    """What holds for all cards of a kind."""
+
+    name: str
+    metric: Metric
+    pixels: tuple[str, ...]
+    """The ways of making pixels that its cards may name."""
+    target: Literal["label", "mask"] = "label"
+    """What an image is trained on and scored by."""
+    cropped: bool = False
+    """Whether a card says `crop`, the side of the squares that a backbone takes; else it is the
+    backbone's."""
+    table: str = ""
+    """The protocol's table that says how it is tuned and trained; empty: the file itself."""
+    most_classes: int | None = None
+
+    def labels(self, classes: int) -> int:
+        """How many values a record's label has, counted from 0."""
+        return classes
+
+
+TOP1 = Metric("top1", "Top-1 accuracy", published="top1")
+MIOU = Metric("miou", "mIoU", published="mIoU-SS", scales=True)
+
+CLASSIFICATION = TaskKind("classification", TOP1, ("tf", "pil", "vpt"))
+SEGMENTATION = TaskKind(
+    "segmentation",
+    MIOU,
+    ("setr",),
+    target="mask",
+    cropped=True,
+    table="segmentation",
+    most_classes=IGNORED,  # the values below the one that a mask ignores
+)
+
+KINDS = {kind.name: kind for kind in (CLASSIFICATION, SEGMENTATION)}
+"""By the name that cards use."""
+
+
+def metric_of(name: str) -> Metric:
+    """A stored metric; of a kind that isn't known here, its name alone."""
+    known = (kind.metric for kind in KINDS.values())
+    return next((metric for metric in known if metric.name == name), Metric(name, name))
+
+
+def has_scales(kind: object) -> bool:
+    """Whether results of a kind, as a store names it, may be scored at several scales too."""
+    return kind in KINDS and KINDS[str(kind)].metric.scales

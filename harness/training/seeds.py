@@ -1,0 +1,34 @@
+"""Seeds: whatever a run draws follows from its own."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+TUNING_SEED = 0
+"""Trials of a search all train with this seed, so that they differ by their hyper-parameters
+alone."""
+
+
+def seed_all(seed: int) -> None:
+    """Python's, numpy's and torch's generators: whatever a method draws from follows from
+    `seed`."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Within it draws follow from `seed`; behind it they go on as if nothing had been."""
+    python, numpy = random.getstate(), np.random.get_state()
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    with torch.random.fork_rng(devices):
+        seed_all(seed)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
