@@ -13,16 +13,27 @@ if TYPE_CHECKING:
     from harness.inference.checkpoint import Tuned
     from harness.reporting.board import Leaderboard
     from harness.training.method import ADAMW_RATES, Method
+    from harness.training.prompts import (
+        ANY_LENGTH,
+        PROMPT_DROPOUT,
+        PROMPT_LENGTHS,
+        PromptDropout,
+        new_prompts,
+    )
 
     __version__: str
 
 __all__ = [
     "ADAMW_RATES",
+    "ANY_LENGTH",
+    "PROMPT_DROPOUT",
+    "PROMPT_LENGTHS",
     "Ablation",
     "BadInput",
     "FrozenViT",
     "Leaderboard",
     "Method",
+    "PromptDropout",
     "Read",
     "Run",
     "Tuned",
@@ -30,6 +41,7 @@ __all__ = [
     "compare",
     "fit",
     "load",
+    "new_prompts",
     "plan",
     "report",
     "reproduce",
@@ -39,6 +51,8 @@ __all__ = [
 ROOMS = {
     **dict.fromkeys(("Ablation", "Run", "ablate", "compare", "fit", "load"), "harness.api"),
     **dict.fromkeys(("plan", "report", "reproduce", "run"), "harness.api"),
+    **dict.fromkeys(("ANY_LENGTH", "PROMPT_DROPOUT", "PROMPT_LENGTHS"), "harness.training.prompts"),
+    **dict.fromkeys(("PromptDropout", "new_prompts"), "harness.training.prompts"),
     "ADAMW_RATES": "harness.training.method",
     "BadInput": "harness.errors",
     "FrozenViT": "harness.backbones.vit",

@@ -767,10 +767,11 @@ def _view(progress: bool, stage: str = "loading libraries") -> "Iterator[Progres
 
 def _before_libraries() -> None:
     """What must be so before torch, Ray and methods are imported. Raises `BadInput`."""
-    from harness.engine.notebook import ask_for_no_widgets
     from harness.planning import builtin
 
-    builtin.check()
+    builtin.check()  # before the engine, which settles whose `methods` is imported
+    from harness.engine.notebook import ask_for_no_widgets
+
     ask_for_no_widgets()
 
 

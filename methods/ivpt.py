@@ -27,8 +27,16 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from harness import FrozenViT, Method, Read
-from methods.vpt import ANY_LENGTH, PROMPT_DROPOUT, PROMPT_LENGTHS, PromptDropout, new_prompts
+from harness import (
+    ANY_LENGTH,
+    PROMPT_DROPOUT,
+    PROMPT_LENGTHS,
+    FrozenViT,
+    Method,
+    PromptDropout,
+    Read,
+    new_prompts,
+)
 
 
 class IVPT(Method):
@@ -119,11 +127,11 @@ class IVPT(Method):
             raise ValueError("ivpt's k is a number of image tokens, from 1 on, or all")
 
     def forward(self, images: Tensor, read: Read) -> list[Tensor]:
-        vit, asked = self.vit, []
+        vit, selected = self.vit, []
         tokens = vit.embed(images)
         reads_attention = self.ar and self.k != "all"
         # of the block before; the first block has none and asks for none
-        shared = saliency = tokens
+        shared, saliency = tokens, None
         for index in range(read.blocks[-1] + 1):
             own = self.dropout(self.prompts[index], len(images))
             if index > 0 and self.cdc and self.cdc_source == "input":
@@ -147,9 +155,9 @@ class IVPT(Method):
                 if reads_attention and index < read.blocks[-1]:
                     tokens, saliency = vit.block_and_saliency(index, tokens, prompts, rows)
                 else:
-                    tokens = vit.block(index, *vit.placed(index, tokens, prompts, read), rows)
-            asked += vit.asked(index, tokens, read)
-        return asked
+                    tokens = vit.block(index, *vit.place(index, tokens, prompts, read), rows)
+            selected += vit.select(index, tokens, read)
+        return selected
 
     def aggregate(self, index: int, shared: Tensor, tokens: Tensor) -> Tensor:
         """A_l: what block `index` takes of the prompts that block `index` - 1 shares. (..., prompt,
@@ -165,11 +173,11 @@ class IVPT(Method):
         index: int,
         tokens: Float[Tensor, "batch token dim"],
         prompts: Tensor,
-        saliency: Float[Tensor, "batch image"],
+        saliency: Float[Tensor, "batch image"] | None,
     ) -> Float[Tensor, "batch token dim"]:
         """Adds R_l[r] to the image token of rank r by descending saliency, ties to the earlier one;
-        with k = "all" by its place."""
-        if self.k == "all":
+        with k = "all", which needs no saliency, by its place."""
+        if saliency is None:
             first, last = self.vit.prefix, self.vit.prefix + self.vit.image_tokens
             added = self.vectors(index, tokens[:, first:last], prompts)
             return tokens + nn.functional.pad(added, (0, 0, first, tokens.shape[1] - last))

@@ -7,46 +7,19 @@ With E_l the image tokens and x_l the CLS token after block L_l, P the learnable
     deep    (eq. 7)       [x_i, _,   E_i] = L_i([x_{i-1}, P_{i-1}, E_{i-1}])
 """
 
-import math
-
 import torch
-from jaxtyping import Float
-from optuna.distributions import CategoricalDistribution, IntDistribution
-from torch import Tensor, nn
+from torch import Tensor
 
-from harness import FrozenViT, Method, Read
-
-PROMPT_LENGTHS = CategoricalDistribution((1, 5, 10, 50, 100, 200))
-"""The lengths that VPT's protocol searches."""
-ANY_LENGTH = IntDistribution(1, 10_000)
-"""A protocol may search others."""
-
-
-PROMPT_DROPOUT = 0.1
-"""Of methods with new prompts at every block: VPT-Deep's in its released commands and its
-descendants'. VPT-Shallow has none there."""
-
-
-def new_prompts(vit: FrozenViT, *shape: int) -> nn.Parameter:
-    """Learnable prompts of `shape` + (dim,), uniform in (-v, v) with v = sqrt(6 / (3 * patch_h *
-    patch_w + dim)), as VPT's code does."""
-    height, width = vit.patch_size
-    bound = math.sqrt(6 / (3 * height * width + vit.dim))
-    return nn.Parameter(torch.empty(*shape, vit.dim).uniform_(-bound, bound))
-
-
-class PromptDropout(nn.Module):
-    """Dropout on prompts, a mask of its own for every sample: (prompt, dim) -> (batch, prompt,
-    dim). Without dropout: as it came."""
-
-    def __init__(self, rate: float):
-        super().__init__()
-        self.rate = rate
-
-    def forward(self, prompts: Float[Tensor, "prompt dim"], batch: int) -> Tensor:
-        if self.rate == 0 or not self.training:
-            return prompts
-        return nn.functional.dropout(prompts.expand(batch, -1, -1), self.rate)
+from harness import (
+    ANY_LENGTH,
+    PROMPT_DROPOUT,
+    PROMPT_LENGTHS,
+    FrozenViT,
+    Method,
+    PromptDropout,
+    Read,
+    new_prompts,
+)
 
 
 class VPT(Method):

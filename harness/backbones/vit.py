@@ -185,22 +185,22 @@ class FrozenViT(nn.Module):
     ) -> list[Float[Tensor, "batch row dim"]]:
         """All blocks that a head needs, one after the other, with `prompts[l]` at block l: the
         tokens that the head asks for."""
-        asked = []
+        selected = []
         for index in range(read.blocks[-1] + 1):
-            tokens, own = self.placed(
+            tokens, own = self.place(
                 index, tokens, prompts[index] if prompts is not None else None, read
             )
             tokens = self.block(index, tokens, own, self.rows(index, read))
-            asked += self.asked(index, tokens, read)
-        return asked
+            selected += self.select(index, tokens, read)
+        return selected
 
-    def placed(
+    def place(
         self,
         index: int,
         tokens: Float[Tensor, "batch token dim"],
         prompts: Tensor | None,
         read: Read,
-    ) -> tuple[Float[Tensor, "batch token dim"], Tensor | None]:
+    ) -> tuple[Float[Tensor, "batch row dim"], Tensor | None]:
         """Tokens and prompts as block `index` takes them: prompts join the tokens where the head
         reads what the block makes of them."""
         if prompts is None or read.rows != "image+prompts" or index < read.blocks[-1]:
@@ -212,7 +212,7 @@ class FrozenViT(nn.Module):
         head reads only the head's."""
         return self._span(read.rows) if index == read.blocks[-1] else slice(None)
 
-    def asked(
+    def select(
         self, index: int, tokens: Float[Tensor, "batch token dim"], read: Read
     ) -> list[Float[Tensor, "batch row dim"]]:
         """What the head reads of block `index`, given its output: a list of one tensor, or of

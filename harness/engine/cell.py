@@ -22,7 +22,7 @@ from harness.engine.jobs import (
     TuneJob,
     smaller,
 )
-from harness.engine.status import asked
+from harness.engine.status import planned_work
 from harness.engine.study import STATES, Search
 from harness.planning.cost import cell_cost
 from harness.planning.plan import PlannedCell
@@ -79,7 +79,9 @@ class CellState:
     def cell(self) -> Cell:
         """The cell's row, with what is asked for of it: `harness status` reads nothing but the
         store."""
-        plan = asked(self.planned.trials, self.planned.seeds, self.trial_units, self.final_units)
+        plan = planned_work(
+            self.planned.trials, self.planned.seeds, self.trial_units, self.final_units
+        )
         return replace(self.planned.cell, labels={**self.planned.cell.labels, "asked": plan})
 
     @property

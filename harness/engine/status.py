@@ -30,7 +30,7 @@ _READ = 200
 State = Literal["done", "under way", "waiting", "with gaps"]
 
 
-def asked(
+def planned_work(
     trials: int, seeds: Collection[int], trial_units: float, final_units: float
 ) -> dict[str, Any]:
     """The label `asked` of a cell: points of its search, seeds of its final runs, and the
@@ -319,7 +319,7 @@ def _wanted(cell: Cell) -> dict[str, Any] | None:
     """The label `asked`, where it is one: it may come from somebody else's file."""
     found: Any = cell.labels.get("asked")
     try:
-        return asked(
+        return planned_work(
             int(found["trials"]),
             {int(seed) for seed in found["seeds"]},
             float(found["trial_units"]),

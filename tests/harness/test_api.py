@@ -95,7 +95,7 @@ def test_each_public_name_is_there():
 def test_a_function_says_what_it_takes_gives_and_raises(name: str):
     function = getattr(harness, name)
     text = inspect.getdoc(function) or ""
-    for part in ("Args:", "Returns:", "Raises:", "Example:"):
+    for part in ("Args:", "Returns:", "Raises:", "Examples:"):
         assert f"\n{part}\n" in text, part
     taken = text.partition("Args:")[2].partition("Returns:")[0]
     for parameter in inspect.signature(function).parameters.values():

@@ -9,10 +9,10 @@ from made_up import cell, result, trial
 from rich.console import Console
 
 from harness.cli import status as screen
-from harness.engine.status import Status, asked
+from harness.engine.status import Status
 from harness.store import Cell, Store
 
-ASKED = asked(trials=2, seeds=(0, 1), trial_units=100.0, final_units=50.0)
+ASKED = planned_work(trials=2, seeds=(0, 1), trial_units=100.0, final_units=50.0)
 OURS = [
     cell(variant, task, asked=ASKED)
     for task in ("digits", "fashion")

@@ -15,8 +15,9 @@ from torch.nn.utils import parametrize
 
 from harness.backbones.vit import FrozenViT, Read
 from harness.errors import BadInput
+from harness.training.prompts import new_prompts
 from methods.ivpt import IVPT
-from methods.vpt import VPTDeep, new_prompts
+from methods.vpt import VPTDeep
 
 IMAGES = torch.randn(4, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 DIM = 24

@@ -3,6 +3,7 @@ VPT's own and others'."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -60,7 +61,8 @@ def section(
     protocol."""
     store, cards, settings = Store("sqlite://"), load_cards(), protocols.load(protocol)
     name, pooled = BACKBONES[pretrain]
-    backbone: Any = Backbone(name, "ab" * 32, pooling or pooled, 224, IMAGENET, None, "timm's hub")  # type: ignore[arg-type]
+    vit: Any = SimpleNamespace(patch_size=(16, 16))
+    backbone = Backbone(name, "ab" * 32, pooling or pooled, 224, IMAGENET, vit, "timm's hub")
     for task in load_suites()[suite].tasks:
         card = cards[task].model_copy(update={"pixels": pixels or PIXELS[suite]})
         for variant in parse(methods):
