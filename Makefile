@@ -33,7 +33,7 @@ $(LOWEST)/.installed: pyproject.toml
 	rm -rf $(LOWEST) && $(PYTHON) -m venv $(LOWEST)
 	$(LOWEST)/bin/python -m pip install --quiet uv
 	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --editable '.[tfds,postgres,tensorboard]' \
-		'pytest>=8' 'pytest-timeout>=2.2' 'hypothesis>=6.100'
+		'pytest>=8' 'pytest-timeout>=2.2' 'hypothesis>=6.100' 'beartype>=0.19'
 	@touch $@
 
 test-faults: $(VENV)/.tested

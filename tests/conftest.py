@@ -8,12 +8,19 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+import jaxtyping
 import numpy as np
 import pytest
+from jaxtyping import install_import_hook
 from postgres_server import Server, programs
 
 REPOSITORY = Path(__file__).parent.parent
 SHARED = REPOSITORY.parent / "shared"
+
+CHECKED = ("harness.backbones", "harness.training", "methods")
+"""Packages whose signatures hold in every call that a test makes, shapes of arrays included."""
+
+install_import_hook(CHECKED, "shapes.checked")
 
 CARD = """
 name = "{name}"
@@ -48,6 +55,14 @@ score_every = 1
 space = { base_lr = { low = 0.1, high = 1.0, log = true }, weight_decay = { choices = [0.0] } }
 method_space = { prompts = { choices = [2, 4] } }
 """
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """Signatures aren't checked: for tests that hand over what the code itself must refuse."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -54,6 +54,7 @@ class Cost:
         return 2 * self.train + self.scored
 
 
+@runtime_checkable
 class Schedule(Protocol):
     """What a protocol says that a cost depends on."""
 

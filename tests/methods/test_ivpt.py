@@ -133,7 +133,7 @@ def test_with_all_tokens_it_has_a_vector_a_place_and_reads_no_attention(
         torch.arange(16.0, dtype=torch.float64)[None, :, None].expand(2, 16, 24).clone()
     )
     added = method.reinforce(
-        1, torch.zeros(2, 17, 24, dtype=torch.float64), method.prompts[1], torch.empty(0)
+        1, torch.zeros(2, 17, 24, dtype=torch.float64), method.prompts[1], None
     )[:, :, 0]
     assert torch.equal(added, torch.tensor([0.0, *range(16)], dtype=torch.float64).expand(2, 17))
     tokens_of(method)
@@ -145,6 +145,7 @@ def test_with_all_tokens_it_has_a_vector_a_place_and_reads_no_attention(
 
 
 @pytest.mark.parametrize("k", [0, -1, 2.0, True, "most"])
+@pytest.mark.usefixtures("unchecked")
 def test_k_is_a_number_of_tokens_or_all(plain: VisionTransformer, k: object):
     with pytest.raises(ValueError, match="k is a number of image tokens, from 1 on, or all"):
         make(plain, k=k)

@@ -135,6 +135,7 @@ def test_the_adapter_sees_the_stream_as_released_or_normed_tokens_as_in_the_pape
         )
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_the_adapter_has_two_forms(plain: VisionTransformer):
     with pytest.raises(ValueError, match="form is one of released, paper"):
         Adapter(own(plain), form="before")  # type: ignore[arg-type]

@@ -20,6 +20,7 @@ class Wide:
 
 
 @pytest.mark.parametrize("classes", [2, 10, 100, 397])
+@pytest.mark.usefixtures("unchecked")
 def test_its_weights_start_as_vpts_do_or_smaller(classes: int):
     """Kaiming normal, fan out, gain sqrt(2): a standard deviation of sqrt(2 / classes). Xavier
     uniform: sqrt(2 / (768 + classes))."""
