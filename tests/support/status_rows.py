@@ -9,7 +9,7 @@ from made_up import cell, result, trial
 from rich.console import Console
 
 from harness.cli import status as screen
-from harness.engine.status import Status
+from harness.engine.status import Status, planned_work
 from harness.store import Cell, Store
 
 ASKED = planned_work(trials=2, seeds=(0, 1), trial_units=100.0, final_units=50.0)
