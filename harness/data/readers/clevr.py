@@ -34,15 +34,12 @@ class CLEVR(SlicedReader[str]):
 
     def keys(self, source: str) -> Sequence[str]:
         """Names of image files."""
-        return [
-            f"CLEVR_{PARTS[source]}_{row:06}.png"
-            for row in range(self.argument("counts", dict)[source])
-        ]
+        return [f"CLEVR_{PARTS[source]}_{row:06}.png" for row in range(self.count(source))]
 
     def records(self, split: SplitName) -> Sequence[Record]:
         source, _, _ = parse(self.card.slices[split])
         path = self.need(*_scenes(source))
-        count = self.argument("counts", dict)[source]
+        count = self.count(source)
         objects, distances = _facts(self.card.name, path, stamp(path))
         if len(objects) != count:
             raise self.error(f"{path} has {len(objects)} scenes, expected {count}. Get it again.")

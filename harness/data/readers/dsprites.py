@@ -16,7 +16,7 @@ from PIL import Image
 
 from harness.data.readers import hdf5
 from harness.data.readers.files import stamp
-from harness.data.readers.reader import SlicedReader
+from harness.data.readers.reader import RowReader
 from harness.data.readers.record import Record
 from harness.data.readers.unpacked import unpacked
 from harness.errors import BadInput
@@ -26,16 +26,12 @@ BASE = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64"
 NAMES = (f"{BASE}.npz", f"{BASE}.hdf5", f"dsprites/{BASE}.npz", f"dsprites/{BASE}.hdf5")
 
 
-class DSprites(SlicedReader[int]):
+class DSprites(RowReader):
     format = "dsprites"
     arguments = ("counts", "factor")
 
     def present(self) -> bool:
         return self.find(*NAMES) is not None
-
-    def keys(self, source: str) -> Sequence[int]:
-        """Row numbers."""
-        return range(self.argument("counts", dict)[source])
 
     def labels(self, split: SplitName) -> list[int]:
         return labels(self.argument("factor", str), np.array(self.selected(split))).tolist()
@@ -43,7 +39,7 @@ class DSprites(SlicedReader[int]):
     def records(self, split: SplitName) -> Sequence[Record]:
         path = self.need(*NAMES)
         images = _images(self.card.name, path, stamp(path))
-        count = len(self.keys("train"))
+        count = self.count("train")
         if images.shape != (count, 64, 64) or images.dtype != np.uint8:
             raise self.error(
                 f"imgs of {path} is {images.dtype} {images.shape}, expected uint8"

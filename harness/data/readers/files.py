@@ -121,14 +121,19 @@ def image_records(
         path = present(named)
         if path is None:
             raise absent(card, named, key)
-        found.append(
-            Record(
-                key,
-                label,
-                path.read_bytes,
-                partial(open_image, path),
-                partial(stamp, path),
-                file=str(path),
-            )
-        )
+        found.append(image_record(key, label, path, open_image))
     return found
+
+
+def image_record(
+    key: str, label: int, path: Path, open_image: Callable[[Path], Image] = rgb
+) -> Record:
+    """The record of one image file that is there."""
+    return Record(
+        key,
+        label,
+        path.read_bytes,
+        partial(open_image, path),
+        partial(stamp, path),
+        file=str(path),
+    )

@@ -3,20 +3,25 @@ size."""
 
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import h5py
 import numpy as np
 
 from harness.errors import BadInput
+
+if TYPE_CHECKING:
+    import h5py
 
 LARGEST_CHUNK = 1 << 28
 """Bytes that are unpacked to read one row."""
 
 
 @lru_cache(maxsize=6)
-def array(task: str, path: Path, name: str, changed: str) -> h5py.Dataset:
+def array(task: str, path: Path, name: str, changed: str) -> "h5py.Dataset":
     """The array of numbers with this name, to be read row by row. `changed`: the file's stamp.
     Raises `BadInput`, reading it `OSError`."""
+    import h5py  # few tasks need it
+
     try:
         file = h5py.File(path, "r")
         found = file[name] if isinstance(file.get(name, getlink=True), h5py.HardLink) else None

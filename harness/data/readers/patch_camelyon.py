@@ -33,11 +33,11 @@ class PatchCamelyon(SlicedReader[str]):
 
     def keys(self, source: str) -> Sequence[str]:
         """`train_17`, `valid_3`, `test_5`: the part's name and the row."""
-        return [f"{PARTS[source]}_{row}" for row in range(self.argument("counts", dict)[source])]
+        return [f"{PARTS[source]}_{row}" for row in range(self.count(source))]
 
     def records(self, split: SplitName) -> Sequence[Record]:
         source, _, _ = parse(self.card.slices[split])
-        count = self.argument("counts", dict)[source]
+        count = self.count(source)
         path, labels_path = (self._file(source, what) for what in ("x", "y"))
         images, labels = (
             hdf5.array(self.card.name, file, what, stamp(file))

@@ -138,6 +138,24 @@ class SlicedReader(TaskReader, Generic[Key]):
     def keys(self, source: str) -> Sequence[Key]:
         """All keys of a split of the source, in any order. Raises `BadInput`."""
 
+    def count(self, source: str) -> int:
+        """Records of a split of the source, as the card's `counts` says. Raises `BadInput`."""
+        return self.argument("counts", dict)[source]
+
     def selected(self, split: SplitName) -> list[Key]:
         """The keys of one of our splits, in order. Raises `BadInput`."""
         return select(self.card, split, self.keys)
+
+
+class RowReader(SlicedReader[int]):
+    """Of a source whose records have no names: their keys are row numbers."""
+
+    def keys(self, source: str) -> Sequence[int]:
+        return range(self.count(source))
+
+    def check_rows(self, path: Path, rows: int, source: str) -> None:
+        """Raises `BadInput` for a file with another number of rows than the source has."""
+        if rows != self.count(source):
+            raise self.error(
+                f"{path} has {rows} rows, expected {self.count(source)}. Get it again."
+            )

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from harness.data.readers.files import stamp
-from harness.data.readers.reader import SlicedReader
+from harness.data.readers.reader import RowReader
 from harness.data.readers.record import Record
 from harness.data.splits import parse
 from harness.errors import BadInput
@@ -30,20 +30,16 @@ BASES = {
 }
 
 
-class SmallNORB(SlicedReader[int]):
+class SmallNORB(RowReader):
     format = "smallnorb"
     arguments = ("counts", "factor")
 
     def present(self) -> bool:
         return self.find(*_names("train", "dat")) is not None
 
-    def keys(self, source: str) -> Sequence[int]:
-        """Row numbers."""
-        return range(self.argument("counts", dict)[source])
-
     def records(self, split: SplitName) -> Sequence[Record]:
         source, _, _ = parse(self.card.slices[split])
-        count = len(self.keys(source))
+        count = self.count(source)
         path, info_path = (self.need(*_names(source, kind)) for kind in ("dat", "info"))
         images, info = (_matrix(self.card.name, file, stamp(file)) for file in (path, info_path))
         if images.shape != (count, 2, 96, 96) or images.dtype != np.uint8:

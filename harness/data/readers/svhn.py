@@ -10,32 +10,25 @@ from PIL import Image
 
 from harness.data.readers import matlab
 from harness.data.readers.files import stamp
-from harness.data.readers.reader import SlicedReader
+from harness.data.readers.reader import RowReader
 from harness.data.readers.record import Record
 from harness.data.splits import parse
 from harness.errors import BadInput
 from harness.tasks.cards import SplitName
 
 
-class SVHN(SlicedReader[int]):
+class SVHN(RowReader):
     format = "svhn"
     arguments = ("counts",)
 
     def present(self) -> bool:
         return self.find("train_32x32.mat") is not None
 
-    def keys(self, source: str) -> Sequence[int]:
-        """Row numbers."""
-        return range(self.argument("counts", dict)[source])
-
     def records(self, split: SplitName) -> Sequence[Record]:
         source, _, _ = parse(self.card.slices[split])
         path = self.need(f"{source}_32x32.mat")
         images, labels = _arrays(self.card.name, path, stamp(path))
-        if len(labels) != len(self.keys(source)):
-            raise self.error(
-                f"{path} has {len(labels)} rows, expected {len(self.keys(source))}. Get it again."
-            )
+        self.check_rows(path, len(labels), source)
         mark = partial(stamp, path)
         return [
             Record(

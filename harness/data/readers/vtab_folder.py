@@ -9,11 +9,9 @@ Each line is a path relative to the task's folder, a space, and a 0-based label:
 import re
 from collections import Counter
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
-from harness.data.images import rgb
-from harness.data.readers.files import Present, absent, stamp
+from harness.data.readers.files import Present, absent, image_record
 from harness.data.readers.lists import name_of
 from harness.data.readers.reader import TaskReader
 from harness.data.readers.record import Record
@@ -49,16 +47,7 @@ class VTABFolder(TaskReader):
             path = present(folder / name)
             if path is None:
                 raise absent(self.card, folder / name, name, f"{LISTS[split]}.txt")
-            found.append(
-                Record(
-                    key,
-                    label,
-                    path.read_bytes,
-                    partial(rgb, path),
-                    partial(stamp, path),
-                    file=str(path),
-                )
-            )
+            found.append(image_record(key, label, path))
         return found
 
     def check(self) -> None:
