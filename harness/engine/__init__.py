@@ -1,8 +1,2 @@
 """The engine: what is left to do (scheduler), in what order (search), where (worker), and the run
-that joins them.
-
-A worker imports it before all else."""
-
-from harness.planning import builtin
-
-builtin.pin()
+that joins them."""

@@ -36,7 +36,7 @@ from harness.inference import checkpoint
 from harness.inference.checkpoint import Keep
 from harness.inference.strip import strip
 from harness.io.cores import cores
-from harness.planning import user_errors
+from harness.planning import builtin, user_errors
 from harness.planning.plan import PlannedCell, RunPlan
 from harness.store import WARNINGS
 from harness.training.features import FeatureSplit, features
@@ -45,6 +45,8 @@ from harness.training.heads import HeadOnTokens, Model, sized
 from harness.training.loop import Score, fit
 from harness.training.method import Method
 from harness.training.seeds import TUNING_SEED, seeded
+
+builtin.pin()  # in a worker's process, before it is handed methods
 
 WARM_TASKS = 3
 """Tasks whose data an actor keeps open, each for tuning and for final runs, as images and as
