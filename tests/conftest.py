@@ -7,12 +7,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import jaxtyping
 import numpy as np
 import pytest
 from jaxtyping import install_import_hook
 from postgres_server import Server, programs
+
+if TYPE_CHECKING:
+    from harness.planning.plan import Request
 
 REPOSITORY = Path(__file__).parent.parent
 SHARED = REPOSITORY.parent / "shared"
@@ -101,6 +105,13 @@ class Tiny:
             str(self.store),
         ]
         return ["run", "--methods", methods, "--tasks", tasks, *here, *more]
+
+    def request(self, methods: str, tasks: str = "toy", **more: Any) -> "Request":
+        """For a plan of this folder, with the small backbone unless `more` says another."""
+        from harness.planning.plan import Request
+
+        here = {"cards": self.cards, "protocol": str(self.protocol), "backbone": "mini_vit"}
+        return Request(methods, tasks=tasks, **{**here, **more})
 
 
 @pytest.fixture

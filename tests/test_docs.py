@@ -17,7 +17,7 @@ from harness.engine.worker import Trainer
 from harness.io.resources import published_csv
 from harness.planning import protocols
 from harness.planning.cost import cell_cost
-from harness.planning.plan import Request, plan
+from harness.planning.plan import plan
 from harness.tasks.cards import TaskCard, load_cards
 
 ROOT = Path(__file__).parent.parent
@@ -36,15 +36,7 @@ def test_the_example_method_is_short_and_trains(tiny):
     (tiny.folder / "mine.py").write_text(code)
     for arguments in ("", "(blocks=1,scaled=false)"):
         method = f"{tiny.folder / 'mine.py'}:EarlyPrompts{arguments}"
-        run = plan(
-            Request(
-                method,
-                tasks="toy",
-                cards=tiny.cards,
-                protocol=str(tiny.protocol),
-                backbone="mini_vit",
-            )
-        )
+        run = plan(tiny.request(method))
         params = {"base_lr": 0.5, "weight_decay": 0.0, "prompts": 5} | (
             {} if arguments else {"blocks": 2}
         )

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from in_process import fill
 from PIL import Image
 from rich.console import Console
-from segmentation import fill, planned, with_segmentation
+from segmentation import planned, with_segmentation
 from timm.layers.patch_embed import PatchEmbed
 
 from harness.data import normalization

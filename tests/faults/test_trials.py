@@ -9,7 +9,7 @@ from harness.engine.jobs import OUT_OF_MEMORY, FinalJob
 from harness.engine.reproduce import reproduce
 from harness.engine.scheduler import Scheduler
 from harness.engine.worker import Trainer
-from harness.planning.plan import Request, plan
+from harness.planning.plan import plan
 from harness.store import Store
 from harness.training.classification import Classification
 from methods.linear import Linear
@@ -18,16 +18,7 @@ from methods.vpt import VPTDeep
 
 def fill(tiny, methods: str, seeds: tuple[int, ...] = (0, 1)) -> Store:
     """A run of these methods on the toy task in this process: a trainer in a worker's place."""
-    run = plan(
-        Request(
-            methods,
-            tasks="toy",
-            cards=tiny.cards,
-            protocol=str(tiny.protocol),
-            backbone="mini_vit",
-            seeds=seeds,
-        )
-    )
+    run = plan(tiny.request(methods, seeds=seeds))
     store, trainer = Store(tiny.store), Trainer(run, threads=1)
     for cell in run.cells:
         store.add_cell(cell.cell)

@@ -2,21 +2,17 @@
 `tiny`."""
 
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from in_process import fill
 
-from harness.cli import main as cli
-from harness.engine.jobs import Job, Outcome
-from harness.engine.scheduler import Scheduler
 from harness.engine.worker import Trainer
 from harness.inference import checkpoint
-from harness.planning.plan import Request, RunPlan, plan
+from harness.planning.plan import RunPlan, plan
 from harness.store import Store
-from harness.training.loop import Score
 
 CARD = """
 name = "halves"
@@ -111,44 +107,4 @@ def with_segmentation(tiny, more: str = ""):
 
 
 def planned(tiny, methods: str, tasks: str = "halves", **more) -> RunPlan:
-    return plan(
-        Request(
-            methods,
-            tasks=tasks,
-            cards=tiny.cards,
-            protocol=str(tiny.protocol),
-            backbone="mini_vit",
-            **more,
-        )
-    )
-
-
-def fill(run: RunPlan, store: Store, trainer: Trainer | None = None) -> Scheduler:
-    """Carries out a plan in this process, without Ray."""
-    trainer = trainer or Trainer(run, threads=1)
-    store.add_cells(cell.cell for cell in run.cells)
-    scheduler, number = Scheduler(run, store), 0
-    while not scheduler.finished:
-        number += 1
-        job = scheduler.next(f"{number}")
-        assert job is not None
-        *_, outcomes = trainer.run(job)
-        assert isinstance(outcomes, list)
-        scheduler.finish(f"{number}", outcomes)
-    return scheduler
-
-
-def outcomes(trainer: Trainer, job: Job) -> tuple[list[Score], list[Outcome]]:
-    """Of a job that is carried out: its scores on the way, and what came of it."""
-    *scores, last = trainer.run(job)
-    return scores, last  # type: ignore[return-value]
-
-
-def run_command(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    """`harness` in this process: its exit code."""
-    monkeypatch.setattr(sys, "argv", ["harness", *map(str, arguments)])
-    try:
-        cli.main()
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
+    return plan(tiny.request(methods, tasks, **more))

@@ -1,5 +1,6 @@
 """A tiny task in the VTAB-1k folder format, drawn by the test itself, and its card."""
 
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -31,23 +32,7 @@ reader = { format = "vtab-folder", folder = "tiny" }
 
 def make_card(path: Path, **changes) -> TaskCard:
     """A card of the tiny folder as if read from `path`, with some keys changed."""
-    fields = {
-        "name": "tiny",
-        "title": "Tiny",
-        "suite": "mine",
-        "group": "natural",
-        "kind": "classification",
-        "classes": CLASSES,
-        "sizes": SIZES,
-        "reader": {"format": "vtab-folder", "folder": "tiny"},
-        "pixels": "pil",
-        "metric": "top1",
-        "source": "drawn here",
-        "licence": "none",
-        "citation": "none",
-        "howto": "draw it",
-    }
-    return TaskCard(**{**fields, **changes, "path": path})
+    return TaskCard(**{**tomllib.loads(CARD), **changes, "path": path})
 
 
 def draw(folder: Path) -> None:

@@ -19,7 +19,6 @@ from harness.backbones.layouts import fill
 from harness.backbones.names import MOCO_V3
 from harness.errors import BadInput
 from harness.planning.dry_run import preview
-from harness.planning.plan import Request
 
 NAME = "test_vit"
 """timm's: 6 blocks of width 64, two heads, patches of 16, 160 pixels."""
@@ -584,8 +583,6 @@ def test_the_dry_run_opens_the_file(tiny, tmp_path: Path):
     spec = f"{NAME}@32={tmp_path / 'x.pth'}"
     with pytest.raises(BadInput, match="patches of 32 x 32"):
         preview(
-            Request(
-                "linear", tasks="toy", cards=tiny.cards, protocol=str(tiny.protocol), backbone=spec
-            ),
+            tiny.request("linear", backbone=spec),
             ProgressView(Console()).stage,
         )

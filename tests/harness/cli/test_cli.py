@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import run_command
 from places import REPOSITORY, SHARED
-
-from harness.cli import main as cli
 
 SAMPLE = SHARED / "data" / "vtab-1k-sample"
 
@@ -21,14 +20,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
 
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["harness", *arguments])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else 0
-        out, err = capsys.readouterr()
-        return code, out, err
+        return run_command(monkeypatch, *arguments), *capsys.readouterr()
 
     return run
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import folder_task
 import pytest
+from command_line import run_command
 from places import REPOSITORY
 
 from harness.cli import main as cli
@@ -197,15 +198,8 @@ def test_a_command_finds_and_writes_where_its_flags_say(
     (project / "out").mkdir()
     store = Store(project / "sub" / "rel.db")
     ids = {store.cells()[row.cell].labels["variant"]: row.id for row in store.results()}
-    monkeypatch.setattr(
-        sys, "argv", ["harness", *(part.format(at=at, **ids) for part in arguments)]
-    )
-    code: int | str | None = 0
-    try:
-        cli.main()
-    except SystemExit as end:
-        code = end.code
-    assert code in (0, None), "".join(capsys.readouterr())
+    code = run_command(monkeypatch, *(part.format(at=at, **ids) for part in arguments))
+    assert code == 0, "".join(capsys.readouterr())
     assert made is None or (project / made.format(**ids)).exists()
     assert not (project / "~").exists()
 

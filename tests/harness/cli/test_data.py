@@ -1,13 +1,12 @@
 """`harness data` as a stranger uses it, on the tiny folder."""
 
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
+from command_line import run_command
 from tiny_originals import FORMS, card_of, write_classes
 
-from harness.cli import main as cli
 from harness.data.export import export
 from harness.data.keys import exact_labels, keys
 from harness.data.readers import opencv, records, resolve
@@ -22,12 +21,7 @@ def call(cards: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     """`harness data` with the tiny card: (exit code, standard output, standard error)."""
 
     def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["harness", "data", *arguments, "--cards", str(cards)])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else 0
+        code = run_command(monkeypatch, "data", *arguments, "--cards", cards)
         return code, *capsys.readouterr()
 
     return run

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from command_line import run_command
 from made_up import DEEP, LINEAR, VPT, everything, failure, filled, result, trial
 from safetensors.torch import save_file
 
@@ -27,13 +28,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
     monkeypatch.setenv("COLUMNS", "120")
 
     def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["harness", "results", *arguments])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else 0
-        return code, *capsys.readouterr()
+        return run_command(monkeypatch, "results", *arguments), *capsys.readouterr()
 
     return run
 

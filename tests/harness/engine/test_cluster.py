@@ -16,7 +16,7 @@ from harness.engine.run import Resources
 from harness.engine.scheduler import Scheduler
 from harness.engine.worker import sent_back
 from harness.errors import BadInput
-from harness.planning.plan import Request, RunPlan, plan
+from harness.planning.plan import RunPlan, plan
 from harness.store import Store
 
 
@@ -119,16 +119,7 @@ def test_what_was_warmed_up_is_said_by_node():
 
 
 def made(tiny) -> Scheduler:
-    run: RunPlan = plan(
-        Request(
-            "vpt-deep",
-            tasks="toy",
-            cards=tiny.cards,
-            protocol=str(tiny.protocol),
-            backbone="mini_vit",
-            seeds=(0,),
-        )
-    )
+    run: RunPlan = plan(tiny.request("vpt-deep", seeds=(0,)))
     store = Store(tiny.store)
     store.add_cells(cell.cell for cell in run.cells)
     return Scheduler(run, store)

@@ -4,7 +4,8 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from segmentation import filled, run_command, stored
+from command_line import run_command
+from segmentation import filled, stored
 
 from harness.inference import checkpoint
 from harness.store import Store

@@ -6,15 +6,13 @@ import json
 
 import numpy as np
 import pytest
+from in_process import fill
 
 from harness.cli import main as cli
-from harness.engine.jobs import TuneJob
 from harness.engine.reproduce import Comparison, differences, reproduce
-from harness.engine.scheduler import Scheduler
-from harness.engine.worker import Trainer
 from harness.errors import BadInput
 from harness.inference.checkpoint import folder_of
-from harness.planning.plan import Request, plan
+from harness.planning.plan import plan
 from harness.store import Store
 from methods.vpt import VPTDeep
 
@@ -22,27 +20,9 @@ from methods.vpt import VPTDeep
 @pytest.fixture
 def stored(tiny):
     """A store with one finished cell of vpt-deep on the toy task."""
-    run = plan(
-        Request(
-            "vpt-deep",
-            tasks="toy",
-            cards=tiny.cards,
-            protocol=str(tiny.protocol),
-            backbone="mini_vit",
-            seeds=(3,),
-        )
-    )
-    store, trainer = Store(tiny.store), Trainer(run, threads=1)
-    store.add_cell(run.cells[0].cell)
-    scheduler, number = Scheduler(run, store), 0
-    while not scheduler.finished:
-        number += 1
-        job = scheduler.next(f"{number}")
-        assert job is not None
-        *_, outcomes = trainer.run(job)
-        assert isinstance(outcomes, list)
-        assert len(outcomes) == (len(job.points) if isinstance(job, TuneJob) else 1)
-        scheduler.finish(f"{number}", outcomes)
+    run = plan(tiny.request("vpt-deep", seeds=(3,)))
+    store = Store(tiny.store)
+    fill(run, store)
     return store
 
 

@@ -1,6 +1,7 @@
 """A segmentation result made again."""
 
-from segmentation import filled, outcomes, planned, seg, stored
+from in_process import outcomes
+from segmentation import filled, planned, seg, stored
 
 from harness.engine.jobs import FinalJob
 from harness.engine.reproduce import reproduce

@@ -5,16 +5,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from in_process import outcomes
 
 from harness.data.loader import FinalData, TestSetSealed, TuningData
 from harness.engine import worker as module
 from harness.engine.jobs import FinalJob, Outcome, TuneJob
 from harness.engine.worker import Trainer
-from harness.planning.plan import Request, RunPlan, plan
+from harness.planning.plan import RunPlan, plan
 from harness.training.features import features
 from harness.training.forward import predict
 from harness.training.heads import HeadOnTokens, LinearHead, Model
-from harness.training.loop import Score, fit
+from harness.training.loop import fit
 from methods.linear import Linear
 
 POINT = {"base_lr": 0.5, "weight_decay": 0.0}
@@ -22,20 +23,7 @@ POINT = {"base_lr": 0.5, "weight_decay": 0.0}
 
 @pytest.fixture
 def planned(tiny) -> RunPlan:
-    return plan(
-        Request(
-            "linear,vpt-deep,ivpt",
-            tasks="toy",
-            cards=tiny.cards,
-            protocol=str(tiny.protocol),
-            backbone="mini_vit",
-        )
-    )
-
-
-def outcomes(trainer: Trainer, job) -> tuple[list[Score], list[Outcome]]:
-    *scores, last = trainer.run(job)
-    return scores, last
+    return plan(tiny.request("linear,vpt-deep,ivpt"))
 
 
 def test_a_trial_is_scored_on_val_as_it_goes_and_a_final_run_once(planned: RunPlan):
@@ -224,13 +212,7 @@ def other_methods(tiny):
 
     def make(*classes: str) -> RunPlan:
         named = ",".join(f"{tiny.folder / 'others.py'}:{name}" for name in classes)
-        request = Request(
-            f"linear,vpt-deep,{named}",
-            tasks="toy",
-            cards=tiny.cards,
-            protocol=str(tiny.protocol),
-            backbone="mini_vit",
-        )
+        request = tiny.request(f"linear,vpt-deep,{named}")
         return plan(request)
 
     return make
@@ -321,15 +303,7 @@ def test_tensors_without_a_gradient_are_told_and_a_method_without_any_fails(othe
 def test_a_probes_logits_do_not_depend_on_what_the_worker_did_before(tiny):
     """Its features are warm when it comes again after another task; whatever is built anew then
     draws nothing of the run's own."""
-    both = plan(
-        Request(
-            "linear",
-            tasks="toy,toy2",
-            cards=tiny.cards,
-            protocol=str(tiny.protocol),
-            backbone="mini_vit",
-        )
-    )
+    both = plan(tiny.request("linear", tasks="toy,toy2"))
     trainer, jobs = (
         Trainer(both, threads=1),
         [FinalJob(cell.key, (7,), POINT) for cell in both.cells],
@@ -343,13 +317,7 @@ def test_a_probes_logits_do_not_depend_on_what_the_worker_did_before(tiny):
 
 def test_the_data_that_was_used_least_recently_goes_first(tiny, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module, "WARM_TASKS", 0.5)  # two sets of data
-    request = Request(
-        "vpt-deep",
-        tasks="toy,toy2",
-        cards=tiny.cards,
-        protocol=str(tiny.protocol),
-        backbone="mini_vit",
-    )
+    request = tiny.request("vpt-deep", tasks="toy,toy2")
     one, other = plan(request).cells
     trainer = Trainer(plan(request), threads=1)
     tune = {cell.key: TuneJob(cell.key, ((0, {**POINT, "prompts": 2}),)) for cell in (one, other)}

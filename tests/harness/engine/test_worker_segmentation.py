@@ -9,8 +9,9 @@ import json
 import numpy as np
 import pytest
 from driving import rows, start, wait_for
+from in_process import fill, outcomes
 from PIL import Image
-from segmentation import WINDOWS, fill, filled, outcomes, planned, seg, stored, with_segmentation
+from segmentation import WINDOWS, filled, planned, seg, stored, with_segmentation
 
 from harness.data.loader import TuningData, open_final
 from harness.engine.jobs import TuneJob

@@ -20,7 +20,7 @@ from harness.engine.worker import Trainer
 from harness.errors import BadInput
 from harness.inference import checkpoint
 from harness.inference.predictions import rows
-from harness.planning.plan import PlannedCell, Request, RunPlan, plan
+from harness.planning.plan import PlannedCell, RunPlan, plan
 from harness.store import Store
 from harness.training.forward import predict, sha256_of
 
@@ -55,11 +55,7 @@ class Counting(Method):
 
 def finish(tiny, method: str, keep: checkpoint.Keep) -> tuple[RunPlan, PlannedCell, Outcome]:
     """One final run of a method on the toy task."""
-    found = plan(
-        Request(
-            method, tasks="toy", cards=tiny.cards, protocol=str(tiny.protocol), backbone="mini_vit"
-        )
-    )
+    found = plan(tiny.request(method))
     (cell,) = found.cells
     point = {"base_lr": 0.3, "weight_decay": 0.0} | (
         {"prompts": 2} if "prompts" in cell.space else {}

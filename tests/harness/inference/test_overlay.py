@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import run_command
 from PIL import Image
-from segmentation import filled, run_command, stored
+from segmentation import filled, stored
 
 from harness.inference import checkpoint
 from harness.inference.overlay import palette

@@ -7,7 +7,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import folder_task
 import pytest
 import typer
+from command_line import run_command
 from places import REPOSITORY
 from typer.main import get_command
 
@@ -144,13 +144,7 @@ def call(
     def run(*words: str) -> tuple[int, str]:
         monkeypatch.chdir(place)
         monkeypatch.setenv("COLUMNS", "80")
-        monkeypatch.setattr(sys, "argv", ["harness", *words])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else 0
-        return code, "".join(capsys.readouterr())
+        return run_command(monkeypatch, *words), "".join(capsys.readouterr())
 
     return run
 

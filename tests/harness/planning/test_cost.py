@@ -3,9 +3,10 @@
 from dataclasses import replace
 
 import pytest
+from in_process import fill
 from planned import CARD as TOY
 from planned import TPE
-from segmentation import WINDOWS, fill, planned, seg
+from segmentation import WINDOWS, planned, seg
 
 from harness.planning.cost import Pace, cell_cost
 from harness.store import Store

@@ -6,7 +6,6 @@ from segmentation import seg
 
 from harness.engine.progress import ProgressView
 from harness.planning.dry_run import preview
-from harness.planning.plan import Request
 
 __all__ = ["seg"]
 
@@ -14,13 +13,7 @@ __all__ = ["seg"]
 def test_a_preview_shows_cost_and_says_what_an_image_is(seg, capsys: pytest.CaptureFixture[str]):
     console = Console(width=160)
     with ProgressView(console) as view:
-        request = Request(
-            "linear,vpt-deep",
-            tasks="toy,halves",
-            cards=seg.cards,
-            protocol=str(seg.protocol),
-            backbone="mini_vit",
-        )
+        request = seg.request("linear,vpt-deep", tasks="toy,halves")
         console.print(preview(request, view.stage))
     said = capsys.readouterr().out
     assert "4 cells: 2 methods x 2 tasks" in said

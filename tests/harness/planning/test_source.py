@@ -17,7 +17,7 @@ from harness.engine.reproduce import replan
 from harness.errors import BadInput
 from harness.inference import checkpoint
 from harness.planning import notices, variants
-from harness.planning.plan import Request, plan
+from harness.planning.plan import plan
 from harness.planning.source import of_file
 from harness.planning.variants import parse
 from harness.reporting.report import Report
@@ -248,14 +248,7 @@ def test_an_edited_file_makes_a_new_row_beside_the_old_one(tiny):
 def test_a_row_of_before_there_were_sources_is_made_again_and_read(tiny):
     """Its identity lacks the field: nothing to hold the code against."""
     file = write(tiny.folder / "mine.py")
-    request = Request(
-        f"{file}:Mine",
-        tasks="toy",
-        cards=tiny.cards,
-        protocol=str(tiny.protocol),
-        backbone="mini_vit",
-        seeds=(0,),
-    )
+    request = tiny.request(f"{file}:Mine", seeds=(0,))
     (cell,) = plan(request).cells
     method = {
         name: value for name, value in cell.cell.identity["method"].items() if name != "source"

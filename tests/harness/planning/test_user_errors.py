@@ -11,7 +11,7 @@ from harness.engine.failures import reason_of
 from harness.engine.jobs import TuneJob
 from harness.engine.worker import Trainer
 from harness.errors import BadInput
-from harness.planning.plan import Request, plan
+from harness.planning.plan import plan
 from harness.planning.variants import parse
 from harness.training.heads import LinearHead, Model
 
@@ -33,10 +33,7 @@ FORWARD = HEAD + "    def forward(self, images, read):\n        {}\n"
 def planned(tiny):
     def of(text: str):
         (tiny.folder / "mine.py").write_text(text)
-        method, protocol = f"{tiny.folder}/mine.py:Mine", str(tiny.protocol)
-        return plan(
-            Request(method, tasks="toy", cards=tiny.cards, protocol=protocol, backbone="mini_vit")
-        )
+        return plan(tiny.request(f"{tiny.folder}/mine.py:Mine"))
 
     return of
 

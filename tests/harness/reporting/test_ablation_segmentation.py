@@ -1,7 +1,8 @@
 """An ablation over tasks of both kinds."""
 
+from in_process import fill
 from rich.console import Console
-from segmentation import fill, planned, seg
+from segmentation import planned, seg
 
 from harness.reporting.ablation import ablation, table
 from harness.store import Store

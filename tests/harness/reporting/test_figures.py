@@ -11,6 +11,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pytest
+from groups import ALL, MINI
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
@@ -26,14 +27,6 @@ from harness.reporting.statistics.friedman import Friedman, cliques, friedman
 from harness.reporting.statistics.intervals import bootstrap, mean_difference
 from harness.store import Trial
 
-MINI = {
-    "natural": ["digits", "fashion"],
-    "structured": ["sprites-location", "sprites-orientation", "sprites-count"],
-}
-SIZES = {"natural": 7, "specialized": 4, "structured": 8, "fgvc": 5}
-ALL = {
-    group: [f"{group}_task_{number}" for number in range(count)] for group, count in SIZES.items()
-}
 FOUR = ["linear", "vpt", "vpt-deep", "ivpt"]
 NINE = [*FOUR, "bias", "ivpt(da=false)", "ivpt(ar=false,cdc=false,da=false)", "lora(rank=8)", "ssf"]
 FORTY = [

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from in_process import fill
 from jaxtyping import Bool, Float, Int
 from PIL import Image
 from rich.console import Console
-from segmentation import fill
 from sklearn.metrics import average_precision_score
 from torch import Tensor, nn
 

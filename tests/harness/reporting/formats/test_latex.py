@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from groups import ALL, MINI
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,14 +18,6 @@ from harness.reporting.formats.latex import MOST_LINES, latex
 from harness.reporting.formats.latex_text import escaped
 from harness.reporting.section import Section
 
-MINI = {
-    "natural": ["digits", "fashion"],
-    "structured": ["sprites-location", "sprites-orientation", "sprites-count"],
-}
-SIZES = {"natural": 7, "specialized": 4, "structured": 8, "fgvc": 5}
-ALL = {
-    group: [f"{group}_task_{number}" for number in range(count)] for group, count in SIZES.items()
-}
 NINE = [
     "linear",
     "bias",
