@@ -65,6 +65,17 @@ class PlanOptions(TypedDict, total=False):
     seeds: Seeds | None
 
 
+class BoardOptions(TypedDict, total=False):
+    """Keyword arguments of `report` that say what a leaderboard shows; `report` describes them."""
+
+    baseline: str | None
+    group: bool
+    sort: str
+    complete_only: bool
+    budgets: bool
+    published: bool
+
+
 class RunOptions(PlanOptions, total=False):
     """Keyword arguments of `run` and `ablate`, but for methods, suite and tasks; `run` describes
     them."""
@@ -123,33 +134,17 @@ class Run:
 
         return wide.failures(self.store, self._cells)
 
-    def leaderboard(
-        self,
-        *,
-        baseline: str | None = None,
-        group: bool = False,
-        sort: str = "mean",
-        complete_only: bool = False,
-        budgets: bool = False,
-        published: bool = False,
-    ) -> "Leaderboard":
-        """The run's methods and tasks, ranked: text in a terminal, a table in a notebook. The
-        arguments are those of `harness.report`.
+    def leaderboard(self, **options: "Unpack[BoardOptions]") -> "Leaderboard":
+        """The run's methods and tasks, ranked: text in a terminal, a table in a notebook.
+
+        Args:
+            **options: Those of `harness.report` that say what is shown: see `BoardOptions`.
 
         Raises:
             BadInput: nothing is stored of this run, or a name is unknown; when it is shown.
         """
         return _leaderboard(
-            self.store,
-            tasks=self.plan.tasks,
-            suite=self.plan.suite,
-            cells=self._cells,
-            baseline=baseline,
-            group=group,
-            sort=sort,
-            complete_only=complete_only,
-            budgets=budgets,
-            published=published,
+            self.store, self.plan.tasks, self.plan.suite, cells=self._cells, **options
         )
 
     def write_page(self, progress: bool = True) -> Path:
@@ -202,11 +197,9 @@ class Ablation(Run):
         return str(self)
 
     def _repr_html_(self) -> str:
-        from html import escape
+        from harness.text import preformatted
 
-        from harness.text import rendered
-
-        return f"<pre>{escape(rendered(self.table(), 110))}</pre>"
+        return preformatted(self.table())
 
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
         yield self.table()
@@ -361,20 +354,21 @@ def ablate(
         >>> print(harness.ablate("ivpt", suite="mini"))
     """
     with _view(options.get("progress", True)):
-        from harness.planning import arguments
-        from harness.reporting.ablation import ablation
-
-        grid = ablation(arguments.methods(method))
+        grid = _grid(method)
     filled = run(grid.methods, suite, tasks, **options)
-    return Ablation(filled.plan, filled.store, filled.wanted, filled.gaps, filled.ids, grid)
+    return Ablation(**vars(filled), grid=grid)
 
 
 def toggled(method: "str | type[Method]") -> str:
     """The variants that `ablate` runs, as `run` takes them. Raises `BadInput`."""
+    return _grid(method).methods
+
+
+def _grid(method: "str | type[Method]") -> "Grid":
     from harness.planning import arguments
     from harness.reporting.ablation import ablation
 
-    return ablation(arguments.methods(method)).methods
+    return ablation(arguments.methods(method))
 
 
 def report(
@@ -421,8 +415,8 @@ def report(
 
     return _leaderboard(
         store if isinstance(store, Store) else Store(store),
-        tasks=named_tasks(suite, arguments.joined("tasks", tasks)),
-        suite=suite,
+        named_tasks(suite, arguments.joined("tasks", tasks)),
+        suite,
         methods=flags.methods(arguments.joined("methods", methods)),
         baseline=baseline,
         group=group,
@@ -720,18 +714,17 @@ def _saved(store: "Store") -> str:
 
 def _leaderboard(
     store: "Store",
-    *,
     tasks: Sequence[str] | None,
     suite: str | None,
+    *,
     methods: Sequence[str] | None = None,
     cells: Sequence[str] | None = None,
-    baseline: str | None,
-    group: bool,
-    sort: str,
-    complete_only: bool,
-    budgets: bool,
-    published: bool,
+    baseline: str | None = None,
+    group: bool = False,
+    budgets: bool = False,
+    **shown: Any,
 ) -> "Leaderboard":
+    """`shown`: the rest of `BoardOptions`, which are fields of a `Report` by the same names."""
     from harness.reporting.board import Leaderboard
     from harness.reporting.columns import Layout
     from harness.reporting.report import Report
@@ -744,9 +737,7 @@ def _leaderboard(
             suite=suite,
             cells=cells,
             layout=Layout(groups=group, budgets=budgets, baseline=baseline),
-            sort=sort,
-            complete_only=complete_only,
-            published=published,
+            **shown,
         )
     )
 
@@ -767,11 +758,10 @@ def _view(progress: bool, stage: str = "loading libraries") -> "Iterator[Progres
 
 def _before_libraries() -> None:
     """What must be so before torch, Ray and methods are imported. Raises `BadInput`."""
+    from harness.engine.notebook import ask_for_no_widgets
     from harness.planning import builtin
 
-    builtin.check()  # before the engine, which settles whose `methods` is imported
-    from harness.engine.notebook import ask_for_no_widgets
-
+    builtin.check()
     ask_for_no_widgets()
 
 

@@ -54,6 +54,13 @@ def rendered(content: "RenderableType", width: int | None = None) -> str:
     return text.getvalue()
 
 
+def preformatted(content: "RenderableType") -> str:
+    """What rich prints of `content`, as HTML of fixed width: for a notebook."""
+    from html import escape
+
+    return f"<pre>{escape(rendered(content, 110).rstrip())}</pre>"
+
+
 def one_of(names: Iterable[str]) -> str:
     """`a, b or c`."""
     *rest, last = names

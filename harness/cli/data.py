@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli import options
-from harness.cli.options import Cards, DataRoot, SuiteOfData, TaskArguments, TaskNames
+from harness.cli.options import Cards, DataRoot, Named, expanded
 from harness.errors import BadInput
 from harness.io import flags
 from harness.text import some
@@ -25,13 +25,13 @@ app = typer.Typer(
 
 
 @app.command()
+@expanded
 def keys(
+    *,
     split: Annotated[
         str, typer.Option("--split", help="train800, val200, train800val200 or test.")
     ],
-    named: TaskArguments = None,
-    suite: SuiteOfData = None,
-    tasks: TaskNames = None,
+    which: Named,
     data_root: DataRoot = None,
     cards: Cards = None,
 ) -> None:
@@ -43,7 +43,7 @@ def keys(
     """
     from harness.data.keys import keys as keys_of
 
-    chosen = _chosen(named, suite, tasks, cards)
+    chosen = _chosen(which, cards)
     # all, before any is printed
     of_task = [(one.name, keys_of(one, data_root, split)) for one in chosen]
     print(
@@ -56,26 +56,24 @@ def keys(
 
 
 @app.command()
+@expanded
 def card(
-    named: TaskArguments = None,
-    suite: SuiteOfData = None,
-    tasks: TaskNames = None,
+    *,
+    which: Named,
     cards: Cards = None,
 ) -> None:
     """Show tasks' cards."""
     print(
-        "\n".join(
-            one.path.read_text(encoding="utf-8-sig") for one in _chosen(named, suite, tasks, cards)
-        ),
+        "\n".join(one.path.read_text(encoding="utf-8-sig") for one in _chosen(which, cards)),
         end="",
     )
 
 
 @app.command()
+@expanded
 def status(
-    named: TaskArguments = None,
-    suite: SuiteOfData = None,
-    tasks: TaskNames = None,
+    *,
+    which: Named,
     data_root: DataRoot = None,
     cards: Cards = None,
 ) -> None:
@@ -85,19 +83,17 @@ def status(
 
     from harness.data import status as of
 
-    found = [
-        of.status(one, data_root) for one in _chosen(named, suite, tasks, cards, default="all")
-    ]
+    found = [of.status(one, data_root) for one in _chosen(which, cards, default="all")]
     of.show(found, data_root, Console())
     if any(row.state != "found" for row in found):
         raise typer.Exit(1)
 
 
 @app.command()
+@expanded
 def verify(
-    named: TaskArguments = None,
-    suite: SuiteOfData = None,
-    tasks: TaskNames = None,
+    *,
+    which: Named,
     data_root: DataRoot = None,
     cards: Cards = None,
     quick: Annotated[
@@ -114,7 +110,7 @@ def verify(
     from harness.data.verify import verify as check
     from harness.engine.progress import ProgressView
 
-    chosen = _chosen(named, suite, tasks, cards, default="mini")
+    chosen = _chosen(which, cards, default="mini")
     wrong = False
     with ProgressView(Console(stderr=True)) as view:
         for one in chosen:
@@ -147,13 +143,13 @@ def verify(
 
 
 @app.command()
+@expanded
 def fetch(
+    *,
     data_root: Annotated[
         Path, typer.Option("--data-root", help="Where the data go.", parser=flags.path)
     ],
-    named: TaskArguments = None,
-    suite: SuiteOfData = None,
-    tasks: TaskNames = None,
+    which: Named,
     cards: Cards = None,
 ) -> None:
     """Download tasks' originals from their owners, checked and extracted. Goes on where it was
@@ -170,7 +166,7 @@ def fetch(
 
     from harness.data.fetch import fetch as get
 
-    chosen, wrong = _chosen(named, suite, tasks, cards), False
+    chosen, wrong = _chosen(which, cards), False
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -201,7 +197,9 @@ def fetch(
 
 
 @app.command()
+@expanded
 def prepare(
+    *,
     origin: Annotated[
         Path,
         typer.Option(
@@ -216,9 +214,7 @@ def prepare(
             parser=flags.path,
         ),
     ] = None,
-    named: TaskArguments = None,
-    suite: SuiteOfData = None,
-    tasks: TaskNames = None,
+    which: Named,
     cards: Cards = None,
 ) -> None:
     """Decode tasks once, into folders that are read at full speed. Lossless; goes on where it was
@@ -234,11 +230,13 @@ def prepare(
             else f"was there: {folder}"
         )
 
-    _each(one, _chosen(named, suite, tasks, cards, default="mini"))
+    _each(one, _chosen(which, cards, default="mini"))
 
 
 @app.command()
+@expanded
 def export(
+    *,
     data_root: Annotated[
         Path,
         typer.Option(
@@ -255,9 +253,7 @@ def export(
             "--jpeg/--png", help="JPEG of quality 75, as in the common copies; or lossless."
         ),
     ] = False,
-    named: TaskArguments = None,
-    suite: SuiteOfData = None,
-    tasks: TaskNames = None,
+    which: Named,
     cards: Cards = None,
 ) -> None:
     """Write tasks as the VTAB-1k folder: images and train800.txt, val200.txt, train800val200.txt,
@@ -270,7 +266,7 @@ def export(
         folder, new = write(card, data_root, to, "jpeg" if lossy else "png", progress)
         return f"written: {folder}" if new else f"was there: {folder}"
 
-    _each(one, _chosen(named, suite, tasks, cards, default="mini"))
+    _each(one, _chosen(which, cards, default="mini"))
 
 
 def _each(do: "Callable[[TaskCard, Progress], str]", chosen: "Sequence[TaskCard]") -> None:
@@ -310,24 +306,15 @@ def _each(do: "Callable[[TaskCard, Progress], str]", chosen: "Sequence[TaskCard]
         raise typer.Exit(2)
 
 
-def _chosen(
-    named: list[str] | None,
-    suite: str | None,
-    tasks: str | None,
-    cards: Path | None,
-    default: str | None = None,
-) -> "list[TaskCard]":
+def _chosen(which: Named, cards: Path | None, default: str | None = None) -> "list[TaskCard]":
     """The tasks that are asked for, by name, --tasks or --suite alike; those of the suite `default`
     where none is. Raises `BadInput`."""
     from harness.planning.plan import choose_tasks
 
-    wanted = (
-        ",".join([*(named or ()), *([tasks] if tasks is not None else [])])
-        if named or tasks is not None
-        else None
-    )
-    if wanted is None and suite is None and default is None:
+    names = [*(which.named or ()), *([which.tasks] if which.tasks is not None else [])]
+    wanted = ",".join(names) if names else None
+    if wanted is None and which.suite is None and default is None:
         raise BadInput(
             "name a task, as in `harness data card cifar100`; or give --tasks or --suite."
         )
-    return choose_tasks(suite or (default if wanted is None else None), wanted, cards)[1]
+    return choose_tasks(which.suite or (default if wanted is None else None), wanted, cards)[1]

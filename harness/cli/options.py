@@ -277,7 +277,16 @@ class Ended:
     debug: Debug = False
 
 
-GROUPS = (Measured, Carried, Ended)
+@dataclass(frozen=True)
+class Named:
+    """Tasks, for `harness data`: by name, --tasks or --suite alike."""
+
+    named: TaskArguments = None
+    suite: SuiteOfData = None
+    tasks: TaskNames = None
+
+
+GROUPS = (Measured, Carried, Ended, Named)
 
 
 def expanded(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -3,7 +3,6 @@ nothing."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from html import escape as escaped
 from typing import TYPE_CHECKING
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -35,7 +34,7 @@ from harness.planning.plan import (
 from harness.planning.protocols import Settings
 from harness.planning.variants import Variant, parse
 from harness.tasks.cards import TaskCard
-from harness.text import rendered, some
+from harness.text import preformatted, rendered, some
 from harness.training.kind import Cost
 from harness.training.kinds import kind_of
 
@@ -91,7 +90,7 @@ class Preview:
         return str(self)
 
     def _repr_html_(self) -> str:
-        return f"<pre>{escaped(rendered(self, 110))}</pre>"
+        return preformatted(self)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         methods, tasks = len(self.rows), len(self.tasks)

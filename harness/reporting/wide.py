@@ -9,7 +9,16 @@ import pandas as pd
 from harness.store import Cell, Failure, Result, Store, Trial, result_id
 
 _Row = TypeVar("_Row", Result, Trial, Failure)
-_CELL = ("variant", "method", "task", "suite", "backbone", "protocol", "metric")
+_ABOUT: dict[str, Callable[[Cell], Any]] = {
+    "variant": lambda cell: cell.labels["variant"],
+    "method": lambda cell: cell.identity["method"]["name"],
+    "task": lambda cell: cell.identity["task"]["name"],
+    "suite": lambda cell: cell.labels["suite"],
+    "backbone": lambda cell: cell.identity["backbone"]["name"],
+    "protocol": lambda cell: cell.labels["protocol"],
+    "metric": lambda cell: cell.labels["metric"],
+}
+"""Columns that say what a row is of."""
 _RESULT = ("trainable", "head_params", "seconds", "memory", "units", "created")
 
 
@@ -71,7 +80,7 @@ def failures(store: Store, cells: Collection[str] | None = None) -> pd.DataFrame
         for row in _of(store.failures, known, cells)
         if (row.cell, row.seed) not in done
     ]
-    return pd.DataFrame(rows, columns=["id", *_CELL, "seed", "reason", "traceback"])
+    return pd.DataFrame(rows, columns=["id", *_ABOUT, "seed", "reason", "traceback"])
 
 
 def _known(store: Store, cells: Collection[str] | None) -> dict[str, Cell]:
@@ -88,15 +97,7 @@ def _of(
 
 
 def _about(cell: Cell) -> dict[str, Any]:
-    return {
-        "variant": cell.labels["variant"],
-        "method": cell.identity["method"]["name"],
-        "task": cell.identity["task"]["name"],
-        "suite": cell.labels["suite"],
-        "backbone": cell.identity["backbone"]["name"],
-        "protocol": cell.labels["protocol"],
-        "metric": cell.labels["metric"],
-    }
+    return {name: value(cell) for name, value in _ABOUT.items()}
 
 
 def _frame(

@@ -81,9 +81,9 @@ def backward(
     kind: Kind[R], model: nn.Module, train: Any, batch: Any, recipe: R, device: torch.device
 ) -> Float[Tensor, ""]:
     """Adds a batch's gradients to the model's, part after part; gives back its loss."""
-    total, at_once = torch.zeros((), device=device), recipe.micro_batch or len(batch)
-    for start in range(0, len(batch), at_once):
-        part = batch[start : start + at_once]
+    total, size = torch.zeros((), device=device), recipe.micro_batch or len(batch)
+    for start in range(0, len(batch), size):
+        part = batch[start : start + size]
         inputs, targets = kind.batch(train, part, device)
         with precision(device):
             loss = kind.loss(model(inputs), targets) * (len(part) / len(batch))

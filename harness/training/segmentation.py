@@ -17,13 +17,12 @@ from harness.tasks.cards import TaskCard
 from harness.tasks.kinds import IGNORED, SEGMENTATION
 from harness.training.heads import HeadInit, SetrPup
 from harness.training.kind import Cost, Extra, Kind, Look, Measurement, Schedule
-from harness.training.metrics import overlap
+from harness.training.metrics import Overlap, overlap
 from harness.training.recipe import Recipe
 from harness.training.sliding import (
     MULTI_SCALE,
     SINGLE_SCALE,
     TOGETHER,
-    Measured,
     Sliding,
     View,
     measure,
@@ -115,8 +114,8 @@ class Segmentation(Kind[SegmentationRecipe]):
         self, model: Any, held_out: Scenes, device: torch.device, at_once: int
     ) -> Measurement:
         found = measure(model, held_out, model.head.classes, device, at_once=at_once)
-        miou = overlap(found.confusion).miou
-        return Measurement(miou, found.sha256, found.windows, extras_of(found))
+        own = overlap(found.confusion)
+        return Measurement(own.miou, found.sha256, found.windows, extras_of(own))
 
     def targets(self, images: int, side: int, device: torch.device) -> Tensor:
         return torch.zeros(images, side, side, dtype=torch.long, device=device)
@@ -135,10 +134,11 @@ class Segmentation(Kind[SegmentationRecipe]):
         """What six scales and their mirror images add to the extras: a score and its parts as at
         one scale, named `..._ms`."""
         found = measure(model, test, model.head.classes, device, MULTI_SCALE)
+        own = overlap(found.confusion)
         return Extra(
             {
-                "miou_ms": overlap(found.confusion).miou,
-                **{f"{name}_ms": value for name, value in extras_of(found).items()},
+                "miou_ms": own.miou,
+                **{f"{name}_ms": value for name, value in extras_of(own).items()},
                 "maps_sha256_ms": found.sha256,
                 "windows_ms": found.windows,
             },
@@ -172,7 +172,6 @@ def windows(card: TaskCard) -> tuple[int, int]:
     return counted(SINGLE_SCALE), counted(MULTI_SCALE)
 
 
-def extras_of(found: Measured) -> dict[str, Any]:
+def extras_of(own: Overlap) -> dict[str, Any]:
     """In percent; null where a class has no score."""
-    own = overlap(found.confusion)
     return {"pixel_accuracy": own.pixel_accuracy, "class_iou": list(own.class_iou)}
