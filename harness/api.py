@@ -21,10 +21,10 @@ from harness.io import flags
 from harness.io.flags import DEFAULT_METHODS, DEFAULT_STORE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
     from typing import Unpack
 
-    import pandas as pd
+    import pandas as pd  # pyright: ignore[reportMissingTypeStubs]  # it brings no types
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
     from harness.backbones import Backbone
@@ -743,7 +743,9 @@ def _leaderboard(
 
 
 @contextmanager
-def _view(progress: bool, stage: str = "loading libraries") -> "Iterator[ProgressView]":
+def _view(
+    progress: bool, stage: str = "loading libraries"
+) -> "Generator[ProgressView, None, None]":
     """What one sees of a call. In it `breakpoint()` has the terminal to itself."""
     from rich.console import Console
 

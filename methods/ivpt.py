@@ -127,7 +127,8 @@ class IVPT(Method):
             raise ValueError("ivpt's k is a number of image tokens, from 1 on, or all")
 
     def forward(self, images: Tensor, read: Read) -> list[Tensor]:
-        vit, selected = self.vit, []
+        vit = self.vit
+        selected: list[Tensor] = []
         tokens = vit.embed(images)
         reads_attention = self.ar and self.k != "all"
         # of the block before; the first block has none and asks for none

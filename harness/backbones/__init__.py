@@ -59,7 +59,7 @@ class Backbone:
     """File or hub the weights were read from; provenance, not identity."""
 
 
-def shipped() -> dict[str, dict]:
+def shipped() -> dict[str, dict[str, Any]]:
     """The cards of the shipped backbones by name."""
     return {path.stem: read_toml("backbone", path) for path in sorted(WEIGHTS.glob("*.toml"))}
 
@@ -155,7 +155,7 @@ def digest_of(vit: "VisionTransformer") -> str:
     return digest.hexdigest()
 
 
-def _random(name: str, cards: Mapping[str, dict]) -> "tuple[Any, Pooling]":
+def _random(name: str, cards: Mapping[str, dict[str, Any]]) -> "tuple[Any, Pooling]":
     """The ViT of a name with random weights, and its pooling. Raises `BadInput` for a name that
     isn't known, or isn't covered."""
     import timm

@@ -7,7 +7,7 @@ import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from harness.errors import BadInput
 from harness.io.limits import Room, check_zip
@@ -26,8 +26,6 @@ WRAPPERS = (
     "net",
     "network",
     "module",
-)
-WRAPPERS += (
     "target_encoder",
     "encoder",
     "backbone",
@@ -116,7 +114,8 @@ def _reader(file: Path) -> Any:
 
 
 def _safetensors(file: Path) -> Any:
-    from safetensors.torch import load_file
+    # safetensors says PathLike of nothing
+    from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
 
     return load_file(file)
 
@@ -128,7 +127,7 @@ def _npz(file: Path) -> Any:
     with np.load(file, allow_pickle=False) as opened:
         arrays = {key: opened[key] for key in opened.files}
     return {
-        key: torch.from_numpy(np.ascontiguousarray(array))
+        key: torch.as_tensor(np.ascontiguousarray(array))
         for key, array in arrays.items()
         if array.dtype.kind in "fiub"
     }
@@ -149,18 +148,19 @@ def unwrapped(state: Any) -> "tuple[dict[str, Tensor], dict[str, Any]]":
 
     if not isinstance(state, Mapping):
         raise ValueError(f"holds {_kind(state)}, not tensors by name: save a `state_dict()`")
-    top = {str(key): value for key, value in state.items() if isinstance(value, str | int | float)}
+    held = cast("Mapping[Any, Any]", state)
+    top = {str(key): value for key, value in held.items() if isinstance(value, str | int | float)}
     for _ in range(DEEPEST):
         inner = next(
-            (state[key] for key in WRAPPERS if isinstance(state.get(key), Mapping) and state[key]),
+            (held[key] for key in WRAPPERS if isinstance(held.get(key), Mapping) and held[key]),
             None,
         )
         if inner is None:
             break
-        state = inner
-    tensors = {str(key): value for key, value in state.items() if isinstance(value, torch.Tensor)}
+        held = inner
+    tensors = {str(key): value for key, value in held.items() if isinstance(value, torch.Tensor)}
     if not tensors:
-        raise ValueError(f"holds no tensors by name, but {listed(state) or 'nothing'}")
+        raise ValueError(f"holds no tensors by name, but {listed(held) or 'nothing'}")
     return tensors, top
 
 

@@ -41,8 +41,6 @@ LEFT_OUT = (
     "proj",
     "projector",
     "predictor",
-)
-LEFT_OUT += (
     "decoder_embed",
     "decoder_pos_embed",
     "decoder_blocks",
@@ -156,7 +154,7 @@ def renamed(tensors: Mapping[str, "Tensor"]) -> "dict[str, Tensor]":
         tensors = _hugging_face(tensors)
     elif "class_embedding" in tensors:
         tensors = _clip(tensors)
-    found = {}
+    found: dict[str, Tensor] = {}
     for key, value in tensors.items():
         key = re.sub(r"\.gamma_([12])$", r".ls\1.gamma", key)
         key = re.sub(r"\.mlp\.w12\.", ".mlp.fc1.", re.sub(r"\.mlp\.w3\.", ".mlp.fc2.", key))

@@ -61,7 +61,8 @@ def todays(name: str) -> str:
     # shipped, or with weights said: an old name says them without a dot
     if "_" not in name or "." in name:
         return name
-    from timm.models import _registry
+    # timm has no public table of its old names
+    from timm.models import _registry  # pyright: ignore[reportPrivateUsage]
 
     return getattr(_registry, "_deprecated_models", {}).get(name) or name
 
@@ -126,7 +127,7 @@ def fetched(name: str) -> Path:
     path = cache_dir() / "weights" / archive.name
     with making(path):
         try:
-            download(archive, path, lambda *_: None)
+            download(archive, path, lambda _what, _done, _total: None)
         except BadInput as error:
             raise BadInput(
                 f"backbone {name}: {error} Or give a file: --backbone {name}=FILE."

@@ -15,7 +15,7 @@ own loop.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -73,12 +73,13 @@ class FrozenViT(nn.Module):
         self.pooling: Pooling = pooling
         self.dim = vit.embed_dim
         self.prefix = vit.num_prefix_tokens
-        patches: PatchEmbed = vit.patch_embed  # type: ignore[assignment]
-        self.image_tokens = patches.num_patches
-        self.grid: tuple[int, int] = patches.grid_size  # type: ignore[assignment]
+        parts: Any = vit
+        patches = parts.patch_embed
+        self.image_tokens: int = patches.num_patches
+        self.grid: tuple[int, int] = patches.grid_size
         """Image tokens down and across."""
-        self.patch_size: tuple[int, int] = patches.patch_size  # type: ignore[assignment]
-        self.image_size = patches.img_size[0]  # type: ignore[index]
+        self.patch_size: tuple[int, int] = patches.patch_size
+        self.image_size: int = patches.img_size[0]
         """Side of the square images it takes, in pixels."""
         if pooling == "cls" and vit.cls_token is None:
             raise BadInput(
@@ -145,7 +146,7 @@ class FrozenViT(nn.Module):
         Raises `ValueError` for a change of the backbone that would not be seen: see `check`.
         """
         self.check()
-        vit = self.vit
+        vit: Any = self.vit
         return vit.norm_pre(vit.patch_drop(vit._pos_embed(vit.patch_embed(images))))
 
     def block(
@@ -185,7 +186,7 @@ class FrozenViT(nn.Module):
     ) -> list[Float[Tensor, "batch row dim"]]:
         """All blocks that a head needs, one after the other, with `prompts[l]` at block l: the
         tokens that the head asks for."""
-        selected = []
+        selected: list[Tensor] = []
         for index in range(read.blocks[-1] + 1):
             tokens, own = self.place(
                 index, tokens, prompts[index] if prompts is not None else None, read
@@ -225,8 +226,9 @@ class FrozenViT(nn.Module):
         """The backbone's features from what `read` asked for, see `Pooling`."""
         if self.pooling == "vpt-mae":
             return F.layer_norm(tokens.mean(1), (self.dim,), eps=1e-6)
-        normed = self.vit.norm(tokens)
-        return self.vit.fc_norm(normed[:, 0] if self.pooling == "cls" else normed.mean(1))
+        vit: Any = self.vit
+        normed = vit.norm(tokens)
+        return vit.fc_norm(normed[:, 0] if self.pooling == "cls" else normed.mean(1))
 
     def check(self) -> None:
         """Raises `ValueError` where a method has changed what this forward doesn't call, or calls
@@ -331,25 +333,27 @@ class FrozenViT(nn.Module):
         """Of (queries, keys, values), those from `start` to `stop`, each (batch, head, token,
         head_dim)."""
         span = slice(start * attn.attn_dim, stop * attn.attn_dim)
+        qkv: Any = attn.qkv
         if type(attn.qkv).forward is nn.Linear.forward and _as_loaded(attn.qkv):
-            bias = None if attn.qkv.bias is None else attn.qkv.bias[span]
-            joint = F.linear(normed, attn.qkv.weight[span], bias)
+            bias = None if qkv.bias is None else qkv.bias[span]
+            joint = F.linear(normed, qkv.weight[span], bias)
         else:  # a module around it: what it does isn't in its weight
-            joint = attn.qkv(normed)[..., span]
-        return list(
-            joint.unflatten(2, (stop - start, attn.num_heads, attn.head_dim))
-            .permute(2, 0, 3, 1, 4)
-            .unbind(0)
-        )
+            joint = qkv(normed)[..., span]
+        heads = torch.unflatten(joint, 2, (stop - start, attn.num_heads, attn.head_dim))
+        return list(heads.permute(2, 0, 3, 1, 4).unbind(0))
 
 
 AS_LOADED = "_forward_as_loaded"
 """Each module of a backbone keeps its class's forward of the time when it was loaded. A method's
 own modules have no such entry."""
 
+
+def _forwards(*kinds: type[nn.Module]) -> dict[type[nn.Module], Callable[..., Any]]:
+    return {kind: kind.forward for kind in kinds}
+
+
 EACH_TOKEN = frozenset(
-    known.forward
-    for known in (
+    _forwards(
         nn.Linear,
         nn.LayerNorm,
         nn.Identity,
@@ -361,16 +365,13 @@ EACH_TOKEN = frozenset(
         nn.Sigmoid,
         nn.Sequential,
         DropPath,
-    )
+    ).values()
 )
 """Forwards that act on each token by itself, and so may stand anywhere in a block; Sequential's
 where what is in it does."""
 
 
-ORIGINAL = {
-    kind: kind.forward
-    for kind in (VisionTransformer, Block, Attention, Mlp, PatchEmbed, nn.Linear, nn.LayerNorm)
-}
+ORIGINAL = _forwards(VisionTransformer, Block, Attention, Mlp, PatchEmbed, nn.Linear, nn.LayerNorm)
 """The classes that a ViT is made of, as they were when this module was imported: before any
 method's file was."""
 
@@ -388,9 +389,7 @@ def _open(block: nn.Module) -> bool:
     if attn.gate is not None or type(attn.attn_drop) is not nn.Dropout:
         return False
     return all(
-        _each_token(part)
-        for part in (*block._modules.values(), *attn._modules.values())
-        if part is not None and part is not attn
+        _each_token(part) for part in (*block.children(), *attn.children()) if part is not attn
     )
 
 

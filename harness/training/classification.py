@@ -61,7 +61,7 @@ class Classification(Kind[ClassificationRecipe]):
         where they don't come out even."""
         order = torch.Generator().manual_seed(seed)
         for _ in range(recipe.epochs):
-            yield torch.randperm(len(train), generator=order).split(recipe.batch_size)
+            yield torch.split(torch.randperm(len(train), generator=order), recipe.batch_size)
 
     def batch(
         self, train: Batches, part: Int[Tensor, " batch"], device: torch.device

@@ -56,7 +56,7 @@ def outputs(
     """What `forward` makes of every batch of a split, `at_once` images each, in record order, on
     the CPU in float32."""
     parts: list[Tensor] = []
-    for index in torch.arange(len(split)).split(at_once):
+    for index in torch.split(torch.arange(len(split)), at_once):
         images, _ = split.batch(index, device)
         with precision(device):
             parts.append(forward(images).float().cpu())

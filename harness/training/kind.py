@@ -87,7 +87,7 @@ class Look:
 class Extra:
     """What is measured of a final run beside its score."""
 
-    values: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict[str, Any])
     units: float = 0.0
 
 

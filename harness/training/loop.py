@@ -87,7 +87,7 @@ def backward(
         inputs, targets = kind.batch(train, part, device)
         with precision(device):
             loss = kind.loss(model(inputs), targets) * (len(part) / len(batch))
-        loss.backward()
+        loss.backward()  # pyright: ignore[reportUnknownMemberType]  # torch: no annotation
         total += loss.detach()
     return total
 

@@ -1,7 +1,7 @@
 """Seeds: whatever a run draws follows from its own."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import numpy as np
@@ -17,15 +17,15 @@ def seed_all(seed: int) -> None:
     `seed`."""
     random.seed(seed)
     np.random.seed(seed)
-    torch.manual_seed(seed)
+    torch.manual_seed(seed)  # pyright: ignore[reportUnknownMemberType]  # torch: no annotation
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
+def seeded(seed: int) -> Generator[None, None, None]:
     """Within it draws follow from `seed`; behind it they go on as if nothing had been."""
     python, numpy = random.getstate(), np.random.get_state()
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
-    with torch.random.fork_rng(devices):
+    with torch.random.fork_rng(devices):  # pyright: ignore[reportUnknownMemberType]  # likewise
         seed_all(seed)
         try:
             yield

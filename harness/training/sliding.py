@@ -138,7 +138,7 @@ class Sliding:
     def classes_of_pixels(self) -> UInt8[np.ndarray, "height width"]:
         """The class of highest score at each pixel of the label. Raises `Diverged` where a score is
         no number."""
-        bands = []
+        bands: list[UInt8[np.ndarray, "row width"]] = []
         for top, bottom in self._bands():
             scores = self.scores(top, bottom)
             if not torch.isfinite(scores).all():
@@ -199,7 +199,7 @@ class Sliding:
         ]
         for start in range(0, len(corners), self.at_once):
             some = corners[start : start + self.at_once]
-            tiles = torch.from_numpy(
+            tiles = torch.as_tensor(
                 np.stack([image[y : y + rows, x : x + columns] for y, x in some])
             ).to(self.device)
             padded = F.pad(

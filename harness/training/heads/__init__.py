@@ -1,7 +1,8 @@
 """What turns tokens into scores. A head says what it reads (`read`), and a method gives it that."""
 
 import inspect
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -47,12 +48,13 @@ class Model(nn.Module):
 def check_tokens(method: Method, read: Read, tokens: Any, batch: int) -> None:
     """Raises `TypeError` for what a head can't read, with the place of the method's forward: no
     frame of it is left to blame."""
-    wanted, given = len(read.blocks), list(tokens) if isinstance(tokens, list | tuple) else None
+    wanted, kind = len(read.blocks), type(tokens).__name__
+    given = cast("Sequence[Any]", tokens) if isinstance(tokens, list | tuple) else None
     if given is None:
         said = (
             f"a tensor of shape {tuple(tokens.shape)}"
             if isinstance(tokens, Tensor)
-            else f"a {type(tokens).__name__}"
+            else f"a {kind}"
         )
     elif len(given) != wanted or not all(isinstance(one, Tensor) for one in given):
         said = f"a list of {len(given)} ({', '.join(type(one).__name__ for one in given[:3])})"

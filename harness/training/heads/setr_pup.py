@@ -55,8 +55,9 @@ class Upsampling(nn.Module):
             for step in range(steps)
         )
         self.classify = nn.Conv2d(channels, classes, 1)
-        for convolution, *_ in self.steps:  # type: ignore[misc]
-            nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
+        for module in self.steps.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         nn.init.normal_(self.classify.weight, std=0.01)
         nn.init.zeros_(self.classify.bias)  # type: ignore[arg-type]
 
