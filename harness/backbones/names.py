@@ -15,6 +15,10 @@ ELSEWHERE = {
 }
 """Weights that timm hasn't, and where their authors publish them.
 
+The part before the dot is timm's architecture. Its images are taken to be normalized with
+ImageNet's mean and std, and its features to be the CLS token if timm's are; of others,
+`statistics_of` and `_pooling` in this room say so, and `layouts` of tensors called otherwise.
+
 MoCo v3's are those of its linear probe, whose frozen encoder is the pretrained one: the file that
 VPT's README names (328 MB for 2 GB).
 """
