@@ -269,6 +269,11 @@ def check_data(cards: Sequence[TaskCard], root: Path | None) -> "dict[str, TaskR
     """The reader of every task, which has read its lists. Raises one `BadInput` with a line for
     every task whose data is missing, short or wrong."""
     readers, problems = opened(cards, root)
+    if problems and root is not None and not root.is_dir():
+        raise BadInput(
+            f"--data-root {root}: no such folder. Give the one that holds the data of"
+            f" {', '.join(problems)}."
+        )
     if problems:
         raise BadInput("\n".join(problems.values()))
     return readers

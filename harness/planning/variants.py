@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import BadInput, unknown
+from harness.errors import BadInput, nearest, unknown
 from harness.io import commands, flags
 from harness.planning import declaration, user_errors
 from harness.planning.declaration import own_arguments
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 GROUP = "harness.methods"
 """The entry-point group that built-in methods and other packages' methods register in."""
+OWN_METHODS = (
+    "A method in a file is FILE.py:CLASS; one that was registered as an entry point is known once"
+    " its package is installed again."
+)
 
 
 @dataclass(frozen=True)
@@ -198,7 +202,8 @@ def _find(name: str) -> "tuple[str, type[Method], Code | None]":
         code = of_file(flags.path(name))
         raise BadInput(f"{name}: add the class, {name}:CLASS{_others(_module_of(code, name))}.")
     if name not in known:
-        raise unknown("method", name, known)
+        error = unknown("method", name, known)
+        raise error if nearest(name, known) else BadInput(f"{error} {OWN_METHODS}")
     if len(others := {entry.value for entry in entry_points(group=GROUP, name=name)}) > 1:
         raise BadInput(
             f"method '{name}' is registered by {' and by '.join(sorted(others))}: uninstall one of"

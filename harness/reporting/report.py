@@ -16,7 +16,11 @@ def format_of(name: str | None, output: Path | None) -> str:
     if name is None and output is not None:
         name = formats.by_suffix(output.suffix.lower())
         if name is None:
-            raise BadInput(f"--output {output}: its name doesn't say a format. Give --format.")
+            known = ", ".join(f".{name}" for name in FORMATS)
+            raise BadInput(
+                f"--output {output}: its name doesn't say a format. Give --format, or a name that"
+                f" ends in one of {known}."
+            )
     name = name or "table"
     if name not in FORMATS:
         raise unknown("format", name, FORMATS)

@@ -178,7 +178,9 @@ class TaskCard(BaseModel):
             )
         kind = self.task_kind
         if self.metric != kind.metric.name:
-            raise ValueError(f"metric {self.metric} doesn't score {self.kind}")
+            raise ValueError(
+                f"metric {self.metric} doesn't score {self.kind}: write {kind.metric.name}"
+            )
         if self.pixels not in kind.pixels:
             raise ValueError(f"{self.kind} has pixels {', '.join(kind.pixels)}, not {self.pixels}")
         if (self.crop is not None) != kind.cropped:

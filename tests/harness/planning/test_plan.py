@@ -1,8 +1,11 @@
 """Keys: what makes a new cell, and what doesn't."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from harness.errors import BadInput
 from harness.planning.plan import Request, plan
 from methods.vpt import VPTDeep
 
@@ -79,3 +82,13 @@ def test_the_backbones_bytes_are_part_of_it_and_its_file_format_isnt(key, tmp_pa
     state["norm.bias"][0] += 1
     save_file(state, tmp_path / "other.safetensors")
     assert key(backbone=f"mini_vit={tmp_path / 'other.safetensors'}") != key()
+
+
+def test_a_data_root_that_isnt_there_is_one_line(tmp_path: Path):
+    request = Request(methods="linear", suite="vtab", data_root=tmp_path / "typo")
+    with pytest.raises(
+        BadInput, match=r"^--data-root .*typo: no such folder.* cifar100, "
+    ) as caught:
+        plan(request)
+    assert "\n" not in str(caught.value)
+    assert plan(Request(methods="linear", tasks="digits", data_root=tmp_path / "typo")).cells

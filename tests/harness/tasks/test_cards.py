@@ -147,7 +147,7 @@ def test_a_segmentation_cards_crop_is_part_of_its_digest_and_other_digests_are_a
         ("val = 4", "val = 0", "sizes"),
         ("val = 4, ", "", "sizes needs val"),
         ("val = 4", "valid = 4", "valid"),
-        ('metric = "top1"', 'metric = "miou"', "doesn't score classification"),
+        ('metric = "top1"', 'metric = "miou"', "doesn't score classification: write top1"),
         ('pixels = "pil"', 'pixels = "setr"', "classification has pixels tf, pil, vpt, not setr"),
         ('pixels = "pil"', 'pixels = "pil"\ncrop = 32', "classification has no crop"),
         ('title = "Tiny"', 'title = "Tiny"\nhowto = "one\\ntwo"', "howto"),

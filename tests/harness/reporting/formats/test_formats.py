@@ -20,7 +20,7 @@ def test_each_is_loaded_and_named_by_files(name: str) -> None:
 def test_other_suffixes_and_none() -> None:
     found = {suffix: by_suffix(suffix) for suffix in (".txt", ".tex", ".htm", ".doc")}
     assert found == {".txt": "table", ".tex": "latex", ".htm": "html", ".doc": None}
-    with pytest.raises(BadInput, match="doesn't say a format"):
+    with pytest.raises(BadInput, match=r"doesn't say a format.* one of \.table, \.md, \.csv"):
         format_of(None, Path("board.doc"))
     with pytest.raises(BadInput, match="unknown format 'tabel'"):
         format_of("tabel", None)
