@@ -91,9 +91,12 @@ def migrate(connection: sa.Connection, old: int) -> None:
     from alembic.operations import Operations
     from alembic.script import ScriptDirectory
 
-    scripts = ScriptDirectory(str(MIGRATIONS))
+    scripts = list(ScriptDirectory(str(MIGRATIONS)).walk_revisions())
+    missing = set(range(old + 1, SCHEMA + 1)) - {int(script.revision) for script in scripts}
+    if missing:
+        raise RuntimeError(f"{MIGRATIONS}/versions has no revision {min(missing)}")
     with _one_at_a_time, Operations.context(MigrationContext.configure(connection)):
-        for script in reversed(list(scripts.walk_revisions())):
+        for script in reversed(scripts):
             if old < int(script.revision) <= SCHEMA:
                 script.module.upgrade()
     connection.execute(

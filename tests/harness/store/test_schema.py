@@ -195,6 +195,16 @@ def test_the_last_revision_is_the_schema_of_today() -> None:
     ]
 
 
+def test_a_schema_without_its_revision_is_not_migrated_to(
+    old: str, raw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(versions, "SCHEMA", SCHEMA + 1)
+    with pytest.raises(RuntimeError, match=rf"has no revision {SCHEMA + 1}$"):
+        Store(old).add_cell(VPT)
+    number = raw(old, "select value from meta where name = 'schema'")
+    assert number == [(str(schema_of(old)),)]
+
+
 COLUMN_MORE = """
 import sys
 from dataclasses import replace
