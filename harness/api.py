@@ -157,7 +157,7 @@ class Run:
         with _view(progress, "writing the page"):
             from harness.reporting.formats.page.html import write
 
-            write(self.store.page, report(self.store).to_html())
+            write(self.store.page, report(self.store).text("html"))
         return self.store.page
 
     @property

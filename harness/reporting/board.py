@@ -38,23 +38,24 @@ class Leaderboard:
         `harness report --format csv`."""
         return self._report.tidy
 
-    def to_html(self, path: str | Path | None = None) -> str:
-        """The page: one file to open, mail or publish. Returns it, and writes it to `path`."""
+    def to_html(self, path: str | Path | None = None) -> str | Path:
+        """The page: one file to open, mail or publish. Returns its text; with a `path` it writes
+        it there and returns the path, as the other methods do."""
         return self._text("html", path)
 
-    def to_markdown(self, path: str | Path | None = None) -> str:
+    def to_markdown(self, path: str | Path | None = None) -> str | Path:
         """GitHub's Markdown."""
         return self._text("md", path)
 
-    def to_latex(self, path: str | Path | None = None) -> str:
+    def to_latex(self, path: str | Path | None = None) -> str | Path:
         """A booktabs table for a paper."""
         return self._text("latex", path)
 
-    def to_json(self, path: str | Path | None = None) -> str:
+    def to_json(self, path: str | Path | None = None) -> str | Path:
         """Means, ranks and tests, for programs."""
         return self._text("json", path)
 
-    def to_csv(self, path: str | Path | None = None) -> str:
+    def to_csv(self, path: str | Path | None = None) -> str | Path:
         """One row a final run."""
         return self._text("csv", path)
 
@@ -108,7 +109,5 @@ class Leaderboard:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield self._report.render("table")
 
-    def _text(self, form: str, path: str | Path | None) -> str:
-        if path is None:
-            return self.text(form)
-        return self.write(path, form).read_text(encoding="utf-8")
+    def _text(self, form: str, path: str | Path | None) -> str | Path:
+        return self.text(form) if path is None else self.write(path, form)
