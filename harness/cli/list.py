@@ -25,7 +25,7 @@ def listing(what: str, cards: Path | None = None) -> Table:
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for index, column in enumerate(columns):
-        table.add_column(column, no_wrap=index == 0)
+        table.add_column(column, no_wrap=index == 0, overflow="fold")
     return table
 
 

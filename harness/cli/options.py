@@ -210,7 +210,7 @@ LogJson = Annotated[
     Path | None,
     typer.Option(
         "--log-json",
-        help="A file that is told what happens: one JSON object a line.",
+        help="A file that every event is written to, as a line of JSON.",
         parser=flags.path,
     ),
 ]
@@ -225,7 +225,7 @@ Tensorboard = Annotated[
 
 AllowGaps = Annotated[
     bool,
-    typer.Option("--allow-gaps", help="Exit with 0 though results are missing, in place of 3."),
+    typer.Option("--allow-gaps", help="Exit with 0, not 3, where results are missing."),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost, and stop.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Print the whole traceback of every error.")]

@@ -205,7 +205,8 @@ def _fill(
                 tuner.fit()
             if stopper.fault is not None:
                 raise stopper.fault
-            for line in view.warm_ups():
+            # on one machine the view has said it
+            for line in view.warm_ups() if resources.cluster else ():
                 view.tell(line)
 
 

@@ -35,7 +35,7 @@ def rows(
 def table(found: list[dict[str, Any]]) -> Table:
     """A line an image: its classes, the likeliest first, with their probabilities in percent."""
     shown = Table(box=None, pad_edge=False, header_style="bold")
-    shown.add_column("image")
+    shown.add_column("image", overflow="fold")
     for rank in range(1, 1 + max(len(row["top"]) for row in found)):
         shown.add_column(f"{rank}")
     for row in found:
@@ -49,7 +49,7 @@ def table(found: list[dict[str, Any]]) -> Table:
 def shares(found: list[dict[str, Any]], top: int) -> Table:
     """A line an image of segmentation: its classes, those of most pixels first."""
     shown = Table(box=None, pad_edge=False, header_style="bold")
-    shown.add_column("image")
+    shown.add_column("image", overflow="fold")
     shown.add_column("pixels")
     for row in found:
         shown.add_row(
