@@ -9,6 +9,7 @@ from harness.errors import BadInput
 from harness.io import commands
 from harness.reporting.captions import title_of
 from harness.reporting.filters import one_variant, stored
+from harness.reporting.formats.notebook import titled_list
 from harness.reporting.leaderboard import leaderboard
 from harness.reporting.paired_comparison import PairedComparison, paired_comparison
 from harness.reporting.section import SHARED, sections
@@ -46,6 +47,11 @@ class Comparison:
 
     def __repr__(self) -> str:
         return str(self)
+
+    def _repr_html_(self) -> str:
+        return "\n".join(
+            titled_list(title_of(part.section), sentences(part)) for part in self.parts
+        )
 
     def json(self) -> str:
         """What isn't known, or isn't claimed, is null."""

@@ -1,6 +1,8 @@
 """What `harness compare` says, and what it refuses to say."""
 
+import html
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -82,6 +84,16 @@ def test_the_sentence_says_counts_mean_interval_and_test(filler: Any) -> None:
         "- Not to be claimed: that either is better, nor that they are equal.",
     ]
     assert found.parts[0].claim == "not significant"
+
+
+def test_a_notebook_has_the_same_sentences_as_a_list(filler: Any) -> None:
+    _fill(filler, [[value, value + 0.5] for value in SMALL[:3]])
+    found = compare(filler.store, "vpt-deep", "vpt", suite_name="mini", tasks=TASKS[:3])
+    page = found._repr_html_()
+    shown = [html.unescape(text) for text in re.findall(r"<(?:strong|li)>(.*?)</", page)]
+    assert shown == [line.removeprefix("- ") for line in found.lines()]
+    assert len(shown) > 2
+    assert "Wilcoxon's" not in page  # escaped
 
 
 def test_what_may_be_claimed_is_said_with_its_limits(filler: Any) -> None:
