@@ -26,6 +26,7 @@ from torch import Tensor
 
 from harness.backbones.vit import FrozenViT
 from harness.training.heads import LinearHead, Model
+from harness.training.method import Method
 from methods.ivpt import IVPT
 from methods.vpt import PROMPT_DROPOUT, VPTDeep
 
@@ -113,7 +114,7 @@ def forms_of(
     frozen, paper = FrozenViT(vit), oracle()
     device = next(vit.parameters()).device
     models = (
-        Model(method(frozen, prompts=p, dropout=dropout), LinearHead(frozen, 100))
+        Model(method(frozen, prompts=p, dropout=dropout), LinearHead(Method(frozen), 100))
         for method in (VPTDeep, IVPT)
     )
     deep, ivpt = (model.train().to(device) for model in models)

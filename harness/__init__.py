@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from harness.api import Ablation, Run, ablate, compare, fit, load, plan, report, reproduce, run
-    from harness.backbones.vit import FrozenViT, Read
+    from harness.backbones.vit import FrozenViT, KeysValues, Read
     from harness.errors import BadInput
     from harness.inference.checkpoint import Tuned
     from harness.reporting.board import Leaderboard
-    from harness.training.method import ADAMW_RATES, Method
+    from harness.training.method import ADAMW_RATES, Effort, Factors, Method
     from harness.training.prompts import (
         ANY_LENGTH,
         PROMPT_DROPOUT,
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         PromptDropout,
         new_prompts,
     )
+    from harness.training.train_split import TrainSplit
 
     __version__: str
 
@@ -30,12 +31,16 @@ __all__ = [
     "PROMPT_LENGTHS",
     "Ablation",
     "BadInput",
+    "Effort",
+    "Factors",
     "FrozenViT",
+    "KeysValues",
     "Leaderboard",
     "Method",
     "PromptDropout",
     "Read",
     "Run",
+    "TrainSplit",
     "Tuned",
     "ablate",
     "compare",
@@ -55,10 +60,14 @@ ROOMS = {
     **dict.fromkeys(("PromptDropout", "new_prompts"), "harness.training.prompts"),
     "ADAMW_RATES": "harness.training.method",
     "BadInput": "harness.errors",
+    "Effort": "harness.training.method",
+    "Factors": "harness.training.method",
     "FrozenViT": "harness.backbones.vit",
+    "KeysValues": "harness.backbones.vit",
     "Leaderboard": "harness.reporting.board",
     "Method": "harness.training.method",
     "Read": "harness.backbones.vit",
+    "TrainSplit": "harness.training.train_split",
     "Tuned": "harness.inference.checkpoint",
 }
 """Where each public name lives."""

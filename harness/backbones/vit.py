@@ -15,7 +15,7 @@ own loop.
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,12 +23,19 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from timm.layers.attention import Attention
-from timm.layers.drop import DropPath
-from timm.layers.mlp import Mlp
-from timm.layers.patch_embed import PatchEmbed
-from timm.models.vision_transformer import Block, VisionTransformer
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from harness.backbones.changes import (
+    AS_LOADED,
+    acts_on_each_token,
+    described,
+    foreign_part,
+    is_as_loaded,
+    is_hooked,
+    is_open,
+    what_changed,
+)
 from harness.errors import BadInput
 
 Pooling = Literal["cls", "avg", "vpt-mae"]
@@ -40,6 +47,14 @@ COVERED = (
     "ViT-B/L/H and smaller with weights of AugReg, the original ViT, SAM, MAE, DINO, DINOv2"
     " (registers too), CLIP or DeiT"
 )
+
+
+KeysValues = tuple[Tensor, Tensor]
+"""Keys and values behind the projection, each (head, n, head_dim) for all images, or (batch, head,
+n, head_dim). The same tensor may stand for both."""
+
+PARTS = {"q": (0, 1), "k": (1, 2), "v": (2, 3), "kv": (1, 3), "qkv": (0, 3)}
+"""Places of queries, keys and values in a block's projection."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +76,7 @@ class FrozenViT(nn.Module):
 
     def __init__(self, vit: VisionTransformer, pooling: Pooling = "cls"):
         super().__init__()
-        foreign = _foreign(vit)
+        foreign = foreign_part(vit)
         if foreign:
             raise BadInput(
                 f"a backbone with {foreign} is not covered. Covered are timm's plain Vision"
@@ -81,6 +96,8 @@ class FrozenViT(nn.Module):
         self.patch_size: tuple[int, int] = patches.patch_size
         self.image_size: int = patches.img_size[0]
         """Side of the square images it takes, in pixels."""
+        self.embedded = 0
+        """Images that were embedded so far: what a method's own passes are counted by."""
         if pooling == "cls" and vit.cls_token is None:
             raise BadInput(
                 f"a backbone without a CLS token that pools by '{vit.global_pool}' is not covered,"
@@ -146,6 +163,7 @@ class FrozenViT(nn.Module):
         Raises `ValueError` for a change of the backbone that would not be seen: see `check`.
         """
         self.check()
+        self.embedded += len(images)
         vit: Any = self.vit
         return vit.norm_pre(vit.patch_drop(vit._pos_embed(vit.patch_embed(images))))
 
@@ -155,10 +173,22 @@ class FrozenViT(nn.Module):
         tokens: Float[Tensor, "batch token dim"],
         prompts: Float[Tensor, "prompt dim"] | Float[Tensor, "batch prompt dim"] | None = None,
         rows: slice = slice(None),
+        kv: KeysValues | None = None,
+        temperature: Float[Tensor, ""] | None = None,
     ) -> Float[Tensor, "batch row dim"]:
         """The output of block `index` at `rows` of `tokens`; `prompts` are seen by all of them and
-        give no output."""
-        return self._block(index, tokens, prompts, rows, saliency=False)[0]
+        give no output.
+
+        `kv`: keys and values that join those of tokens and prompts as they are, without norm and
+        projection. `temperature` divides the attention's logits, of all rows.
+        """
+        block: Any = self.vit.blocks[index]
+        if not is_open(block):
+            if kv is not None or temperature is not None:
+                raise self._unopened(index, "keys and values, or a temperature, can't be given it")
+            return self._closed(index, tokens, prompts)[:, rows]
+        q, k, v = self._attended(index, tokens, prompts, rows, kv)
+        return self._fed(index, self._mixed(index, tokens[:, rows], q, k, v, temperature))
 
     def block_and_saliency(
         self,
@@ -166,15 +196,104 @@ class FrozenViT(nn.Module):
         tokens: Float[Tensor, "batch token dim"],
         prompts: Float[Tensor, "prompt dim"] | Float[Tensor, "batch prompt dim"] | None = None,
         rows: slice = slice(None),
+        kv: KeysValues | None = None,
+        temperature: Float[Tensor, ""] | None = None,
     ) -> tuple[Float[Tensor, "batch row dim"], Float[Tensor, "batch image"]]:
         """As `block`, and how much CLS attends to each image token: the mean over heads of its
         softmax over all keys, prompts included.
 
         No gradient flows through the second value.
         """
-        out, saliency = self._block(index, tokens, prompts, rows, saliency=True)
-        assert saliency is not None
-        return out, saliency
+        block: Any = self.vit.blocks[index]
+        if not is_open(block):
+            raise self._unopened(index, "how much CLS attends to the image can't be read from it")
+        q, k, v = self._attended(index, tokens, prompts, rows, kv)
+        out = self._fed(index, self._mixed(index, tokens[:, rows], q, k, v, temperature))
+        with torch.no_grad():
+            cls = q[:, :, :1] if temperature is None else q[:, :, :1] / temperature
+            weights = (block.attn.scale * cls @ k.transpose(2, 3)).softmax(-1).mean(1)
+        return out, weights[:, 0, self._span("image")]
+
+    def block_and_queries(
+        self,
+        index: int,
+        tokens: Float[Tensor, "batch token dim"],
+        queries: Float[Tensor, "query dim"] | Float[Tensor, "batch query dim"],
+        prompts: Float[Tensor, "prompt dim"] | Float[Tensor, "batch prompt dim"] | None = None,
+        rows: slice = slice(None),
+        kv: KeysValues | None = None,
+        temperature: Float[Tensor, ""] | None = None,
+    ) -> tuple[Float[Tensor, "batch row dim"], Float[Tensor, "batch query dim"]]:
+        """As `block`, and what it makes of `queries`: rows that ask and aren't asked. They see what
+        the tokens see, and not one another.
+
+        Where no gradient flows to the tokens, none is computed for them either.
+        """
+        block: Any = self.vit.blocks[index]
+        if not is_open(block):
+            raise self._unopened(index, "rows that only ask can't be given it")
+        q, k, v = self._attended(index, tokens, prompts, rows, kv)
+        out = self._fed(index, self._mixed(index, tokens[:, rows], q, k, v, temperature))
+        queries = queries.expand(len(tokens), -1, -1)
+        (q,) = self.project(index, block.norm1(queries), "q")
+        return out, self._fed(index, self._mixed(index, queries, q, k, v, temperature))
+
+    def attend(
+        self,
+        index: int,
+        tokens: Float[Tensor, "batch token dim"],
+        prompts: Float[Tensor, "prompt dim"] | Float[Tensor, "batch prompt dim"] | None = None,
+        rows: slice = slice(None),
+        kv: KeysValues | None = None,
+        temperature: Float[Tensor, ""] | None = None,
+    ) -> Float[Tensor, "batch row dim"]:
+        """The first half of `block`: attention and its residual. Raises `ValueError` for a block
+        that a method has changed."""
+        if not is_open(self.vit.blocks[index]):
+            raise self._unopened(index, "it can't be taken in halves")
+        q, k, v = self._attended(index, tokens, prompts, rows, kv)
+        return self._mixed(index, tokens[:, rows], q, k, v, temperature)
+
+    def feed(
+        self, index: int, tokens: Float[Tensor, "batch row dim"]
+    ) -> Float[Tensor, "batch row dim"]:
+        """The second half of `block`: the MLP and its residual. Raises as `attend`."""
+        if not is_open(self.vit.blocks[index]):
+            raise self._unopened(index, "it can't be taken in halves")
+        return self._fed(index, tokens)
+
+    def project(
+        self,
+        index: int,
+        rows: Float[Tensor, "batch row dim"],
+        parts: Literal["q", "k", "v", "kv", "qkv"],
+    ) -> list[Float[Tensor, "batch head row head_dim"]]:
+        """Block `index`'s frozen projections of `rows`, which its norm hasn't seen unless the
+        caller did that: one tensor a letter of `parts`."""
+        attn: Any = self.vit.blocks[index].attn
+        projected = self._project(attn, rows, *PARTS[parts])
+        norms = {"q": attn.q_norm, "k": attn.k_norm}
+        return [
+            norms[part](one) if part in norms else one
+            for part, one in zip(parts, projected, strict=True)
+        ]
+
+    def mix(
+        self,
+        index: int,
+        q: Float[Tensor, "batch head row head_dim"],
+        k: Float[Tensor, "batch head key head_dim"],
+        v: Float[Tensor, "batch head key head_dim"],
+        temperature: Float[Tensor, ""] | None = None,
+    ) -> Float[Tensor, "batch row dim"]:
+        """What block `index`'s attention makes of projected queries, keys and values, behind its
+        output projection; without the residual."""
+        attn: Any = self.vit.blocks[index].attn
+        if temperature is not None:
+            q = q / temperature
+        dropout = attn.attn_drop.p if attn.training else 0.0
+        mixed = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=attn.scale)
+        return attn.proj_drop(attn.proj(attn.norm(mixed.transpose(1, 2).flatten(2))))
 
     def run(
         self,
@@ -183,15 +302,18 @@ class FrozenViT(nn.Module):
         prompts: (
             Sequence[Float[Tensor, "prompt dim"] | Float[Tensor, "batch prompt dim"]] | None
         ) = None,
+        kv: Sequence[KeysValues] | None = None,
     ) -> list[Float[Tensor, "batch row dim"]]:
-        """All blocks that a head needs, one after the other, with `prompts[l]` at block l: the
-        tokens that the head asks for."""
+        """All blocks that a head needs, one after the other, with `prompts[l]` and `kv[l]` at block
+        l: the tokens that the head asks for."""
         selected: list[Tensor] = []
         for index in range(read.blocks[-1] + 1):
             tokens, own = self.place(
                 index, tokens, prompts[index] if prompts is not None else None, read
             )
-            tokens = self.block(index, tokens, own, self.rows(index, read))
+            tokens = self.block(
+                index, tokens, own, self.rows(index, read), kv[index] if kv is not None else None
+            )
             selected += self.select(index, tokens, read)
         return selected
 
@@ -246,7 +368,7 @@ class FrozenViT(nn.Module):
         hooked = [
             name
             for name, module in {"FrozenViT": self, "vit": vit, "vit.blocks": vit.blocks}.items()
-            if _hooked(module)
+            if is_hooked(module)
         ]
         if inside or hooked:
             raise ValueError(
@@ -256,11 +378,11 @@ class FrozenViT(nn.Module):
             )
         for name in ("norm", "fc_norm"):
             module = getattr(vit, name)
-            if not _each_token(module):
+            if not acts_on_each_token(module):
                 raise ValueError(
-                    f"vit.{name} was changed to {_what(module)}, which would see only the rows that"
-                    " the head reads: set each_token = True on it where it acts on each token by"
-                    " itself"
+                    f"vit.{name} was changed to {described(module)}, which would see only the rows"
+                    " that the head reads: set each_token = True on it where it acts on each token"
+                    " by itself"
                 )
 
     def _span(self, rows: Literal["cls", "image", "image+prompts"]) -> slice:
@@ -268,42 +390,59 @@ class FrozenViT(nn.Module):
             return slice(0, 1)
         return slice(self.prefix, self.prefix + self.image_tokens if rows == "image" else None)
 
-    def _block(
-        self, index: int, tokens: Tensor, prompts: Tensor | None, rows: slice, saliency: bool
-    ) -> tuple[Tensor, Tensor | None]:
+    def _attended(
+        self,
+        index: int,
+        tokens: Tensor,
+        prompts: Tensor | None,
+        rows: slice,
+        kv: KeysValues | None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries of `rows`, and keys and values of all that is seen: tokens, prompts, then `kv`;
+        each (batch, head, n, head_dim)."""
         block: Any = self.vit.blocks[index]
-        if not _open(block):
-            if saliency:
-                raise ValueError(
-                    f"block {index} was changed ({_changed(block)}): how much CLS attends to the"
-                    " image can't be read from it"
-                )
-            return self._closed(index, tokens, prompts)[:, rows], None
         attn = block.attn
         normed = block.norm1(tokens)
-        if prompts is None and rows == slice(None):
+        if prompts is None and kv is None and rows == slice(None):
             q, k, v = self._project(attn, normed, 0)
         else:
             # queries apart: keys and values are copied behind the prompts' below, and their first
             # storage can then be freed
             (q,) = self._project(attn, normed[:, rows], 0, 1)
             k, v = self._project(attn, normed, 1)
-        q, k = attn.q_norm(q), attn.k_norm(k)
+        keys, values = [attn.k_norm(k)], [v]
         if prompts is not None:
             prompts = prompts if prompts.ndim == 3 else prompts[None]
             prompt_k, prompt_v = self._project(attn, block.norm1(prompts), 1)
-            k = torch.cat([k, attn.k_norm(prompt_k).expand(len(k), -1, -1, -1)], dim=2)
-            v = torch.cat([v, prompt_v.expand(len(v), -1, -1, -1)], dim=2)
-        dropout = attn.attn_drop.p if attn.training else 0.0
-        mixed = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=attn.scale)
-        mixed = attn.proj_drop(attn.proj(attn.norm(mixed.transpose(1, 2).flatten(2))))
-        out = tokens[:, rows] + block.drop_path1(block.ls1(mixed))
-        out = out + block.drop_path2(block.ls2(block.mlp(block.norm2(out))))
-        if not saliency:
-            return out, None
-        with torch.no_grad():
-            weights = (attn.scale * q[:, :, :1] @ k.transpose(2, 3)).softmax(-1).mean(1)
-        return out, weights[:, 0, self._span("image")]
+            keys.append(attn.k_norm(prompt_k))
+            values.append(prompt_v)
+        if kv is not None:
+            keys.append(kv[0].to(k.dtype))
+            values.append(kv[1].to(v.dtype))
+        return attn.q_norm(q), _joined(keys), _joined(values)
+
+    def _mixed(
+        self,
+        index: int,
+        rows: Tensor,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        temperature: Tensor | None,
+    ) -> Tensor:
+        """Rows and what attention adds to them."""
+        block: Any = self.vit.blocks[index]
+        return rows + block.drop_path1(block.ls1(self.mix(index, q, k, v, temperature)))
+
+    def _fed(self, index: int, rows: Tensor) -> Tensor:
+        """Rows and what the MLP adds to them."""
+        block: Any = self.vit.blocks[index]
+        return rows + block.drop_path2(block.ls2(block.mlp(block.norm2(rows))))
+
+    def _unopened(self, index: int, consequence: str) -> ValueError:
+        return ValueError(
+            f"block {index} was changed ({what_changed(self.vit.blocks[index])}): {consequence}"
+        )
 
     def _closed(self, index: int, tokens: Tensor, prompts: Tensor | None) -> Tensor:
         """A changed block as timm computes it, on all rows, prompts behind the tokens; their
@@ -315,7 +454,7 @@ class FrozenViT(nn.Module):
             else torch.cat([tokens, prompts.expand(len(tokens), -1, -1)], dim=1)
         )
         # timm's equation; it hands `attn` two defaults that a method's own needn't take
-        if _as_loaded(block):
+        if is_as_loaded(block):
             out = joined + block.drop_path1(block.ls1(block.attn(block.norm1(joined))))
             out = out + block.drop_path2(block.ls2(block.mlp(block.norm2(out))))
         else:
@@ -323,8 +462,8 @@ class FrozenViT(nn.Module):
         if not (isinstance(out, Tensor) and out.shape == joined.shape):
             got = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
             raise ValueError(
-                f"block {index} was changed ({_changed(block)}): it takes {tuple(joined.shape)} and"
-                f" must give that back, not {got}"
+                f"block {index} was changed ({what_changed(block)}): it takes"
+                f" {tuple(joined.shape)} and must give that back, not {got}"
             )
         return out[:, : tokens.shape[1]]
 
@@ -334,7 +473,7 @@ class FrozenViT(nn.Module):
         head_dim)."""
         span = slice(start * attn.attn_dim, stop * attn.attn_dim)
         qkv: Any = attn.qkv
-        if type(attn.qkv).forward is nn.Linear.forward and _as_loaded(attn.qkv):
+        if type(attn.qkv).forward is nn.Linear.forward and is_as_loaded(attn.qkv):
             bias = None if qkv.bias is None else qkv.bias[span]
             joint = F.linear(normed, qkv.weight[span], bias)
         else:  # a module around it: what it does isn't in its weight
@@ -343,135 +482,9 @@ class FrozenViT(nn.Module):
         return list(heads.permute(2, 0, 3, 1, 4).unbind(0))
 
 
-AS_LOADED = "_forward_as_loaded"
-"""Each module of a backbone keeps its class's forward of the time when it was loaded. A method's
-own modules have no such entry."""
-
-
-def _forwards(*kinds: type[nn.Module]) -> dict[type[nn.Module], Callable[..., Any]]:
-    return {kind: kind.forward for kind in kinds}
-
-
-EACH_TOKEN = frozenset(
-    _forwards(
-        nn.Linear,
-        nn.LayerNorm,
-        nn.Identity,
-        nn.Dropout,
-        nn.GELU,
-        nn.ReLU,
-        nn.SiLU,
-        nn.Tanh,
-        nn.Sigmoid,
-        nn.Sequential,
-        DropPath,
-    ).values()
-)
-"""Forwards that act on each token by itself, and so may stand anywhere in a block; Sequential's
-where what is in it does."""
-
-
-ORIGINAL = _forwards(VisionTransformer, Block, Attention, Mlp, PatchEmbed, nn.Linear, nn.LayerNorm)
-"""The classes that a ViT is made of, as they were when this module was imported: before any
-method's file was."""
-
-
-def _open(block: nn.Module) -> bool:
-    """Whether a block may be computed in parts: it is timm's, and every part of it acts on each
-    token by itself."""
-    if (
-        type(block) is not Block
-        or type(block.attn) is not Attention
-        or not (_as_loaded(block) and _as_loaded(block.attn))
-    ):
-        return False
-    attn = block.attn
-    if attn.gate is not None or type(attn.attn_drop) is not nn.Dropout:
-        return False
-    return all(
-        _each_token(part) for part in (*block.children(), *attn.children()) if part is not attn
-    )
-
-
-def _each_token(module: nn.Module) -> bool:
-    """Whether a module is known to act on each token by itself: it came with the backbone, or is
-    torch's, or says so (`each_token`)."""
-    own = module.__dict__
-    if own.get(AS_LOADED) is None:
-        if own.get("each_token", getattr(type(module), "each_token", False)) is True:
-            return not _hooked(module)
-        if type(module).forward not in EACH_TOKEN:
-            return False
-    elif own[AS_LOADED] is not type(module).forward:
-        return False
-    if "forward" in own or _hooked(module):
-        return False
-    return all(
-        _each_token(part)
-        for name, part in own["_modules"].items()
-        if part is not None and name != "parametrizations"
-    )
-
-
-def _as_loaded(module: nn.Module) -> bool:
-    """Whether a module itself (not what is in it) runs as it did when the backbone was loaded."""
-    own = module.__dict__
-    return (
-        own.get(AS_LOADED) is type(module).forward and "forward" not in own and not _hooked(module)
-    )
-
-
-def _hooked(module: nn.Module) -> bool:
-    own = module.__dict__
-    return bool(
-        own["_forward_hooks"]
-        or own["_forward_pre_hooks"]
-        or own["_backward_hooks"]
-        or own["_backward_pre_hooks"]
-    )
-
-
-def _what(module: nn.Module) -> str:
-    """A changed module in a word."""
-    if _hooked(module):
-        return f"a hooked {type(module).__name__}"
-    return (
-        f"a {type(module).__name__} with a forward of its own"
-        if "forward" in module.__dict__
-        else type(module).__name__
-    )
-
-
-def _changed(block: nn.Module) -> str:
-    """What in a block isn't as it was loaded and doesn't act on each token by itself: for a
-    message."""
-    if not _as_loaded(block):
-        return f"now {_what(block)}"
-    attention: nn.Module = block.attn  # type: ignore[assignment]
-    inside = ((f"attn.{name}", part) for name, part in attention.named_children())
-    for name, part in (*block.named_children(), *inside):
-        if not (_as_loaded(part) if name == "attn" else _each_token(part)):
-            return f"its {name} is {_what(part)}"
-    return "its attn has a gate, or another dropout"
-
-
-def _foreign(vit: nn.Module) -> str | None:
-    """The first part of a backbone that this forward doesn't know, by its class; None where it
-    knows all."""
-    for kind, forward in ORIGINAL.items():
-        if kind.forward is not forward:
-            raise BadInput(
-                f"{kind.__module__}.{kind.__name__}.forward was replaced in this process, for all"
-                f" methods, by one of {kind.forward.__module__}: replace it on a method's own"
-                " modules, as in block.attn.forward = ..."
-            )
-    if not isinstance(vit, VisionTransformer):
-        return type(vit).__name__
-    for block in vit.blocks:
-        if type(block) is not Block:
-            return type(block).__name__
-        if type(block.attn) is not Attention:
-            return type(block.attn).__name__
-        if block.attn.gate is not None:
-            return "gated attention"
-    return None
+def _joined(parts: list[Tensor]) -> Tensor:
+    """Along the rows, each part for as many images as the first."""
+    if len(parts) == 1:
+        return parts[0]
+    images = len(parts[0])
+    return torch.cat([part.expand(images, -1, -1, -1) for part in parts], dim=2)

@@ -28,6 +28,10 @@ BRIGHTNESS, CONTRAST, SATURATION, HUE = 32.0, (0.5, 1.5), (0.5, 1.5), 36.0
 NO_DISTORTION = (0.0, 1.0, 1.0, 0.0, 1.0)
 
 
+UNDISTORTED = (0.0, 1.0, 1.0, 0.0, 1.0)
+"""A `Crop.distortion` that changes nothing."""
+
+
 @dataclass(frozen=True)
 class Crop:
     """One training image, cut out and padded, not yet distorted."""
@@ -80,13 +84,41 @@ def draw(
     image = image[top : top + size, left : left + size]
     if rng.random() < 0.5:
         image, cut = image[:, ::-1], cut[:, ::-1]
-    rows, columns = cut.shape
+    return _padded(image, cut, size, _distortion(rng))
+
+
+def middle(
+    image: UInt8[np.ndarray, "height width 3"],
+    mask: UInt8[np.ndarray, "height width"],
+    crop: int,
+    size: int,
+) -> Crop:
+    """The middle square of side `size` of the image, whose shorter side becomes `crop`; nothing is
+    drawn at random."""
+    height, width = scaled(mask.shape[0], mask.shape[1], crop, 1.0)
+    top, left = (max(0, side - size) // 2 for side in (height, width))
+    image, mask = (
+        resized(image, height, width, Image.Resampling.BILINEAR),
+        resized(mask, height, width, Image.Resampling.NEAREST),
+    )
+    square = slice(top, top + size), slice(left, left + size)
+    return _padded(image[square], mask[square], size, UNDISTORTED)
+
+
+def _padded(
+    image: UInt8[np.ndarray, "height width 3"],
+    mask: UInt8[np.ndarray, "height width"],
+    size: int,
+    distortion: tuple[float, float, float, float, float],
+) -> Crop:
+    """A square of side `size`, filled up to the right and below."""
+    rows, columns = mask.shape
     whole, whole_mask = (
         np.zeros((size, size, 3), np.uint8),
         np.full((size, size), IGNORED, np.uint8),
     )
-    whole[:rows, :columns], whole_mask[:rows, :columns] = image, cut
-    return Crop(whole, whole_mask, rows, columns, _distortion(rng))
+    whole[:rows, :columns], whole_mask[:rows, :columns] = image, mask
+    return Crop(whole, whole_mask, rows, columns, distortion)
 
 
 def _distortion(rng: np.random.Generator) -> tuple[float, float, float, float, float]:

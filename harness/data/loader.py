@@ -59,6 +59,12 @@ class Split:
             device, non_blocking=True
         )
 
+    def still(self) -> "Split":
+        """The same images with no random crops drawn."""
+        if not self.training:
+            return self
+        return Split(self.parts, self.pixels, self.size, False, self.statistics)
+
     def _rows(self, index: np.ndarray) -> list[np.ndarray]:
         """The kept pixels of these rows, each from its part."""
         found: list[np.ndarray] = [np.empty(0)] * len(index)

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from harness.data.augment import Crop, distorted, draw
+from harness.data.augment import Crop, distorted, draw, middle
 from harness.data.batch import normalised
 from harness.data.cache import Images
 from harness.data.normalization import IMAGENET, Statistics
@@ -66,6 +66,10 @@ class Scenes:
                     yield [one.result() for one in coming.popleft()]
             while coming:
                 yield [one.result() for one in coming.popleft()]
+
+    def middle(self, row: int) -> Crop:
+        """The middle square of an image at scale 1, as it is."""
+        return middle(*self.scene(row), self.crop, self.size)
 
     def _order(self, seed: int) -> Iterator[int]:
         rng = np.random.default_rng(seed)

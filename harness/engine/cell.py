@@ -197,6 +197,7 @@ class CellState:
                     outcome.seconds,
                     outcome.units,
                     outcome.provenance or {},
+                    outcome.curves or {},
                 )
             )
         self.store.add_trials(rows, held_by=self.owner)
@@ -244,6 +245,8 @@ class CellState:
             provenance={**(outcome.provenance or {}), "inputs": dict(self.planned.inputs)},
             created=now,
             extras=outcome.extras or {},
+            train_only=outcome.train_only,
+            curves=outcome.curves or {},
         )
         self.store.add_result(result, held_by=self.owner)
         self.scores[seed] = outcome.score
@@ -254,6 +257,8 @@ class CellState:
         smaller. None for other reasons."""
         if reason is None or not reason.startswith(OUT_OF_MEMORY):
             return None
+        if self.planned.variant.method.whole_batch:
+            return 0
         return smaller(job.micro_batch, self.planned.batch_size(*job.chosen)) or 0
 
     def _choose(self) -> tuple[dict[str, Any], int | None] | None:
@@ -307,9 +312,9 @@ def _expected(planned: PlannedCell) -> tuple[float, float]:
         len(planned.seeds),
     )
     if planned.constant_features:
-        share = cell_cost(card, protocol, trials, seeds, True).units / (trials + seeds)
+        share = cell_cost(planned.variant, card, protocol, trials, seeds).units / (trials + seeds)
         return share, share
     return (
-        cell_cost(card, protocol, 1, 0, False).units,
-        cell_cost(card, protocol, 0, 1, False).units,
+        cell_cost(planned.variant, card, protocol, 1, 0).units,
+        cell_cost(planned.variant, card, protocol, 0, 1).units,
     )

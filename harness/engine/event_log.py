@@ -71,7 +71,7 @@ class EventLogger:
             took, failed = round(outcome.seconds, 3), outcome.reason is not None
             if isinstance(id, int):
                 about = (
-                    {"value": outcome.score, "curve": outcome.curve}
+                    {"value": outcome.score, "curve": outcome.curve, "curves": outcome.curves}
                     if not failed
                     else {"reason": outcome.reason}
                 )
@@ -85,6 +85,7 @@ class EventLogger:
                 about = {
                     "value": value,
                     "curve": outcome.curve,
+                    "curves": outcome.curves,
                     "reason": outcome.reason,
                     "params": params,
                 }

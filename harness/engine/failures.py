@@ -17,14 +17,17 @@ _MEMORY = re.compile(
 errors."""
 
 
-def reason_of(error: BaseException, at_once: int) -> str:
+def reason_of(error: BaseException, at_once: int, whole_batch: bool = False) -> str:
     """One line that names the error; begins with `OUT_OF_MEMORY` where it is that. `at_once`:
-    images that went through the model."""
+    images that went through the model; `whole_batch`: they can't be fewer."""
     said = " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST]
     if where := user_errors.place(error):
         said = f"{said} ({where})"
     if out_of_memory(error):
-        return f"{OUT_OF_MEMORY} with {at_once} image{'s' if at_once > 1 else ''} at once: {said}"
+        images = f"{at_once} image{'s' if at_once > 1 else ''} at once"
+        if whole_batch:
+            images += ", which the method's loss needs together (give a smaller batch_size)"
+        return f"{OUT_OF_MEMORY} with {images}: {said}"
     return said
 
 

@@ -7,7 +7,7 @@ it finds by other ways than its arguments.
 """
 
 from harness.backbones import Backbone
-from harness.backbones.vit import AS_LOADED
+from harness.backbones.changes import AS_LOADED
 from harness.text import first_few
 
 

@@ -103,6 +103,9 @@ class Outcome:
     provenance: dict[str, Any] | None = None
     extras: dict[str, Any] | None = None
     """As a `Score`'s."""
+    train_only: int = 0
+    curves: dict[str, list[float | None]] | None = None
+    """As a `Score`'s."""
 
 
 def smaller(micro_batch: int | None, batch_size: int) -> int | None:

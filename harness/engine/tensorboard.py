@@ -2,7 +2,8 @@
 epoch, a run a trial; final scores.
 
 `DIR/TASK/METHOD-CELL/trial-0003` has the scalar `val` and the trial's hyper-parameters,
-`DIR/TASK/METHOD-CELL/seed-0` the scalar `test`, both in percent, by epoch. CELL is the first 8
+`DIR/TASK/METHOD-CELL/seed-0` the scalar `test`, both in percent, by epoch; and both have `loss`,
+`lr` and what the method logs. CELL is the first 8
 digits of the cell's key, as two runs may differ in backbone or protocol alone.
 """
 
@@ -66,12 +67,14 @@ class Curves:
                 said,
                 _trial(said["trial"]),
                 *(_point("val", epoch, value) for epoch, value in rest.items()),
+                *_logged(said.get("curves") or {}),
             )
         elif event == "result":
             self._write(
                 said,
                 f"seed-{said['seed']}",
                 _point("test", max(said["curve"], default=0), said["value"]),
+                *_logged(said.get("curves") or {}),
             )
         elif event == "dropped":
             self.read.pop(said["job"], None)
@@ -92,11 +95,22 @@ def _trial(number: int) -> str:
     return f"trial-{number:04}"
 
 
-def _point(tag: str, epoch: int, percent: float) -> dict[str, Any]:
+def _point(tag: str, epoch: float, value: float) -> dict[str, Any]:
     return {
-        "step": epoch,
-        "summary": Summary(value=[Summary.Value(tag=tag, simple_value=percent)]),
+        "step": int(epoch),
+        "summary": Summary(value=[Summary.Value(tag=tag, simple_value=value)]),
     }
+
+
+def _logged(curves: Mapping[str, list[float | None]]) -> list[dict[str, Any]]:
+    """A run's loss, learning rate and what its method logs."""
+    return [
+        _point(name, epoch, value)
+        for name, values in curves.items()
+        if name != "epoch"
+        for epoch, value in zip(curves["epoch"], values, strict=True)
+        if value is not None and epoch is not None
+    ]
 
 
 def _name(text: str) -> str:

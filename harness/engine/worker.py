@@ -43,7 +43,7 @@ from harness.training.features import FeatureSplit, features
 from harness.training.forward import at_once
 from harness.training.heads import HeadOnTokens, Model, sized
 from harness.training.loop import Score, fit
-from harness.training.method import Method
+from harness.training.method import Method, trained_values
 from harness.training.seeds import TUNING_SEED, seeded
 
 builtin.pin()  # in a worker's process, before it is handed methods
@@ -147,7 +147,7 @@ class Trainer:
         started, curve = time.monotonic(), {}
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
-        counts = {}
+        counts, alive = {}, self.alive  # the model holds nothing that leads to the data
 
         def build() -> torch.nn.Module:
             if isinstance(train, FeatureSplit):
@@ -156,15 +156,13 @@ class Trainer:
                 method = planned.variant.build(
                     self._vit(planned), planned.method_arguments(params)
                 ).to(self.device)
-            head = planned.kind.new_head(
-                method.vit, planned.card.classes, planned.protocol.head_init
-            )
-            counts["trainable"] = sum(p.numel() for p in method.parameters() if p.requires_grad)
+            head = planned.kind.new_head(method, planned.card.classes, planned.protocol.head_init)
+            counts["trainable"], counts["train_only"] = trained_values(method)
             counts["head_params"] = sum(p.numel() for p in head.parameters())
             self.model = (
                 HeadOnTokens(head) if isinstance(train, FeatureSplit) else Model(method, head)
             )
-            self.model.register_forward_pre_hook(lambda *_: self.alive())
+            self.model.register_forward_pre_hook(lambda *_: alive())
             return self.model
 
         score, reason, trace = None, None, None
@@ -182,7 +180,9 @@ class Trainer:
                 raise
             # whatever a method raises is this run's failure, not the engine's
             reason, trace = (
-                reason_of(error, micro_batch or recipe.batch_size),
+                reason_of(
+                    error, micro_batch or recipe.batch_size, planned.variant.method.whole_batch
+                ),
                 user_errors.whole(error),
             )
         reason = self._changed() or reason
@@ -212,6 +212,7 @@ class Trainer:
                 **({WARNINGS: list(score.warnings)} if score.warnings else {}),
             },
             **counts,
+            curves=dict(score.curves),
         )
 
     def _with_checkpoint(

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from harness import backbones
-from harness.backbones.vit import AS_LOADED
+from harness.backbones.changes import AS_LOADED
 from harness.data import normalization
 from harness.data.batch import squares
 from harness.data.decode import reason
@@ -39,6 +39,7 @@ from harness.text import plain
 from harness.training.forward import EVAL_BATCH, Diverged, precision
 from harness.training.heads import Model, sized
 from harness.training.kinds import kind_of
+from harness.training.method import method_of
 from harness.training.seeds import TUNING_SEED, seeded
 from harness.training.sliding import Sliding
 
@@ -213,12 +214,14 @@ def tuned_tensors(model: nn.Module) -> dict[str, Tensor]:
     buffers = {f"{prefix}.{name}" for prefix, module in modules for name in module._buffers}
     trainable = {id(p) for p in model.parameters() if p.requires_grad}
     frozen = {id(p) for p in model.parameters()} - trainable
+    method = method_of(model)
+    left_out = (LEFT_OUT, *(f"method.{name}" for name in (method.train_only if method else ())))
     tensors, seen = {}, set(frozen)
     for name, tensor in model.state_dict(keep_vars=True).items():
         backbones = (
             name.startswith("method.vit.") and id(tensor) not in trainable and name not in buffers
         )
-        if id(tensor) in seen or backbones or name.startswith(LEFT_OUT):
+        if id(tensor) in seen or backbones or name.startswith(left_out):
             continue
         seen.add(id(tensor))
         tensors[name] = tensor
@@ -429,7 +432,7 @@ def rebuilt(
 
 def _model(variant: Variant, vit: "FrozenViT", origin: Origin) -> Model:
     built = variant.build(vit, origin.arguments)
-    head = kind_of(origin.task_kind.name).new_head(built.vit, origin.classes, "kaiming_normal")
+    head = kind_of(origin.task_kind.name).new_head(built, origin.classes, "kaiming_normal")
     return Model(built, head)
 
 

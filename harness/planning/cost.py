@@ -3,7 +3,7 @@ probe."""
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,16 +15,29 @@ from harness.training.forward import precision
 from harness.training.heads import Model, sized
 from harness.training.kind import Cost
 from harness.training.kinds import kind_of
+from harness.training.loop import loss_of
 
 if TYPE_CHECKING:
     from harness.planning.variants import Variant
 
 
 def cell_cost(
-    card: TaskCard, protocol: Settings, trials: int, seeds: int, constant_features: bool
+    variant: "Variant", card: TaskCard, protocol: Settings, trials: int, seeds: int
 ) -> Cost:
     """What a cell spends: an upper bound where trials may be pruned, else exact."""
-    return kind_of(card.kind).cost(card, protocol, trials, seeds, constant_features)
+    constant = variant.method.constant_features and not card.pixels_are_drawn
+    cost = kind_of(card.kind).cost(card, protocol, trials, seeds, constant)
+    train, val = (card.sizes.get(split, 0) for split in ("train", "val"))
+    arguments = {**protocol.method_arguments, **variant.arguments}
+    of_trial, of_final = (
+        variant.method.effort(arguments, images, protocol.batch_size)
+        for images in (train, train + val if card.train_on == "train+val" else train)
+    )
+    return replace(
+        cost,
+        train=cost.train * of_final.stages,
+        scored=cost.scored + trials * of_trial.forwards + seeds * of_final.forwards,
+    )
 
 
 @dataclass(frozen=True)
@@ -44,7 +57,7 @@ def probe(variant: "Variant", arguments: Mapping[str, Any], vit: FrozenViT, card
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kind, vit = kind_of(card.kind), sized(vit, card.crop)
     built = variant.build(vit, arguments)
-    head = kind.new_head(built.vit, card.classes, "kaiming_normal")
+    head = kind.new_head(built, card.classes, "kaiming_normal")
     model = Model(built, head).to(device)
 
     def pace(batch: int) -> Pace:
@@ -53,7 +66,7 @@ def probe(variant: "Variant", arguments: Mapping[str, Any], vit: FrozenViT, card
 
         def train() -> None:
             with precision(device):
-                kind.loss(model.train()(images), targets).backward()
+                loss_of(kind, model.train(), images, targets).backward()
 
         def scored() -> None:
             with torch.inference_mode(), precision(device):

@@ -98,11 +98,36 @@ def check(method: "type[Method]", where: str, also: Collection[str] | None = Non
             f'{where}: optimizer must be a dict, as {{"optimizer": "adamw"}}, not'
             f" {_kind(method.optimizer)}."
         )
-    if not isinstance(method.constant_features, bool):
+    for name in ("constant_features", "whole_batch"):
+        if not isinstance(value := getattr(method, name), bool):
+            raise BadInput(f"{where}: {name} must be True or False, not {_kind(value)}.")
+    if not isinstance(method.refuses, Mapping) or not all(
+        isinstance(reason, str) for reason in method.refuses.values()
+    ):
         raise BadInput(
-            f"{where}: constant_features must be True or False, not"
-            f" {_kind(method.constant_features)}."
+            f'{where}: refuses must be a dict of reasons, as {{"segmentation": "..."}}, not'
+            f" {_kind(method.refuses)}."
         )
+    names = method.train_only
+    if not isinstance(names, tuple) or not all(isinstance(name, str) and name for name in names):
+        raise BadInput(
+            f'{where}: train_only must be a tuple of names, as train_only = ("koopman",), not'
+            f" {_kind(names)}."
+        )
+    if method.constant_features:
+        _check_constant(method, where)
+
+
+def _check_constant(method: "type[Method]", where: str) -> None:
+    """A method whose features are computed once is asked for nothing else in a run."""
+    from harness.training.method import Method
+
+    for name in ("begin", "advance", "epoch", "penalty"):
+        if getattr(method, name) is not getattr(Method, name):
+            raise BadInput(
+                f"{where}: its features are constant (constant_features), so {name}() would never"
+                " be called: delete one of the two."
+            )
 
 
 def _check_space(

@@ -160,8 +160,7 @@ def preview(request: Request, stage: Callable[[str], None]) -> Preview:
 
 def _cost(variant: Variant, card: TaskCard, protocol: Settings, request: Request) -> Cost:
     trials = search_size(search_space(variant, protocol), protocol)
-    constant = variant.method.constant_features and not card.pixels_are_drawn
-    return cell_cost(card, protocol, trials, len(request.seeds or protocol.seeds), constant)
+    return cell_cost(variant, card, protocol, trials, len(request.seeds or protocol.seeds))
 
 
 def _pace(variant: Variant, vit: FrozenViT, card: TaskCard, protocol: Settings) -> Pace:

@@ -313,12 +313,14 @@ def check_variants(
         arguments = own_arguments(
             variant.arguments, of_cell(protocol, variant, card, backbone.name)
         )
-        made = f"{variant.label} {arguments} {backbone.name} {backbone.sha256}"
+        if reason := variant.method.refuses.get(card.kind):
+            raise BadInput(f"{variant.name} can't do {card.kind} (task {card.name}): {reason}.")
+        made = f"{variant.label} {arguments} {backbone.name} {backbone.sha256} {card.kind}"
         if made in built:
             continue
         built.add(made)
         try:
-            variant.build(backbone.vit, arguments)
+            kind_of(card.kind).check_method(variant.build(backbone.vit, arguments))
         except (Exception, SystemExit) as error:  # the user's code may fail in any way
             raise BadInput(
                 f"{variant.label} can't be built on {backbone.name}: {user_errors.line(error)}."

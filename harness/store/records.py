@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from harness.store.columns import Bounds, Form, Json, Record, Table
 
-SCHEMA = 3
+SCHEMA = 4
 """Version of the tables. An older store is read as it is, and migrated by the first call that
 writes; one from before `columns.FIRST`, or of a later version, is refused."""
 
@@ -41,6 +41,9 @@ Amount = Annotated[float, Bounds(ge=0)]
 Percent = Annotated[float, Bounds(ge=0, le=100)]
 Curve = Annotated[dict[Count, Percent], Json()]
 """Score in percent by epoch."""
+Curves = Annotated[dict[str, list[float | None]], Json()]
+"""What was read of the steps of a run: `epoch` (or iterations), and as many values of each of
+`loss`, `lr` and what the method logs."""
 Object = Annotated[dict[str, Any], Json()]
 
 
@@ -137,6 +140,7 @@ class Trial(Record):
     units: Amount
     """Forward-image units."""
     provenance: Object
+    curves: Curves = field(default_factory=dict, metadata={"since": 4})
 
     def contradiction(self) -> str | None:
         if (self.state == "complete") == (self.value is not None):
@@ -171,6 +175,9 @@ class Result(Record):
     extras: Object = field(default_factory=dict)
     """What else was measured, e.g. mIoU at other scales, IoU by class. Finite numbers only, as JSON
     can hold them."""
+    train_only: Count = field(default=0, metadata={"since": 4})
+    """Trained values of the method that predictions don't need; not in `trainable`."""
+    curves: Curves = field(default_factory=dict, metadata={"since": 4})
 
     def contradiction(self) -> str | None:
         if self.id == result_id(self.cell, self.seed):

@@ -9,12 +9,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from harness.backbones.vit import FrozenViT
+from harness.data.loader import Split
 from harness.tasks.cards import TaskCard
 from harness.tasks.kinds import CLASSIFICATION
 from harness.training.forward import EVAL_BATCH, Batches, Diverged, predict, sha256_of
 from harness.training.heads import HeadInit, LinearHead
 from harness.training.kind import Cost, Kind, Measurement, Schedule
+from harness.training.method import Method
 from harness.training.metrics import top1
 from harness.training.recipe import Recipe
 
@@ -51,8 +52,8 @@ class Classification(Kind[ClassificationRecipe]):
     scored_together = EVAL_BATCH
     timed_on = (64, 2)
 
-    def new_head(self, vit: FrozenViT, classes: int, init: HeadInit) -> LinearHead:
-        return LinearHead(vit, classes, init)
+    def new_head(self, method: Method, classes: int, init: HeadInit) -> LinearHead:
+        return LinearHead(method, classes, init)
 
     def rounds(
         self, train: Batches, recipe: ClassificationRecipe, seed: int, device: torch.device
@@ -67,6 +68,11 @@ class Classification(Kind[ClassificationRecipe]):
         self, train: Batches, part: Int[Tensor, " batch"], device: torch.device
     ) -> tuple[Tensor, Tensor]:
         return train.batch(part, device)
+
+    def still(
+        self, train: Split, rows: Int[Tensor, " batch"], device: torch.device
+    ) -> tuple[Tensor, Tensor]:
+        return train.still().batch(rows, device)
 
     def loss(
         self, outputs: Float[Tensor, "batch class"], targets: Int[Tensor, " batch"]

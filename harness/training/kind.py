@@ -11,10 +11,10 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from harness.backbones.vit import FrozenViT
 from harness.tasks.cards import TaskCard
 from harness.tasks.kinds import TaskKind
 from harness.training.heads import Head, HeadInit
+from harness.training.method import Method
 from harness.training.recipe import Recipe
 
 R = TypeVar("R", bound=Recipe)
@@ -107,9 +107,13 @@ class Kind(ABC, Generic[R]):
     image: ClassVar[str] = ""
     """A sentence on what a plan counts as an image, where that isn't one."""
 
+    def check_method(self, method: Method) -> None:
+        """Raises `ValueError` for a method that this kind's head can't read."""
+
     @abstractmethod
-    def new_head(self, vit: FrozenViT, classes: int, init: HeadInit) -> Head:
-        """Reads tokens of `vit`. `init`: the protocol's word on its initial weights."""
+    def new_head(self, method: Method, classes: int, init: HeadInit) -> Head:
+        """Reads the tokens that `method` gives. `init`: the protocol's word on its initial
+        weights."""
 
     def prepare(self, model: Any, recipe: R) -> None:
         """Before the first step."""
@@ -124,6 +128,11 @@ class Kind(ABC, Generic[R]):
     @abstractmethod
     def batch(self, train: Any, part: Any, device: torch.device) -> tuple[Tensor, Tensor]:
         """Inputs and targets of a part of a batch, on the device."""
+
+    @abstractmethod
+    def still(self, train: Any, rows: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+        """As `batch`, of rows of the split, (image,) on the CPU, and with nothing drawn at
+        random."""
 
     @abstractmethod
     def loss(self, outputs: Any, targets: Tensor) -> Float[Tensor, ""]:

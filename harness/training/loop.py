@@ -2,17 +2,21 @@
 of task is asked of the `Kind`."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from harness.training.curves import Curves
 from harness.training.forward import Diverged, at_once, precision
+from harness.training.heads import Model
+from harness.training.hooks import Hooks
 from harness.training.kind import Kind, R
 from harness.training.recipe import new_optimizer
 from harness.training.seeds import seed_all
+from harness.training.train_split import TrainSplit
 from harness.training.unreached import Unreached
 
 
@@ -32,6 +36,8 @@ class Score:
     """What else was measured, where there is more than one number."""
     warnings: tuple[str, ...] = ()
     """What of the run a reader of its score should know, a sentence each."""
+    curves: Mapping[str, list[float | None]] = field(default_factory=dict[str, list[float | None]])
+    """Of the last epoch's score: `epoch`, and there `loss`, `lr` and what the method logs."""
 
 
 def fit(
@@ -52,44 +58,101 @@ def fit(
     """
     seed_all(seed)
     model = build().to(device)
-    optimizer, unreached = new_optimizer(model, recipe), Unreached(model)
     kind.prepare(model, recipe)
-    total, units = torch.zeros((), device=device), 0.0
-    for done, batches in enumerate(kind.rounds(train, recipe, seed, device), start=1):
-        model.train()
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.lr(done - 1, group["factor"])
-        for batch in batches:
-            optimizer.zero_grad()
-            total += backward(kind, model, train, batch, recipe, device)
-            unreached.look()
-            optimizer.step()
-            units += 2 * len(batch)
-        scored = done in score_at or done == recipe.length
-        if (scored or done % kind.check_every == 0) and not torch.isfinite(total):
-            raise Diverged(f"the loss is {total.item()} by {recipe.unit} {done}")
-        if scored:
-            try:
-                found = kind.score(model, held_out, device, scored_at_once(kind, recipe))
-            except Diverged as error:
-                raise Diverged(f"{error} after {recipe.unit} {done}") from None
-            units += found.units
-            yield Score(done, found.value, found.sha256, units, found.extras, unreached.warnings())
+    hooks = Hooks(model, lambda: train_split(kind, model, train, recipe, seed, device))
+    total, units = torch.zeros((), device=device), hooks.begin()
+    for stage in range(hooks.stages):
+        units += hooks.advance(stage) if stage else 0.0
+        optimizer, unreached = new_optimizer(model, recipe), Unreached(model)
+        curves = Curves(recipe.length)
+        for done, batches in enumerate(kind.rounds(train, recipe, seed, device), start=1):
+            model.train()
+            hooks.epoch(done - 1, recipe)
+            for group in optimizer.param_groups:
+                group["lr"] = recipe.lr(done - 1, group["factor"])
+            for batch in batches:
+                optimizer.zero_grad()
+                loss = backward(kind, model, train, batch, recipe, device)
+                total += loss
+                unreached.look()
+                optimizer.step()
+                curves.add({"loss": loss, "lr": recipe.lr(done - 1), **hooks.logged()})
+                units += 2 * len(batch)
+            curves.close(done)
+            scored = stage + 1 == hooks.stages and (done in score_at or done == recipe.length)
+            if (scored or done % kind.check_every == 0) and not torch.isfinite(total):
+                raise Diverged(f"the loss is {total.item()} by {recipe.unit} {done}")
+            if scored:
+                try:
+                    found = kind.score(model, held_out, device, scored_at_once(kind, recipe))
+                except Diverged as error:
+                    raise Diverged(f"{error} after {recipe.unit} {done}") from None
+                units += found.units
+                yield Score(
+                    done,
+                    found.value,
+                    found.sha256,
+                    units,
+                    found.extras,
+                    unreached.warnings(),
+                    curves.read() if done == recipe.length else {},
+                )
 
 
 def backward(
     kind: Kind[R], model: nn.Module, train: Any, batch: Any, recipe: R, device: torch.device
 ) -> Float[Tensor, ""]:
     """Adds a batch's gradients to the model's, part after part; gives back its loss."""
-    total, size = torch.zeros((), device=device), recipe.micro_batch or len(batch)
-    for start in range(0, len(batch), size):
-        part = batch[start : start + size]
-        inputs, targets = kind.batch(train, part, device)
-        with precision(device):
-            loss = kind.loss(model(inputs), targets) * (len(part) / len(batch))
+    total = torch.zeros((), device=device)
+    for loss, _ in losses(kind, model, train, batch, recipe, device):
         loss.backward()  # pyright: ignore[reportUnknownMemberType]  # torch: no annotation
         total += loss.detach()
     return total
+
+
+def losses(
+    kind: Kind[R], model: nn.Module, train: Any, batch: Any, recipe: R, device: torch.device
+) -> Iterator[tuple[Float[Tensor, ""], int]]:
+    """Of the parts of a batch, each by its share of the whole; and how many images it has."""
+    size = recipe.micro_batch or len(batch)
+    for start in range(0, len(batch), size):
+        part = batch[start : start + size]
+        inputs, targets = kind.batch(train, part, device)
+        with torch.enable_grad(), precision(device):
+            loss = loss_of(kind, model, inputs, targets) * (len(part) / len(batch))
+        yield loss, len(part)
+
+
+def loss_of(kind: Kind[R], model: nn.Module, inputs: Tensor, targets: Tensor) -> Float[Tensor, ""]:
+    """The kind's loss, and what the method adds to it."""
+    loss = kind.loss(model(inputs), targets)
+    penalty = model.penalty(targets) if isinstance(model, Model) else None
+    return loss if penalty is None else loss + penalty
+
+
+def train_split(
+    kind: Kind[R], model: Any, train: Any, recipe: R, seed: int, device: torch.device
+) -> TrainSplit:
+    """What the method may look at of the images that a run trains on."""
+
+    def epoch() -> Iterator[tuple[Tensor, int]]:
+        model.zero_grad()
+        seen = 0
+        for batches in kind.rounds(train, recipe, seed, device):
+            for batch in batches:
+                yield from losses(kind, model, train, batch, recipe, device)
+                seen += len(batch)
+            if seen >= len(train):
+                return
+
+    return TrainSplit(
+        len(train),
+        lambda rows: kind.still(train, rows, device),
+        epoch,
+        seed,
+        scored_at_once(kind, recipe),
+        model.head.classes,
+    )
 
 
 def scored_at_once(kind: Kind[R], recipe: R) -> int:

@@ -2,6 +2,7 @@
 choose."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from jaxtyping import Float
@@ -9,10 +10,48 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from torch import Tensor, nn
 
 from harness.backbones.vit import FrozenViT, Read
+from harness.training.train_split import Labels, TrainSplit
 
 ADAMW_RATES = CategoricalDistribution((0.001, 0.005, 0.01, 0.05))
 """Base learning rates for methods that ask for AdamW: the protocols' own are SGD's, or prompts'. At
 batch 64 a quarter of them is used."""
+
+
+@dataclass(frozen=True)
+class Factors:
+    """How fast some of a run's tensors learn, in the others' learning rate, and how much of the
+    weight decay they have."""
+
+    lr: float = 1.0
+    decay: float = 1.0
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What a run of a method does beside one training of its own: for a plan's costs."""
+
+    stages: int = 1
+    """Trainings, one after the other."""
+    forwards: int = 0
+    """Images that are passed forward beside them; one that is passed backward too counts 2."""
+
+
+def method_of(model: object) -> "Method | None":
+    """The method of a model that has one."""
+    method = getattr(model, "method", None)
+    return method if isinstance(method, Method) else None
+
+
+def trained_values(method: "Method") -> tuple[int, int]:
+    """How many values of a method are trained: those that predictions need, and those that only
+    training does."""
+    kept = only = 0
+    for name, parameter in method.named_parameters():
+        if parameter.requires_grad and name.startswith(method.train_only or ("\0",)):
+            only += parameter.numel()
+        elif parameter.requires_grad:
+            kept += parameter.numel()
+    return kept, only
 
 
 class Method(nn.Module):
@@ -53,10 +92,30 @@ class Method(nn.Module):
     constant_features: ClassVar[bool] = False
     """True where the tokens don't depend on anything that is trained: the engine then computes them
     once."""
+    refuses: ClassVar[Mapping[str, str]] = {}
+    """Kinds of task that it can't be used for, with the reason: `{"segmentation": "its loss needs
+    one class an image"}`."""
+    whole_batch: ClassVar[bool] = False
+    """True where the loss depends on a batch as a whole: then it is never cut into parts where
+    memory is short."""
+    train_only: ClassVar[tuple[str, ...]] = ()
+    """Parameters, by the beginning of their names, that predictions don't need: they are counted
+    apart, and not kept in checkpoints."""
+
+    stages: int = 1
+    """Trainings that a run has, one after the other: see `advance`. `effort` says the same to a
+    plan."""
 
     def __init__(self, vit: FrozenViT):
         super().__init__()
         self.vit = vit
+        self._logged: dict[str, tuple[Any, int]] = {}
+
+    @property
+    def width(self) -> int:
+        """Of the features that `pool` makes. Where it isn't the backbone's, segmentation is
+        refused."""
+        return self.vit.dim
 
     def forward(
         self, images: Float[Tensor, "batch channel height width"], read: Read
@@ -68,6 +127,58 @@ class Method(nn.Module):
         backbone's weights or blocks alone.
         """
         return self.vit.run(self.vit.embed(images), read)
+
+    def pool(self, tokens: Float[Tensor, "batch row dim"]) -> Float[Tensor, "batch width"]:
+        """Features of an image from what `forward` gave for the last block, for a linear head; as
+        it stands, the backbone's own."""
+        return self.vit.pool(tokens)
+
+    def begin(self, train: TrainSplit, head: nn.Module) -> None:
+        """Called once, before the first step, in eval mode without gradients; never where a
+        checkpoint is loaded.
+
+        What it computes from `train` must be written into parameters or buffers that `__init__` has
+        made: shapes never depend on data.
+        """
+
+    def advance(self, stage: int, train: TrainSplit) -> None:
+        """Called before stage `stage`, 1 up to `self.stages` - 1, in training mode. Each stage has
+        an optimiser and a schedule of its own, over what requires a gradient after this call; the
+        last one is scored."""
+
+    def epoch(self, number: int, epochs: int) -> None:
+        """Called before epoch `number`, from 0, of each stage; in segmentation, never: there are
+        only iterations."""
+
+    def penalty(self, labels: Labels, head: nn.Module) -> Float[Tensor, ""] | None:
+        """What is added to the loss of the batch that went through `forward` last: a mean over its
+        images, or the same for any batch. None: nothing."""
+        return None
+
+    def factors(self) -> Mapping[str, Factors]:
+        """By the beginning of a parameter's name (the longest that fits), or "head": what makes its
+        learning rate and weight decay another than the run's."""
+        return {}
+
+    def log(self, name: str, value: float | Float[Tensor, ""]) -> None:
+        """Keeps a scalar of a training step: its mean over an epoch is stored with the run, as
+        those of loss and learning rate are. A tensor is detached, and no device waits for it."""
+        if self.training:
+            total, count = self._logged.get(name, (0.0, 0))
+            value = value.detach() if isinstance(value, Tensor) else value
+            self._logged[name] = (total + value, count + 1)
+
+    def logged(self) -> dict[str, Any]:
+        """What was logged since the last call, each the mean of its values."""
+        values = {name: total / count for name, (total, count) in self._logged.items()}
+        self._logged.clear()
+        return values
+
+    @classmethod
+    def effort(cls, arguments: Mapping[str, Any], images: int, batch_size: int) -> Effort:
+        """Of a run on so many images, for a plan: as it stands, one training, and a forward of each
+        image where the class has a `begin`."""
+        return Effort(forwards=images if cls.begin is not Method.begin else 0)
 
     @classmethod
     def check(cls, arguments: Mapping[str, Any]) -> None:

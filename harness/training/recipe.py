@@ -2,11 +2,14 @@
 schedule."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
+
+from harness.training.method import Factors, method_of
 
 NoDecay = Literal["head", "biases", "vectors"]
 """What weight decay spares: of the head its biases and norms; all biases too; or all 1-d tensors
@@ -29,6 +32,8 @@ class Recipe(ABC):
     no_decay: NoDecay = "head"
     head_factor: float = 1.0
     """The head's learning rate, in the method's."""
+    head_weight_decay: float | None = None
+    """The head's, where it has one of its own."""
     micro_batch: int | None = None
     """Images that go through the model at once, where memory is short; a step is still one of
     `batch_size`. None: the whole batch.
@@ -63,16 +68,24 @@ class Recipe(ABC):
 
 def new_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """SGD with momentum or AdamW over what is trained; the head `head_factor` times as fast, which
-    a group's `factor` says.
+    a group's `factor` says, and the method's tensors as its `factors` have it.
 
     Weight decay spares the head's biases and norms, and what `no_decay` names.
     """
     groups: dict[tuple[float, float], list[Tensor]] = {}
+    method = method_of(model)
+    factors: Mapping[str, Factors] = method.factors() if method is not None else {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            in_head = name.startswith("head.")
-            decay = 0.0 if is_spared(name, parameter, recipe.no_decay) else recipe.weight_decay
-            groups.setdefault((recipe.head_factor if in_head else 1.0, decay), []).append(parameter)
+            own = factors_of(name, factors)
+            lr, decay = own.lr, own.decay * recipe.weight_decay
+            if name.startswith("head."):
+                lr *= recipe.head_factor
+                if recipe.head_weight_decay is not None:
+                    decay = own.decay * recipe.head_weight_decay
+            if is_spared(name, parameter, recipe.no_decay):
+                decay = 0.0
+            groups.setdefault((lr, decay), []).append(parameter)
     settings = [
         {"params": own, "factor": factor, "weight_decay": decay}
         for (factor, decay), own in groups.items()
@@ -80,6 +93,13 @@ def new_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(settings, lr=recipe.lr(0), momentum=recipe.momentum)
     return torch.optim.AdamW(settings, lr=recipe.lr(0), eps=recipe.eps)
+
+
+def factors_of(name: str, factors: Mapping[str, Factors]) -> Factors:
+    """Those of a model's tensor, `method.prompts` or `head.linear.weight`."""
+    own = "head" if name.startswith("head.") else name.removeprefix("method.")
+    fitting = [start for start in factors if own.startswith(start)]
+    return factors[max(fitting, key=len)] if fitting else Factors()
 
 
 def is_spared(name: str, parameter: Tensor, no_decay: NoDecay) -> bool:

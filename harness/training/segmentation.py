@@ -10,13 +10,13 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from harness.backbones.vit import FrozenViT
 from harness.data.augment import scaled
 from harness.data.scenes import AHEAD, Crop, Scenes, together
 from harness.tasks.cards import TaskCard
 from harness.tasks.kinds import IGNORED, SEGMENTATION
 from harness.training.heads import HeadInit, SetrPup
 from harness.training.kind import Cost, Extra, Kind, Look, Measurement, Schedule
+from harness.training.method import Method
 from harness.training.metrics import Overlap, overlap
 from harness.training.recipe import Recipe
 from harness.training.sliding import (
@@ -70,9 +70,18 @@ class Segmentation(Kind[SegmentationRecipe]):
     timed_on = (4, 1)
     image = "In segmentation, an image is a crop or a sliding window, counted for images of 4 by 3."
 
-    def new_head(self, vit: FrozenViT, classes: int, init: HeadInit) -> SetrPup:
+    def check_method(self, method: Method) -> None:
+        """Raises `ValueError` for one with features of its own: the head reads tokens."""
+        if method.width != method.vit.dim:
+            raise ValueError(
+                f"{type(method).__name__} makes features of an image ({method.width} wide), and"
+                " segmentation reads its tokens"
+            )
+
+    def new_head(self, method: Method, classes: int, init: HeadInit) -> SetrPup:
         """Its initial values are its own."""
-        return SetrPup(vit, classes)
+        self.check_method(method)
+        return SetrPup(method.vit, classes)
 
     def prepare(self, model: nn.Module, recipe: SegmentationRecipe) -> None:
         """Batch norm's running statistics, updated once a part, forget as much in an iteration as
@@ -92,6 +101,12 @@ class Segmentation(Kind[SegmentationRecipe]):
 
     def batch(self, train: Scenes, part: list[Crop], device: torch.device) -> tuple[Tensor, Tensor]:
         return together(part, device, train.statistics)
+
+    def still(
+        self, train: Scenes, rows: Int64[Tensor, " batch"], device: torch.device
+    ) -> tuple[Tensor, Tensor]:
+        """The middle of each image at scale 1, and its mask."""
+        return self.batch(train, [train.middle(int(row)) for row in rows], device)
 
     def loss(
         self,

@@ -22,7 +22,8 @@ def test_the_closed_form_is_what_torch_counts(p: int, batch: int, dropout: float
         img_size=16, patch_size=4, embed_dim=DIM, depth=DEPTH, num_heads=2, num_classes=0
     )
     model = Model(
-        VPTDeep(FrozenViT(vit), prompts=p, dropout=dropout), LinearHead(FrozenViT(vit), CLASSES)
+        method := VPTDeep(FrozenViT(vit), prompts=p, dropout=dropout),
+        LinearHead(method, CLASSES),
     ).train()
     paper, images, labels = (
         train_step.oracle(),
@@ -54,7 +55,7 @@ def test_scoring_costs_what_torch_counts(p: int):
     vit = VisionTransformer(
         img_size=16, patch_size=4, embed_dim=DIM, depth=DEPTH, num_heads=2, num_classes=0
     )
-    model = Model(VPTDeep(FrozenViT(vit), prompts=p), LinearHead(FrozenViT(vit), CLASSES)).eval()
+    model = Model(method := VPTDeep(FrozenViT(vit), prompts=p), LinearHead(method, CLASSES)).eval()
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         model(torch.randn(4, 3, 16, 16))
     # patches, head, the prompts' keys and values

@@ -362,7 +362,7 @@ def write_checkpoint(folder: Path, crop: int | None = None) -> None:
         crop,
     )
     kind = kind_of("classification" if crop is None else "segmentation")
-    head = kind.new_head(method.vit, 3, "kaiming_normal")
+    head = kind.new_head(method, 3, "kaiming_normal")
     checkpoint.save(checkpoint.Keep(folder), Model(method, head), origin)
     next(folder.glob("*.safetensors")).rename(folder / "tuned.safetensors")
 

@@ -157,7 +157,7 @@ def test_weight_decay_spares_ssfs_scales_and_shifts(plain: VisionTransformer):
         no_decay=protocol.no_decay,
     )
     method = SSF(own(plain))
-    model = Model(method, LinearHead(method.vit, 3))
+    model = Model(method, LinearHead(method, 3))
     before = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
     for parameter in model.parameters():
         if parameter.requires_grad:

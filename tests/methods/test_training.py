@@ -40,7 +40,8 @@ def test_twenty_steps_of_sgd_are_those_of_the_papers_form(plain: VisionTransform
 
     def build() -> Model:
         model = Model(
-            VPTDeep(FrozenViT(plain), prompts=3, dropout=0.0), LinearHead(FrozenViT(plain), 4)
+            method := VPTDeep(FrozenViT(plain), prompts=3, dropout=0.0),
+            LinearHead(method, 4),
         ).double()
         built.append(model)
         return model

@@ -2,6 +2,7 @@
 outputs dropped after each block."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from timm.models.vision_transformer import VisionTransformer
@@ -87,6 +88,44 @@ def vpt_shallow(
     return (
         tokens if keep_last else torch.cat([tokens[:, :prefix], tokens[:, prefix + count :]], dim=1)
     )
+
+
+def block(
+    block: Any,
+    tokens: Tensor,
+    prompts: Tensor | None = None,
+    keys: Tensor | None = None,
+    values: Tensor | None = None,
+    temperature: Tensor | float = 1.0,
+    queries: Tensor | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """One block by explicit softmax, image by image and head by head: its outputs at the tokens,
+    and at rows that only ask.
+
+    `prompts` (prompt, dim) are concatenated to the tokens, `keys` and `values` (head, n, head_dim)
+    to what they are projected to.
+    """
+    attn, outs, asked = block.attn, [], []
+    for image in tokens:
+        count = len(image)
+        rows = image if prompts is None else torch.cat([image, prompts])
+        asking = rows if queries is None else torch.cat([rows, queries])
+        mixed = torch.zeros_like(asking)
+        for head in range(attn.num_heads):
+            span = slice(head * attn.head_dim, (head + 1) * attn.head_dim)
+            weight, bias = attn.qkv.weight.chunk(3), attn.qkv.bias.chunk(3)
+            q = attn.q_norm(block.norm1(asking) @ weight[0][span].T + bias[0][span])
+            k = attn.k_norm(block.norm1(rows) @ weight[1][span].T + bias[1][span])
+            v = block.norm1(rows) @ weight[2][span].T + bias[2][span]
+            if keys is not None and values is not None:
+                k, v = torch.cat([k, keys[head]]), torch.cat([v, values[head]])
+            logits = q @ k.T / (attn.head_dim**0.5 * temperature)
+            mixed[:, span] = logits.softmax(1) @ v
+        out = asking + block.ls1(attn.proj(mixed))
+        out = out + block.ls2(block.mlp(block.norm2(out)))
+        outs.append(out[:count])
+        asked.append(out[len(rows) :])
+    return torch.stack(outs), None if queries is None else torch.stack(asked)
 
 
 def pooled(vit: VisionTransformer, tokens: Tensor) -> Tensor:

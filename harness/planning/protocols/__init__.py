@@ -54,6 +54,8 @@ HeadInit = Literal["kaiming_normal", "xavier_uniform"]
 """Of the linear head's weights: N(0, 2 / classes), which is kaiming normal of the fan out, as VPT's
 code has it; or xavier uniform."""
 TrainOn = Literal["train+val", "train"]
+SEARCHED = ("base_lr", "weight_decay")
+"""What every protocol's space has."""
 
 
 class Search(BaseModel):
@@ -107,7 +109,7 @@ class Search(BaseModel):
     @property
     def arguments(self) -> frozenset[str]:
         """Names of its own that a search or a variant may choose."""
-        return frozenset(("base_lr", "weight_decay"))
+        return frozenset((*SEARCHED, "head_weight_decay"))
 
     @property
     def largest_batch(self) -> int:
@@ -381,7 +383,7 @@ def load(name: str, trials: int | None = None) -> Protocol:
     said = {
         "title": protocol.title,
         "seeds": protocol.seeds,
-        **{f"space.{name}": name in protocol.space for name in protocol.arguments},
+        **{f"space.{name}": name in protocol.space for name in SEARCHED},
     }
     for field in (field for field, there in sorted(said.items()) if not there):
         raise BadInput(f"protocol {path}: {field}: Field required.")

@@ -11,6 +11,7 @@ from harness.training.heads.head import Head, HeadInit
 from harness.training.heads.linear import LinearHead
 from harness.training.heads.setr_pup import SetrPup
 from harness.training.method import Method
+from harness.training.train_split import Labels
 
 __all__ = [
     "Head",
@@ -43,6 +44,10 @@ class Model(nn.Module):
         tokens = self.method(images, self.head.read)
         check_tokens(self.method, self.head.read, tokens, len(images))
         return self.head(tokens)
+
+    def penalty(self, targets: Labels) -> Tensor | None:
+        """What the method adds to the loss of the batch that was passed forward last."""
+        return self.method.penalty(targets, self.head)
 
 
 def check_tokens(method: Method, read: Read, tokens: Any, batch: int) -> None:

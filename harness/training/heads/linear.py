@@ -3,12 +3,13 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from harness.backbones.vit import FrozenViT, Read
+from harness.backbones.vit import Read
 from harness.training.heads.head import Head, HeadInit
+from harness.training.method import Method
 
 
 class LinearHead(Head):
-    """One linear layer on the backbone's pooled features: (batch, dim) -> (batch, classes).
+    """One linear layer on the features that the method pools: (batch, width) -> (batch, classes).
 
     Weights start from N(0, 2 / classes), kaiming normal of the fan out, as in VPT's released code,
     or xavier uniform; the bias from 0. VPT's starts from -4.6 in all classes alike, which a softmax
@@ -17,15 +18,15 @@ class LinearHead(Head):
 
     def __init__(
         self,
-        vit: FrozenViT,
+        method: Method,
         classes: int,
         init: HeadInit = "kaiming_normal",
     ):
         super().__init__()
         self.classes = classes
-        self._read = vit.read()
-        self.pool = [vit.pool]  # in a list: the backbone isn't the head's to train, move or save
-        self.linear = nn.Linear(vit.dim, classes)
+        self._read = method.vit.read()
+        self.pool = [method.pool]  # in a list: the method isn't the head's to train, move or save
+        self.linear = nn.Linear(method.width, classes)
         if init == "kaiming_normal":
             nn.init.kaiming_normal_(self.linear.weight, mode="fan_out")
         else:

@@ -12,6 +12,7 @@ from torch import nn
 from harness.backbones.vit import FrozenViT, Read
 from harness.errors import BadInput
 from harness.training.heads import LinearHead, Model
+from harness.training.method import Method
 from methods.ivpt import IVPT
 from methods.vpt import VPT, VPTDeep
 
@@ -30,7 +31,7 @@ def gradients(loss: torch.Tensor, *tensors: torch.Tensor) -> list[torch.Tensor]:
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_vpt_deep_equals_the_papers_form(vit: VisionTransformer, count: int, dropout: float):
     model = (
-        Model(VPTDeep(frozen(vit), prompts=count, dropout=dropout), LinearHead(frozen(vit), 7))
+        Model(method := VPTDeep(frozen(vit), prompts=count, dropout=dropout), LinearHead(method, 7))
         .double()
         .train()
     )
@@ -55,7 +56,7 @@ def test_vpt_deep_equals_the_papers_form(vit: VisionTransformer, count: int, dro
 
 @pytest.mark.parametrize("count", [1, 10])
 def test_vpt_shallow_equals_the_papers_form(vit: VisionTransformer, count: int):
-    model = Model(VPT(frozen(vit), prompts=count), LinearHead(frozen(vit), 7)).double().train()
+    model = Model(method := VPT(frozen(vit), prompts=count), LinearHead(method, 7)).double().train()
     logits = model(IMAGES)
     expected = model.head.linear(
         oracle.pooled(vit, oracle.vpt_shallow(vit, IMAGES, model.method.prompts))
@@ -91,7 +92,7 @@ def test_saliency_is_the_softmax_of_cls_over_all_keys_prompts_included(plain: Vi
 
 
 def test_the_backbone_is_frozen_and_stays_in_eval_mode(plain: VisionTransformer):
-    model = Model(VPTDeep(FrozenViT(plain)), LinearHead(FrozenViT(plain), 3)).train()
+    model = Model(VPTDeep(FrozenViT(plain)), LinearHead(Method(FrozenViT(plain)), 3)).train()
     assert not plain.training
     assert not any(p.requires_grad for p in plain.parameters())
     assert {name for name, p in model.named_parameters() if p.requires_grad} == {
@@ -113,7 +114,11 @@ def test_mae_is_pooled_as_by_vpts_code(plain: VisionTransformer, count: int, dro
         return centred / (centred.square().mean(1, keepdim=True) + 1e-6).sqrt()
 
     vit = FrozenViT(plain, "vpt-mae")
-    deep = Model(VPTDeep(vit, prompts=count, dropout=dropout), LinearHead(vit, 7)).double().train()
+    deep = (
+        Model(method := VPTDeep(vit, prompts=count, dropout=dropout), LinearHead(method, 7))
+        .double()
+        .train()
+    )
     torch.manual_seed(3)
     logits = deep(IMAGES)
     torch.manual_seed(3)
@@ -129,11 +134,11 @@ def test_mae_is_pooled_as_by_vpts_code(plain: VisionTransformer, count: int, dro
     )
     torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
     without = Model(
-        IVPT(vit, prompts=count, cdc=False, da=False, ar=False), LinearHead(vit, 7)
+        IVPT(vit, prompts=count, cdc=False, da=False, ar=False), LinearHead(Method(vit), 7)
     ).double()
     without.method.prompts, without.head = deep.method.prompts, deep.head
     torch.testing.assert_close(without.eval()(IMAGES), deep.eval()(IMAGES), rtol=1e-12, atol=1e-12)
-    shallow = Model(VPT(vit, prompts=count), LinearHead(vit, 7)).double()
+    shallow = Model(VPT(vit, prompts=count), LinearHead(Method(vit), 7)).double()
     tokens = oracle.vpt_shallow(plain, IMAGES, shallow.method.prompts, keep_last=True)
     torch.testing.assert_close(
         shallow(IMAGES), shallow.head.linear(pooled(tokens)), rtol=1e-9, atol=1e-9

@@ -86,10 +86,10 @@ def test_cached_features_give_the_scores_of_the_plain_way(planned: RunPlan):
     recipe = replace(cell.recipe(POINT), epochs=4)
 
     def plain():
-        return Model(Linear(vit), LinearHead(vit, 3))
+        return Model(Linear(vit), LinearHead(Method(vit), 3))
 
     def on_features():
-        return HeadOnTokens(LinearHead(vit, 3))
+        return HeadOnTokens(LinearHead(Method(vit), 3))
 
     *_, slow = fit(cell.kind, plain, data.train, data.test, recipe, 0, cpu, ())
     train, test = (
@@ -98,7 +98,7 @@ def test_cached_features_give_the_scores_of_the_plain_way(planned: RunPlan):
     *_, fast = fit(cell.kind, on_features, train, test, recipe, 0, cpu, ())
     assert fast.value == slow.value
     torch.manual_seed(0)
-    head = LinearHead(vit, 3)
+    head = LinearHead(Method(vit), 3)
     model = Model(Linear(vit), head)
     torch.testing.assert_close(
         predict(HeadOnTokens(head), test, cpu), predict(model, data.test, cpu), rtol=1e-5, atol=1e-5

@@ -171,7 +171,7 @@ def test_a_forward_that_fails_or_gives_what_no_head_reads(planned, body: str, me
     vit = backbones.load("mini_vit").vit
     method = cell.variant.build(vit, {})
     with pytest.raises((TypeError, RuntimeError, ValueError)) as caught:
-        Model(method, LinearHead(method.vit, 3))(torch.zeros(2, 3, vit.image_size, vit.image_size))
+        Model(method, LinearHead(method, 3))(torch.zeros(2, 3, vit.image_size, vit.image_size))
     said = reason_of(caught.value, 2)
     assert re.search(message, said), said
     assert "\n" not in said

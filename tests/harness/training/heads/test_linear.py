@@ -7,6 +7,7 @@ import torch
 
 from harness.backbones.vit import FrozenViT
 from harness.training.heads import HeadInit, LinearHead
+from harness.training.method import Method
 
 
 class Wide:
@@ -31,7 +32,7 @@ def test_its_weights_start_as_vpts_do_or_smaller(classes: int):
     }
     for init, std in expected.items():
         torch.manual_seed(0)
-        head = LinearHead(vit, classes, init)
+        head = LinearHead(Method(vit), classes, init)
         assert head.linear.weight.std().item() == pytest.approx(std, rel=0.06)
         largest = head.linear.weight.abs().max().item()
         assert (largest < math.sqrt(6 / (768 + classes))) == (init == "xavier_uniform")

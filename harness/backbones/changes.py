@@ -1,0 +1,151 @@
+"""What a method has changed in its copy of a backbone: whether a block can still be computed in
+parts, and what a message calls what was changed."""
+
+from collections.abc import Callable
+from typing import Any
+
+from timm.layers.attention import Attention
+from timm.layers.drop import DropPath
+from timm.layers.mlp import Mlp
+from timm.layers.patch_embed import PatchEmbed
+from timm.models.vision_transformer import Block, VisionTransformer
+from torch import nn
+
+from harness.errors import BadInput
+
+AS_LOADED = "_forward_as_loaded"
+"""Each module of a backbone keeps its class's forward of the time when it was loaded. A method's
+own modules have no such entry."""
+
+
+def _forwards(*kinds: type[nn.Module]) -> dict[type[nn.Module], Callable[..., Any]]:
+    return {kind: kind.forward for kind in kinds}
+
+
+EACH_TOKEN = frozenset(
+    _forwards(
+        nn.Linear,
+        nn.LayerNorm,
+        nn.Identity,
+        nn.Dropout,
+        nn.GELU,
+        nn.ReLU,
+        nn.SiLU,
+        nn.Tanh,
+        nn.Sigmoid,
+        nn.Sequential,
+        DropPath,
+    ).values()
+)
+"""Forwards that act on each token by itself, and so may stand anywhere in a block; Sequential's
+where what is in it does."""
+
+
+ORIGINAL = _forwards(VisionTransformer, Block, Attention, Mlp, PatchEmbed, nn.Linear, nn.LayerNorm)
+"""The classes that a ViT is made of, as they were when this module was imported: before any
+method's file was."""
+
+
+def is_open(block: nn.Module) -> bool:
+    """Whether a block may be computed in parts: it is timm's, and every part of it acts on each
+    token by itself."""
+    if (
+        type(block) is not Block
+        or type(block.attn) is not Attention
+        or not (is_as_loaded(block) and is_as_loaded(block.attn))
+    ):
+        return False
+    attn = block.attn
+    if attn.gate is not None or type(attn.attn_drop) is not nn.Dropout:
+        return False
+    return all(
+        acts_on_each_token(part)
+        for part in (*block.children(), *attn.children())
+        if part is not attn
+    )
+
+
+def acts_on_each_token(module: nn.Module) -> bool:
+    """Whether a module is known to act on each token by itself: it came with the backbone, or is
+    torch's, or says so (`each_token`)."""
+    own = module.__dict__
+    if own.get(AS_LOADED) is None:
+        if own.get("each_token", getattr(type(module), "each_token", False)) is True:
+            return not is_hooked(module)
+        if type(module).forward not in EACH_TOKEN:
+            return False
+    elif own[AS_LOADED] is not type(module).forward:
+        return False
+    if "forward" in own or is_hooked(module):
+        return False
+    return all(
+        acts_on_each_token(part)
+        for name, part in own["_modules"].items()
+        if part is not None and name != "parametrizations"
+    )
+
+
+def is_as_loaded(module: nn.Module) -> bool:
+    """Whether a module itself (not what is in it) runs as it did when the backbone was loaded."""
+    own = module.__dict__
+    return (
+        own.get(AS_LOADED) is type(module).forward
+        and "forward" not in own
+        and not is_hooked(module)
+    )
+
+
+def is_hooked(module: nn.Module) -> bool:
+    own = module.__dict__
+    return bool(
+        own["_forward_hooks"]
+        or own["_forward_pre_hooks"]
+        or own["_backward_hooks"]
+        or own["_backward_pre_hooks"]
+    )
+
+
+def described(module: nn.Module) -> str:
+    """A changed module in a word."""
+    if is_hooked(module):
+        return f"a hooked {type(module).__name__}"
+    return (
+        f"a {type(module).__name__} with a forward of its own"
+        if "forward" in module.__dict__
+        else type(module).__name__
+    )
+
+
+def what_changed(block: nn.Module) -> str:
+    """What in a block isn't as it was loaded and doesn't act on each token by itself: for a
+    message."""
+    if not is_as_loaded(block):
+        return f"now {described(block)}"
+    attention: nn.Module = block.attn  # type: ignore[assignment]
+    inside = ((f"attn.{name}", part) for name, part in attention.named_children())
+    for name, part in (*block.named_children(), *inside):
+        if not (is_as_loaded(part) if name == "attn" else acts_on_each_token(part)):
+            return f"its {name} is {described(part)}"
+    return "its attn has a gate, or another dropout"
+
+
+def foreign_part(vit: nn.Module) -> str | None:
+    """The first part of a backbone that this forward doesn't know, by its class; None where it
+    knows all."""
+    for kind, forward in ORIGINAL.items():
+        if kind.forward is not forward:
+            raise BadInput(
+                f"{kind.__module__}.{kind.__name__}.forward was replaced in this process, for all"
+                f" methods, by one of {kind.forward.__module__}: replace it on a method's own"
+                " modules, as in block.attn.forward = ..."
+            )
+    if not isinstance(vit, VisionTransformer):
+        return type(vit).__name__
+    for block in vit.blocks:
+        if type(block) is not Block:
+            return type(block).__name__
+        if type(block.attn) is not Attention:
+            return type(block.attn).__name__
+        if block.attn.gate is not None:
+            return "gated attention"
+    return None
