@@ -64,6 +64,8 @@ class Adapter(Method):
     "released" or "paper"."""
 
     name = "adapter"
+    family = "peft"
+    year = 2022
     version = "2"
     summary = "AdaptFormer as released: a parallel bottleneck beside every MLP (arXiv 2205.13535)"
     search_space = {"bottleneck": CategoricalDistribution((8, 16, 64)), "base_lr": ADAMW_RATES}

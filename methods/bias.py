@@ -8,6 +8,8 @@ class Bias(Method):
     """The biases of the backbone's linear maps, norms and patch embedding are trained."""
 
     name = "bias"
+    family = "peft"
+    year = 2022
     summary = "BitFit: the backbone's bias terms (arXiv 2106.10199)"
 
     def __init__(self, vit: FrozenViT):

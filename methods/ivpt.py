@@ -52,6 +52,8 @@ class IVPT(Method):
     """
 
     name = "ivpt"
+    family = "prompts"
+    year = 2024
     summary = (
         "iVPT: VPT-Deep with cross-layer connections and reinforced image tokens (our reading of"
         " arXiv 2404.05207)"

@@ -5,5 +5,6 @@ from harness import Method
 
 class Linear(Method):
     name = "linear"
+    family = "references"
     summary = "linear probe: only the head is tuned, on the frozen backbone's features"
     constant_features = True

@@ -39,6 +39,8 @@ class LoRA(Method):
     """Every block's query and value projections, each with an update of rank `rank`."""
 
     name = "lora"
+    family = "peft"
+    year = 2021
     summary = "LoRA on the query and value projections (arXiv 2106.09685)"
     search_space = {"rank": CategoricalDistribution((4, 8, 16)), "base_lr": ADAMW_RATES}
     optimizer = {"optimizer": "adamw"}

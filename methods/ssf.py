@@ -41,6 +41,8 @@ class SSF(Method):
     """A scale and a shift for every output of every linear map, norm and the patch embedding."""
 
     name = "ssf"
+    family = "peft"
+    year = 2022
     summary = "SSF: scale and shift after every operation (arXiv 2210.08823)"
     search_space = {"base_lr": ADAMW_RATES}
     version = "2"

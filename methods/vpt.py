@@ -27,6 +27,8 @@ class VPT(Method):
     them."""
 
     name = "vpt"
+    family = "prompts"
+    year = 2022
     summary = "VPT-Shallow: prompts that enter before the first block (arXiv 2203.12119)"
     search_space = {"prompts": PROMPT_LENGTHS}
     allows = {"prompts": ANY_LENGTH}
@@ -45,6 +47,8 @@ class VPTDeep(Method):
     """VPT-Deep: `prompts` new tokens at every block; what a block makes of them is dropped."""
 
     name = "vpt-deep"
+    family = "prompts"
+    year = 2022
     version = "2"
     summary = "VPT-Deep: fresh prompts at every block (arXiv 2203.12119)"
     search_space = {"prompts": PROMPT_LENGTHS}

@@ -36,6 +36,7 @@ from harness.backbones.changes import (
     is_open,
     what_changed,
 )
+from harness.data.normalization import IMAGENET, Statistics
 from harness.errors import BadInput
 
 Pooling = Literal["cls", "avg", "vpt-mae"]
@@ -96,6 +97,9 @@ class FrozenViT(nn.Module):
         self.patch_size: tuple[int, int] = patches.patch_size
         self.image_size: int = patches.img_size[0]
         """Side of the square images it takes, in pixels."""
+        self.statistics: Statistics = IMAGENET
+        """What was taken out of the pixels that it is given: for methods whose prompts are
+        pixels."""
         self.embedded = 0
         """Images that were embedded so far: what a method's own passes are counted by."""
         if pooling == "cls" and vit.cls_token is None:
@@ -144,7 +148,9 @@ class FrozenViT(nn.Module):
             self.vit, {id(parameter): parameter for parameter in self.vit.parameters()}
         )
         other.set_input_size((side, side))
-        return FrozenViT(other, self.pooling)
+        sized = FrozenViT(other, self.pooling)
+        sized.statistics = self.statistics
+        return sized
 
     def read(self) -> Read:
         """What pooling needs of the last block."""

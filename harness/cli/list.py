@@ -32,18 +32,20 @@ def _table(*columns: str) -> Table:
 def _methods() -> Table:
     from harness.planning.variants import own_arguments, registered
 
-    table = _table("method", "what it is", "arguments (and defaults)")
+    table, rows = _table("method", "family", "year", "what it is", "arguments (and defaults)"), []
     for name, entry in sorted(registered().items()):
         try:
             method = entry.load()
         except Exception as error:
             # somebody else's package may fail in any way, and the others are still there
-            table.add_row(name, f"can't be imported: {type(error).__name__}: {error}", "")
+            rows.append((name, "", "", f"can't be imported: {type(error).__name__}: {error}", ""))
             continue
         arguments = ", ".join(
             f"{key}={value.default}" for key, value in own_arguments(method).items()
         )
-        table.add_row(name, method.summary, arguments)
+        rows.append((name, method.family, str(method.year or ""), method.summary, arguments))
+    for row in sorted(rows, key=lambda row: (row[1] == "", row[1], row[2], row[0])):
+        table.add_row(*row)
     return table
 
 

@@ -154,7 +154,7 @@ class Trainer:
                 method = self._probe(planned)
             else:
                 method = planned.variant.build(
-                    self._vit(planned), planned.method_arguments(params)
+                    self._vit(planned), planned.method_arguments(params), planned.statistics
                 ).to(self.device)
             head = planned.kind.new_head(method, planned.card.classes, planned.protocol.head_init)
             counts["trainable"], counts["train_only"] = trained_values(method)
@@ -266,9 +266,9 @@ class Trainer:
             with seeded(TUNING_SEED):  # a run that it is built in goes on with its own
                 self.probed = (
                     planned.key,
-                    planned.variant.build(self._vit(planned), planned.method_arguments({})).to(
-                        self.device
-                    ),
+                    planned.variant.build(
+                        self._vit(planned), planned.method_arguments({}), planned.statistics
+                    ).to(self.device),
                 )
         return self.probed[1]
 

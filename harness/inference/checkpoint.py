@@ -431,7 +431,7 @@ def rebuilt(
 
 
 def _model(variant: Variant, vit: "FrozenViT", origin: Origin) -> Model:
-    built = variant.build(vit, origin.arguments)
+    built = variant.build(vit, origin.arguments, normalization.of(origin.identity))
     head = kind_of(origin.task_kind.name).new_head(built, origin.classes, "kaiming_normal")
     return Model(built, head)
 

@@ -11,7 +11,7 @@ from harness.errors import BadInput, nearest
 if TYPE_CHECKING:
     from harness.training.method import Method
 
-_TEXTS = ("name", "version", "summary", "note")
+_TEXTS = ("name", "version", "summary", "note", "family")
 _NAME = re.compile(r"[^\s,()=:]+")
 
 

@@ -19,8 +19,11 @@ from harness.text import plain
 
 if TYPE_CHECKING:
     from harness.backbones.vit import FrozenViT
+    from harness.data.normalization import Statistics
     from harness.training.method import Method
 
+EVERYTHING = "everything"
+"""In a list of methods, all that are registered."""
 GROUP = "harness.methods"
 """The entry-point group that built-in methods and other packages' methods register in."""
 OWN_METHODS = (
@@ -47,14 +50,22 @@ class Variant:
         inside = ",".join(f"{key}={_text(value)}" for key, value in sorted(self.arguments.items()))
         return f"{self.name}({inside})" if inside else self.name
 
-    def build(self, vit: "FrozenViT", arguments: Mapping[str, Any]) -> "Method":
+    def build(
+        self,
+        vit: "FrozenViT",
+        arguments: Mapping[str, Any],
+        statistics: "Statistics | None" = None,
+    ) -> "Method":
         """The method on a copy of `vit`, modules and tensors, that nothing else uses: it may
-        change, hook or overwrite anything of it.
+        change, hook or overwrite anything of it. `statistics`: of its pixels, where they aren't
+        ImageNet's.
 
         Raises what the method's constructor raises, and `ValueError` where it changed a part of the
         backbone that isn't called.
         """
-        built = self.method(copy.deepcopy(vit), **arguments)
+        own = copy.deepcopy(vit)
+        own.statistics = statistics or vit.statistics
+        built = self.method(own, **arguments)
         if "_modules" not in vars(built) or "vit" not in built._modules:
             raise TypeError(
                 f"{self.method.__name__}.__init__ doesn't call super().__init__(vit), which it must"
@@ -126,7 +137,7 @@ def parse(text: str, also: Collection[str] = ()) -> list[Variant]:
     """
     variants: dict[str, Variant] = {}
     named: dict[str, Variant] = {}
-    for part in re.split(r",(?![^(]*\))", text):
+    for part in _without_groups(re.split(r",(?![^(]*\))", text)):
         match = re.fullmatch(r"\s*([^()]+?)\s*(?:\((.*)\))?\s*", part, re.DOTALL)
         if not match:
             raise BadInput(
@@ -149,6 +160,34 @@ def parse(text: str, also: Collection[str] = ()) -> list[Variant]:
                 check_apart(other.code, code)
         variants[variant.label] = variant
     return list(variants.values())
+
+
+def families() -> "dict[str, list[str]]":
+    """Names of the registered methods by family, in alphabetical order; without those that have
+    none, or that can't be imported."""
+    groups: dict[str, list[str]] = {}
+    for name, entry in sorted(registered().items()):
+        try:
+            family = entry.load().family
+        except Exception:  # somebody else's package may fail in any way
+            continue
+        if family:
+            groups.setdefault(family, []).append(name)
+    return dict(sorted(groups.items()))
+
+
+def _without_groups(parts: list[str]) -> list[str]:
+    """Names of families replaced by those of their methods."""
+    known, names = registered(), [part.strip() for part in parts]
+    if all(name in known or not re.fullmatch(r"[\w-]+", name) for name in names):
+        return parts
+    groups = families()
+    groups[EVERYTHING] = sorted(known)
+    return [
+        member
+        for part, name in zip(parts, names, strict=True)
+        for member in (groups[name] if name in groups and name not in known else [part])
+    ]
 
 
 def recorded(text: object, given: str | None) -> Variant:
@@ -202,8 +241,9 @@ def _find(name: str) -> "tuple[str, type[Method], Code | None]":
         code = of_file(flags.path(name))
         raise BadInput(f"{name}: add the class, {name}:CLASS{_others(_module_of(code, name))}.")
     if name not in known:
-        error = unknown("method", name, known)
-        raise error if nearest(name, known) else BadInput(f"{error} {OWN_METHODS}")
+        names = [*known, *families(), EVERYTHING]
+        error = unknown("method", name, names)
+        raise error if nearest(name, names) else BadInput(f"{error} {OWN_METHODS}")
     if len(others := {entry.value for entry in entry_points(group=GROUP, name=name)}) > 1:
         raise BadInput(
             f"method '{name}' is registered by {' and by '.join(sorted(others))}: uninstall one of"

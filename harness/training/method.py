@@ -74,6 +74,11 @@ class Method(nn.Module):
     """Part of a result's identity: raise it when the method's numbers would change."""
     summary: ClassVar[str] = ""
     """One line for `harness list methods`."""
+    family: ClassVar[str] = ""
+    """What it is listed under, and run with by that name: `prompts`, `peft`, `references`, or one
+    of your own."""
+    year: ClassVar[int | None] = None
+    """Of its paper."""
     note: ClassVar[str] = ""
     """A sentence that every leaderboard with this method shows."""
     search_space: ClassVar[Mapping[str, BaseDistribution]] = {}

@@ -1,5 +1,6 @@
 """How methods are written on the command line."""
 
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,22 @@ def test_a_users_own_file(tmp_path: Path):
     (variant,) = parse(f"{file}:Mine")
     assert issubclass(variant.method, Linear)
     assert variant.label == "mine"
+
+
+def test_a_family_stands_for_its_methods():
+    names = [variant.name for variant in parse("references,vpt-deep(prompts=5)")]
+    assert names == ["full", "linear", "vpt-deep"]
+    assert {"ivpt", "vpt", "vpt-deep"} <= {variant.name for variant in parse("prompts")}
+    assert {variant.name for variant in parse("everything")} == set(registered())
+    (twice,) = (v for v in parse("prompts,ivpt") if v.name == "ivpt")
+    assert twice.label == "ivpt"
+    with pytest.raises(BadInput, match=r"unknown method 'promts'\. Did you mean 'prompts'"):
+        parse("promts")
+
+
+def test_a_family_leaves_out_what_cannot_be_imported(monkeypatch: pytest.MonkeyPatch):
+    entries = {"gone": EntryPoint("gone", "no.such.module:Gone", "harness.methods"), **registered()}
+    monkeypatch.setattr("harness.planning.variants.registered", lambda: entries)
+    assert "gone" not in [variant.name for variant in parse("prompts")]
+    with pytest.raises(BadInput, match="method 'gone' can't be imported"):
+        parse("everything")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from harness import Effort, Factors, Method, Read, TrainSplit, new_prompts
 from harness.data.loader import Split, open_final, open_tuning
+from harness.data.normalization import IMAGENET, INCEPTION
 from harness.engine.jobs import OUT_OF_MEMORY, FinalJob, Outcome, TuneJob
 from harness.engine.scheduler import Scheduler
 from harness.engine.worker import Trainer
@@ -451,3 +452,28 @@ def test_a_wrong_declaration_is_one_line(wrong: dict[str, Any], said: str):
     method = type("Mine", (Method,), {"name": "mine", **wrong})
     with pytest.raises(BadInput, match=f"^mine.py: {said}"):
         declaration.check(method, "mine.py")
+
+
+def test_a_prompt_of_pixels_knows_what_was_taken_out_of_them(tiny):
+    class Pixels(Method):
+        name = "pixels"
+
+        def __init__(self, vit: Any):
+            super().__init__(vit)
+            self.at_first = vit.statistics
+            self.shift = nn.Parameter(torch.zeros(3, 1, 1))
+
+        def forward(self, images: Tensor, read: Read) -> list[Tensor]:
+            return super().forward(images + self.shift, read)
+
+    keep = checkpoint.Keep(tiny.folder / "kept")
+    found, cell = planned(tiny, Pixels, normalize="inception")
+    trainer = Trainer(found, threads=1, raises=True, keep=keep)
+    outcomes(trainer, FinalJob(cell.key, (0,), POINT))
+    assert isinstance(trainer.model, Model)
+    assert trainer.model.method.at_first == INCEPTION
+    (file,) = keep.folder.iterdir()
+    base = found.backbones[cell.backbone]
+    tuned = checkpoint.rebuilt("a test", cell.variant, base, *checkpoint._read(file))
+    assert tuned.model.method.at_first == INCEPTION
+    assert base.vit.statistics == base.vit.at(16).statistics == IMAGENET
