@@ -24,7 +24,7 @@ from harness.engine.jobs import (
 )
 from harness.engine.status import planned_work
 from harness.engine.study import STATES, Search
-from harness.planning.cost import cell_cost
+from harness.planning.cost import variant_cost
 from harness.planning.plan import PlannedCell
 from harness.store import Cell, Failure, Progress, Result, Store, Trial, result_id
 
@@ -312,9 +312,11 @@ def _expected(planned: PlannedCell) -> tuple[float, float]:
         len(planned.seeds),
     )
     if planned.constant_features:
-        share = cell_cost(planned.variant, card, protocol, trials, seeds).units / (trials + seeds)
+        share = variant_cost(planned.variant, card, protocol, trials, seeds).units / (
+            trials + seeds
+        )
         return share, share
     return (
-        cell_cost(planned.variant, card, protocol, 1, 0).units,
-        cell_cost(planned.variant, card, protocol, 0, 1).units,
+        variant_cost(planned.variant, card, protocol, 1, 0).units,
+        variant_cost(planned.variant, card, protocol, 0, 1).units,
     )

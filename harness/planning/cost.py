@@ -22,11 +22,19 @@ if TYPE_CHECKING:
 
 
 def cell_cost(
+    card: TaskCard, protocol: Settings, trials: int, seeds: int, constant_features: bool
+) -> Cost:
+    """What a cell spends on training and scoring: an upper bound where trials may be pruned, else
+    exact."""
+    return kind_of(card.kind).cost(card, protocol, trials, seeds, constant_features)
+
+
+def variant_cost(
     variant: "Variant", card: TaskCard, protocol: Settings, trials: int, seeds: int
 ) -> Cost:
-    """What a cell spends: an upper bound where trials may be pruned, else exact."""
+    """What a method's cell spends: as `cell_cost`, and what the method does beside."""
     constant = variant.method.constant_features and not card.pixels_are_drawn
-    cost = kind_of(card.kind).cost(card, protocol, trials, seeds, constant)
+    cost = cell_cost(card, protocol, trials, seeds, constant)
     train, val = (card.sizes.get(split, 0) for split in ("train", "val"))
     arguments = {**protocol.method_arguments, **variant.arguments}
     of_trial, of_final = (

@@ -16,7 +16,7 @@ from harness.data.normalization import said
 from harness.data.readers import resolve
 from harness.errors import BadInput
 from harness.planning import space, user_errors
-from harness.planning.cost import Pace, cell_cost, probe
+from harness.planning.cost import Pace, probe, variant_cost
 from harness.planning.plan import (
     Request,
     choose_tasks,
@@ -160,7 +160,7 @@ def preview(request: Request, stage: Callable[[str], None]) -> Preview:
 
 def _cost(variant: Variant, card: TaskCard, protocol: Settings, request: Request) -> Cost:
     trials = search_size(search_space(variant, protocol), protocol)
-    return cell_cost(variant, card, protocol, trials, len(request.seeds or protocol.seeds))
+    return variant_cost(variant, card, protocol, trials, len(request.seeds or protocol.seeds))
 
 
 def _pace(variant: Variant, vit: FrozenViT, card: TaskCard, protocol: Settings) -> Pace:

@@ -16,6 +16,7 @@ from harness.training.features import features
 from harness.training.forward import predict
 from harness.training.heads import HeadOnTokens, LinearHead, Model
 from harness.training.loop import fit
+from harness.training.method import Method
 from methods.linear import Linear
 
 POINT = {"base_lr": 0.5, "weight_decay": 0.0}

@@ -20,7 +20,7 @@ from harness.engine.scheduler import Scheduler
 from harness.engine.worker import Trainer
 from harness.errors import BadInput
 from harness.inference import checkpoint
-from harness.planning.cost import cell_cost
+from harness.planning.cost import variant_cost
 from harness.planning.plan import PlannedCell, RunPlan, plan
 from harness.planning.variants import Variant
 from harness.store import Store
@@ -87,8 +87,10 @@ def test_begin_sees_the_images_that_are_trained_on_and_no_others(tiny):
         assert not training
         scored = 12 * 2 if isinstance(job, TuneJob) else 15
         assert outcome.units == len(images) + 2 * 2 * len(images) + scored
-    assert cell_cost(cell.variant, cell.card, cell.protocol, 1, 0).units == 18 + 2 * 2 * 18 + 2 * 12
-    assert cell_cost(cell.variant, cell.card, cell.protocol, 0, 1).units == 30 + 2 * 2 * 30 + 15
+    assert (
+        variant_cost(cell.variant, cell.card, cell.protocol, 1, 0).units == 18 + 2 * 2 * 18 + 2 * 12
+    )
+    assert variant_cost(cell.variant, cell.card, cell.protocol, 0, 1).units == 30 + 2 * 2 * 30 + 15
 
 
 def test_no_way_leads_from_there_to_the_images_that_are_scored(tiny):
@@ -309,7 +311,7 @@ def test_a_second_stage_trains_anew_what_it_leaves_free(tiny):
     assert [score.epoch for score in scores] == [1]
     assert list(outcome.curve) == [1, 2]
     assert outcome.units == 2 * (2 * 2 * 18) + 2 * 18 + 2 * 12
-    assert outcome.units == cell_cost(cell.variant, cell.card, cell.protocol, 1, 0).units
+    assert outcome.units == variant_cost(cell.variant, cell.card, cell.protocol, 1, 0).units
 
 
 class Grouped(Method):
