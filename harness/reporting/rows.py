@@ -75,6 +75,10 @@ class RunDetail:
     head_params: int
     logits_sha256: str
     provenance: dict[str, Any]
+    train_only: int
+    """Trained values of the method that predictions don't need."""
+    curves: dict[str, list[float | None]]
+    """Of loss, learning rate and what the method logs, at `epoch`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +174,10 @@ def read(
 
 
 _RUN = ("id", "seed", "score", "trainable", "seconds", "memory", "units", "created")
-_DETAIL = ("params", "curve", "head_params", "logits_sha256", "provenance")
+_DETAIL = (
+    *("params", "curve", "head_params", "logits_sha256", "provenance"),
+    *("train_only", "curves"),
+)
 
 
 def _runs(

@@ -19,7 +19,7 @@ _ABOUT: dict[str, Callable[[Cell], Any]] = {
     "metric": lambda cell: cell.labels["metric"],
 }
 """Columns that say what a row is of."""
-_RESULT = ("trainable", "head_params", "seconds", "memory", "units", "created")
+_RESULT = ("trainable", "train_only", "head_params", "seconds", "memory", "units", "created")
 
 
 def results(store: Store, cells: Collection[str] | None = None) -> pd.DataFrame:

@@ -79,6 +79,7 @@ class Filler:
         created: str = "2026-01-01",
         seconds: float = 2.0,
         memory: int = 10**9,
+        curves: dict[str, list[float | None]] | None = None,
     ) -> None:
         """Adds a final run a score; each takes a second more than the one before."""
         for seed, score in enumerate(scores, first_seed):
@@ -97,6 +98,7 @@ class Filler:
                     {10: score},
                     {},
                     created,
+                    curves=curves or {},
                 )
             )
 

@@ -27,7 +27,7 @@ class Runs:
         self._rows = rows
         self._kept = {
             name: Once()
-            for name in ("params", "epochs", "versions", "machines", "inputs", "created")
+            for name in ("params", "epochs", "steps", "versions", "machines", "inputs", "created")
         }
         self._counts: dict[str, Counter[int]] = {name: Counter() for name in self._kept}
 
@@ -55,7 +55,7 @@ class Runs:
 
     def _run(self, run: Run) -> list[Any]:
         """[id; seed; texts: score, time, memory, units, trained values, of the head; places in
-        `shared` by name; thinned curve]"""
+        `shared` by name; thinned curve; by name what was logged]"""
         detail = run.detail
         if detail is None:
             raise ValueError("read the rows with detail")
@@ -71,11 +71,17 @@ class Runs:
             if name in inputs
         }
         versions = made.pop("versions", {})
-        curve = thinned(detail.curve)
+        curve, steps = thinned(detail.curve), dict(detail.curves)
+        at = evenly(len(steps.pop("epoch", [])))
+        logged = {
+            plain(name): [significant(values[place]) for place in at]
+            for name, values in steps.items()
+        }
         params = {plain(str(name)): shortened(value, 8) for name, value in detail.params.items()}
         values = {
             "params": params,
             "epochs": list(curve),
+            "steps": [detail.curves["epoch"][place] for place in at],
             "versions": versions,
             "machines": made,
             "inputs": inputs,
@@ -92,14 +98,22 @@ class Runs:
             f"{run.trainable:,}",
             f"{detail.head_params:,}",
         ]
-        return [run.id, run.seed, texts, places, list(curve.values())]
+        return [run.id, run.seed, texts, places, list(curve.values()), logged]
 
 
 def thinned(curve: Mapping[int, float], points: int = CURVE_POINTS) -> dict[int, float]:
     """At most `points` of a curve, evenly, the first and the last among them; to one digit."""
     epochs = sorted(curve)
-    if len(epochs) > points:
-        epochs = [
-            epochs[index] for index in np.linspace(0, len(epochs) - 1, points).round().astype(int)
-        ]
-    return {epoch: round(curve[epoch], 1) for epoch in epochs}
+    return {epochs[place]: round(curve[epochs[place]], 1) for place in evenly(len(epochs), points)}
+
+
+def evenly(length: int, points: int = CURVE_POINTS) -> list[int]:
+    """At most `points` places of a list, the first and the last among them."""
+    if length <= points:
+        return list(range(length))
+    return np.linspace(0, length - 1, points).round().astype(int).tolist()
+
+
+def significant(value: float | None) -> float | None:
+    """To three digits."""
+    return None if value is None else float(f"{value:.3g}")

@@ -45,9 +45,9 @@ function gapList(gaps) {
   return el("ul", { class: "gaps" }, ...items);
 }
 
-function unpacked([id, seed, [score, time, memory, units, trained, head], places, values], shared) {
-  const [params, epochs, versions, machine, inputs, created] = Object.keys(shared).map((name, index) => shared[name][places[index]]);
-  return { id, seed, score, time, memory, units, trained, head, params, versions, machine, inputs, created, curve: epochs.map((e, i) => [e, values[i]]) };
+function unpacked([id, seed, [score, time, memory, units, trained, head], places, values, logged], shared) {
+  const [params, epochs, steps, versions, machine, inputs, created] = Object.keys(shared).map((name, index) => shared[name][places[index]]);
+  return { id, seed, score, time, memory, units, trained, head, params, versions, machine, inputs, created, curve: epochs.map((e, i) => [e, values[i]]), logged: Object.entries(logged).map(([name, read]) => [name, steps.map((e, i) => [e, read[i]]).filter(([, value]) => value !== null)]) };
 }
 
 function ofRuns(section, variant, made) {
@@ -65,7 +65,8 @@ function ofRuns(section, variant, made) {
   return [
     titled("Seeds", el("div", { class: "scroll" }, table)),
     titled("Chosen hyper-parameters", ...chosen(made)),
-    titled("Training curve", learning(made, section)),
+    titled("Scores", learning(made, section)),
+    titled("Training curves", ...steps(made, section)),
     titled("Trained values", facts([["Method", made[0].trained], ["Head", made[0].head]])),
     titled("Made with", ...alike(made, (run) => ({ method: `version ${variant.versions.join(", ")}`, ...run.inputs, ...run.machine }))),
     titled("Versions", ...alike(made, (run) => run.versions)),
@@ -110,6 +111,18 @@ function learning(made, section) {
     return el("p", {}, last === undefined ? "Not recorded." : `Scored once, after ${section.step} ${last}: the test set is read once.`);
   }
   return lineChart({ series: drawn.map((run) => ({ name: `seed ${run.seed}`, points: run.curve })), x: section.step, y: `${section.metric} in %` });
+}
+
+/** What was logged of the steps, a chart a name; of the learning rate one line, where all seeds have the same. */
+function steps(made, section) {
+  const names = [...new Set(made.flatMap((run) => run.logged.map(([name]) => name)))];
+  if (!names.length) return [el("p", {}, "Not recorded.")];
+  return names.map((name) => {
+    const series = made.map((run) => ({ name: `seed ${run.seed}`, points: run.logged.find(([own]) => own === name)?.[1] ?? [] })).filter((line) => line.points.length);
+    const same = series.every((line) => JSON.stringify(line.points) === JSON.stringify(series[0].points));
+    if (!series.length || series[0].points.length < 2) return el("p", {}, `${name}: ${series[0]?.points[0]?.[1] ?? "no number"}`);
+    return lineChart({ series: same ? [{ name: "all seeds", points: series[0].points }] : series, x: section.step, y: name });
+  });
 }
 
 function openVariant(at, place, tasks = about.sections[at].tasks.keys()) {

@@ -162,7 +162,7 @@ def test_the_runs_are_behind_their_cells(mini: Store) -> None:
             scores = SCORES[VARIANTS.index(said["name"]), column].tolist()
             assert [run[1] for run in made] == [0, 1, 2]
             for run, score in zip(made, scores, strict=True):
-                id, _, texts, places, curve = run
+                id, _, texts, places, curve, logged = run
                 assert mini.result(id)[0].score == score
                 assert texts[0] == f"{score:.2f}"
                 assert texts[2:4] == ["1.00 GB", "1M"]
@@ -171,6 +171,22 @@ def test_the_runs_are_behind_their_cells(mini: Store) -> None:
                     for values, place in zip(runs["shared"].values(), places, strict=True)
                 )
                 assert (params, epochs, curve) == ({}, [10], [round(score, 1)])
+                assert logged == {}
+
+
+def test_curves_are_thinned_and_keep_their_ends(filler: Any) -> None:
+    epochs = [float(epoch) for epoch in range(2, 102, 2)]
+    loss = [None if epoch == 4 else 1 / epoch for epoch in epochs]
+    curves = {"epoch": epochs, "loss": loss, "lr": [0.123456] * 50}
+    filler.results(filler.cell("a", "digits"), [60.0, 61.0], curves=curves)
+    runs = _block(_page(filler.store), "runs")
+    for *_, places, _, logged in runs["cells"][0][0][0]:
+        steps = runs["shared"]["steps"][places[list(runs["shared"]).index("steps")]]
+        assert (steps[0], steps[-1], len(steps)) == (2, 100, 24)
+        assert logged["loss"] == [
+            float(f"{value:.3g}") if (value := loss[epochs.index(step)]) else None for step in steps
+        ]
+        assert logged["lr"] == [0.123] * 24
 
 
 def test_tests_are_those_of_the_project(mini: Store) -> None:

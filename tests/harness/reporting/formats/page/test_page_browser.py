@@ -362,6 +362,27 @@ def test_a_cell_opens_with_all_that_is_known(reader: Reader, vtab: str) -> None:
     assert "lora on dtd" in reader.one("dialog[open]").text
 
 
+def test_training_curves_are_drawn_a_chart_a_name(
+    reader: Reader, tmp_path: Path, filler: Any
+) -> None:
+    at = {"epoch": [1, 2, 3], "lr": [0.1, 0.2, 0.0]}
+    key = filler.cell("a", "digits")
+    filler.results(key, [60.0], curves={**at, "loss": [2.0, None, 1.0]})
+    filler.results(key, [61.0], first_seed=1, curves={**at, "loss": [2.0, 1.5, 0.5]})
+    write(tmp_path / "curves.html", _page(filler.store))
+    reader.open((tmp_path / "curves.html").as_uri())
+    reader.click("td.task")
+    assert "Scored once, after epoch 10" in reader.one("dialog[open]").text
+    assert reader.texts("dialog figcaption") == ["all seeds", "seed 0\nseed 1"]
+    labels = [svg.get_attribute("aria-label") for svg in reader.all("dialog figure svg")]
+    assert labels == [
+        "lr by epoch: all seeds ends at 0",
+        "loss by epoch: seed 0 ends at 1, seed 1 ends at 0.5",
+    ]
+    console, _ = reader.logs()
+    assert console == []
+
+
 def test_all_of_it_by_keyboard(reader: Reader, mini: str) -> None:
     reader.open(mini)
     reader.press(Keys.TAB)
