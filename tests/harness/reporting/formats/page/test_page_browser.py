@@ -373,11 +373,11 @@ def test_training_curves_are_drawn_a_chart_a_name(
     reader.open((tmp_path / "curves.html").as_uri())
     reader.click("td.task")
     assert "Scored once, after epoch 10" in reader.one("dialog[open]").text
-    assert reader.texts("dialog figcaption") == ["all seeds", "seed 0\nseed 1"]
+    assert reader.texts("dialog figcaption") == ["seed 0\nseed 1", "all seeds"]
     labels = [svg.get_attribute("aria-label") for svg in reader.all("dialog figure svg")]
     assert labels == [
-        "lr by epoch: all seeds ends at 0",
         "loss by epoch: seed 0 ends at 1, seed 1 ends at 0.5",
+        "lr by epoch: all seeds ends at 0",
     ]
     console, _ = reader.logs()
     assert console == []
