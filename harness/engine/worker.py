@@ -38,8 +38,9 @@ from harness.inference.strip import strip
 from harness.io.cores import cores
 from harness.planning import builtin, user_errors
 from harness.planning.plan import PlannedCell, RunPlan
-from harness.store import WARNINGS
+from harness.store import FLOPS, WARNINGS
 from harness.training.features import FeatureSplit, features
+from harness.training.flops import step_flops
 from harness.training.forward import at_once
 from harness.training.heads import HeadOnTokens, Model, sized
 from harness.training.loop import Score, fit
@@ -126,7 +127,8 @@ class Trainer:
                         step = self._with_checkpoint(
                             planned, job.seeds[len(outcomes)], job.params, step
                         )
-                        step = self._looked_at(planned, job.seeds[len(outcomes)], data.test, step)
+                        seed = job.seeds[len(outcomes)]
+                        step = self._looked_at(planned, seed, job.params, data.test, step)
                     outcomes.append(step)
                 elif job.runs == 1:
                     yield step
@@ -228,9 +230,16 @@ class Trainer:
         note = checkpoint.save(self.keep, self.model, origin)
         return replace(outcome, provenance={**(outcome.provenance or {}), **note})
 
-    def _looked_at(self, planned: PlannedCell, seed: int, test: Any, outcome: Outcome) -> Outcome:
-        """Adds a few images as the first seed's model sees them, where its kind has something to
-        look at, and where the protocol asks for it several scales.
+    def _looked_at(
+        self,
+        planned: PlannedCell,
+        seed: int,
+        params: dict[str, Any],
+        test: Any,
+        outcome: Outcome,
+    ) -> Outcome:
+        """Adds what the first seed's model computes in a step, and a few images as it sees them,
+        where its kind has something to look at; and where the protocol asks for it several scales.
 
         What fails here costs no result: a note of it is left in its provenance.
         """
@@ -245,6 +254,7 @@ class Trainer:
             if seed == planned.seeds[0]:
                 pictures = strip(planned.kind, self.model, test, self.device)
                 extras |= {"strip": pictures} if pictures else {}
+                extras[FLOPS] = self._flops(planned, planned.recipe(params).batch_size)
             if planned.protocol.multi_scale:
                 several = planned.kind.at_several_scales(self.model, test, self.device)
                 extras |= several.values
@@ -252,6 +262,15 @@ class Trainer:
         except Exception as error:
             provenance["not_all_extras"] = reason_of(error, 1)
         return replace(outcome, extras=extras, units=units, provenance=provenance)
+
+    def _flops(self, planned: PlannedCell, batch_size: int) -> int:
+        """Of a training step, an image; where features are kept, with the forward that made
+        them."""
+        model = self.model
+        if isinstance(model, HeadOnTokens):
+            model = Model(self._probe(planned), model.head)
+        side = self._vit(planned).image_size
+        return step_flops(planned.kind, model, side, batch_size, self.device)
 
     def _vit(self, planned: PlannedCell) -> FrozenViT:
         """The planned backbone on the CPU, at the side that the task's images have. All methods'

@@ -373,6 +373,8 @@ def plan_cell(
         "classes": card.classes,
         "protocol": protocol.name,
         "note": variant.method.note,
+        "family": variant.method.family,
+        "year": variant.method.year,
         "settings": shared.identity(),
         **(
             {"overlap": {"images": overlap, "of": card.sizes["test"], "expected": card.overlap}}

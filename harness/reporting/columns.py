@@ -43,7 +43,8 @@ class Layout:
     groups: bool = False
     """Means of the groups for the tasks."""
     budgets: bool = False
-    """Trials and epochs a task, and forward-image units in all."""
+    """The method's year, the operations of a training step, trials and epochs a task, and
+    forward-image units in all."""
     baseline: str | None = None
     """A variant that the others are held against."""
 
@@ -121,6 +122,12 @@ def summary_columns(section: Section, layout: Layout) -> list[Column]:
         trials = {variant: Entry(span(summary.trials)) for variant, summary in methods.items()}
         epochs = {variant: Entry(span(summary.epochs)) for variant, summary in methods.items()}
         units = {variant: Entry(counted(summary.units)) for variant, summary in methods.items()}
+        years = {
+            variant: Entry(NOTHING if summary.year is None else f"{summary.year}")
+            for variant, summary in methods.items()
+        }
+        flops = {variant: Entry(counted(summary.flops)) for variant, summary in methods.items()}
+        columns += [Column("Year", years), Column("FLOPs", flops)]
         columns += [Column("Trials", trials), Column("Epochs", epochs), Column("Units", units)]
     return columns
 

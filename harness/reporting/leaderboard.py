@@ -35,6 +35,8 @@ class TaskResult:
     seconds: float | None
     memory: float | None
     units: float | None
+    flops: float | None
+    """Of a training step, an image."""
     ids: list[str]
     gaps: dict[int, str]
     """Why a seed failed."""
@@ -106,6 +108,7 @@ def _result(runs: Sequence[Run], failed: Sequence[FailedRun]) -> TaskResult:
         seconds=_mean([run.seconds for run in shown]),
         memory=_mean([run.memory for run in shown]),
         units=_mean([run.units for run in shown]),
+        flops=_mean([run.flops for run in shown if run.flops is not None]),
         ids=[run.id for run in shown],
         gaps={run.seed: run.reason for run in gaps},
         tracebacks={run.seed: run.traceback for run in gaps if run.traceback is not None},

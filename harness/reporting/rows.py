@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.data import normalization
-from harness.store import WARNINGS, Cell, Store
+from harness.store import FLOPS, WARNINGS, Cell, Store
 from harness.text import plain
 
 MULTI_SCALE = "miou_ms"
@@ -60,6 +60,9 @@ class CellSummary:
     failed_trials: int
     search_units: float
     """Forward-image units of its search."""
+    family: str
+    """The method's."""
+    year: int | None
     position: int
     """Where the cell is in the order in which they were added, a plan's."""
 
@@ -103,6 +106,8 @@ class Run:
     """Sentences."""
     precision: str
     """What it was computed in; empty where that isn't known, or wasn't read."""
+    flops: float | None
+    """Of a training step, an image; None where it wasn't counted."""
     detail: RunDetail | None = None
     """None where it wasn't read."""
 
@@ -198,6 +203,7 @@ def _runs(
                 score_ms=_percent(more.get(MULTI_SCALE)),
                 warnings=_sentences(more.get(WARNINGS)),
                 precision=str(computed_in.get(row["id"]) or ""),
+                flops=_amount(more.get(FLOPS)),
                 detail=None
                 if detailed is None
                 else RunDetail(**{name: row[name] for name in _DETAIL}),
@@ -207,6 +213,11 @@ def _runs(
 def _percent(value: Any) -> float | None:
     """An extra's value, which in somebody else's store may be anything."""
     return float(value) if type(value) in (int, float) and 0 <= value <= 100 else None
+
+
+def _amount(value: Any) -> float | None:
+    """An extra's value, which in somebody else's store may be anything."""
+    return float(value) if type(value) in (int, float) and value >= 0 else None
 
 
 def _sentences(value: Any) -> tuple[str, ...]:
@@ -267,6 +278,8 @@ def _summary(
         trials=trials.get("complete", 0) + trials.get("pruned", 0),
         failed_trials=trials.get("failed", 0),
         search_units=search_units,
+        family=plain(str(labels.get("family") or "")),
+        year=year if type(year := labels.get("year")) is int else None,
         position=position,
     )
 

@@ -139,6 +139,9 @@ class Section:
                     row.cell.search_units + (0.0 if row.units is None else row.units * row.n)
                     for row in rows[variant]
                 ),
+                family=rows[variant][0].cell.family,
+                year=rows[variant][0].cell.year,
+                flops=_mean_flops(rows[variant]),
             )
             for variant, scores in self.scores.items()
         }
@@ -186,6 +189,10 @@ class MethodSummary:
     epochs: tuple[float, float] | None
     units: float
     """Forward-image units of all its searches and final runs."""
+    family: str
+    year: int | None
+    flops: float | None
+    """Of a training step, an image: mean over tasks."""
 
     @property
     def mean(self) -> float | None:
@@ -203,6 +210,11 @@ class MethodSummary:
 def _mean_params(results: Iterable[TaskResult]) -> float | None:
     params = [result.params for result in results if result.params is not None]
     return float(np.mean(params)) if params else None
+
+
+def _mean_flops(rows: Iterable[TaskResult]) -> float | None:
+    flops = [row.flops for row in rows if row.flops is not None]
+    return float(np.mean(flops)) if flops else None
 
 
 def _ends(values: Iterable[float | None]) -> tuple[float, float] | None:

@@ -9,6 +9,7 @@ from harness.store.database import Duplicate, DuplicateResult, DuplicateTrial, S
 from harness.store.engine import LONGEST
 from harness.store.leases import Lease, LeaseLost, gone, new_owner
 from harness.store.records import (
+    FLOPS,
     SCHEMA,
     WARNINGS,
     Cell,
@@ -21,6 +22,7 @@ from harness.store.records import (
 )
 
 __all__ = [
+    "FLOPS",
     "LONGEST",
     "SCHEMA",
     "WARNINGS",

@@ -26,6 +26,11 @@ WARNINGS = "warnings"
 leaderboard shows them."""
 
 
+FLOPS = "flops"
+"""Of a result's extras, of the first seed: floating-point operations of a training step, an
+image."""
+
+
 def _utc(time: str) -> str:
     if datetime.fromisoformat(time).utcoffset():
         raise ValueError("not in UTC")
@@ -95,6 +100,8 @@ class Labels(Form):
     protocol: Name
     kind: str = ""
     classes: Count = 0
+    family: str = ""
+    year: Count | None = None
     note: str | None = None
 
 

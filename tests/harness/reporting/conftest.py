@@ -38,6 +38,8 @@ class Filler:
         note: str = "",
         metric: str = "top1",
         settings: Mapping[str, Any] | None = None,
+        family: str = "",
+        year: int | None = None,
     ) -> str:
         """Adds a cell; its key. `settings`: what the protocol says of all cells."""
         identity = {
@@ -64,7 +66,13 @@ class Filler:
             Cell(
                 key,
                 identity,
-                {**labels, "note": note, **({"settings": settings} if settings else {})},
+                {
+                    **labels,
+                    "note": note,
+                    "family": family,
+                    "year": year,
+                    **({"settings": settings} if settings else {}),
+                },
             )
         )
         return key
@@ -80,6 +88,7 @@ class Filler:
         seconds: float = 2.0,
         memory: int = 10**9,
         curves: dict[str, list[float | None]] | None = None,
+        extras: dict[str, Any] | None = None,
     ) -> None:
         """Adds a final run a score; each takes a second more than the one before."""
         for seed, score in enumerate(scores, first_seed):
@@ -99,6 +108,7 @@ class Filler:
                     {},
                     created,
                     curves=curves or {},
+                    extras=extras or {},
                 )
             )
 

@@ -149,6 +149,7 @@ def _variants(part: Section, notes: Once) -> list[dict[str, Any]]:
                 "method": plain(summary.method),
                 "versions": sorted({plain(row.cell.version) for row in of}),
                 "reading": reading,
+                "family": summary.family,
                 "tasks": summary.tasks,
                 "runs": sum(row.n for row in of),
                 "failed_trials": sum(row.cell.failed_trials for row in of),
@@ -167,7 +168,9 @@ def _costs(summary: MethodSummary, rows: Sequence[TaskResult]) -> dict[str, list
     seconds, size = (average(rows, name) for name in ("seconds", "memory"))
     searched = float(sum(row.cell.search_units for row in rows))
     return {
+        "year": [summary.year, NOTHING if summary.year is None else str(summary.year)],
         "params": [number(summary.params, 1), counted(summary.params)],
+        "flops": [shortened(summary.flops), counted(summary.flops)],
         "seconds": [shortened(seconds), duration(seconds)],
         "memory": [shortened(size), memory(size)],
         "units": [shortened(float(summary.units)), counted(summary.units)],

@@ -1,7 +1,9 @@
 // The leaderboard of a section: a row a variant, its means, and its tasks in groups that fold.
 
 const OPTIONAL = {
+  Year: false,
   Params: true,
+  FLOPs: true,
   Seconds: false,
   Memory: false,
   Trials: false,
@@ -75,7 +77,7 @@ function legend(section) {
   const items = [section.caption, ...section.notes];
   if (section.variants.some((variant) => variant.reading !== null)) items.push("\u2020: our reading of the method, see the top of the page.");
   if (section.variants.some((variant) => variant.unequal)) items.push("\u2696: tuned with another number of trials than the others.");
-  items.push("Click a cell, or press Enter on it: its seeds, hyper-parameters, curve, hardware, and the command that makes it again.");
+  items.push("Click a cell, or press Enter on it: its seeds, hyper-parameters, curves, hardware, and the command that makes it again.");
   return el("ul", { class: "notes" }, ...items.map((item) => el("li", {}, item)));
 }
 
@@ -92,9 +94,11 @@ function leaderboardColumns(section) {
     cell: ({ variant }) => el("td", { class: "n extra" }, variant[key][1]),
   });
   const columns = [
-    { title: "Method", kind: "name", high: false, value: ({ variant }) => variant.name, cell: ({ variant }) => nameCell(variant) },
+    { title: "Method", kind: "name", high: false, value: ({ variant }) => variant.name, cell: ({ variant }) => nameCell(variant, familiesOf(section)) },
     ...statistics.map((statistic, index) => statisticColumn(statistic, index ? statistic.title : null)),
+    plain("Year", "year", "of the method's paper"),
     plain("Params", "params", "trained values, without the head"),
+    plain("FLOPs", "flops", "operations of a training step, forward and backward, for one image"),
     plain("Seconds", "seconds", "of a final run, mean over tasks and seeds"),
     plain("Memory", "memory", "peak of a final run, mean over tasks and seeds"),
     plain("Trials", "trials", "points tried a task"),
@@ -182,12 +186,13 @@ function mark(place) {
   return place === 1 ? "first" : place === 2 ? "second" : "";
 }
 
-function nameCell(variant) {
+function nameCell(variant, families) {
   const [method, inside] = variant.name.split(/(?=\()/, 2);
   const label = el("div", { class: "label" }, el("b", {}, ...breakable(method)));
   if (inside) label.append(el("wbr"), el("span", { class: "inside" }, ...breakable(variant.name.slice(method.length))));
   if (variant.reading !== null) label.append(el("abbr", { title: "our reading of the method" }, "\u2020"));
   if (variant.unequal) label.append(el("abbr", { title: `tuned with ${variant.trials[1]} trials a task, unlike the others` }, "\u2696"));
+  if (families.get(variant.family) > 1) label.append(el("small", { class: "family" }, `best of ${families.get(variant.family)} ${variant.family}`));
   return el("th", { scope: "row", class: "name" }, label);
 }
 
@@ -265,17 +270,33 @@ function foldingRow(section, at, shown) {
   return { apply, all: [all] };
 }
 
-/** Text and methods: which rows are shown. */
+/** How many variants each family has; those without one aside. */
+function familiesOf(section) {
+  const sizes = new Map();
+  for (const { family } of section.variants) if (family) sizes.set(family, (sizes.get(family) ?? 0) + 1);
+  return sizes;
+}
+
+/** Text, methods and families: which rows are shown. */
 function filters(section, at, shown) {
   const find = el("input", { type: "search", placeholder: "Filter variants", "aria-label": "Filter variants" });
   find.value = recall(`${at}.find`, "");
   const said = el("span", { class: "count", role: "status" });
   const hidden = toggled(`${at}.without`);
   const methods = [...new Set(section.variants.map((variant) => variant.method))].sort();
+  const families = familiesOf(section);
+  const folded = toggled(`${at}.families`);
 
   function apply() {
     const words = find.value.toLowerCase().split(/\s+/).filter(Boolean);
-    const kept = shown.filter(({ variant }) => !hidden.has(variant.method) && words.every((word) => variant.name.toLowerCase().includes(word)));
+    const found = ({ variant }) => !hidden.has(variant.method) && words.every((word) => variant.name.toLowerCase().includes(word));
+    const best = new Map();
+    section.variants.forEach((variant) => {
+      if (found({ variant }) && !best.has(variant.family)) best.set(variant.family, variant);
+    });
+    const byFamily = folded.has("all");
+    const kept = shown.filter((row) => found(row) && (!byFamily || !row.variant.family || best.get(row.variant.family) === row.variant));
+    shown.table.classList.toggle("by-family", byFamily);
     said.textContent = kept === section.variants.length ? plural(kept, "variant") : `${kept} of ${plural(section.variants.length, "variant")}`;
   }
 
@@ -300,8 +321,12 @@ function filters(section, at, shown) {
     });
     return button;
   };
+  const foldFamilies = checkbox("Best of each family", folded.has("all"), (on) => {
+    folded.set("all", on);
+    apply();
+  });
   apply();
-  return [find, menu("Methods", el("p", { class: "row" }, every(true), every(false)), ...boxes), said];
+  return [find, ...([...families.values()].some((size) => size > 1) ? [foldFamilies] : []), menu("Methods", el("p", { class: "row" }, every(true), every(false)), ...boxes), said];
 }
 
 /** Cells by keyboard: Tab enters the grid, arrows walk in it, Enter or a click opens a cell. */

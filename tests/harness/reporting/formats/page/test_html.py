@@ -126,7 +126,10 @@ def test_every_number_is_shown_as_the_other_formats_show_it(mini: Store) -> None
         for statistic in section["statistics"]:
             if statistic["title"] in shown:
                 assert statistic["cells"][place][1] == shown[statistic["title"]]
-        for title, name in (("Params", "params"), ("Trials", "trials"), ("Units", "units")):
+        for title, name in (
+            *(("Params", "params"), ("Year", "year"), ("FLOPs", "flops")),
+            *(("Trials", "trials"), ("Units", "units")),
+        ):
             assert variant[name][1] == shown[title]
         assert variant["length"] == ["Epochs", shown["Epochs"]]
     assert {"Mean of 5", "Rank"} <= set(titles)

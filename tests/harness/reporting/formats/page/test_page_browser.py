@@ -383,6 +383,30 @@ def test_training_curves_are_drawn_a_chart_a_name(
     assert console == []
 
 
+def test_families_fold_to_their_best(reader: Reader, tmp_path: Path, filler: Any) -> None:
+    for variant, family, score in (
+        *(("vpt", "prompts", 60.0), ("vpt-deep", "prompts", 70.0), ("lora", "peft", 65.0)),
+        *(("linear", "references", 50.0), ("mine", "", 40.0), ("other", "", 30.0)),
+    ):
+        key = filler.cell(variant, "digits", family=family, year=2022 if family else None)
+        filler.results(key, [score], extras={"flops": 3e9} if family else None)
+    write(tmp_path / "families.html", _page(filler.store))
+    reader.open((tmp_path / "families.html").as_uri())
+    assert "best of" not in reader.one(".board").text
+    reader.click("label", "Best of each family")
+    names = [text.splitlines() for text in reader.texts(NAMES)]
+    assert names == [
+        ["vpt-deep", "best of 2 prompts"],
+        ["lora"],
+        ["linear"],
+        ["mine"],
+        ["other"],
+    ]
+    reader.one("input[type=search]").send_keys("vpt")
+    assert [text.splitlines()[0] for text in reader.texts(NAMES)] == ["vpt-deep"]
+    assert reader.logs()[0] == []
+
+
 def test_all_of_it_by_keyboard(reader: Reader, mini: str) -> None:
     reader.open(mini)
     reader.press(Keys.TAB)
