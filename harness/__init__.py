@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         PROMPT_DROPOUT,
         PROMPT_LENGTHS,
         PromptDropout,
+        new_kv,
         new_prompts,
     )
     from harness.training.train_split import TrainSplit
@@ -46,6 +47,7 @@ __all__ = [
     "compare",
     "fit",
     "load",
+    "new_kv",
     "new_prompts",
     "plan",
     "report",
@@ -57,7 +59,7 @@ ROOMS = {
     **dict.fromkeys(("Ablation", "Run", "ablate", "compare", "fit", "load"), "harness.api"),
     **dict.fromkeys(("plan", "report", "reproduce", "run"), "harness.api"),
     **dict.fromkeys(("ANY_LENGTH", "PROMPT_DROPOUT", "PROMPT_LENGTHS"), "harness.training.prompts"),
-    **dict.fromkeys(("PromptDropout", "new_prompts"), "harness.training.prompts"),
+    **dict.fromkeys(("PromptDropout", "new_kv", "new_prompts"), "harness.training.prompts"),
     "ADAMW_RATES": "harness.training.method",
     "BadInput": "harness.errors",
     "Effort": "harness.training.method",

@@ -458,13 +458,13 @@ def search_space(variant: Variant, protocol: Settings) -> dict[str, BaseDistribu
     A protocol's `method_space` narrows an argument to the values that the method allows: those of
     its `allows`, else of its space. Where it allows none of them, its space is searched as it is.
     """
+    fixed = {**protocol.method_arguments, **variant.arguments}
     own = {
         name: narrowed_to(variant, name, distribution, protocol) or distribution
-        for name, distribution in variant.method.search_space.items()
+        for name, distribution in variant.method.space(fixed).items()
         if name not in protocol.space
     }
     shared = {name: entry.distribution() for name, entry in protocol.space.items()}
-    fixed = {**protocol.method_arguments, **variant.arguments}
     return {
         name: distribution for name, distribution in {**own, **shared}.items() if name not in fixed
     }

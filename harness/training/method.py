@@ -180,6 +180,12 @@ class Method(nn.Module):
         return values
 
     @classmethod
+    def space(cls, arguments: Mapping[str, Any]) -> Mapping[str, BaseDistribution]:
+        """What of `search_space` a search chooses from where `arguments` are fixed: without those
+        that have no effect then. As it stands, all of it."""
+        return cls.search_space
+
+    @classmethod
     def effort(cls, arguments: Mapping[str, Any], images: int, batch_size: int) -> Effort:
         """Of a run on so many images, for a plan: as it stands, one training, and a forward of each
         image where the class has a `begin`."""

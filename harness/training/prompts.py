@@ -2,6 +2,7 @@
 many a search tries. Jia et al., ECCV 2022, arXiv 2203.12119, and its released code."""
 
 import math
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -27,6 +28,17 @@ def new_prompts(vit: FrozenViT, *shape: int) -> nn.Parameter:
     height, width = vit.patch_size
     bound = math.sqrt(6 / (3 * height * width + vit.dim))
     return nn.Parameter(torch.empty(*shape, vit.dim).uniform_(-bound, bound))
+
+
+def new_kv(vit: FrozenViT, *shape: int) -> nn.Parameter:
+    """Learnable keys or values of `shape` + (head, n, head_dim), `shape` ending in n, as a block's
+    `kv` takes them: Kaiming uniform in (-v, v) with v = sqrt(6 / (n * head_dim)), as E2VPT's code
+    draws them."""
+    *leading, count = shape
+    attn: Any = vit.vit.blocks[0].attn
+    bound = math.sqrt(6 / (count * attn.head_dim))
+    drawn = torch.empty(*leading, attn.num_heads, count, attn.head_dim).uniform_(-bound, bound)
+    return nn.Parameter(drawn)
 
 
 class PromptDropout(nn.Module):

@@ -365,6 +365,27 @@ def test_parameters_have_rates_and_decays_of_their_own(tiny):
     }
 
 
+def test_a_method_leaves_out_of_the_search_what_has_no_effect(tiny):
+    class Optional(VPTDeep):
+        search_space = {
+            "prompts": CategoricalDistribution((2, 4)),
+            "gain": CategoricalDistribution((1, 2)),
+        }
+
+        def __init__(self, vit: Any, prompts: int = 2, gained: bool = False, gain: int = 1):
+            super().__init__(vit, prompts)
+
+        @classmethod
+        def space(cls, arguments: Any) -> dict[str, Any]:
+            left_out = () if arguments.get("gained") else ("gain",)
+            return {name: own for name, own in cls.search_space.items() if name not in left_out}
+
+    shared = ["base_lr", "weight_decay"]
+    for arguments, own in (({}, ["prompts"]), ({"gained": True}, ["prompts", "gain"])):
+        found = plan(tiny.request("spy"), [Variant(Optional, "spy", arguments, "spy")])
+        assert list(found.cells[0].space) == [*own, *shared]
+
+
 def test_what_only_training_needs_is_counted_apart_and_not_kept(tiny):
     keep = checkpoint.Keep(tiny.folder / "kept")
     found, cell = planned(tiny, Grouped, trials=1, seeds=(0,))
