@@ -52,9 +52,8 @@ def card_of(root: Path, folder: str) -> TaskCard:
         "metric": "top1",
     }
     texts = dict.fromkeys(("title", "suite", "group", "source", "licence", "citation"), "benchmark")
-    return TaskCard(
-        name="benchmark", reader={"format": "vtab-folder", "folder": folder}, **fields, **texts
-    )  # type: ignore[arg-type]
+    reader = {"format": "vtab-folder", "folder": folder}
+    return TaskCard.model_validate({"name": "benchmark", "reader": reader, **fields, **texts})
 
 
 LISTS = {"train": "train800", "val": "val200", "test": "test"}

@@ -25,6 +25,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 from rich.console import Console
 
@@ -126,7 +127,8 @@ def main() -> None:
         with ProgressView(Console(file=sys.stderr)) as view:
             run(short, store, Resources(), view)
         searches[name] = [
-            counted(store.trials(cell.key), cell.card, cell.protocol) for cell in short.cells
+            counted(store.trials(cell.key), cell.card, cast("Protocol", cell.protocol))
+            for cell in short.cells
         ]
         scores[name] = {
             cell.card.name: {result.seed: result.score for result in store.results(cell.key)}

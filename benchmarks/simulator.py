@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import product
 from statistics import mean
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
@@ -115,8 +115,8 @@ class Cluster:
         self.cells = {cell.key: cell for cell in plan.cells}
         self.stopper = SchedulerStopper(self.scheduler)
         self.searcher = SchedulerSearcher(
-            self.scheduler, self.stopper, SimpleNamespace(update=lambda cell: None)
-        )  # type: ignore[arg-type]
+            self.scheduler, self.stopper, cast("Any", SimpleNamespace(update=lambda cell: None))
+        )
         self.course = Course(plan, devices)
         self.failures = failures
         self.tries: Counter[tuple] = Counter()
@@ -179,7 +179,7 @@ class Cluster:
         dies = draw.random() if draw.random() < self.failures else None
         pace = pace_of(cell.variant) * draw.uniform(0.9, 1.1)
         train, val, test = (cell.card.sizes[split] for split in ("train", "val", "test"))
-        epochs = cell.protocol.epochs
+        epochs = epochs_of(cell)
         if cell.constant_features:
             images = train + val + (0 if isinstance(job, TuneJob) else test)
             steps = [(epochs, images)]
@@ -216,18 +216,22 @@ def pace_of(variant: Variant) -> float:
     return 2 ** random.Random(variant.name).uniform(-1, 1)
 
 
+def epochs_of(cell: PlannedCell) -> int:
+    return cast("Protocol", cell.protocol).epochs
+
+
 def score(cell: PlannedCell, params: dict[str, Any], epoch: int, draw: random.Random) -> float:
     """On val, in percent: best at a learning rate that is the method's own, nearer to its end with
     every epoch."""
     best = random.Random(f"{cell.variant.name}").uniform(-1, 1.5)
     end = 80 - 8 * abs(math.log10(params["base_lr"]) - best)
-    return end * (1 - 0.5 * math.exp(-epoch / cell.protocol.epochs * 4)) + draw.gauss(0, 0.5)
+    return end * (1 - 0.5 * math.exp(-epoch / epochs_of(cell) * 4)) + draw.gauss(0, 0.5)
 
 
 def figures(course: Course) -> dict[str, float]:
     """What a run came to. Times in the simulation's seconds."""
     protocol, ends, devices = course.plan.cells[0].protocol, course.makespan, course.devices
-    few = few_of(protocol)
+    few = few_of(cast("Protocol", protocol))
     by_cell: dict[str, list[Piece]] = defaultdict(list)
     for piece in course.pieces:
         by_cell[piece.job.cell].append(piece)

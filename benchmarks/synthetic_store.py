@@ -229,7 +229,7 @@ def _result(
         "adapter": 156_000,
         "lora": 294_912,
     }
-    size = arguments.get("prompts", params.get("prompts", 10))
+    size: int = arguments.get("prompts", params.get("prompts", 10))
     own = trainable.get(arguments["name"], 768 * size * (1 if arguments["name"] == "vpt" else 12))
     if arguments["name"] == "ivpt":
         own += 11 * (size**2 + size) * arguments.get("da", True) + 11 * 10 * 768 * arguments.get(

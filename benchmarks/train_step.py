@@ -19,6 +19,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from timm.models.vision_transformer import VisionTransformer
@@ -120,8 +121,10 @@ def forms_of(
     deep, ivpt = (model.train().to(device) for model in models)
 
     def concatenated(x: Tensor) -> Tensor:
-        prompts = [deep.method.dropout(own, len(x)) for own in deep.method.prompts]
-        return deep.head.linear(paper.pooled(vit, paper.vpt_deep(vit, x, prompts)))
+        method: Any = deep.method
+        head: Any = deep.head
+        prompts = [method.dropout(own, len(x)) for own in method.prompts]
+        return head.linear(paper.pooled(vit, paper.vpt_deep(vit, x, prompts)))
 
     return {"paper": concatenated, "ours": deep, "ivpt": ivpt}
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import datasets_readme
 import licences
+from outcomes import outcome_of
 from train_step import flops, forward_flops
 
 import harness
@@ -40,7 +41,7 @@ def test_the_example_method_is_short_and_trains(tiny):
         params = {"base_lr": 0.5, "weight_decay": 0.0, "prompts": 5} | (
             {} if arguments else {"blocks": 2}
         )
-        *_, (outcome,) = Trainer(run, threads=1).run(FinalJob(run.cells[0].key, (0,), params))
+        outcome = outcome_of(Trainer(run, threads=1), FinalJob(run.cells[0].key, (0,), params))
         assert outcome.reason is None
         assert outcome.trainable == (5 * 96 if arguments else 2 * 5 * 96 + 2)
 
@@ -104,7 +105,7 @@ def test_every_dependency_has_its_reason_and_its_imports():
     code = "\n".join(path.read_text() for path in (ROOT / "harness").rglob("*.py"))
     modules = {"pillow": "PIL", "protobuf": "google.protobuf", "google-crc32c": "google_crc32c"}
     for name in reasons:
-        module = modules.get(name, name).replace(".", r"\.")
+        module = (modules.get(name) or name).replace(".", r"\.")
         assert re.search(rf"^ *(import|from) {module}\b", code, re.MULTILINE), name
 
 

@@ -83,7 +83,8 @@ def test_the_pickle_of_these_tests_does_run():
 
 def test_a_weights_file_with_a_pickle_is_not_unpickled(tmp_path: Path):
     torch.save({"model": Evil()}, tmp_path / "evil.pt")
-    np.savez(tmp_path / "evil.npz", **{"embedding/kernel": np.array([Evil()], dtype=object)})
+    arrays: dict[str, Any] = {"embedding/kernel": np.array([Evil()], dtype=object)}
+    np.savez(tmp_path / "evil.npz", **arrays)
     for name in ("evil.pt", "evil.npz"):
         refused(
             lambda name=name: backbones.load(f"vit_tiny_patch16_224={tmp_path / name}"),
@@ -209,6 +210,11 @@ def zip_of(path: Path, name: str, content: bytes = b"abc", mode: int = 0o100644)
     return path
 
 
+def written(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
 ARCHIVES: dict[str, Callable[[Path], Path]] = {
     "a zip that climbs": lambda at: zip_of(at / "a.zip", "../touched-outside"),
     "an absolute zip": lambda at: zip_of(at / "a.zip", str(at / "touched-outside")),
@@ -228,10 +234,8 @@ ARCHIVES: dict[str, Callable[[Path], Path]] = {
     "a tar with a name of gigabytes": lambda at: archive_of(
         at / "a.tar", kind=tarfile.GNUTYPE_LONGNAME, size=8**10
     ),
-    "a tar that isn't": lambda at: (at / "a.tar").write_bytes(b"no" * 999) and at / "a.tar",
-    "a gzip bomb": lambda at: (
-        (at / "a.gz").write_bytes(gzip.compress(bytes(200_000_000))) and at / "a.gz"
-    ),
+    "a tar that isn't": lambda at: written(at / "a.tar", b"no" * 999),
+    "a gzip bomb": lambda at: written(at / "a.gz", gzip.compress(bytes(200_000_000))),
 }
 
 

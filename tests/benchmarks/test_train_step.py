@@ -1,5 +1,7 @@
 """The closed form of docs/speed.md against torch's own counter of floating-point operations."""
 
+from typing import cast
+
 import pytest
 import torch
 import train_step
@@ -32,9 +34,8 @@ def test_the_closed_form_is_what_torch_counts(p: int, batch: int, dropout: float
     )
 
     def concatenated(x: torch.Tensor) -> torch.Tensor:
-        return model.head.linear(
-            paper.pooled(vit, paper.vpt_deep(vit, x, list(model.method.prompts)))
-        )
+        prompts, head = list(cast("VPTDeep", model.method).prompts), cast("LinearHead", model.head)
+        return head.linear(paper.pooled(vit, paper.vpt_deep(vit, x, prompts)))
 
     # a frozen convolution; a trained linear layer
     patches, head = 2 * (3 * 4 * 4) * DIM * IMAGE, 3 * 2 * DIM * CLASSES

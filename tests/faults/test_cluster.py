@@ -206,7 +206,7 @@ def test_a_node_with_other_files_is_passed_over_and_its_jobs_go_elsewhere(grid, 
     assert "task toy: its files are not those of the driver's machine" in out
     reasons = {trial.reason for trial in Store(grid.store).trials() if trial.state == "failed"}
     assert reasons
-    assert all(reason.startswith("its node ") for reason in reasons)
+    assert all(str(reason).startswith("its node ") for reason in reasons)
 
 
 def test_a_node_that_shares_no_folder_with_the_driver_sends_checkpoints_back(

@@ -148,6 +148,7 @@ def _child(
 
 
 def _answers(child: subprocess.Popen, seconds: float) -> bool:
+    assert child.stdout is not None
     return bool(select.select([child.stdout], [], [], seconds)[0])
 
 

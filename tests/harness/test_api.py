@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 import pytest
 
@@ -158,6 +158,11 @@ def test_lists_say_the_same_as_text():
     assert api._request("linear", None, None, seeds=7).seeds == (7,)
 
 
+def wrong(**arguments: Any) -> dict[str, Any]:
+    """Arguments of types that no checker would let through."""
+    return arguments
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -165,13 +170,16 @@ def test_lists_say_the_same_as_text():
         (lambda: harness.run(suite="vtb"), "unknown suite 'vtb'"),
         (lambda: harness.run(tasks=["digit"]), "unknown task 'digit'"),
         (lambda: harness.run(tasks=[]), "names no task"),
-        (lambda: harness.run(seeds=["a"]), "write whole numbers"),
-        (lambda: harness.run(seeds=1.5), "seeds=1.5: give a list"),
+        (lambda: harness.run(**wrong(seeds=["a"])), "write whole numbers"),
+        (lambda: harness.run(**wrong(seeds=1.5)), "seeds=1.5: give a list"),
         (lambda: harness.run(trials=0), "trials=0: give a whole number of at least 1"),
-        (lambda: harness.run(workers=1.5), "workers=1.5: give a whole number of at least 1"),
+        (
+            lambda: harness.run(**wrong(workers=1.5)),
+            "workers=1.5: give a whole number of at least 1",
+        ),
         (lambda: harness.run(gpus_per_trial=-1), "gpus_per_trial=-1: give a number of at least 0"),
         (lambda: harness.run(address="ray://a:1"), "ray job submit"),
-        (lambda: harness.run(methods=[3]), "3 is neither a name nor a class"),
+        (lambda: harness.run(**wrong(methods=[3])), "3 is neither a name nor a class"),
         (lambda: harness.run(store="nonsense://x", tasks="digits"), "nonsense"),
         (lambda: harness.plan("vtp"), "unknown method 'vtp'"),
         (lambda: harness.ablate("linear"), "has no toggles"),
@@ -238,7 +246,9 @@ def filled(tmp_path_factory: pytest.TempPathFactory, make_tiny) -> Iterator[Simp
     after."""
     tiny = make_tiny(tmp_path_factory.mktemp("front door"))
     (tiny.folder / "mine.py").write_text(METHOD)
-    told = dict(tasks=["toy"], cards=tiny.cards, protocol=tiny.protocol, store=tiny.store)
+    told: dict[str, Any] = dict(
+        tasks=["toy"], cards=tiny.cards, protocol=tiny.protocol, store=tiny.store
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VPT_HARNESS_CACHE", str(tiny.folder / "cache"))
         patch.setenv("OMP_NUM_THREADS", "1")

@@ -1,12 +1,15 @@
 """iVPT: as a whole against a slow form with concatenated prompts, and its parts one by one against
 the equations in its docstring."""
 
+from typing import Any
+
 import oracle
 import pytest
 import torch
 from timm.models.vision_transformer import VisionTransformer
 
 from harness.backbones.vit import FrozenViT
+from harness.training.method import Method
 from methods.ivpt import IVPT
 from methods.vpt import VPT, VPTDeep
 
@@ -18,7 +21,7 @@ def make(plain: VisionTransformer, **arguments) -> IVPT:
     return IVPT(FrozenViT(plain), **{"prompts": 5, "k": 3, "dropout": 0.0, **arguments}).double()
 
 
-def tokens_of(method: torch.nn.Module, images: torch.Tensor = IMAGES) -> torch.Tensor:
+def tokens_of(method: Method, images: torch.Tensor = IMAGES) -> torch.Tensor:
     (tokens,) = method(images, method.vit.read())
     return tokens
 
@@ -65,7 +68,7 @@ def test_it_equals_the_slow_form_in_values_and_gradients(vit: VisionTransformer,
     def link(index: int, shared: torch.Tensor) -> torch.Tensor:
         if not method.da:
             return shared
-        own = method.aggregations[index - 1]
+        own: Any = method.aggregations[index - 1]
         return torch.einsum("jk,...kd->...jd", own.weight, shared) + own.bias[:, None]
 
     torch.manual_seed(3)
@@ -164,7 +167,7 @@ def test_cdc_and_da_make_the_prompts_that_the_equation_says(plain: VisionTransfo
     method = make(plain, ar=False)
     mixed = [method.prompts[0]]
     for index in (1, 2):
-        link = method.aggregations[index - 1]
+        link: Any = method.aggregations[index - 1]
         mixed.append(
             method.prompts[index] + link.weight @ method.prompts[index - 1] + link.bias[:, None]
         )

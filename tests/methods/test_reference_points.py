@@ -2,6 +2,7 @@
 small ViT in float64."""
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -114,17 +115,18 @@ def test_the_adapter_sees_the_stream_as_released_or_normed_tokens_as_in_the_pape
     found = method(IMAGES, Read((2,), "image"))[0]
     torch.manual_seed(3)
     tokens = plain._pos_embed(plain.patch_embed(IMAGES))
+    block: Any
     for index, block in enumerate(plain.blocks):
-        adapter = tuned[index].mlp
-        stream = tokens + block.attn(block.norm1(tokens))  # type: ignore[operator]
+        adapter: Any = tuned[index].mlp
+        stream = tokens + block.attn(block.norm1(tokens))
         if index == 2:
             stream = stream[:, 1:rows]  # what a head of image tokens reads
-        normed = block.norm2(stream)  # type: ignore[operator]
+        normed = block.norm2(stream)
         hidden = torch.relu(
             (stream if form == "released" else normed) @ adapter.down.weight.T + adapter.down.bias
-        )  # type: ignore
+        )
         hidden = nn.functional.dropout(hidden, 0.1, training and form == "released")
-        tokens = stream + block.mlp(normed) + 0.5 * (hidden @ adapter.up.weight.T + adapter.up.bias)  # type: ignore[operator]
+        tokens = stream + block.mlp(normed) + 0.5 * (hidden @ adapter.up.weight.T + adapter.up.bias)
     torch.testing.assert_close(found, tokens, rtol=1e-9, atol=1e-9)
     if not training:
         by_timm = method.vit.vit.forward_features(IMAGES)

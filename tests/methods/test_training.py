@@ -2,6 +2,7 @@
 the same prompts and head."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import oracle
 import torch
@@ -60,7 +61,7 @@ def test_twenty_steps_of_sgd_are_those_of_the_papers_form(plain: VisionTransform
     )
 
     torch.manual_seed(7)
-    reference = build()
+    reference: Any = build()
     prompts, head = reference.method.prompts, reference.head.linear
     order = torch.Generator().manual_seed(7)
     decayed = {"params": [prompts, head.weight], "weight_decay": 0.01}
@@ -80,7 +81,7 @@ def test_twenty_steps_of_sgd_are_those_of_the_papers_form(plain: VisionTransform
             optimizer.step()
             steps += 1
     assert steps == 20
-    trained = built[0]
+    trained: Any = built[0]
     for ours, theirs in (
         (trained.method.prompts, prompts),
         (trained.head.linear.weight, head.weight),

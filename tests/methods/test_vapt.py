@@ -1,6 +1,7 @@
 """VAPT: against a slow form with a convolution for each channel, and what its first step moves."""
 
 import math
+from typing import Any
 
 import oracle
 import pytest
@@ -28,7 +29,7 @@ def make(vit: VisionTransformer, moved: bool = True, **arguments) -> VAPT:
     return method.eval()
 
 
-def tokens_of(method: torch.nn.Module, images: Tensor = IMAGES) -> Tensor:
+def tokens_of(method: Any, images: Tensor = IMAGES) -> Tensor:
     (tokens,) = method(images, method.vit.read())
     return tokens
 
@@ -41,7 +42,7 @@ def slow(method: VAPT, vit: VisionTransformer) -> Tensor:
         if index == 0:
             own = method.prompts.expand(4, -1, -1)
         else:
-            one = method.projectors[index - 1]
+            one: Any = method.projectors[index - 1]
             x = F.layer_norm(tokens, (24,), one.norm.weight, one.norm.bias, 1e-5)[:, prefix:]
             x = x.transpose(1, 2).reshape(4, 24, height, width)
             size = len(one.kernel)
@@ -51,7 +52,8 @@ def slow(method: VAPT, vit: VisionTransformer) -> Tensor:
                 for j in range(width - size + 1)
             ]
             u = torch.einsum("jp,pbc->bjc", one.weight, torch.stack(y)) + one.bias[:, None]
-            first, *_, second = method.bottleneck
+            first: Any = method.bottleneck[0]
+            second: Any = method.bottleneck[-1]
             own = u + (u @ first.weight.T).clamp(min=0) @ second.weight.T
         out = block(torch.cat([tokens, own], dim=1))
         tokens = out[:, : tokens.shape[1]]
@@ -121,14 +123,18 @@ def test_the_first_step_moves_the_first_prompts_and_the_maps_over_positions(
     assert moved == {"prompts", "projectors.0.weight", "projectors.1.weight"}
     method = make(plain).train()
     tokens_of(method).square().sum().backward()
-    assert all(p.grad.abs().sum() > 0 for p in method.parameters() if p.requires_grad)
+    for p in method.parameters():
+        if p.requires_grad:
+            assert p.grad is not None
+            assert p.grad.abs().sum() > 0
 
 
 def test_a_kernel_is_drawn_from_a_normal_and_a_bottleneck_has_no_biases(plain: VisionTransformer):
     method = make(plain, moved=False, kernel=4)
-    kernels = torch.cat([one.kernel.flatten() for one in method.projectors])
+    projectors: Any = method.projectors
+    kernels = torch.cat([one.kernel.flatten() for one in projectors])
     assert kernels.std().item() == pytest.approx(1, abs=0.3)
-    assert all(one.norm.eps == 1e-5 for one in method.projectors)
+    assert all(one.norm.eps == 1e-5 for one in projectors)
     bound = math.sqrt(6 / (3 * 4 * 4 + 24))
     assert method.prompts.abs().max() <= bound
     assert [name for name, _ in method.bottleneck.named_parameters()] == ["0.weight", "3.weight"]
@@ -136,7 +142,7 @@ def test_a_kernel_is_drawn_from_a_normal_and_a_bottleneck_has_no_biases(plain: V
 
 def test_channels_are_dropped_whole_and_only_in_training(plain: VisionTransformer):
     method = make(plain)
-    projector = method.projectors[0]
+    projector: Any = method.projectors[0]
     image = torch.randn(50, 16, 24, dtype=torch.float64)
     kept = projector(image)
     assert torch.equal(kept, projector(image))

@@ -1,6 +1,7 @@
 """VFPT: against a slow form whose transform is a sum of cosines, and what a real spectrum keeps."""
 
 import math
+from typing import Any
 
 import oracle
 import pytest
@@ -21,7 +22,7 @@ def make(plain: VisionTransformer, **arguments) -> VFPT:
     return VFPT(FrozenViT(plain, pooling), **{"prompts": 5, "dropout": 0.0, **arguments}).double()
 
 
-def tokens_of(method: torch.nn.Module, images: Tensor = IMAGES) -> Tensor:
+def tokens_of(method: Any, images: Tensor = IMAGES) -> Tensor:
     (tokens,) = method(images, method.vit.read())
     return tokens
 
@@ -132,10 +133,9 @@ def test_dropout_comes_before_the_transform(plain: VisionTransformer):
     method = make(plain, prompts=8, dropout=0.5).train()
     method.prompts.data.fill_(1.0)
     seen: list[Tensor] = []
-    run = method.vit.run
-    method.vit.run = lambda tokens, read, prompts: (
-        seen.extend(prompts) or run(tokens, read, prompts)
-    )
+    vit: Any = method.vit
+    run = vit.run
+    vit.run = lambda tokens, read, prompts: seen.extend(prompts) or run(tokens, read, prompts)
     tokens_of(method)
     (first, *_) = seen
     assert first.shape == (4, 8, 24)

@@ -1,10 +1,11 @@
 """Small ViTs of each kind that people tune, in float64 with random weights."""
 
 import functools
+from typing import Any
 
 import pytest
 import torch
-from timm.layers import LayerNorm
+from timm.layers.norm import LayerNorm
 from timm.models.vision_transformer import VisionTransformer
 
 ARCHITECTURES = {
@@ -35,6 +36,7 @@ def build(name: str) -> VisionTransformer:
         norm_layer=functools.partial(LayerNorm, eps=1e-6),
     )
     vit = VisionTransformer(**{**small, **ARCHITECTURES[name]}).double().eval()
+    block: Any
     for block in vit.blocks:
         block.attn.fused_attn = name != "unfused-attention"
     with torch.no_grad():

@@ -94,6 +94,11 @@ def failure(of: Cell, seed: int, reason: str = "out of memory") -> Failure:
 VPT, LINEAR, DEEP = cell(), cell("linear"), cell("vpt-deep(prompts=5)", "fashion")
 
 
+def file_of(store: Store) -> Path:
+    assert store.file is not None
+    return store.file
+
+
 def filled(path: Path, cells: Sequence[Cell] = (VPT, DEEP)) -> Store:
     """Two seeds, three trials and a failure a cell."""
     store = Store(path)

@@ -2,7 +2,7 @@
 outputs dropped after each block."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from timm.models.vision_transformer import VisionTransformer
@@ -61,9 +61,9 @@ def ivpt(
                 for rank, place in enumerate(places):
                     tokens[image, prefix + int(place)] += vectors[index - 1, rank]
         joined = torch.cat([tokens[:, :prefix], own, tokens[:, prefix:]], dim=1)
-        attn = block.attn
+        attn: Any = block.attn
         q, k, _ = (
-            attn.qkv(block.norm1(joined))
+            attn.qkv(cast("Any", block).norm1(joined))
             .unflatten(2, (3, attn.num_heads, -1))
             .permute(2, 0, 3, 1, 4)
         )

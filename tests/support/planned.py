@@ -12,6 +12,7 @@ from harness.planning.protocols import Protocol
 from harness.planning.variants import Variant
 from harness.store import Cell, Store
 from harness.tasks.cards import TaskCard
+from harness.training.method import Method
 from methods.vpt import VPTDeep
 
 CARD = {
@@ -58,7 +59,11 @@ TPE_SPACE = {
 
 
 def planned(
-    task: str = "toy", method=VPTDeep, protocol: Protocol = TPE, space=None, seeds=(0, 1)
+    task: str = "toy",
+    method: type[Method] = VPTDeep,
+    protocol: Protocol = TPE,
+    space=None,
+    seeds=(0, 1),
 ) -> PlannedCell:
     key = hashlib.sha256(f"{task}/{method.name}".encode()).hexdigest()
     cell = Cell(key, {"task": {"name": task}}, {"variant": method.name})

@@ -37,7 +37,7 @@ def temp_dir() -> None:
 
 def internal_kv() -> None:
     """A word that a worker leaves outlives it."""
-    actor = Actor.remote()
+    actor: Any = Actor.remote()
     ray.get(actor.leave.remote("vpt-harness/test"))
     ray.kill(actor)
     assert ray_private.get("vpt-harness/test") == "hung: no batch"
@@ -45,7 +45,7 @@ def internal_kv() -> None:
 
 
 def state_actors() -> None:
-    actor = Actor.remote()
+    actor: Any = Actor.remote()
     node = ray.get(actor.node.remote())
     assert ray_private.node_of(actor._actor_id.hex()) == node
     assert ray_private.node_of("0" * 32) is None
@@ -104,7 +104,7 @@ def dead_processes() -> None:
 
 def kill_all_processes() -> None:
     """After the raylet's death: Ray ends the rest without a word, and quickly."""
-    node = worker._global_node
+    node: Any = worker._global_node
     assert node is not None
     processes = [info.process for infos in node.all_processes.values() for info in infos]
     ray_private.end_processes_at_once()

@@ -158,7 +158,7 @@ def tfds_features(task: str, row: int) -> dict[str, list]:
     if task.startswith("smallnorb"):
         features["image"] = [encoded(row, (96, 96))]
     if key and key != "id":
-        features[STORED.get(key, key)] = [f"name_{row}".encode()]
+        features[STORED.get(key) or key] = [f"name_{row}".encode()]
     if label.startswith("clevr"):
         features["objects/pixel_coords"] = [
             1.0,

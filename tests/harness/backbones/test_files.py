@@ -376,7 +376,7 @@ class Module(torch.nn.Linear):
     pass
 
 
-REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
+REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "another patch size": (
         saved(other(patch_size=32)),
         "it has patches of 32 x 32 pixels, and test_vit of 16 x 16",

@@ -1,5 +1,7 @@
 """The fast forward against the paper's form: same features, same gradients."""
 
+from typing import Any, cast
+
 import oracle
 import pytest
 import timm
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-from harness.backbones.vit import FrozenViT, Read
+from harness.backbones.vit import FrozenViT, Pooling, Read
 from harness.errors import BadInput
 from harness.training.heads import LinearHead, Model
 from harness.training.method import Method
@@ -30,7 +32,7 @@ def gradients(loss: torch.Tensor, *tensors: torch.Tensor) -> list[torch.Tensor]:
 @pytest.mark.parametrize("count", [1, 10, 50])
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_vpt_deep_equals_the_papers_form(vit: VisionTransformer, count: int, dropout: float):
-    model = (
+    model: Any = (
         Model(method := VPTDeep(frozen(vit), prompts=count, dropout=dropout), LinearHead(method, 7))
         .double()
         .train()
@@ -56,7 +58,9 @@ def test_vpt_deep_equals_the_papers_form(vit: VisionTransformer, count: int, dro
 
 @pytest.mark.parametrize("count", [1, 10])
 def test_vpt_shallow_equals_the_papers_form(vit: VisionTransformer, count: int):
-    model = Model(method := VPT(frozen(vit), prompts=count), LinearHead(method, 7)).double().train()
+    model: Any = (
+        Model(method := VPT(frozen(vit), prompts=count), LinearHead(method, 7)).double().train()
+    )
     logits = model(IMAGES)
     expected = model.head.linear(
         oracle.pooled(vit, oracle.vpt_shallow(vit, IMAGES, model.method.prompts))
@@ -83,7 +87,7 @@ def test_saliency_is_the_softmax_of_cls_over_all_keys_prompts_included(plain: Vi
     vit, prompts = FrozenViT(plain), torch.randn(3, 24, dtype=torch.float64)
     tokens = vit.embed(IMAGES)
     _, saliency = vit.block_and_saliency(0, tokens, prompts)
-    block = plain.blocks[0]
+    block: Any = plain.blocks[0]
     joined = block.norm1(torch.cat([tokens, prompts.expand(5, -1, -1)], dim=1))
     q, k, _ = block.attn.qkv(joined).reshape(5, -1, 3, 2, 12).permute(2, 0, 3, 1, 4)
     expected = (q[:, :, :1] @ k.transpose(2, 3) / 12**0.5).softmax(-1).mean(1)[:, 0, 1:17]
@@ -109,12 +113,15 @@ def test_mae_is_pooled_as_by_vpts_code(plain: VisionTransformer, count: int, dro
     that has no weights."""
 
     def pooled(tokens: torch.Tensor) -> torch.Tensor:
-        mean = sum(tokens[:, row] for row in range(1, tokens.shape[1])) / (tokens.shape[1] - 1)
+        total = torch.zeros_like(tokens[:, 0])
+        for row in range(1, tokens.shape[1]):
+            total = total + tokens[:, row]
+        mean = total / (tokens.shape[1] - 1)
         centred = mean - mean.mean(1, keepdim=True)
         return centred / (centred.square().mean(1, keepdim=True) + 1e-6).sqrt()
 
     vit = FrozenViT(plain, "vpt-mae")
-    deep = (
+    deep: Any = (
         Model(method := VPTDeep(vit, prompts=count, dropout=dropout), LinearHead(method, 7))
         .double()
         .train()
@@ -133,12 +140,12 @@ def test_mae_is_pooled_as_by_vpts_code(plain: VisionTransformer, count: int, dro
         gradients(expected.square().sum(), deep.method.prompts),
     )
     torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
-    without = Model(
+    without: Any = Model(
         IVPT(vit, prompts=count, cdc=False, da=False, ar=False), LinearHead(Method(vit), 7)
     ).double()
     without.method.prompts, without.head = deep.method.prompts, deep.head
     torch.testing.assert_close(without.eval()(IMAGES), deep.eval()(IMAGES), rtol=1e-12, atol=1e-12)
-    shallow = Model(VPT(vit, prompts=count), LinearHead(Method(vit), 7)).double()
+    shallow: Any = Model(VPT(vit, prompts=count), LinearHead(Method(vit), 7)).double()
     tokens = oracle.vpt_shallow(plain, IMAGES, shallow.method.prompts, keep_last=True)
     torch.testing.assert_close(
         shallow(IMAGES), shallow.head.linear(pooled(tokens)), rtol=1e-9, atol=1e-9
@@ -167,7 +174,7 @@ def test_any_shape_equals_the_papers_form(
     registers: int,
     count: int,
     batch: int,
-    pooling: str,
+    pooling: Pooling,
     deep: bool,
 ):
     torch.manual_seed(0)
@@ -226,7 +233,7 @@ def test_any_shape_equals_the_papers_form(
 )
 def test_the_architectures_that_people_tune_are_covered(name: str):
     with torch.device("meta"):
-        vit = timm.create_model(name, num_classes=0)
+        vit: Any = timm.create_model(name, num_classes=0)
         FrozenViT(vit, "avg" if vit.global_pool == "avg" else "cls")
 
 
@@ -245,4 +252,4 @@ def test_the_architectures_that_people_tune_are_covered(name: str):
 @pytest.mark.usefixtures("unchecked")
 def test_another_architecture_is_refused_by_name(name: str, part: str):
     with torch.device("meta"), pytest.raises(BadInput, match=f"{part}.* not covered"):
-        FrozenViT(timm.create_model(name))
+        FrozenViT(cast("Any", timm.create_model(name)))

@@ -4,12 +4,13 @@ that refuses it."""
 import copy
 import types
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
 import torch.nn.functional as F
-from timm.models.vision_transformer import Attention, Block, VisionTransformer
+from timm.layers.attention import Attention
+from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
@@ -21,6 +22,7 @@ from methods.vpt import VPTDeep
 
 IMAGES = torch.randn(4, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 DIM = 24
+Rows = Literal["cls", "image", "image+prompts"]
 
 
 class Around(nn.Module):
@@ -259,7 +261,7 @@ def timms_loop(vit: FrozenViT, prompts: Tensor | None) -> Tensor:
     return tokens
 
 
-def compare(vit: FrozenViT, rows: str, with_prompts: bool, seed: int | None = None) -> None:
+def compare(vit: FrozenViT, rows: Rows, with_prompts: bool, seed: int | None = None) -> None:
     """Rows that a head reads, and the gradients of all that is trained, ours against timm's."""
     prompts = new_prompts(vit, vit.depth, 3) if with_prompts else None
     if prompts is not None:
@@ -274,7 +276,7 @@ def compare(vit: FrozenViT, rows: str, with_prompts: bool, seed: int | None = No
         torch.manual_seed(seed)
     (ours,) = vit.run(
         vit.embed(IMAGES), Read((2,), rows), None if prompts is None else list(prompts)
-    )  # type: ignore[arg-type]
+    )
     if seed is not None:
         torch.manual_seed(seed)
     expected = timms_loop(vit, prompts)
@@ -295,12 +297,12 @@ def compare(vit: FrozenViT, rows: str, with_prompts: bool, seed: int | None = No
 @pytest.mark.parametrize("rows", ["cls", "image"])
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 def test_a_changed_part_gives_what_timms_loop_gives(
-    plain: VisionTransformer, way: Callable[[Any], None], rows: str, with_prompts: bool
+    plain: VisionTransformer, way: Callable[[Any], None], rows: Rows, with_prompts: bool
 ):
     vit = changed(plain, way)
     before = FrozenViT(copy.deepcopy(plain))
     compare(vit, rows, with_prompts)
-    read = Read((2,), rows)  # type: ignore[arg-type]
+    read = Read((2,), rows)
     if way is not unfrozen_norms:  # which starts at the backbone
         assert not torch.allclose(
             vit.run(vit.embed(IMAGES), read)[0], before.run(before.embed(IMAGES), read)[0]
@@ -310,7 +312,7 @@ def test_a_changed_part_gives_what_timms_loop_gives(
 @pytest.mark.parametrize("with_prompts", [False, True])
 @pytest.mark.parametrize("rows", ["cls", "image"])
 def test_a_replaced_block_gives_what_timms_loop_gives(
-    plain: VisionTransformer, rows: str, with_prompts: bool
+    plain: VisionTransformer, rows: Rows, with_prompts: bool
 ):
     compare(replaced(plain), rows, with_prompts)
 
@@ -376,11 +378,12 @@ def test_dropout_of_a_methods_own_acts_while_it_trains_and_the_backbones_never(p
     )
     once, again = (vit.train().run(vit.embed(IMAGES), vit.read())[0] for _ in range(2))
     assert torch.equal(once, again)
+    block: Any
     for index, block in enumerate(vit.vit.blocks):
         if place == "mlp":
             block.mlp = OwnDrop(block.mlp)
         elif place == "qkv":
-            block.attn.qkv = OwnDrop(block.attn.qkv)  # type: ignore[union-attr]
+            block.attn.qkv = OwnDrop(block.attn.qkv)
         elif place == "attn_drop":
             block.attn.attn_drop = nn.Dropout(0.3)  # type: ignore[union-attr]
         else:

@@ -20,7 +20,8 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
 
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.chdir(tmp_path)
-        return run_command(monkeypatch, *arguments), *capsys.readouterr()
+        code, printed = run_command(monkeypatch, *arguments), capsys.readouterr()
+        return code, printed.out, printed.err
 
     return run
 

@@ -22,7 +22,8 @@ def call(cards: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
 
     def run(*arguments: str) -> tuple[int, str, str]:
         code = run_command(monkeypatch, "data", *arguments, "--cards", cards)
-        return code, *capsys.readouterr()
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
 
     return run
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from command_line import run_command
-from made_up import DEEP, LINEAR, VPT, everything, failure, filled, result, trial
+from made_up import DEEP, LINEAR, VPT, everything, failure, file_of, filled, result, trial
 from safetensors.torch import save_file
 
 from harness.cli import main as cli
@@ -28,7 +28,8 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
     monkeypatch.setenv("COLUMNS", "120")
 
     def run(*arguments: str) -> tuple[int, str, str]:
-        return run_command(monkeypatch, "results", *arguments), *capsys.readouterr()
+        code, printed = run_command(monkeypatch, "results", *arguments), capsys.readouterr()
+        return code, printed.out, printed.err
 
     return run
 
@@ -109,7 +110,9 @@ def test_one_broken_source_is_a_line_and_the_others_are_merged(
 def test_a_bad_source_is_one_line_and_leaves_no_store(call, tmp_path: Path, source: str) -> None:
     import pandas as pd
 
-    (tmp_path / "broken.db").write_bytes(filled(tmp_path / "theirs.db").file.read_bytes()[:9000])
+    (tmp_path / "broken.db").write_bytes(
+        file_of(filled(tmp_path / "theirs.db")).read_bytes()[:9000]
+    )
     assert call("export", "broken.parquet", "--store", "theirs.db")[0] == 0
     (tmp_path / "broken.parquet").write_bytes((tmp_path / "broken.parquet").read_bytes()[:-9])
     pd.DataFrame({"song": ["x"]}).to_parquet(tmp_path / "music.parquet")
@@ -325,7 +328,7 @@ def test_rm_with_trials_takes_the_searches_of_cells_that_have_no_result_left(
         in call("rm", "--methods", "vpt", "--trials", "--yes")[1]
     )
     assert list(store.cells()) == [DEEP.key]
-    assert everything(store) == everything(filled(store.file.with_name("same.db"), [DEEP]))
+    assert everything(store) == everything(filled(file_of(store).with_name("same.db"), [DEEP]))
     store.remove([row.id for row in store.results()])
     assert (
         "Removed 3 trials, 1 failure, 1 cell.\n"
@@ -333,7 +336,7 @@ def test_rm_with_trials_takes_the_searches_of_cells_that_have_no_result_left(
     )
     assert everything(store) == ([], [], [], [])
     for table in ("cells", "trials", "results", "failures"):
-        with sqlite3.connect(store.file) as connection:
+        with sqlite3.connect(file_of(store)) as connection:
             assert connection.execute(f"select count(*) from {table}").fetchone() == (0,)
         connection.close()
 

@@ -331,17 +331,10 @@ def test_fgvcs_cards_drop_alpha_and_a_card_of_ones_own_doesnt(tmp_path: Path):
     Image.fromarray(rgba(255)).save(tmp_path / "cub200_2011" / "images" / key, "PNG")
     card = resolve(fgvc_card("cub200_2011"), tmp_path)
     assert np.unique(np.asarray(records(card, tmp_path, "test")[0].image())).tolist() == [255]
-    mine = card.model_copy(
-        update={"reader": Reader(format="fgvc-json", folder="cub200_2011", images="images")}
-    )  # type: ignore[call-arg]
+    reader = {"format": "fgvc-json", "folder": "cub200_2011", "images": "images"}
+    mine = card.model_copy(update={"reader": Reader.model_validate(reader)})
     assert np.ptp(np.asarray(records(mine, tmp_path, "test")[0].image())) > 100
-    wrong = card.model_copy(
-        update={
-            "reader": Reader(
-                format="fgvc-json", folder="cub200_2011", images="images", alpha="white"
-            )
-        }
-    )  # type: ignore[call-arg]
+    wrong = card.model_copy(update={"reader": Reader.model_validate({**reader, "alpha": "white"})})
     with pytest.raises(
         BadInput, match=r"'alpha' in its card's .* is 'white', expected grey or dropped"
     ):

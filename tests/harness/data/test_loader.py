@@ -22,7 +22,7 @@ from harness.data.preprocess import kept
 from harness.data.readers import records
 from harness.data.readers.record import Record
 from harness.errors import BadInput
-from harness.tasks.cards import TaskCard
+from harness.tasks.cards import SplitName, TaskCard
 
 CPU = torch.device("cpu")
 PRINT = "f" * 64
@@ -193,11 +193,9 @@ def test_final_trains_on_what_the_card_says(card: TaskCard, root: Path):
 
 def test_batch_is_the_normalised_rows_of_all_parts(card: TaskCard, root: Path):
     split = cast(Split, open_final(card, root, 16, PRINT).train)
+    parts: dict[SplitName, int] = {"train": 6, "val": 4}
     whole = np.concatenate(
-        [
-            cached(card, root, name, 16, PRINT).rows(np.arange(n))
-            for name, n in (("train", 6), ("val", 4))
-        ]
+        [cached(card, root, name, 16, PRINT).rows(np.arange(n)) for name, n in parts.items()]
     )
     index = torch.tensor([9, 0, 6, 5, 0])
     images, labels = split.batch(index, CPU)

@@ -20,7 +20,7 @@ from harness.data.readers import check, records, resolve
 from harness.data.scenes import Scenes, together
 from harness.data.verify import verify
 from harness.errors import BadInput
-from harness.tasks.cards import TaskCard, load_cards
+from harness.tasks.cards import SPLITS, TaskCard, load_cards
 
 CPU = torch.device("cpu")
 
@@ -60,7 +60,7 @@ def test_zero_is_ignored_and_the_others_count_from_zero(card: TaskCard, tmp_path
 def test_val_is_held_out_of_training_by_the_seed_and_test_is_the_official_validation(
     card: TaskCard, tmp_path: Path
 ):
-    keys = {split: [row.key for row in records(card, tmp_path, split)] for split in SIZES}
+    keys = {split: [row.key for row in records(card, tmp_path, split)] for split in SPLITS}
     assert {split: len(names) for split, names in keys.items()} == SIZES
     assert sorted(keys["train"] + keys["val"]) == [
         f"training/ADE_train_{number:08}" for number in range(1, 8)
@@ -216,9 +216,9 @@ def test_arrays_with_other_masks_are_refused(tmp_path: Path, masks: np.ndarray, 
     ],
 )
 def test_an_image_is_scaled_by_its_shorter_side_unless_the_longer_would_be_above_four_crops(
-    shape, scale, expected
+    shape: tuple[int, int], scale: float, expected: tuple[int, int]
 ):
-    assert scaled(*shape, 512, scale) == expected
+    assert scaled(shape[0], shape[1], 512, scale) == expected
 
 
 def test_a_crop_is_image_and_mask_of_the_same_place():

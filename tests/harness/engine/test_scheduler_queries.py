@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 import sqlalchemy as sa
 from planned import begin, drive, plan, planned
+from sqlalchemy import event
 
 from harness.engine.scheduler import Scheduler
 from harness.store import Store
@@ -25,9 +26,9 @@ def asked() -> Iterator[list[tuple]]:
     def hear(connection, cursor, statement, parameters, context, many) -> None:
         seen.append((statement, parameters[0] if many else parameters))
 
-    sa.event.listen(sa.Engine, "before_cursor_execute", hear)
+    event.listen(sa.Engine, "before_cursor_execute", hear)
     yield seen
-    sa.event.remove(sa.Engine, "before_cursor_execute", hear)
+    event.remove(sa.Engine, "before_cursor_execute", hear)
 
 
 def scans(store: Store, asked: list[tuple]) -> list[str]:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,14 +15,16 @@ pytest.importorskip("tensorboard")
 from tensorboard.backend.event_processing.event_accumulator import (
     EventAccumulator,
 )
-from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+from tensorboard.plugins.hparams import plugin_data_pb2
 
 from harness.engine.tensorboard import Curves
+
+messages: Any = plugin_data_pb2
 
 OF = {"cell": "0123456789abcdef", "method": "vpt(prompts=5)", "task": "toy"}
 
 
-def scalars(folder: Path, tag: str) -> dict[int, float]:
+def scalars(folder: Path, tag: str) -> dict[int, Any]:
     read = EventAccumulator(str(folder))
     read.Reload()
     return {event.step: pytest.approx(event.value) for event in read.Scalars(tag)}
@@ -48,7 +51,7 @@ def test_val_comes_by_epoch_as_it_is_read_and_test_at_the_end(tmp_path: Path):
     read = EventAccumulator(str(at / "trial-0003"))
     read.Reload()
     content = read.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
-    begun = HParamsPluginData.FromString(content).session_start_info
+    begun = messages.HParamsPluginData.FromString(content).session_start_info
     assert begun.group_name == "vpt(prompts=5) on toy, trial 3"
     stored = begun.hparams
     assert stored["base_lr"].number_value == 0.5

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from in_process import outcomes
+from outcomes import outcome_of
 
 from harness.data.loader import FinalData, TestSetSealed, TuningData
 from harness.engine import worker as module
@@ -54,12 +55,8 @@ def test_tuning_is_never_handed_the_test_split(planned: RunPlan, monkeypatch: py
     )
     trainer = Trainer(planned, threads=1)
     for cell in planned.cells:
-        *_, (outcome,) = trainer.run(
-            TuneJob(
-                cell.key,
-                ((0, {**POINT, "prompts": 2} if cell.variant.name != "linear" else POINT),),
-            )
-        )
+        point = {**POINT, "prompts": 2} if cell.variant.name != "linear" else POINT
+        outcome = outcome_of(trainer, TuneJob(cell.key, ((0, point),)))
         assert outcome.reason is None
     assert set(opened) == {"train", "val"}
     data = next(iter(trainer.warm.values()))

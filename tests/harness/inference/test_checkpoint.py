@@ -6,10 +6,12 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from outcomes import outcome_of, provenance_of
 from PIL import Image
 from safetensors import safe_open
 
@@ -60,7 +62,7 @@ def finish(tiny, method: str, keep: checkpoint.Keep) -> tuple[RunPlan, PlannedCe
     point = {"base_lr": 0.3, "weight_decay": 0.0} | (
         {"prompts": 2} if "prompts" in cell.space else {}
     )
-    *_, (outcome,) = Trainer(found, threads=1, keep=keep).run(FinalJob(cell.key, (5,), point))
+    outcome = outcome_of(Trainer(found, threads=1, keep=keep), FinalJob(cell.key, (5,), point))
     assert outcome.reason is None
     return found, cell, outcome
 
@@ -72,7 +74,7 @@ def test_the_loaded_model_gives_the_logits_that_were_scored(tiny, method: str):
         method = f"{tiny.folder / 'mine.py'}:Counting"
     _, cell, outcome = finish(tiny, method, checkpoint.Keep(tiny.folder / "kept"))
     tuned = package.load(
-        outcome.provenance["checkpoint"], method=method if ".py:" in method else None
+        provenance_of(outcome)["checkpoint"], method=method if ".py:" in method else None
     )
     test = open_final(cell.card, cell.root, tuned.size, cell.fingerprint).test
     assert not tuned.training
@@ -87,7 +89,7 @@ def test_the_loaded_model_gives_the_logits_that_were_scored(tiny, method: str):
 
 def test_only_what_was_tuned_is_kept_with_its_key_and_provenance(tiny):
     found, cell, outcome = finish(tiny, "vpt-deep", checkpoint.Keep(tiny.folder / "kept"))
-    file = Path(outcome.provenance["checkpoint"])
+    file = Path(provenance_of(outcome)["checkpoint"])
     with safe_open(file, "pt") as opened:
         assert sorted(opened.keys()) == ["head.linear.bias", "head.linear.weight", "method.prompts"]
         origin = json.loads(opened.metadata()["origin"])
@@ -97,7 +99,7 @@ def test_only_what_was_tuned_is_kept_with_its_key_and_provenance(tiny):
     assert origin["provenance"]["versions"]["torch"] == version("torch")
     assert file.stat().st_size < 4 * (outcome.trainable + outcome.head_params) + 6000
     assert list(file.parent.iterdir()) == [file]
-    loaded = checkpoint.load(file, found.backbones["mini_vit"])
+    loaded: Any = checkpoint.load(file, found.backbones["mini_vit"])
     given = found.backbones["mini_vit"].vit
     assert loaded.model.method.vit is not given
     assert all(
@@ -107,7 +109,7 @@ def test_only_what_was_tuned_is_kept_with_its_key_and_provenance(tiny):
 
 def test_images_are_classified_as_they_were_scored(tiny):
     _, cell, outcome = finish(tiny, "ivpt", checkpoint.Keep(tiny.folder / "kept"))
-    tuned = package.load(outcome.provenance["checkpoint"])
+    tuned = package.load(provenance_of(outcome)["checkpoint"])
     with np.load(tiny.cards / "toy.npz") as arrays:
         images = arrays["test_images"][:3]
     files = [tiny.folder / f"{index}.png" for index in range(3)]
@@ -122,7 +124,7 @@ def test_images_are_classified_as_they_were_scored(tiny):
     found = rows(scored, scored.softmax(1), files, ("dark", "grey", "light"), 2)
     assert [row["top"][0]["class"] for row in found] == scored.argmax(1).tolist()
     assert found[0]["top"][0]["name"] == ("dark", "grey", "light")[int(scored[0].argmax())]
-    load = f"harness.load({outcome.provenance['checkpoint']!r})"
+    load = f"harness.load({provenance_of(outcome)['checkpoint']!r})"
     code = f"import harness; print({load}.predict([{str(files[0])!r}])[0].tolist())"
     fresh = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     torch.testing.assert_close(
@@ -133,22 +135,22 @@ def test_images_are_classified_as_they_were_scored(tiny):
 def test_large_ones_are_kept_where_the_user_asks(tiny, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(checkpoint, "LARGE", 1000)
     _, _, outcome = finish(tiny, "bias", checkpoint.Keep(tiny.folder / "kept"))
-    assert "--keep-large" in outcome.provenance["no_checkpoint"]
+    assert "--keep-large" in provenance_of(outcome)["no_checkpoint"]
     assert not (tiny.folder / "kept").exists()
     _, _, outcome = finish(tiny, "bias", checkpoint.Keep(tiny.folder / "kept", large=True))
-    assert Path(outcome.provenance["checkpoint"]).is_file()
+    assert Path(provenance_of(outcome)["checkpoint"]).is_file()
 
 
 def test_a_folder_that_cant_be_written_costs_the_checkpoint_not_the_score(tiny):
     (tiny.folder / "kept").write_text("a file")
     _, _, outcome = finish(tiny, "linear", checkpoint.Keep(tiny.folder / "kept"))
     assert outcome.score is not None
-    assert "couldn't be written" in outcome.provenance["no_checkpoint"]
+    assert "couldn't be written" in provenance_of(outcome)["no_checkpoint"]
 
 
 def test_what_cant_be_loaded_says_why(tiny, monkeypatch: pytest.MonkeyPatch):
     _, cell, outcome = finish(tiny, "vpt-deep", checkpoint.Keep(tiny.folder / "kept"))
-    file = Path(outcome.provenance["checkpoint"])
+    file = Path(provenance_of(outcome)["checkpoint"])
     with pytest.raises(BadInput, match=r"no file absent\.safetensors"):
         package.load("absent.safetensors")
     (tiny.folder / "short").write_bytes(file.read_bytes()[:-100])
@@ -213,7 +215,7 @@ def test_what_a_method_puts_into_a_block_is_there_again(tiny, made: str, used: s
     own.write_text(FROZEN.format(made, used))
     _, cell, outcome = finish(tiny, f"{own}:Mine", checkpoint.Keep(tiny.folder / "kept"))
     torch.manual_seed(77)
-    tuned = package.load(outcome.provenance["checkpoint"], method=f"{own}:Mine")
+    tuned = package.load(provenance_of(outcome)["checkpoint"], method=f"{own}:Mine")
     test = open_final(cell.card, cell.root, tuned.size, cell.fingerprint).test
     assert sha256_of(predict(tuned, test, torch.device("cpu"))) == outcome.logits_sha256
 
@@ -232,7 +234,7 @@ def test_a_method_of_the_users_that_can_no_longer_be_built_is_blamed_by_its_line
         pytest.warns(UserWarning, match="other code"),
         pytest.raises(BadInput, match=r"can't be built on .*mine.py:9, in __init__\)"),
     ):
-        package.load(outcome.provenance["checkpoint"], method=f"{own}:Mine")
+        package.load(provenance_of(outcome)["checkpoint"], method=f"{own}:Mine")
 
 
 def test_other_weights_than_those_it_was_tuned_on_are_refused(tiny):
@@ -247,7 +249,7 @@ def test_other_weights_than_those_it_was_tuned_on_are_refused(tiny):
     )
     with pytest.raises(BadInput, match="tuned on weights other"):
         package.load(
-            outcome.provenance["checkpoint"], f"mini_vit={tiny.folder / 'other.safetensors'}"
+            provenance_of(outcome)["checkpoint"], f"mini_vit={tiny.folder / 'other.safetensors'}"
         )
 
 

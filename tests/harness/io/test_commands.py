@@ -23,7 +23,7 @@ from harness.io import commands as hints
 from harness.store import Store
 
 PACKAGES = [REPOSITORY / "harness", REPOSITORY / "methods"]
-UsageError = typer.BadParameter.__mro__[1]
+UsageError: Any = typer.BadParameter.__mro__[1]
 """Click's, which later versions of Typer bring along."""
 
 COMMANDS = (
@@ -47,8 +47,9 @@ def literals() -> Iterator[tuple[str, str, bool]]:
         for node in ast.walk(tree):
             if isinstance(node, ast.JoinedStr):
                 text = "".join(
-                    part.value if isinstance(part, ast.Constant) else "\0" for part in node.values
-                )  # type: ignore[misc]
+                    str(part.value) if isinstance(part, ast.Constant) else "\0"
+                    for part in node.values
+                )
             elif (
                 isinstance(node, ast.Constant)
                 and isinstance(node.value, str)
@@ -180,9 +181,9 @@ def test_how_a_row_is_made_again(place: Path, call, variant: str):
 
 def test_the_page_says_the_same(place: Path):
     page = (place / "my store.html").read_text()
-    assert " --store 'my store.db'" in json.loads(
-        re.search(r'"store":\s*("(?:[^"\\]|\\.)*")', page)[1]
-    )  # type: ignore[index]
+    stored = re.search(r'"store":\s*("(?:[^"\\]|\\.)*")', page)
+    assert stored is not None
+    assert " --store 'my store.db'" in json.loads(stored[1])
     assert str(place) not in page, "whole paths are nobody's business"
     assert "mine.py:Mine" in page
 

@@ -2,10 +2,10 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from optuna.distributions import FloatDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 from places import REPOSITORY
 
 from harness.errors import BadInput
@@ -36,9 +36,9 @@ def searched(
 ) -> dict[str, tuple]:
     (variant,) = parse(label)
     return {
-        name: of.choices
+        name: cast("CategoricalDistribution", of).choices
         for name, of in search_space(variant, cell(protocol, label, suite, backbone)).items()
-    }  # type: ignore
+    }
 
 
 def test_vpt_searches_what_the_released_scripts_do():

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -75,7 +76,7 @@ class Early(Method):
         super().__init__(vit)
 
 
-def variant_of(space: dict, **fixed: int) -> Variant:
+def variant_of(space: Mapping[str, BaseDistribution], **fixed: int) -> Variant:
     return Variant(type("Mine", (Early,), {"search_space": space}), "mine", fixed, "./mine.py:Mine")
 
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import matplotlib
 import numpy as np
@@ -15,6 +15,7 @@ from groups import ALL, MINI
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from scipy import stats as scipy_stats
 
@@ -73,20 +74,23 @@ def _note(found: Figure) -> str:
     return " ".join(found.get_supxlabel().split())
 
 
+Tried = tuple[Literal["complete", "pruned", "failed"], float | None, Mapping[int, float]]
+
+
 def _search(
     filler: Any,
     keys: Sequence[str],
-    trials: Sequence[tuple[str, float | None, Mapping[int, float]]],
+    trials: Sequence[Tried],
 ) -> None:
     for key in keys:
         rows = [
             Trial(key, i, {}, state, value, dict(curve), None, 1.0, 1.0, {})
             for i, (state, value, curve) in enumerate(trials)
-        ]  # type: ignore[arg-type]
+        ]
         filler.store.add_trials(rows)
 
 
-TRIALS = [
+TRIALS: list[Tried] = [
     ("complete", 50.0, {5: 40.0, 10: 50.0}),
     ("pruned", None, {5: 30.0, 10: 35.0}),
     ("complete", 45.0, {10: 45.0}),
@@ -431,7 +435,7 @@ def test_cost_shows_means_over_tasks(filler: Any) -> None:
     found = figure("cost", [filler.section()])
     widths = {}
     for axes in found.axes:
-        bars = [bar.get_width() for bar in axes.patches]
+        bars = [cast("Rectangle", bar).get_width() for bar in axes.patches]
         widths[axes.get_xlabel()] = dict(zip(filler.section().scores, bars, strict=True))
     assert widths["Time (s)"] == {"x": 105.5, "y": 45.5}
     assert widths["Peak memory (GiB)"] == {"x": 3.0, "y": 0.5}

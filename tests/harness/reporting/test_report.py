@@ -477,7 +477,7 @@ def test_published_numbers_stand_beside_and_are_in_no_mean(one_of_vtab: Store) -
     flat = _bare(_printed(render(one_of_vtab, tasks=tasks, published=True), 80))
     assert "78.48" in flat
     assert max(map(len, flat.splitlines())) <= 80
-    tidy = Report(one_of_vtab, tasks=tasks, published=True).tidy
+    tidy: Any = Report(one_of_vtab, tasks=tasks, published=True).tidy
     assert set(tidy["origin"]) == {"measured", "published"}
     assert tidy[tidy["origin"] == "published"]["source"].notna().all()
 

@@ -16,7 +16,7 @@ def test_the_tidy_frame_has_everything_and_says_where_it_is_from(filler: Any) ->
     filler.results(key, SCORES)
     filler.failure(key, 3, "lost")
     published = [PublishedNumber("vpt", "ViT-B/16", "sup", "digits", "top1", 70.0, "a paper")]
-    found = tidy(read(filler.store), published)
+    found: Any = tidy(read(filler.store), published)
     assert found.columns.tolist() == list(COLUMNS)
     assert found["origin"].tolist() == ["measured"] * 4 + ["published"]
     assert found["score"].tolist()[:3] == SCORES

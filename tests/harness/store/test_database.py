@@ -8,14 +8,16 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from hypothesis import example, given
 from hypothesis import strategies as st
 from odd_rows import CELL, FAILURE, OTHER, RESULT, THEIRS, TRIAL
+from sqlalchemy import event
 from sqlalchemy.dialects import mysql, postgresql
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.schema import CreateTable
 
 from harness.errors import BadInput
@@ -181,14 +183,14 @@ def test_a_prefix_is_a_range_of_an_index_in_any_collation(
     def seen(connection, cursor, statement, parameters, *_) -> None:
         statements.append((statement, parameters))
 
-    sa.event.listen(sa.Engine, "before_cursor_execute", seen)
+    event.listen(sa.Engine, "before_cursor_execute", seen)
     try:
         for prefix in {id[:length] for id in IDS for length in range(1, 13)} | {"0", "c", "3aac"}:
             assert store.ids(prefix) == [id for id in IDS if id.startswith(prefix)], prefix
         statements.clear()
         store.ids("39")
     finally:
-        sa.event.remove(sa.Engine, "before_cursor_execute", seen)
+        event.remove(sa.Engine, "before_cursor_execute", seen)
     ((statement, parameters),) = [one for one in statements if "results" in one[0]]
     explain = "explain query plan " if collation == "sqlite" else "explain "
     with sa.create_engine(url, poolclass=sa.NullPool).connect() as connection:
@@ -231,7 +233,7 @@ def test_another_programs_database_is_refused(url: str, raw, table: str) -> None
     for use in (Store(url).results, lambda: Store(url).add_cell(CELL), Store(url).migrate):
         with pytest.raises(BadInput, match="another program's database"):
             use()
-    with pytest.raises(sa.exc.DBAPIError, match="cells"):
+    with pytest.raises(DBAPIError, match="cells"):
         raw(url, "select * from cells")
 
 
@@ -303,11 +305,12 @@ def test_rows_of_every_kind_are_added_all_or_none(store: Store) -> None:
     assert (store.trials(), store.results()) == ([TRIAL], [RESULT, THEIRS])
     assert store.failures() == [FAILURE], "seed 3 is a result now"
     last = replace(CELL, key="e" * 64)
-    for clash in (
+    clashes: tuple[dict[str, list[Any]], ...] = (
         {"trials": [TRIAL]},
         {"results": [replace(THEIRS, cell=last.key, id="0" * 12), RESULT]},
         {"failures": [FAILURE]},
-    ):
+    )
+    for clash in clashes:
         with pytest.raises(Duplicate, match="clash"):
             store.add([last], **clash)
     with pytest.raises(ZeroDivisionError):

@@ -106,6 +106,7 @@ def test_a_full_disk_stops_a_migration_or_doesnt(
 
 
 def test_a_servers_disk_that_is_full(postgres: Server, small: Path) -> None:
+    assert postgres.user is not None
     shutil.chown(small, postgres.user)
     for folder in (*small.parents,):
         if folder.is_relative_to("/tmp") and folder != Path("/tmp"):

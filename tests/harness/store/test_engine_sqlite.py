@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 from odd_rows import CELL, FAILURE, RESULT
+from sqlalchemy import event
 
 from harness.errors import BadInput
 from harness.store import LONGEST, Store, result_id
@@ -146,7 +146,7 @@ def test_a_foreign_store_is_read_where_nothing_can_be_written(
     path.rename(odd)
     monkeypatch.setattr("harness.store.engine.os.access", lambda *_: False)
     foreign, opened = Store(odd, foreign=True), []
-    sa.event.listen(
+    event.listen(
         foreign.engine._engine,
         "do_connect",
         lambda _, __, arguments, ___: opened.append(arguments[0]),

@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 from odd_rows import CELL, OTHER, RESULT, TRIAL
 from postgres_server import Server
+from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError
 
 from harness.errors import BadInput
@@ -248,9 +249,9 @@ def test_rows_are_taken_in_one_order_by_all(store: Store) -> None:
             values = parameters.values() if isinstance(parameters, dict) else parameters
             taken.append([value for value in values if value in set("wxyz")])
 
-    sa.event.listen(sa.Engine, "before_cursor_execute", hear)
+    event.listen(sa.Engine, "before_cursor_execute", hear)
     try:
         store.lease(["z", "w", "y", "x"], "a", 60)
     finally:
-        sa.event.remove(sa.Engine, "before_cursor_execute", hear)
+        event.remove(sa.Engine, "before_cursor_execute", hear)
     assert taken == [["w", "x", "y", "z"]]

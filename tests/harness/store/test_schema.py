@@ -157,7 +157,7 @@ def _described(connection: sa.Connection) -> dict[str, Any]:
             ],
             seen.get_pk_constraint(table)["constrained_columns"],
             [
-                (key["constrained_columns"], key["referred_table"], key["options"])
+                (key["constrained_columns"], key["referred_table"], key.get("options"))
                 for key in seen.get_foreign_keys(table)
             ],
             sorted(sorted(unique["column_names"]) for unique in seen.get_unique_constraints(table)),

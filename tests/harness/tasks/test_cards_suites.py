@@ -15,7 +15,7 @@ from tiny_tfrecords import dmlab, write_dmlab
 from harness.cli import main as cli
 from harness.planning import plan
 from harness.store import Store
-from harness.tasks.cards import TaskCard, load_cards, load_suites
+from harness.tasks.cards import SplitName, TaskCard, load_cards, load_suites
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -74,7 +74,8 @@ def caltech101(root: Path) -> TaskCard:
         update={"sizes": {"train": 8, "val": 4, "test": 6}}
     )
     rng = np.random.default_rng(0)
-    for split, name in (("train", "train800"), ("val", "val200"), ("test", "test")):
+    names: dict[SplitName, str] = {"train": "train800", "val": "val200", "test": "test"}
+    for split, name in names.items():
         lines = [f"images/{name}/{row:06}.jpg {17 * row % 102}" for row in range(card.sizes[split])]
         for line in lines:
             path = root / "caltech101" / line.split()[0]

@@ -9,6 +9,7 @@ import pytest
 import torch
 from in_process import fill, outcomes
 from optuna.distributions import CategoricalDistribution
+from outcomes import outcome_of
 from segmentation import seg
 from torch import Tensor, nn
 
@@ -78,7 +79,7 @@ def test_begin_sees_the_images_that_are_trained_on_and_no_others(tiny):
         (FinalJob(cell.key, (0,), POINT), open_final(*opened)),
     ):
         Beginning.shown = []
-        *_, (outcome,) = trainer.run(job)
+        outcome = outcome_of(trainer, job)
         ((images, labels, grad, training),) = Beginning.shown
         expected = data.train.batch(torch.arange(len(data.train)), torch.device("cpu"))
         assert torch.equal(images, expected[0])
@@ -494,9 +495,11 @@ def test_a_prompt_of_pixels_knows_what_was_taken_out_of_them(tiny):
     trainer = Trainer(found, threads=1, raises=True, keep=keep)
     outcomes(trainer, FinalJob(cell.key, (0,), POINT))
     assert isinstance(trainer.model, Model)
-    assert trainer.model.method.at_first == INCEPTION
+    kept: Any = trainer.model.method
+    assert kept.at_first == INCEPTION
     (file,) = keep.folder.iterdir()
     base = found.backbones[cell.backbone]
     tuned = checkpoint.rebuilt("a test", cell.variant, base, *checkpoint._read(file))
-    assert tuned.model.method.at_first == INCEPTION
+    again: Any = tuned.model.method
+    assert again.at_first == INCEPTION
     assert base.vit.statistics == base.vit.at(16).statistics == IMAGENET

@@ -5,6 +5,7 @@ import json
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from tiny_fgvc import card_of as fgvc_card
@@ -115,7 +116,7 @@ def test_backslashes_tabs_and_quotes_in_the_vtab_folder(card: TaskCard, root: Pa
 
 @pytest.mark.parametrize(("on_disk", "listed"), [("NFD", "NFC"), ("NFC", "NFD")])
 def test_names_composed_otherwise_than_on_the_disk(
-    on_disk: str, listed: str, card: TaskCard, root: Path
+    on_disk: Literal["NFC", "NFD"], listed: Literal["NFC", "NFD"], card: TaskCard, root: Path
 ):
     """A list written on Linux beside files copied from macOS, and the other way about; a folder's
     name and a file's."""

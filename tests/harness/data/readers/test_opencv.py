@@ -3,6 +3,7 @@ written out with OpenCV."""
 
 import io
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -43,7 +44,7 @@ def read_back(jpeg: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(("height", "width"), [(300, 399), (300, 400), (400, 500), (90, 2000)])
 def test_sun397_is_capped_and_encoded_again(height: int, width: int, tmp_path: Path):
     path = saved(tmp_path / "a.jpg", scene(height, width), "JPEG")
-    image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), flags=3)
+    image: Any = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), flags=3)
     if height * width > 120_000:
         factor = np.sqrt(120_000 / (height * width))
         image = cv2.resize(image, dsize=None, fx=factor, fy=factor)
@@ -79,7 +80,7 @@ def test_sun397s_files_of_other_kinds(tmp_path: Path):
 )
 def test_retinopathy_is_processed_as_btgraham_300(image: np.ndarray, tmp_path: Path):
     path = saved(tmp_path / "a.jpeg", image, "JPEG")
-    expected = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), flags=3)
+    expected: Any = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), flags=3)
     row = expected[expected.shape[0] // 2].sum(axis=1)
     radius = (row > row.mean() / 10.0).sum() / 2.0
     scale = 300 / (radius if radius >= 1.0 else expected.shape[0] / 2.0)

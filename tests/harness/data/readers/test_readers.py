@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from sklearn.datasets import load_digits
 from harness.data.fingerprint import fingerprint
 from harness.data.readers import check, records
 from harness.errors import BadInput
-from harness.tasks.cards import TaskCard, load_cards
+from harness.tasks.cards import SPLITS, TaskCard, load_cards
 
 SAMPLE = SHARED / "data" / "vtab-1k-sample"
 Change = Callable[..., TaskCard]
@@ -211,12 +212,11 @@ def test_arrays_whose_images_have_names(change: Change, npz: dict, tmp_path: Pat
     names = {"train_keys": np.arange(10, 16), "test_keys": np.array(["a", "b", "c", "d", "e"])}
     np.savez(tmp_path / "tiny.npz", **{**npz, **names})
     card = change(reader={"format": "arrays", "file": "tiny.npz"})
-    for split, expected in (
-        ("train", ["10", "11", "12", "13", "14", "15"]),
-        ("val", ["val/0", "val/1", "val/2", "val/3"]),
-        ("test", ["a", "b", "c", "d", "e"]),
-    ):
-        assert [row.key for row in records(card, None, split)] == expected
+    assert {split: [row.key for row in records(card, None, split)] for split in SPLITS} == {
+        "train": ["10", "11", "12", "13", "14", "15"],
+        "val": ["val/0", "val/1", "val/2", "val/3"],
+        "test": ["a", "b", "c", "d", "e"],
+    }
     for wrong in (
         np.arange(5),
         np.zeros(6, int),
@@ -249,7 +249,7 @@ def test_the_shipped_digits_are_those_of_scikit_learn():
         fingerprint(card, None)
         == "dc16e5a13b9253dd4dd4115ed7fbd690935a10528eb924b8bd6c35f845338fb0"
     )
-    theirs = load_digits()
+    theirs: Any = load_digits()
     rows = [row for split in ("train", "val", "test") for row in records(card, None, split)]
     assert len({row.key for row in rows}) == 840
     for row in rows:

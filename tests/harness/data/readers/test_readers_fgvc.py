@@ -96,10 +96,12 @@ def test_a_layout_that_nobody_knows_is_one_line(tmp_path: Path):
     card = card_of("cub200_2011")
     strange = card.model_copy(
         update={
-            "reader": Reader(format="fgvc-official", folder="CUB_200_2011", layout="ceb", seed=0)
+            "reader": Reader.model_validate(
+                {"format": "fgvc-official", "folder": "CUB_200_2011", "layout": "ceb", "seed": 0}
+            )
         }
     )
-    for use in (check, lambda *given: records(*given, "train")):
+    for use in (check, lambda card, root: records(card, root, "train")):
         with pytest.raises(
             BadInput,
             match=r"'layout' in its card's .* is 'ceb', expected one of cub, flowers, dogs, cars",

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from harness.backbones import Backbone
+from harness.backbones.vit import Pooling
 from harness.data.normalization import IMAGENET, NONE, Statistics
 from harness.errors import BadInput
 from harness.planning import protocols
@@ -27,7 +28,7 @@ from harness.reporting.section import Section, sections
 from harness.store import Result, Store, result_id
 from harness.tasks.cards import load_cards, load_suites
 
-BACKBONES = {
+BACKBONES: dict[str, tuple[str, Pooling]] = {
     "sup-IN21k": ("vit_base_patch16_224.orig_in21k", "cls"),
     "MAE-IN1k": ("vit_base_patch16_224.mae", "vpt-mae"),
     "MoCov3-IN1k": ("vit_base_patch16_224.mocov3", "cls"),
@@ -55,7 +56,7 @@ def section(
     precision: str = "fp32",
     pixels: str | None = None,
     normalize: Statistics = IMAGENET,
-    pooling: str | None = None,
+    pooling: Pooling | None = None,
 ) -> Section:
     """Rows of a whole run: cells by the plan's own code, with a final run a seed of the
     protocol."""
@@ -362,8 +363,8 @@ def test_of_a_whole_recipe_nothing_is_left_unknown() -> None:
 
 def test_grids_of_the_same_ends_are_told_apart() -> None:
     one, other = (
-        Setup(base_lr=(1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 9.0)),
-        Setup(base_lr=(1.0, 2.0, 3.0, 4.0, 5.0, 7.0, 9.0)),
+        Setup.model_validate({"base_lr": (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 9.0)}),
+        Setup.model_validate({"base_lr": (1.0, 2.0, 3.0, 4.0, 5.0, 7.0, 9.0)}),
     )
     assert setup_differences({"dtd": [one]}, {"dtd": other}) == [
         "learning rates at batch 256: 1/2/3/4/5/6/9 here, 1/2/3/4/5/7/9 there"

@@ -2,6 +2,7 @@
 Coverage: tests/benchmarks."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -149,7 +150,7 @@ def test_cliques_are_the_largest_groups_within_the_critical_difference() -> None
 def test_wilcoxon_equals_scipys_exact_test(seed: int, tasks: int) -> None:
     table = np.random.default_rng(seed).normal(size=(2, tasks))
     (pair,) = _pairs(table)
-    expected = stats.wilcoxon(table[0], table[1], method="exact")
+    expected: Any = stats.wilcoxon(table[0], table[1], method="exact")
     assert (pair.statistic, pair.p) == (
         expected.statistic,
         pytest.approx(expected.pvalue, rel=1e-9),
@@ -163,7 +164,8 @@ def test_wilcoxon_with_ties_is_exact_where_scipy_permutes(seed: int) -> None:
     differences[0] = 0
     (pair,) = _pairs(np.stack([differences, np.zeros(9)]))
     apart = differences[differences != 0]
-    expected = stats.wilcoxon(apart, method=stats.PermutationMethod(n_resamples=2**9))
+    permuted: Any = stats.PermutationMethod(n_resamples=2**9)
+    expected: Any = stats.wilcoxon(apart, method=permuted)
     assert (pair.statistic, pair.p) == (expected.statistic, pytest.approx(expected.pvalue))
     assert pair.ties == 9 - len(apart)
 
@@ -171,7 +173,8 @@ def test_wilcoxon_with_ties_is_exact_where_scipy_permutes(seed: int) -> None:
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
 @settings(max_examples=40, deadline=None, derandomize=True)
 def test_holm_equals_statsmodels(p: list[float]) -> None:
-    np.testing.assert_allclose(holm(p), multipletests(p, method="holm")[1], rtol=1e-12)
+    expected: Any = multipletests(p, method="holm")[1]
+    np.testing.assert_allclose(holm(p), expected, rtol=1e-12)
 
 
 def test_the_family_is_what_was_tested() -> None:
@@ -184,10 +187,8 @@ def test_the_family_is_what_was_tested() -> None:
     ]
     assert ({pair.family for pair in every}, {pair.family for pair in against}) == ({6}, {3})
     for pairs in (every, against):
-        np.testing.assert_allclose(
-            [pair.p_holm for pair in pairs],
-            multipletests([pair.p for pair in pairs], method="holm")[1],
-        )
+        expected: Any = multipletests([pair.p for pair in pairs], method="holm")[1]
+        np.testing.assert_allclose([pair.p_holm for pair in pairs], expected)
 
 
 def test_a_pair_says_how_much() -> None:

@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from made_up import DEEP, LINEAR, VPT, cell, everything, failure, filled, result, trial
+from made_up import DEEP, LINEAR, VPT, cell, everything, failure, file_of, filled, result, trial
 
 from harness.errors import BadInput
 from harness.reporting.leaderboard import leaderboard
@@ -49,7 +49,7 @@ def file(theirs: Store, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("form", ["file", "url", "parquet"])
 def test_a_store_comes_across_whole(theirs: Store, file: Path, mine: Store, form: str) -> None:
-    source = {"file": theirs.file, "url": f"sqlite:///{theirs.file}", "parquet": file}[form]
+    source = {"file": file_of(theirs), "url": f"sqlite:///{file_of(theirs)}", "parquet": file}[form]
     (merged,) = imported(mine, source)
     assert everything(mine) == everything(theirs)
     assert (merged.cells, merged.trials, merged.results, merged.failures, merged.same) == (
@@ -70,7 +70,7 @@ def test_an_exported_store_comes_back_to_the_letter(theirs: Store, file: Path, m
     for table in ("cells", "trials", "results", "failures"):
         dumps = []
         for store in (theirs, mine):
-            with sqlite3.connect(store.file) as connection:
+            with sqlite3.connect(file_of(store)) as connection:
                 dumps.append(connection.execute(f"select * from {table} order by 1, 2").fetchall())
             connection.close()
         assert dumps[0] == dumps[1], table
@@ -101,17 +101,17 @@ def test_the_exported_file_is_a_plain_table(file: Path) -> None:
 
 
 def test_the_same_again_changes_nothing(theirs: Store, file: Path, mine: Store) -> None:
-    imported(mine, theirs.file)
-    before = mine.file.read_bytes()
-    for merged in imported(mine, theirs.file, file):
+    imported(mine, file_of(theirs))
+    before = file_of(mine).read_bytes()
+    for merged in imported(mine, file_of(theirs), file):
         assert str(merged) == "nothing new; 4 results there already"
         assert (merged.conflicts, merged.searches, len(merged.present)) == ([], [], 4)
-    assert mine.file.read_bytes() == before
+    assert file_of(mine).read_bytes() == before
 
 
 def test_other_methods_are_added_after_ours(theirs: Store, mine: Store) -> None:
-    filled(mine.file, [LINEAR])
-    imported(mine, theirs.file)
+    filled(file_of(mine), [LINEAR])
+    imported(mine, file_of(theirs))
     assert list(mine.cells()) == [LINEAR.key, VPT.key, DEEP.key]
     assert [row.cell for row in mine.results()] == [LINEAR.key] * 2 + [VPT.key] * 2 + [DEEP.key] * 2
 
@@ -122,7 +122,7 @@ def test_a_contradiction_is_told_and_the_rest_is_merged(
 ) -> None:
     ours = result(VPT, 7, **{"provenance": {"device": "a GPU"}, **other})
     mine.add([replace(VPT, labels={**VPT.labels, "note": "ours"})], results=[ours])
-    (merged,) = imported(mine, theirs.file)
+    (merged,) = imported(mine, file_of(theirs))
     assert [str(conflict) for conflict in merged.conflicts] == [
         f"conflict, ours stays: vpt on digits, seed 7 ({ours.id}): here {ours.score:.2f}, logits"
         f" {ours.logits_sha256[:12]} (a GPU, 2026-01-02); there 90.00, logits {'e' * 12} (cpu, a"
@@ -138,13 +138,13 @@ def test_another_provenance_of_the_same_logits_is_no_contradiction(
     theirs: Store, mine: Store
 ) -> None:
     mine.add([VPT], results=[result(VPT, 7, provenance={"device": "a GPU"}, seconds=9.0)])
-    (merged,) = imported(mine, theirs.file)
+    (merged,) = imported(mine, file_of(theirs))
     assert (merged.conflicts, merged.same, merged.results) == ([], 1, 3)
 
 
 def test_a_search_is_taken_whole_or_not_at_all(theirs: Store, mine: Store) -> None:
     mine.add([VPT], [trial(VPT, 0, 12.0)])
-    (merged,) = imported(mine, theirs.file)
+    (merged,) = imported(mine, file_of(theirs))
     assert mine.trials(VPT.key) == [trial(VPT, 0, 12.0)]
     assert mine.trials(DEEP.key) == theirs.trials(DEEP.key)
     assert merged.searches == [
@@ -154,7 +154,7 @@ def test_a_search_is_taken_whole_or_not_at_all(theirs: Store, mine: Store) -> No
 
 def test_failures_give_way_to_results(theirs: Store, mine: Store) -> None:
     mine.add([VPT], results=[result(VPT, 3)], failures=[failure(VPT, 7, "ours")])
-    imported(mine, theirs.file)
+    imported(mine, file_of(theirs))
     assert mine.failures() == [failure(DEEP, 3)]
     assert {row.seed for row in mine.results(VPT.key)} == {0, 3, 7}
 
@@ -168,7 +168,7 @@ def test_a_folder_is_all_its_stores(tmp_path: Path, theirs: Store, file: Path) -
     pd.DataFrame({"song": ["x"]}).to_parquet(folder / "music.parquet")
     (folder / "notes.txt").write_text("not one of them")
     found = list(sources(str(folder), mine))
-    assert [source.file.name for source in found] == ["a.parquet", "b.db"]
+    assert [Path(str(source.file)).name for source in found] == ["a.parquet", "b.db"]
     assert [str(merged).partition(";")[0] for merged in imported(mine, folder)] == [
         "added 4 results, 6 trials, 2 cells, 2 failures",
         "nothing new",
@@ -257,11 +257,11 @@ BROKEN = {
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_store_changes_nothing(theirs: Store, mine: Store, name: str) -> None:
     theirs.close()
-    BROKEN[name](theirs.file)
-    refused(mine, theirs.file)
-    assert not mine.file.exists()
-    before = everything(filled(mine.file, [LINEAR]))
-    refused(mine, theirs.file)
+    BROKEN[name](file_of(theirs))
+    refused(mine, file_of(theirs))
+    assert not file_of(mine).exists()
+    before = everything(filled(file_of(mine), [LINEAR]))
+    refused(mine, file_of(theirs))
     assert everything(mine) == before
 
 
@@ -343,7 +343,7 @@ BROKEN_FILES = {
 def test_a_broken_file_changes_nothing(file: Path, mine: Store, name: str) -> None:
     BROKEN_FILES[name](file)
     refused(mine, file)
-    assert not mine.file.exists()
+    assert not file_of(mine).exists()
 
 
 def test_a_text_repeated_is_refused_by_its_length_not_read_over_and_over(
@@ -369,8 +369,10 @@ def test_control_characters_in_labels_are_taken_out(mine: Store) -> None:
 
 
 def test_ids_follow_from_cell_and_seed_whatever_the_source_says(theirs: Store, mine: Store) -> None:
-    sql("update results set id = '000000000000' where seed = 0 and cell = ?", VPT.key)(theirs.file)
-    imported(mine, theirs.file)
+    sql("update results set id = '000000000000' where seed = 0 and cell = ?", VPT.key)(
+        file_of(theirs)
+    )
+    imported(mine, file_of(theirs))
     assert [row.id for row in mine.results()] == [
         result_id(row.cell, row.seed) for row in mine.results()
     ]
@@ -388,23 +390,23 @@ def test_a_run_that_writes_meanwhile_is_waited_out(
         real(*given)
 
     monkeypatch.setattr(mine, "add", add)
-    (merged,) = imported(mine, theirs.file)
+    (merged,) = imported(mine, file_of(theirs))
     assert (len(calls), merged.results, merged.same) == (2, 3, 1)
 
     def never(*_: Any) -> None:
         raise Duplicate
 
     monkeypatch.setattr(mine, "add", never)
-    filled(theirs.file, [LINEAR])
+    filled(file_of(theirs), [LINEAR])
     with pytest.raises(BadInput, match="by another process"):
-        imported(mine, theirs.file)
+        imported(mine, file_of(theirs))
 
 
 def test_the_source_is_left_as_it_was(theirs: Store, mine: Store, tmp_path: Path) -> None:
     theirs.close()
-    before = theirs.file.read_bytes()
-    imported(mine, theirs.file)
-    assert theirs.file.read_bytes() == before
+    before = file_of(theirs).read_bytes()
+    imported(mine, file_of(theirs))
+    assert file_of(theirs).read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "theirs.db"]
 
 
@@ -412,7 +414,7 @@ def test_old_results_taken_in_later_hide_nothing_newer(theirs: Store, mine: Stor
     identity = {**VPT.identity, "method": {**VPT.identity["method"], "version": "2"}}
     newer = Cell(cell_key(identity), identity, VPT.labels)
     mine.add([newer], results=[result(newer, 0, 95.0, created="2026-02-01T00:00:00+00:00")])
-    imported(mine, theirs.file)
+    imported(mine, file_of(theirs))
     digits = {result.task: result for result in leaderboard(read(mine))}["digits"]
     assert (digits.cell.version, digits.mean, digits.superseded) == ("2", 95.0, 2)
 

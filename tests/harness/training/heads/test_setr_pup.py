@@ -87,7 +87,9 @@ def test_the_width_is_256_unless_the_vit_is_narrower():
 def test_classifying_before_the_last_upsampling_is_classifying_after_it(steps: int, factor: int):
     vit = tiny().vit.double()
     head = Upsampling(FrozenViT(vit), 5, steps, factor).double()
-    torch.nn.init.normal_(head.classify.bias)
+    bias = head.classify.bias
+    assert bias is not None
+    torch.nn.init.normal_(bias)
     tokens = torch.randn(2, 36, 24, dtype=torch.float64)
     x = (
         F.layer_norm(tokens, (24,), head.norm.weight, head.norm.bias, 1e-6)
@@ -119,7 +121,7 @@ def test_the_head_gets_image_tokens_alone_and_gradients_reach_method_and_head_al
     assert [rows.shape for rows in tokens] == [(2, 36, 24)] * 3
     scores = model(images)
     assert [one.shape for one in scores] == [(2, 5, 24, 24)] * 3
-    sum(one.square().mean() for one in scores).backward()
+    torch.stack([one.square().mean() for one in scores]).sum().backward()
     reached = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
     assert reached == {
         name for name, parameter in model.named_parameters() if parameter.requires_grad
@@ -150,8 +152,12 @@ def test_a_vit_at_another_size_shares_its_weights_and_resizes_positions():
     assert vit.image_size == 32
     assert at_30.at(34) is at_30
     assert at_60.vit.blocks[0].attn.qkv.weight is vit.vit.blocks[0].attn.qkv.weight  # type: ignore[union-attr]
-    assert torch.equal(at_30.vit.pos_embed, vit.vit.pos_embed)
-    assert at_60.vit.pos_embed.shape == (1, 1 + 144, 96)
+    positions, of_30, of_60 = (one.vit.pos_embed for one in (vit, at_30, at_60))
+    assert positions is not None
+    assert of_30 is not None
+    assert of_60 is not None
+    assert torch.equal(of_30, positions)
+    assert of_60.shape == (1, 1 + 144, 96)
     assert not any(parameter.requires_grad for parameter in at_60.parameters())
     images = torch.randn(2, 3, 32, 32)
     torch.testing.assert_close(at_30.embed(images[:, :, :30, :30]), vit.embed(images))

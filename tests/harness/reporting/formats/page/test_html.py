@@ -145,7 +145,7 @@ def test_the_front_is_the_figures(filler: Any) -> None:
     assert {names[place] for place in fronts["params"]} == {"a", "b"}
     drawn = figure("tradeoff", Contents(filler.store).sections)
     (line,) = (line for line in drawn.axes[0].lines if line.get_gid() == "front")
-    assert len(line.get_xdata()) == 2
+    assert len(np.asarray(line.get_xdata())) == 2
 
 
 def test_places_are_by_what_is_shown(filler: Any) -> None:

@@ -51,6 +51,11 @@ def _page(store: Store, live: str = "", numbers: Any = None, **options: Any) -> 
     return page(Contents(store, **options), live, numbers)
 
 
+def words(element: WebElement) -> list[str]:
+    """Its classes."""
+    return str(element.get_attribute("class")).split()
+
+
 class Reader:
     """A browser with a page open."""
 
@@ -292,12 +297,8 @@ def test_marks_are_those_of_the_data(reader: Reader, mini: str) -> None:
         shown = [round(mean, 1) for mean in means]
         for cell, mean in zip(cells, shown, strict=True):
             assert cell.text.split()[0] == f"{mean:.1f}"
-            assert ("first" in cell.get_attribute("class").split()) == (mean == max(shown))
-        near = [
-            index
-            for index, cell in enumerate(cells)
-            if "near" in cell.get_attribute("class").split()
-        ]
+            assert ("first" in words(cell)) == (mean == max(shown))
+        near = [index for index, cell in enumerate(cells) if "near" in words(cell)]
         assert near == [
             index for index in section["tasks"][t]["near"] if shown[index] != max(shown)
         ]
@@ -418,7 +419,7 @@ def test_all_of_it_by_keyboard(reader: Reader, mini: str) -> None:
     reader.press(Keys.END)
     assert reader.one("#panel-sources").is_displayed()
     reader.press(Keys.HOME)
-    reader.tab_to(lambda element: "sort" in element.get_attribute("class"))
+    reader.tab_to(lambda element: "sort" in str(element.get_attribute("class")))
     assert reader.focus.text == "Method"
     reader.press(Keys.ENTER)
     assert reader.focus.find_element(By.XPATH, "..").get_attribute("aria-sort") == "ascending"
@@ -427,7 +428,7 @@ def test_all_of_it_by_keyboard(reader: Reader, mini: str) -> None:
     reader.tab_to(lambda element: element.tag_name == "td")
     assert reader.focus == reader.seen(MEANS)[0]
     reader.press(Keys.ARROW_DOWN, Keys.END)
-    assert "task" in reader.focus.get_attribute("class")
+    assert "task" in str(reader.focus.get_attribute("class"))
     cell = reader.focus
     reader.press(Keys.ENTER)
     assert reader.one("dialog[open] h2").text.startswith(f"{names[1]} on ")
@@ -524,7 +525,7 @@ def test_what_comes_from_outside_is_text(reader: Reader, tmp_path: Path, filler:
     reader.click("dialog button.link", NASTY)
     assert f"{NASTY} on {NASTY}" in " ".join(reader.one("dialog h2").text.split())
     assert (scripts, len(reader.all("script")), reader.all("b b, td b b, dialog b b")) == (3, 3, [])
-    assert NASTY in reader.one("#panel-failures").get_attribute("textContent")
+    assert NASTY in str(reader.one("#panel-failures").get_attribute("textContent"))
     assert NASTY in reader.chrome.title
     assert reader.logs()[0] == []
 
@@ -605,7 +606,7 @@ def test_every_tab_says_what_it_is_for(reader: Reader, vtab: str, mini: str) -> 
     for tab in reader.all("[role=tab]"):
         tab.click()
     text = {
-        part: reader.one(f"#panel-{part}").get_attribute("textContent")
+        part: str(reader.one(f"#panel-{part}").get_attribute("textContent"))
         for part in ("tests", "ablations", "published", "failures", "sources")
     }
     assert "Friedman's test over 19 tasks and 12 methods" in text["tests"]
