@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).parent.parent
 SHARED = REPOSITORY.parent / "shared"
 
-CHECKED = ("harness.backbones", "harness.training", "methods")
+CHECKED = ("harness.backbones", "harness.data", "harness.training", "methods")
 """Packages whose signatures hold in every call that a test makes, shapes of arrays included."""
 
 install_import_hook(CHECKED, "shapes.checked")

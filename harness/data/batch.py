@@ -15,7 +15,7 @@ from harness.data.preprocess import straight
 
 def squares(
     pixels: str,
-    images: Sequence[UInt8[np.ndarray, "height width 3"]],
+    images: Sequence[UInt8[np.ndarray, "_height _width 3"]],
     size: int,
     device: torch.device,
     training: bool = False,
@@ -57,7 +57,7 @@ def normalised(
 
 
 def legacy_bilinear(
-    images: Sequence[UInt8[np.ndarray, "height width 3"]], size: int, device: torch.device
+    images: Sequence[UInt8[np.ndarray, "_height _width 3"]], size: int, device: torch.device
 ) -> Float[Tensor, "batch size size 3"]:
     """TensorFlow 1's `resize_bilinear` (no aligned corners, no half-pixel centres, no antialias),
     in its float32 arithmetic.

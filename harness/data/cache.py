@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int64, UInt8, UInt32
@@ -43,6 +43,7 @@ OnDecode = Callable[[str], None]
 """Is told of a split, as `TASK SPLIT`, that isn't in the cache and is decoded now."""
 
 
+@runtime_checkable
 class Images(Protocol):
     """One split: its labels, and the kept pixels of any of its images; of a segmentation task, its
     masks."""
@@ -51,10 +52,10 @@ class Images(Protocol):
     def labels(self) -> Int64[np.ndarray, " image"]: ...
     def rows(
         self, index: Int64[np.ndarray, " row"]
-    ) -> Sequence[UInt8[np.ndarray, "height width 3"]]: ...
+    ) -> Sequence[UInt8[np.ndarray, "_height _width 3"]]: ...
     def masks(
         self, index: Int64[np.ndarray, " row"]
-    ) -> Sequence[UInt8[np.ndarray, "height width"]]: ...
+    ) -> Sequence[UInt8[np.ndarray, "_height _width"]]: ...
 
 
 @dataclass(frozen=True)
@@ -68,12 +69,12 @@ class Live:
 
     def rows(
         self, index: Int64[np.ndarray, " row"]
-    ) -> Sequence[UInt8[np.ndarray, "height width 3"]]:
+    ) -> Sequence[UInt8[np.ndarray, "_height _width 3"]]:
         return list(_decoded(self.card, [self.records[row] for row in index], self.size))
 
     def masks(
         self, index: Int64[np.ndarray, " row"]
-    ) -> Sequence[UInt8[np.ndarray, "height width"]]:
+    ) -> Sequence[UInt8[np.ndarray, "_height _width"]]:
         return list(masks(self.card.name, [self.records[row] for row in index]))
 
 

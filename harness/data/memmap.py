@@ -17,16 +17,16 @@ class Mapped:
     shapes: Int64[np.ndarray, "image 2"]
     """Heights and widths."""
     flat: UInt8[np.ndarray, " byte"]
-    flat_masks: UInt8[np.ndarray, " byte"] | None = None
+    flat_masks: UInt8[np.ndarray, " pixel"] | None = None
     """Of a segmentation task: a third of the images' bytes."""
 
     @cached_property
-    def starts(self) -> Int64[np.ndarray, " image"]:
+    def starts(self) -> Int64[np.ndarray, " boundary"]:
         return np.concatenate([[0], np.cumsum(3 * self.shapes.prod(1))])
 
     def rows(
         self, index: Int64[np.ndarray, " row"]
-    ) -> Sequence[UInt8[np.ndarray, "height width 3"]]:
+    ) -> Sequence[UInt8[np.ndarray, "_height _width 3"]]:
         return [
             self.flat[self.starts[row] : self.starts[row + 1]].reshape(*self.shapes[row], 3)
             for row in index
@@ -34,7 +34,7 @@ class Mapped:
 
     def masks(
         self, index: Int64[np.ndarray, " row"]
-    ) -> Sequence[UInt8[np.ndarray, "height width"]]:
+    ) -> Sequence[UInt8[np.ndarray, "_height _width"]]:
         assert self.flat_masks is not None
         starts = self.starts // 3
         return [

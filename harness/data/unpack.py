@@ -10,7 +10,6 @@ import tarfile
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
-from typing import IO
 
 from harness.errors import BadInput
 from harness.io.limits import Room, TooLarge
@@ -90,7 +89,7 @@ def _extract(path: Path, new: Path) -> None:
             _Sips(path.open("rb") if path.suffix == ".tar" else gzip.open(path)) as file,
             tarfile.open(fileobj=file, mode="r:") as archive,  # type: ignore[arg-type]
         ):
-            archive.extractall(new, filter=lambda entry, place: _kept(entry, place, room))
+            archive.extractall(str(new), filter=lambda entry, place: _kept(entry, place, room))
     else:
         with gzip.open(path) as packed, (new / path.stem).open("wb") as file:
             while chunk := packed.read(1 << 20):
@@ -126,7 +125,7 @@ class _Sips(io.RawIOBase):
     """A file that is read by the mouthful: `tarfile` trusts the sizes of headers, negative ones and
     those of gigabytes too."""
 
-    def __init__(self, file: IO[bytes] | gzip.GzipFile):
+    def __init__(self, file: io.BufferedIOBase):
         self.file = file
         self.seek, self.tell = file.seek, file.tell  # type: ignore[method-assign]
 

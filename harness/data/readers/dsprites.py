@@ -8,8 +8,9 @@ positions (floor(x / 2)) and 16 bins of the 40 angles (floor(k / 2.5)).
 import zipfile
 from collections.abc import Sequence
 from functools import lru_cache, partial
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from PIL import Image
@@ -21,6 +22,9 @@ from harness.data.readers.record import Record
 from harness.data.readers.unpacked import unpacked
 from harness.errors import BadInput
 from harness.tasks.cards import SplitName
+
+if TYPE_CHECKING:
+    import h5py
 
 BASE = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64"
 NAMES = (f"{BASE}.npz", f"{BASE}.hdf5", f"dsprites/{BASE}.npz", f"dsprites/{BASE}.hdf5")
@@ -67,11 +71,11 @@ def labels(factor: str, rows: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
-def _images(task: str, path: Path, changed: str) -> np.ndarray:
+def _images(task: str, path: Path, changed: str) -> "np.ndarray | h5py.Dataset":
     """Mapped, or read row by row from the .hdf5. The .npz is compressed as one piece: it is
     unpacked once, 3 GB in the cache."""
     if path.suffix == ".hdf5":
-        return hdf5.array(task, path, "imgs", changed)  # type: ignore[return-value]
+        return hdf5.array(task, path, "imgs", changed)
     try:
         array = unpacked(task, path, ".npy", _packed)
         return np.load(array, mmap_mode="r", allow_pickle=False)
@@ -82,14 +86,15 @@ def _images(task: str, path: Path, changed: str) -> np.ndarray:
         raise BadInput(f"task {task}: {path} is damaged, or has no imgs. Get it again.") from error
 
 
-def _packed(path: Path) -> IO[bytes]:
+def _packed(path: Path) -> BufferedIOBase:
     with zipfile.ZipFile(path) as archive:
-        return archive.open("imgs.npy")  # stays open until it is closed itself
+        # a ZipExtFile, which stays open until it is closed itself
+        return cast("BufferedIOBase", archive.open("imgs.npy"))
 
 
-def _raw(images: np.ndarray, row: int) -> bytes:
+def _raw(images: "np.ndarray | h5py.Dataset", row: int) -> bytes:
     return np.asarray(images[row]).tobytes()
 
 
-def _image(images: np.ndarray, row: int) -> Image.Image:
+def _image(images: "np.ndarray | h5py.Dataset", row: int) -> Image.Image:
     return Image.fromarray(np.asarray(images[row]) * np.uint8(255)).convert("RGB")

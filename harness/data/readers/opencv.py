@@ -24,6 +24,7 @@ else:
     cv2.setNumThreads(1)  # many images are processed side by side
 
 Pixels = UInt8[np.ndarray, "height width 3"]
+Resized = UInt8[np.ndarray, "down across 3"]
 MARK = "not-tfds-exact:"
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -88,7 +89,7 @@ def encode(image: Pixels, quality: int = 95) -> bytes:
     return file.getvalue()
 
 
-def resize(image: Pixels, factor: float) -> Pixels:
+def resize(image: Pixels, factor: float) -> Resized:
     """Bilinear between half-pixel centres, without antialias. Raises `OSError` where the result
     would be huge."""
     if image.shape[0] * image.shape[1] * factor**2 > MOST:

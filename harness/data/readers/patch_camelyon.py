@@ -8,7 +8,7 @@ import gzip
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -69,9 +69,7 @@ class PatchCamelyon(SlicedReader[str]):
         names = _names(source, what)
         packed = self.find(*(f"{name}.gz" for name in names))
         if packed is not None and self.find(*names) is None:
-            return unpacked(
-                self.card.name, packed, "", lambda path: cast(IO[bytes], gzip.open(path))
-            )
+            return unpacked(self.card.name, packed, "", lambda path: gzip.open(path))
         return self.need(*names)
 
 

@@ -18,7 +18,7 @@ from PIL.Image import Image
 from harness.data.images import rgb
 from harness.data.readers import opencv
 from harness.data.readers.lists import inside, name_of, whole
-from harness.data.readers.opencv import Pixels
+from harness.data.readers.opencv import Pixels, Resized
 from harness.data.readers.reader import SlicedReader
 from harness.data.readers.record import Record
 from harness.data.splits import parse
@@ -77,7 +77,7 @@ def processed(path: Path) -> Image:
     return rgb(io.BytesIO(opencv.encode(btgraham(opencv.decode(path.read_bytes())), QUALITY)))
 
 
-def btgraham(image: Pixels) -> Pixels:
+def btgraham(image: Pixels) -> Resized:
     """The winner's processing, up to the encoding."""
     image = opencv.resize(image, RADIUS / _radius(image))
     image = np.clip(

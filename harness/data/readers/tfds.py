@@ -107,7 +107,7 @@ def _objects(features: Features, name: str) -> np.ndarray:
 
 
 def _clevr_distance(features: Features) -> int:
-    return int(clevr.binned(_objects(features, "pixel_coords")[:, 2].min()))
+    return int(clevr.binned(_objects(features, "pixel_coords")[:, 2]).min())
 
 
 def _kitti_distance(features: Features) -> int:

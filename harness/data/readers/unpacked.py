@@ -4,8 +4,8 @@ import gzip
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO
 
 from harness.data.readers.files import stamp
 from harness.errors import BadInput
@@ -14,7 +14,7 @@ from harness.io.limits import Room, TooLarge
 from harness.io.resources import cache_dir
 
 
-def unpacked(task: str, path: Path, ending: str, opened: Callable[[Path], IO[bytes]]) -> Path:
+def unpacked(task: str, path: Path, ending: str, opened: Callable[[Path], BufferedIOBase]) -> Path:
     """The file in the cache with what `opened` reads from `path`. Raises `BadInput`, and `KeyError`
     where `opened` does."""
     target = cache_dir() / "unpacked" / f"{path.stem}-{stamp(path).replace('/', '-')}{ending}"
@@ -27,7 +27,7 @@ def unpacked(task: str, path: Path, ending: str, opened: Callable[[Path], IO[byt
 
 
 def _chunks(
-    task: str, path: Path, into: Path, opened: Callable[[Path], IO[bytes]]
+    task: str, path: Path, into: Path, opened: Callable[[Path], BufferedIOBase]
 ) -> Iterator[bytes]:
     room = Room(path, into)
     try:

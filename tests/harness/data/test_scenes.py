@@ -286,7 +286,7 @@ def test_distortion_is_brightness_contrast_saturation_hue_in_the_standard_order(
     pixel = torch.tensor([200.0, 100.0, 50.0]).view(1, 3, 1, 1)
 
     def changed(*by: float) -> list[float]:
-        return distorted(pixel, torch.tensor([by]))[0, :, 0, 0].tolist()
+        return distorted(pixel, torch.tensor([by], dtype=torch.float32))[0, :, 0, 0].tolist()
 
     assert changed(*NO_DISTORTION) == pytest.approx([200, 100, 50], abs=1e-3)
     assert changed(80, 1, 1, 0, 1) == pytest.approx([255, 180, 130], abs=1e-3)
