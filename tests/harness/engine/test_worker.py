@@ -288,6 +288,7 @@ def test_pythons_and_numpys_generators_follow_the_seed(other_methods):
 def test_tensors_without_a_gradient_are_told_and_a_method_without_any_fails(other_methods):
     planned = other_methods("Unused", "Untrained")
     told = final(Trainer(planned, threads=1), planned, 2)
+    assert told.extras is not None
     assert told.extras["warnings"] == ["1 of 21 trained tensors got no gradient: spare."]
     assert told.extras["flops"] > 0
     failed = final(Trainer(planned, threads=1), planned, 3)
