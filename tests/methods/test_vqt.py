@@ -83,6 +83,8 @@ def test_the_image_s_rows_are_those_of_the_frozen_model(vit: VisionTransformer):
     (frozen,) = method.vit.run(method.vit.embed(IMAGES), read)
     torch.testing.assert_close(tokens[:, : frozen.shape[1]], frozen, rtol=1e-12, atol=1e-12)
     parts = method.pool(tokens).split([24] + [48] * 3, dim=1)
+    pooled = torch.nn.functional.normalize(method.vit.pool(frozen))
+    torch.testing.assert_close(parts[0], pooled, rtol=1e-12, atol=1e-12)
     for part in parts:
         torch.testing.assert_close(part.norm(dim=1), torch.ones(3).double(), rtol=1e-9, atol=0)
 
