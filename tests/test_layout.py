@@ -68,7 +68,7 @@ def misplaced(tests: Path, code: Path) -> list[str]:
 def test_tests_mirror_the_tree():
     unnamed = [
         place
-        for part in ("harness", "methods", "benchmarks")
+        for part in ("harness", "methods", "benchmarks", "scripts")
         for place in misplaced(TESTS / part, REPOSITORY / part)
     ]
     assert set(unnamed) == set(EXCEPTIONS), "each by what it tests, or with a reason in EXCEPTIONS"

@@ -40,6 +40,8 @@ def test_cards_data_weights_protocols_and_published_numbers_are_inside(wheel: Pa
         "harness/datasets/suites.toml",
         "harness/datasets/vtab/cifar100.toml",
         "harness/datasets/mini/sprites-count.npz",
+        "harness/backbones/weights/mini_mae.safetensors",
+        "harness/backbones/weights/mini_mae.toml",
         "harness/backbones/weights/mini_vit.safetensors",
         "harness/backbones/weights/mini_vit.toml",
         "harness/planning/protocols/vpt.toml",

@@ -1,4 +1,4 @@
-"""Backbones: the shipped one, and files of every format that people have."""
+"""Backbones: the shipped ones, and files of every format that people have."""
 
 import hashlib
 import tomllib
@@ -12,7 +12,9 @@ import torch
 from safetensors.torch import save_file
 
 from harness import backbones
+from harness.backbones.vit import FrozenViT
 from harness.errors import BadInput
+from harness.io.resources import datasets_dir
 
 NAME = "vit_tiny_patch16_224"
 
@@ -23,20 +25,56 @@ def model() -> torch.nn.Module:
     return timm.create_model(NAME, pretrained=False, num_classes=5)
 
 
-def test_the_shipped_backbone_is_what_its_card_says():
-    card = tomllib.loads((backbones.WEIGHTS / "mini_vit.toml").read_text())
-    assert (
-        hashlib.sha256((backbones.WEIGHTS / "mini_vit.safetensors").read_bytes()).hexdigest()
-        == card["sha256"]
-    )
-    loaded = backbones.load("mini_vit")
+@pytest.mark.parametrize(("name", "pooling"), [("mini_vit", "cls"), ("mini_mae", "vpt-mae")])
+def test_a_shipped_backbone_is_what_its_card_says(name: str, pooling: str):
+    card = tomllib.loads((backbones.WEIGHTS / f"{name}.toml").read_text())
+    weights = (backbones.WEIGHTS / f"{name}.safetensors").read_bytes()
+    assert hashlib.sha256(weights).hexdigest() == card["sha256"]
+    assert card["name"] == name
+    loaded = backbones.load(name)
     assert (loaded.size, loaded.pooling, loaded.vit.depth, loaded.vit.image_tokens) == (
         32,
-        "cls",
+        pooling,
         4,
         36,
     )
     assert all(p.dtype == torch.float32 for p in loaded.vit.parameters())
+
+
+def test_shipped_backbones_are_one_architecture_with_different_weights():
+    cards = backbones.shipped()
+    assert list(cards) == ["mini_mae", "mini_vit"]
+    assert cards["mini_mae"]["architecture"] == cards["mini_vit"]["architecture"]
+    assert len({backbones.load(name).sha256 for name in cards}) == 2
+
+
+@pytest.mark.parametrize("name", ["mini_vit", "mini_mae"])
+def test_shipped_weights_tell_where_a_shape_is_and_random_ones_do_not(name: str):
+    """Least squares on features of sprites-location's training images, in % of its validation
+    images; 11 % is chance."""
+    arrays = np.load(datasets_dir() / "mini" / "sprites-location.npz")
+    mean, deviation = (
+        torch.tensor(backbones.shipped()[name][key])[:, None, None] for key in ("mean", "std")
+    )
+
+    @torch.no_grad()
+    def features(vit: FrozenViT, split: str) -> torch.Tensor:
+        images = torch.from_numpy(arrays[f"{split}_images"]).permute(0, 3, 1, 2).float() / 255
+        pooled = vit.pool(vit.run(vit.embed((images - mean) / deviation), vit.read())[-1])
+        assert torch.isfinite(pooled).all()
+        return torch.cat([pooled, torch.ones(len(pooled), 1)], dim=1)
+
+    def accuracy(vit: FrozenViT) -> float:
+        train, val = features(vit, "train"), features(vit, "val")
+        classes = torch.eye(9)[torch.from_numpy(arrays["train_labels"])]
+        ridge = train.T @ train + 1e-2 * len(train) * torch.eye(train.shape[1])
+        predicted = (val @ torch.linalg.solve(ridge, train.T @ classes)).argmax(1)
+        return 100 * (predicted.numpy() == arrays["val_labels"]).mean()
+
+    torch.manual_seed(0)
+    pretrained, random = accuracy(backbones.load(name).vit), accuracy(backbones.architecture(name))
+    assert random < 30
+    assert pretrained > 40
 
 
 def test_safetensors_and_torch_checkpoints_give_the_same_backbone(model: Any, tmp_path: Path):
