@@ -55,8 +55,10 @@ class Projector(nn.Module):
         self.bias = nn.Parameter(torch.zeros(prompts))
 
     def forward(self, image: Float[Tensor, "batch image dim"]) -> Float[Tensor, "batch prompt dim"]:
-        maps = torch.unflatten(self.weight, 1, self.map)[:, None]
-        folded = F.conv_transpose2d(maps, self.kernel[None, None]).flatten(1)
+        maps, last = torch.unflatten(self.weight, 1, self.map), len(self.kernel) - 1
+        places = [(i, j) for i in range(last + 1) for j in range(last + 1)]
+        shifted = [self.kernel[i, j] * F.pad(maps, (j, last - j, i, last - i)) for i, j in places]
+        folded = torch.stack(shifted).sum(0).flatten(1)
         rows = folded @ self.norm(image)
         if self.training:
             rows = F.dropout(torch.ones_like(rows[:, :1]), 0.1) * rows
