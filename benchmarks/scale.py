@@ -191,7 +191,7 @@ def ledger_figures(file: Path) -> dict[str, float]:
     started = time.perf_counter()
     store.add_cells(cell.cell for cell in plan.cells)
     adding = time.perf_counter() - started
-    search = study.Search
+    search = study.CellSearch
     search.ask = clock.timed("ask", search.ask)
     search.__init__ = clock.timed("rebuild", search.__init__)
     store.lease = clock.timed("lease", store.lease)

@@ -1,9 +1,8 @@
-"""The Python front door: what the command `harness` does, as functions.
+"""The Python API: what the command `harness` does, as functions.
 
-The words are those of the flags, and so are their defaults; where a flag takes comma-separated
-text, a list is fine too. Whatever a caller can get wrong is a `harness.BadInput` whose message
-names the thing and the fix. Nothing here ends the process, and signal handlers are as they were
-once a function returns.
+Arguments have the names and defaults of the flags; where a flag takes comma-separated text, a list
+works too. Every mistake of a caller is a `harness.BadInput` whose message names the problem and the
+fix. Nothing here ends the process, and signal handlers are restored when a function returns.
 """
 
 import os
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from harness.backbones import Backbone
     from harness.engine.events import Traces
     from harness.engine.progress import ProgressView
-    from harness.engine.reproduce import Comparison as Reproduction
+    from harness.engine.reproduce import Reproduction
     from harness.engine.run import Resources
     from harness.inference.checkpoint import Tuned
     from harness.planning.dry_run import Preview
@@ -50,7 +49,7 @@ Place = str | Path
 
 
 class PlanOptions(TypedDict, total=False):
-    """Keyword arguments of `plan`, `run` and `ablate` that say what is measured; `run` describes
+    """Keyword arguments of `plan`, `run` and `ablate` that say what to measure; `run` describes
     them."""
 
     backbone: str | None
@@ -77,7 +76,7 @@ class BoardOptions(TypedDict, total=False):
 
 
 class RunOptions(PlanOptions, total=False):
-    """Keyword arguments of `run` and `ablate`, but for methods, suite and tasks; `run` describes
+    """Keyword arguments of `run` and `ablate`, except methods, suite and tasks; `run` describes
     them."""
 
     store: Place
@@ -93,26 +92,26 @@ class RunOptions(PlanOptions, total=False):
 
 @dataclass(frozen=True, repr=False)
 class Run:
-    """What a run filled, or found filled: `harness.run` returns one.
+    """The results of a run, new and old: `harness.run` returns one.
 
-    Its frames are read from the store anew each time they are asked for.
+    Its frames are read from the store at every access.
     """
 
     plan: "RunPlan"
     """The cells: method variants x tasks, each with its backbone, protocol and seeds."""
     store: "Store"
     wanted: int
-    """Final runs that the plan asks for."""
+    """Final runs in the plan."""
     gaps: int
-    """Those that are missing, since they failed: `failures` says why. The same call tries them
-    again."""
+    """Those that are missing because they failed: `failures` says why. The same call retries
+    them."""
     ids: tuple[str, ...]
-    """Of the final runs that are there, in the order of the plan."""
+    """Ids of the stored final runs, in the order of the plan."""
 
     @property
     def results(self) -> "pd.DataFrame":
-        """One row a final run: `id`, `variant`, `method`, `task`, `suite`, `backbone`, `protocol`,
-        `metric`, `seed`, `score` (percent, on test), a column for each hyper-parameter,
+        """One row per final run: `id`, `variant`, `method`, `task`, `suite`, `backbone`,
+        `protocol`, `metric`, `seed`, `score` (percent, on test), a column for each hyper-parameter,
         `trainable` (values, without the head), `head_params`, `seconds`, `memory` (bytes), `units`
         (forward-image units), `created`."""
         from harness.reporting import wide
@@ -121,7 +120,7 @@ class Run:
 
     @property
     def trials(self) -> "pd.DataFrame":
-        """One row a trial of the searches: as `results`, with `number`, `state` (`complete`,
+        """One row per trial of the searches: like `results`, with `number`, `state` (`complete`,
         `pruned`, `failed`), `score` (percent, on val) and `reason`."""
         from harness.reporting import wide
 
@@ -129,7 +128,7 @@ class Run:
 
     @property
     def failures(self) -> "pd.DataFrame":
-        """One row a missing final run: what it is, `seed`, `reason` and `traceback`."""
+        """One row per missing final run: what it is, `seed`, `reason` and `traceback`."""
         from harness.reporting import wide
 
         return wide.failures(self.store, self._cells)
@@ -141,15 +140,15 @@ class Run:
             **options: Those of `harness.report` that say what is shown: see `BoardOptions`.
 
         Raises:
-            BadInput: nothing is stored of this run, or a name is unknown; when it is shown.
+            BadInput: Nothing of this run is stored, or a name is unknown; raised when it is shown.
         """
         return _leaderboard(
             self.store, self.plan.tasks, self.plan.suite, cells=self._cells, **options
         )
 
     def write_page(self, progress: bool = True) -> Path:
-        """Writes a page of all that the store has, beside the store, as the command `harness run`
-        does: one file to open. Returns where it is.
+        """Writes a page with everything in the store, next to the store, like the command `harness
+        run`: one file to open. Returns its path.
 
         Raises:
             BadInput: It can't be written.
@@ -182,7 +181,7 @@ class Ablation(Run):
     """What is on in each variant."""
 
     def table(self) -> "RenderableType":
-        """One row a setting: means, and the difference to all toggles off with its 95 % interval;
+        """One row per setting: means, and the difference to all toggles off with its 95 % interval;
         for rich's `Console.print`."""
         from harness.reporting.ablation import table
 
@@ -230,44 +229,45 @@ def run(
     tensorboard: Place | None = None,
     progress: bool = True,
 ) -> Run:
-    """Tunes, trains and scores every method on every task, and returns when all is done.
+    """Tunes, trains and scores every method on every task, and returns when everything is done.
 
-    What is in the store already isn't done again; interrupt it anywhere, and the same call resumes.
-    In a script, call it under `if __name__ == "__main__":`. From another thread than the main one
-    it works too, but Ctrl-C can't reach it there, nor can it start a Ray that died again.
+    What is already in the store isn't repeated; interrupt it anywhere, and the same call resumes.
+    In a script, call it under `if __name__ == "__main__":`. It also works in a thread other than
+    the main one, but there Ctrl-C can't interrupt it, and it can't restart Ray if that dies.
 
     Args:
         methods: Names, variants such as `"ivpt(da=false)"`, `"FILE.py:CLASS"`, or classes; a class
-            must be at the top of a file, since a score's key holds the code that made it.
+            must be at the top level of a file, since a score's key includes its code.
         suite: `mini`, `vtab`, `fgvc`, `all` and others: `harness list suites`. None: `mini`.
-        tasks: Tasks of the suite, or with no suite of any.
+        tasks: Tasks of the suite, or without a suite, any tasks.
         backbone: A timm name, `NAME=FILE`, or `NAME@SIDE`. None: the suite's.
         protocol: `mini`, `default`, `vpt`, or a `.toml` file. None: the suite's.
-        data_root: Folder that holds the tasks' data.
+        data_root: Folder with the tasks' data.
         cards: Folder with your own task cards.
-        pixels: `tf`, `pil` or `vpt`. None: what suits the data's form.
-        image_size: Side of images in pixels. None: that of the backbone's name, else 224.
+        pixels: `tf`, `pil` or `vpt`. None: depends on the data's format.
+        image_size: Image side in pixels. None: from the backbone's name, else 224.
         normalize: `imagenet`, `backbone`, `inception` or `none`. None: the protocol's.
-        allow_overlap: Go on although test images are in train or val too; the board says it.
-        trials: Points of each search. None: the protocol's.
+        allow_overlap: Run even if test images are also in train or val; the leaderboard mentions
+            it.
+        trials: Points per search. None: the protocol's.
         seeds: Seeds of the final runs. None: the protocol's.
-        store: Where results are kept: a file, or any SQLAlchemy URL.
-        workers: Jobs at once. None: one a core, or as many as fit the GPUs.
-        gpus_per_trial: Share of a GPU that a job takes, as 0.25. None: 1 where there is a GPU.
+        store: Where results are stored: a file, or any SQLAlchemy URL.
+        workers: Jobs at once. None: one per core, or as many as fit on the GPUs.
+        gpus_per_trial: Share of a GPU per job, e.g. 0.25. None: 1 if there is a GPU.
         address: A running Ray cluster, `"auto"` or `"HOST:PORT"`, of which this machine is a node.
-            None: what the variable RAY_ADDRESS says, else a Ray of its own, shut down in the end.
-        keep_large: Keep checkpoints above 32 MB too, as of full fine-tuning.
-        trial_timeout: Seconds without a batch after which a trial counts as hung; 0: never.
-        log_json: A file that takes what happens, one JSON object a line.
-        tensorboard: A folder for TensorBoard's curves.
-        progress: Whether to show what is going on.
+            None: the variable RAY_ADDRESS, else a private Ray that is shut down at the end.
+        keep_large: Keep checkpoints above 32 MB too, such as full fine-tuning's.
+        trial_timeout: Seconds without a batch after which a trial is considered hung; 0: never.
+        log_json: A file for the run's events, one JSON object per line.
+        tensorboard: A folder for TensorBoard curves.
+        progress: Whether to show progress.
 
     Returns:
         The run, with its results, trials and leaderboard.
 
     Raises:
         BadInput: A name, a file, data, weights, the store or the cluster can't be used.
-        KeyboardInterrupt: Ctrl-C. All that finished is in the store, and Ray is shut down.
+        KeyboardInterrupt: Ctrl-C. Everything finished is in the store, and Ray is shut down.
 
     Examples:
         >>> run = harness.run(["linear", "vpt-deep"], tasks="digits", seeds=[0, 1])
@@ -308,14 +308,14 @@ def plan(
     --dry-run`. Times one step of each method, trains nothing and writes nothing.
 
     Args:
-        methods: As `run` takes them; `suite`, `tasks` and the options too.
-        suite: As `run` takes it.
-        tasks: As `run` takes them.
-        progress: Whether to show what is going on.
-        **options: Those of `run` that say what is measured: see `PlanOptions`.
+        methods: As in `run`; so are `suite`, `tasks` and the options.
+        suite: As in `run`.
+        tasks: As in `run`.
+        progress: Whether to show progress.
+        **options: Those of `run` that say what to measure: see `PlanOptions`.
 
     Returns:
-        The plan: its costs as a frame, and the tasks that can't run yet with what is wrong.
+        The plan: its costs as a frame, and the tasks that can't run yet, with the reasons.
 
     Raises:
         BadInput: A name or a method's arguments can't be used.
@@ -335,20 +335,20 @@ def ablate(
     tasks: Names | None = None,
     **options: "Unpack[RunOptions]",
 ) -> Ablation:
-    """Switches a method's toggles, every valid combination, as `run` does any methods, and says
-    what each is worth. Shares its cells with `run`.
+    """Runs every valid combination of a method's toggles, and shows what each is worth. Shares its
+    cells with `run`.
 
     Args:
         method: A method with toggles; a variant such as `"ivpt(prompts=10)"` fixes an argument.
-        suite: As `run` takes it.
-        tasks: As `run` takes them.
-        **options: As `run` takes them: see `RunOptions`.
+        suite: As in `run`.
+        tasks: As in `run`.
+        **options: As in `run`: see `RunOptions`.
 
     Returns:
-        The run, which shows itself as the table of the ablation.
+        The run, which is displayed as the table of the ablation.
 
     Raises:
-        BadInput: As `run`; or the method has no toggles.
+        BadInput: As in `run`; or the method has no toggles.
 
     Examples:
         >>> print(harness.ablate("ivpt", suite="mini"))
@@ -360,7 +360,7 @@ def ablate(
 
 
 def toggled(method: "str | type[Method]") -> str:
-    """The variants that `ablate` runs, as `run` takes them. Raises `BadInput`."""
+    """The variants that `ablate` runs, for `run`. Raises `BadInput`."""
     return _grid(method).methods
 
 
@@ -384,27 +384,27 @@ def report(
     budgets: bool = False,
     published: bool = False,
 ) -> "Leaderboard":
-    """The leaderboard of what is stored.
+    """The leaderboard of stored results.
 
     Args:
-        store: Where results are kept: a file, or any SQLAlchemy URL.
-        suite: The tasks of one suite. None: all, with a table a suite.
+        store: Where results are stored: a file, or any SQLAlchemy URL.
+        suite: The tasks of one suite. None: all, with one table per suite.
         tasks: Tasks, in the order to show them.
         methods: Names (`ivpt`: all its variants) or variants. None: all.
         baseline: A variant to compare the others with, e.g. `vpt-deep`.
-        group: Means of the groups of tasks in place of the tasks.
+        group: Show means of groups of tasks instead of tasks.
         sort: Order of the methods: `mean`, `rank` or `params`.
-        complete_only: Only the tasks that every method has.
+        complete_only: Only tasks on which every method has a score.
         budgets: Show trials, epochs and forward-image units.
-        published: Show published numbers beside the measured ones.
+        published: Show published numbers next to measured ones.
 
     Returns:
-        The board: text in a terminal, a table in a notebook; `to_html`, `to_latex` and others
-        write it, `results` is a pandas frame.
+        The leaderboard: text in a terminal, a table in a notebook; `to_html`, `to_latex` and
+        others write it, `results` is a pandas frame.
 
     Raises:
-        BadInput: An unknown suite; when the board is shown, also nothing stored, or an unknown
-            method or order.
+        BadInput: An unknown suite; when the leaderboard is shown, also nothing stored, or an
+            unknown method or order.
 
     Examples:
         >>> harness.report("results/harness.db", suite="mini").to_html("board.html")
@@ -435,21 +435,21 @@ def compare(
     tasks: Names | None = None,
     store: Place = DEFAULT_STORE,
 ) -> "Comparison":
-    """Says in words what may be claimed of two methods, and what not.
+    """Says in words what may and may not be claimed about two methods.
 
     Args:
         one: A method with one variant in the store, or a variant.
         other: What to compare it with.
-        suite: Its tasks only. None: each suite that both were run on.
-        tasks: These tasks only.
-        store: Where results are kept.
+        suite: Only its tasks. None: every suite that both were run on.
+        tasks: Only these tasks.
+        store: Where results are stored.
 
     Returns:
         The comparison: `print` shows its sentences, `json()` has its numbers.
 
     Raises:
-        BadInput: Nothing stored, an unknown name, twice the same, or never run with the same
-            backbone and protocol.
+        BadInput: Nothing stored, an unknown name, the same variant twice, or never run with the
+            same backbone and protocol.
 
     Examples:
         >>> print(harness.compare("ivpt", "vpt-deep", suite="mini"))
@@ -480,35 +480,35 @@ def fit(
     allow_overlap: bool = False,
     progress: bool = True,
 ) -> "Tuned":
-    """One training run in this process, without Ray and without a store: breakpoints work, and an
-    error of the method's own code comes out as it is.
+    """One training run in this process, without Ray or a store: breakpoints work, and errors in the
+    method's own code propagate unchanged.
 
-    It trains on train and scores on val, as a trial of a search does; so it never reads the test
-    images, however often it is called while a method is being worked on. With `final` it is a
+    It trains on train and scores on val, like a trial of a search; so it never reads the test
+    images, however often it is called while a method is being developed. With `final` it is a
     final run: the same seed and hyper-parameters give the same logits as `run`.
 
     Args:
         method: A name, a variant with arguments of the method and of the protocol fixed, such as
-            `"vpt-deep(prompts=10, base_lr=0.5)"`, `"FILE.py:CLASS"`; or any class, a notebook's
-            too. What isn't fixed keeps the method's default; what the protocol would search
-            (`base_lr`, `weight_decay`) takes the middle of its range.
+            `"vpt-deep(prompts=10, base_lr=0.5)"`, `"FILE.py:CLASS"`; or any class, even one
+            in a notebook. What isn't fixed keeps the method's default; what the protocol would
+            search (`base_lr`, `weight_decay`) gets the middle of its range.
         task: One task.
-        params: Arguments to fix, beside those in the text.
-        seed: All that is random follows from it.
+        params: Arguments to fix, besides those in the text.
+        seed: Everything random depends on it.
         final: Train on what a final run trains on, and score on test.
-        backbone: As `run` takes it; and so the others up to `allow_overlap`.
-        protocol: Says epochs, batch size and optimiser. None: the task's suite's.
-        data_root: Folder that holds the task's data.
+        backbone: As in `run`, like the other arguments up to `allow_overlap`.
+        protocol: Sets epochs, batch size and optimiser. None: that of the task's suite.
+        data_root: Folder with the task's data.
         cards: Folder with your own task cards.
-        pixels: As `run` takes it.
-        image_size: As `run` takes it.
-        normalize: As `run` takes it.
-        allow_overlap: As `run` takes it.
-        progress: Whether to print scores as they come.
+        pixels: As in `run`.
+        image_size: As in `run`.
+        normalize: As in `run`.
+        allow_overlap: As in `run`.
+        progress: Whether to print scores during training.
 
     Returns:
-        The tuned model on the CPU, in eval mode: `model(images)` gives logits, `model.predict`
-        takes files, `model.save` keeps it for `harness.load`. `model.origin` has its score and
+        The tuned model on the CPU, in eval mode: `model(images)` returns logits, `model.predict`
+        takes files, `model.save` saves it for `harness.load`. `model.origin` has its score and
         hyper-parameters, `model.curve` the score by epoch.
 
     Raises:
@@ -558,21 +558,21 @@ def reproduce(
     """Runs one stored result again, in this process.
 
     Args:
-        id: A result's id, or the beginning of one.
-        store: Where results are kept.
-        data_root: Where the data is now. None: where it was.
+        id: A result's id, or a unique prefix of it.
+        store: Where results are stored.
+        data_root: Where the data are now. None: where they were.
         cards: Where your own task cards are now. None: where they were.
-        backbone: `NAME=FILE`, where the weights have moved.
-        method: `FILE.py:CLASS`, where it was made by a method of your own.
+        backbone: `NAME=FILE`, if the weights have moved.
+        method: `FILE.py:CLASS`, if the result is from a method of your own.
         export: A file for the new run's checkpoint.
-        progress: Whether to show what is going on.
+        progress: Whether to show progress.
 
     Returns:
-        The stored result beside the new one: `equal`, `within_tolerance`, `differences`; `print`
+        The stored result and the new one: `equal`, `within_tolerance`, `differences`; `print`
         shows them.
 
     Raises:
-        BadInput: No such result; or data, weights, card or method aren't what it was made with.
+        BadInput: No such result; or data, weights, card or method have changed.
 
     Examples:
         >>> assert harness.reproduce(run.results["id"][0]).equal
@@ -588,8 +588,8 @@ def reproduce(
         keep = checkpoint.Keep(Path(folder), large=True) if export else None
         comparison = again(result, cell, _path(data_root), _path(cards), backbone, keep, method)
         if export:
-            made = Path(folder) / f"{result.id}.safetensors"
-            checkpoint.export(made, flags.path(export))
+            checkpoint_file = Path(folder) / f"{result.id}.safetensors"
+            checkpoint.export(checkpoint_file, flags.path(export))
     return comparison
 
 
@@ -599,21 +599,20 @@ def load(
     method: str | None = None,
     say: Callable[[str], object] = warnings.warn,
 ) -> "Tuned":
-    """A tuned model from a file that `harness export` or `model.save` made.
+    """A tuned model from a file written by `harness export` or `model.save`.
 
     Args:
         file: The file.
-        backbone: A name, `NAME=FILE`, or one that is loaded already. None: the one that the file
-            names.
-        method: `FILE.py:CLASS`, which must be given where it was made by a method of that kind: a
-            checkpoint runs no code by itself.
-        say: Takes a line where that method's file has changed since.
+        backbone: A name, `NAME=FILE`, or an already loaded one. None: the one named in the file.
+        method: `FILE.py:CLASS`, required if it was tuned by a method in a file: a checkpoint never
+            runs code by itself.
+        say: Called with a line if that method's file has changed since.
 
     Returns:
         The model on the CPU, in eval mode.
 
     Raises:
-        BadInput: File, method or backbone isn't what it was made with.
+        BadInput: File, method or backbone differs from what it was tuned with.
 
     Examples:
         >>> harness.load("tuned.safetensors").predict(["a.jpg"]).argmax(1)
@@ -633,7 +632,7 @@ def _request(
 
     arguments.check_not_importing()
     for name in ("trials", "image_size"):
-        arguments.check_least(name, options.get(name), 1, whole=True)
+        arguments.check_least(name, options.get(name), 1, integer=True)
     protocol = options.get("protocol")
     return Request(
         methods=arguments.methods(methods),
@@ -658,14 +657,14 @@ def _resources(
     from harness.engine.run import Resources
     from harness.planning import arguments
 
-    arguments.check_least("workers", workers, 1, whole=True)
+    arguments.check_least("workers", workers, 1, integer=True)
     arguments.check_least("gpus_per_trial", gpus_per_trial, 0)
     arguments.check_least("trial_timeout", trial_timeout, 0)
     ray = sys.modules.get("ray")
     if ray is not None and ray.is_initialized():
         raise BadInput(
-            "Ray is started in this process already: call ray.shutdown() first. A run starts a Ray"
-            " of its own, or joins the cluster at `address`."
+            "Ray is already running in this process: call ray.shutdown() first. A run starts its"
+            " own Ray, or joins the cluster at `address`."
         )
     address = address or os.environ.get("RAY_ADDRESS")
     return Resources(workers, gpus_per_trial, address, trial_timeout)
@@ -681,18 +680,15 @@ def _filled(
     from harness.store import Store, result_id
 
     opened = Store(store)
-    words = (
-        f"Interrupted. All that finished is saved in {opened.name}. The same command goes on from"
-        " there."
-    )
+    words = f"Interrupted. Everything finished is saved in {opened.name}. The same command resumes."
     try:
         with Interrupts(words, process_is_ours()) as interrupts:
             view.stage("checking data and backbone")
             cells = planned(request)
             for line in notes(cells, opened):
-                view.tell(line)
+                view.print_line(line)
             for warning in cells.warnings:
-                view.tell(f"warning: {warning}")
+                view.print_line(f"warning: {warning}")
             scheduler = fill(cells, opened, resources, view, traces, interrupts)
     except Interrupted as interrupted:
         interrupted.add_note(_saved(opened))
@@ -702,7 +698,7 @@ def _filled(
 
 
 def _saved(store: "Store") -> str:
-    store.engine.patience = 2.0  # who ends a run doesn't wait for a database that is away
+    store.engine.patience = 2.0  # don't wait for an unreachable database when ending
     try:
         results = len(store.runs(("id",)))
         trials = sum(sum(states.values()) for states in store.trial_counts().values())
@@ -746,7 +742,7 @@ def _leaderboard(
 def _view(
     progress: bool, stage: str = "loading libraries"
 ) -> "Generator[ProgressView, None, None]":
-    """What one sees of a call. In it `breakpoint()` has the terminal to itself."""
+    """Shows the progress of a call. Inside, `breakpoint()` has the terminal to itself."""
     from rich.console import Console
 
     from harness.engine.progress import ProgressView
@@ -759,7 +755,7 @@ def _view(
 
 
 def _before_libraries() -> None:
-    """What must be so before torch, Ray and methods are imported. Raises `BadInput`."""
+    """Checks and settings before torch, Ray and methods are imported. Raises `BadInput`."""
     from harness.engine.notebook import ask_for_no_widgets
     from harness.planning import builtin
 

@@ -1,4 +1,4 @@
-"""What a bad input gets: one line that names the thing and the mend."""
+"""Errors for bad input: one line that names the problem and the fix."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -10,7 +10,7 @@ class BadInput(Exception):
     """Something the user gave can't be used. The message is one line: what is wrong, where, and
     what to do. Exit code 2.
 
-    Names in it may be anybody's: control characters other than a line's end are taken out.
+    It may contain names from anywhere: control characters other than line breaks are removed.
     """
 
     def __init__(self, message: str = ""):
@@ -24,6 +24,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> BadInput:
-    """The error for a name that isn't one of `known`: says the nearest, or all of them."""
+    """The error for a name that isn't one of `known`: suggests the nearest, and lists all."""
     known = sorted(known)
     return BadInput(f"unknown {kind} '{name}'.{nearest(name, known)} Known: {', '.join(known)}.")

@@ -15,13 +15,13 @@ def plain(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """A name as it is; with all but plain letters escaped where it holds others, which may look
-    like something else, or like nothing."""
+    """A name, unchanged if it is printable ASCII; else escaped, since other characters may look
+    like something else, or be invisible."""
     return text[:200] if text.isascii() and text.isprintable() else ascii(text[:200])
 
 
 def printable(text: str) -> str:
-    """With what can't be seen escaped, such as `\\u200b`."""
+    """With invisible characters escaped, such as `\\u200b`."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
@@ -36,7 +36,7 @@ def some(count: int, name: str) -> str:
 
 
 def rendered(content: "RenderableType", width: int | None = None) -> str:
-    """What rich prints of `content`, as plain text. `width`: of a line; None: the terminal's."""
+    """`content` as printed by rich, in plain text. `width`: of a line; None: the terminal's."""
     import io
 
     from rich.console import Console
@@ -55,7 +55,7 @@ def rendered(content: "RenderableType", width: int | None = None) -> str:
 
 
 def preformatted(content: "RenderableType") -> str:
-    """What rich prints of `content`, as HTML of fixed width: for a notebook."""
+    """`content` as printed by rich, as HTML with fixed width, for a notebook."""
     from html import escape
 
     return f"<pre>{escape(rendered(content, 110).rstrip())}</pre>"

@@ -99,7 +99,7 @@ def test_an_npz_of_images_with_a_pickle_is_not_unpickled(tmp_path: Path):
         train_labels=np.zeros(1, int),
     )
     evil = card(path=tmp_path / "tiny.toml", reader=Reader(format="arrays", file="evil.npz"))  # type: ignore[call-arg]
-    refused(lambda: Arrays(evil, None).records("train"), "no npz file of plain arrays")
+    refused(lambda: Arrays(evil, None).records("train"), "not an npz file of plain arrays")
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_cifars_unpickler_reads_what_numpy_wrote_then_and_now():
         b"numpy._core.multiarray", b"numpy.core.multiarray"
     )
     assert (unpickled(of_python_2).array() == content).all()
-    with pytest.raises(ValueError, match="no array of bytes"):
+    with pytest.raises(ValueError, match="not an array of bytes"):
         unpickled(pickle.dumps(np.array([{}]), 2)).array()
 
 
@@ -305,7 +305,7 @@ def test_an_image_of_a_hundred_thousand_squared_is_refused(decode: Callable[[byt
 
 
 def test_a_png_with_a_chunk_of_a_gigabyte_takes_none():
-    """OpenCV would make room for it."""
+    """OpenCV would free some space for it."""
     good = png(10, 8)
     # after the end, anything may come
     assert opencv.decode(good + b"\xff" * 20).shape == (8, 10, 3)
@@ -440,7 +440,7 @@ def test_a_checkpoint_runs_no_file_that_it_names(tmp_path: Path):
             "read that file, then add --method",
         )
         refused(lambda name=name: recorded(name, None), "read that file")
-    refused(lambda: recorded("linear,vpt", None), "not one method")
+    refused(lambda: recorded("linear,vpt", None), "isn't one method")
 
 
 def test_a_checkpoint_allocates_nothing_that_its_tensors_dont_have(tmp_path: Path):
@@ -479,7 +479,7 @@ def test_a_card_reads_and_writes_within_the_data_root(folder: str):
         {"file": folder},
         {"dataset": folder},
     ):
-        with pytest.raises(ValueError, match="leads out of the data's folder"):
+        with pytest.raises(ValueError, match="is outside the data's folder"):
             Reader(format="vtab-folder", **arguments)  # type: ignore[arg-type]
     for fields in ({"folder": folder}, {"name": folder}):
         with pytest.raises(ValueError, match="should match pattern"):
@@ -505,13 +505,13 @@ def test_a_card_makes_no_endless_list_and_no_endless_name():
 
 @pytest.mark.parametrize("name", ["../x.jpg", "/etc/passwd", "a/../../x.jpg"])
 def test_a_list_names_files_within_its_folder(name: str, tmp_path: Path):
-    refused(lambda: inside(card(), tmp_path, name), "outside of")
+    refused(lambda: inside(card(), tmp_path, name), "outside")
     (tmp_path / "tiny").mkdir()
     (tmp_path / "tiny" / "test.txt").write_text(f"{name} 0\n")
     reader = Reader(format="vtab-folder", folder="tiny")  # type: ignore[call-arg]
     refused(
         lambda: VTABFolder(card(reader=reader), tmp_path).records("test"),
-        "leaves the task's folder",
+        "is outside the task's folder",
     )
 
 

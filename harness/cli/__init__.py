@@ -1,2 +1,2 @@
-"""The command `harness`: one module for commands of a kind, `options` for the flags that they
-share, `main` to start them."""
+"""The command `harness`: one module per group of commands, `options` for shared flags, `main` to
+start them."""

@@ -1,18 +1,18 @@
-"""What a shell completes: names of methods, tasks, suites and protocols. Imports neither torch nor
+"""Shell completion: names of methods, tasks, suites and protocols. Imports neither torch nor
 ray."""
 
 from collections.abc import Callable, Iterable
 
 
 def methods(incomplete: str) -> list[str]:
-    """Of a comma-separated list, the last one."""
+    """Completes the last item of a comma-separated list."""
     from harness.planning.variants import registered
 
     return _last(incomplete, registered)
 
 
 def tasks(incomplete: str) -> list[str]:
-    """Of a comma-separated list, the last one; of the tasks that the harness ships."""
+    """Completes the last item of a comma-separated list, from the shipped tasks."""
     from harness.tasks.cards import load_cards
 
     return _last(incomplete, load_cards)

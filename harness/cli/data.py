@@ -1,4 +1,4 @@
-"""`harness data`: what is there, what it should be, and how to get it. Thin, like `cli.py`."""
+"""`harness data`: which data are present, whether they are right, and how to get them."""
 
 import sys
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli import options
-from harness.cli.options import Cards, DataRoot, Named, expanded
+from harness.cli.options import Cards, DataRoot, TaskOptions, expanded
 from harness.errors import BadInput
 from harness.io import flags
 from harness.text import some
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     Progress = Callable[[int, int], None]
 
 app = typer.Typer(
-    help="See, check, get and prepare the tasks' data.", no_args_is_help=True, add_completion=False
+    help="List, check, download and prepare the tasks' data.",
+    no_args_is_help=True,
+    add_completion=False,
 )
 
 
@@ -31,15 +33,15 @@ def keys(
     split: Annotated[
         str, typer.Option("--split", help="train800, val200, train800val200 or test.")
     ],
-    which: Named,
+    which: TaskOptions,
     data_root: DataRoot = None,
     cards: Cards = None,
 ) -> None:
-    """Print the keys of a split in order, one a line; of several tasks, each behind its task's name
-    and a tab.
+    """Print the keys of a split in order, one per line; for several tasks, each after its task's
+    name and a tab.
 
-    Needs no data where they follow from counts or names, and only the lists where they follow from
-    these.
+    Needs no data if they follow from counts or names, and only the lists if they follow from
+    those.
     """
     from harness.data.keys import keys as keys_of
 
@@ -49,8 +51,8 @@ def keys(
     print(
         "\n".join(
             key if len(chosen) == 1 else f"{name}\t{key}"
-            for name, found in of_task
-            for key in found
+            for name, listed in of_task
+            for key in listed
         )
     )
 
@@ -59,7 +61,7 @@ def keys(
 @expanded
 def card(
     *,
-    which: Named,
+    which: TaskOptions,
     cards: Cards = None,
 ) -> None:
     """Show tasks' cards."""
@@ -73,19 +75,19 @@ def card(
 @expanded
 def status(
     *,
-    which: Named,
+    which: TaskOptions,
     data_root: DataRoot = None,
     cards: Cards = None,
 ) -> None:
-    """Show which tasks' data are there; of all tasks, where none is named. Exit code 1 where any
-    are not."""
+    """Show which tasks' data are present; of all tasks if none is named. Exit code 1 if any are
+    missing."""
     from rich.console import Console
 
     from harness.data import status as of
 
-    found = [of.status(one, data_root) for one in _chosen(which, cards, default="all")]
-    of.show(found, data_root, Console())
-    if any(row.state != "found" for row in found):
+    statuses = [of.status(one, data_root) for one in _chosen(which, cards, default="all")]
+    of.show(statuses, data_root, Console())
+    if any(row.state != "found" for row in statuses):
         raise typer.Exit(1)
 
 
@@ -93,18 +95,18 @@ def status(
 @expanded
 def verify(
     *,
-    which: Named,
+    which: TaskOptions,
     data_root: DataRoot = None,
     cards: Cards = None,
     quick: Annotated[
         bool,
         typer.Option(
-            "--quick", help="Decode no image: a file that is cut short, or no image, isn't noticed."
+            "--quick", help="Don't decode images: truncated or invalid files go unnoticed."
         ),
     ] = False,
 ) -> None:
-    """Read all data and decode every image: counts, labels, fingerprints, images that are there
-    twice. Exit code 1 where one is wrong."""
+    """Read all data and decode every image: checks counts, labels, fingerprints and duplicate
+    images. Exit code 1 if anything is wrong."""
     from rich.console import Console
 
     from harness.data.verify import verify as check
@@ -147,13 +149,13 @@ def verify(
 def fetch(
     *,
     data_root: Annotated[
-        Path, typer.Option("--data-root", help="Where the data go.", parser=flags.path)
+        Path, typer.Option("--data-root", help="Where to put the data.", parser=flags.path)
     ],
-    which: Named,
+    which: TaskOptions,
     cards: Cards = None,
 ) -> None:
-    """Download tasks' originals from their owners, checked and extracted. Goes on where it was
-    cut."""
+    """Download tasks' original files from their owners, verify and extract them. Resumes after
+    interruptions."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -178,18 +180,20 @@ def fetch(
         row = bar.add_task("", total=None)
         for card in chosen:
             try:
-                got = get(
+                fetched = get(
                     card,
                     data_root,
                     lambda what, done, total: bar.update(
                         row, description=what, completed=done, total=total
                     ),
                 )
-            except BadInput as error:  # the others may be had
+            except BadInput as error:  # the others may be available
                 wrong = True
                 print(f"harness: {error}", file=sys.stderr)
                 continue
-            print(f"{card.name}: " + (f"fetched {', '.join(got)}" if got else "was there"))
+            print(
+                f"{card.name}: " + (f"fetched {', '.join(fetched)}" if fetched else "already there")
+            )
             if card.by_hand:
                 print(f"{card.name}: {card.by_hand}")
     if wrong:
@@ -203,22 +207,22 @@ def prepare(
     origin: Annotated[
         Path,
         typer.Option(
-            "--from", help="Folder that holds the tasks' data, in any form.", parser=flags.path
+            "--from", help="Folder with the tasks' data, in any format.", parser=flags.path
         ),
     ],
     to: Annotated[
         Path | None,
         typer.Option(
             "--to",
-            help="Where the prepared folders go. Default: where the data are.",
+            help="Where to put the prepared folders. Default: where the data are.",
             parser=flags.path,
         ),
     ] = None,
-    which: Named,
+    which: TaskOptions,
     cards: Cards = None,
 ) -> None:
-    """Decode tasks once, into folders that are read at full speed. Lossless; goes on where it was
-    killed."""
+    """Decode tasks once, into folders that are fast to read. Lossless; resumes after
+    interruptions."""
     from harness.data.prepare import prepare as make
     from harness.data.readers.prepared import folder_of
 
@@ -227,7 +231,7 @@ def prepare(
         return (
             f"prepared: {folder}"
             if make(card, origin, to or origin, progress)
-            else f"was there: {folder}"
+            else f"already there: {folder}"
         )
 
     _each(one, _chosen(which, cards, default="mini"))
@@ -240,10 +244,10 @@ def export(
     data_root: Annotated[
         Path,
         typer.Option(
-            "--data-root", help="Folder that holds the tasks' data, in any form.", parser=flags.path
+            "--data-root", help="Folder with the tasks' data, in any format.", parser=flags.path
         ),
     ],
-    to: Annotated[Path, typer.Option("--to", help="Where the folders go.", parser=flags.path)],
+    to: Annotated[Path, typer.Option("--to", help="Where to put the folders.", parser=flags.path)],
     form: Annotated[
         str, typer.Option("--format", help="vtab1k-folder, which other projects' code reads.")
     ] = "vtab1k-folder",
@@ -253,10 +257,10 @@ def export(
             "--jpeg/--png", help="JPEG of quality 75, as in the common copies; or lossless."
         ),
     ] = False,
-    which: Named,
+    which: TaskOptions,
     cards: Cards = None,
 ) -> None:
-    """Write tasks as the VTAB-1k folder: images and train800.txt, val200.txt, train800val200.txt,
+    """Write tasks as VTAB-1k folders: images and train800.txt, val200.txt, train800val200.txt,
     test.txt."""
     from harness.data.export import export as write
 
@@ -264,14 +268,14 @@ def export(
 
     def one(card, progress) -> str:
         folder, new = write(card, data_root, to, "jpeg" if lossy else "png", progress)
-        return f"written: {folder}" if new else f"was there: {folder}"
+        return f"written: {folder}" if new else f"already there: {folder}"
 
     _each(one, _chosen(which, cards, default="mini"))
 
 
 def _each(do: "Callable[[TaskCard, Progress], str]", chosen: "Sequence[TaskCard]") -> None:
-    """Does one thing to each task, with a progress bar; the tasks that can't are said in a line
-    each, then the exit code is 2."""
+    """Calls `do` for each task, with a progress bar; tasks that fail are reported in one line each,
+    and the exit code is 2."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -306,9 +310,9 @@ def _each(do: "Callable[[TaskCard, Progress], str]", chosen: "Sequence[TaskCard]
         raise typer.Exit(2)
 
 
-def _chosen(which: Named, cards: Path | None, default: str | None = None) -> "list[TaskCard]":
-    """The tasks that are asked for, by name, --tasks or --suite alike; those of the suite `default`
-    where none is. Raises `BadInput`."""
+def _chosen(which: TaskOptions, cards: Path | None, default: str | None = None) -> "list[TaskCard]":
+    """The requested tasks, by name, --tasks or --suite alike; those of the suite `default` if there
+    are none. Raises `BadInput`."""
     from harness.planning.plan import choose_tasks
 
     names = [*(which.named or ()), *([which.tasks] if which.tasks is not None else [])]

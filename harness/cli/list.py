@@ -1,5 +1,5 @@
-"""`harness list`: methods, tasks, suites, protocols and backbones that can be named. Imports
-neither torch nor ray for most of them."""
+"""`harness list`: the available methods, tasks, suites, protocols and backbones. Most of them need
+neither torch nor ray."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def _methods() -> Table:
         try:
             method = entry.load()
         except Exception as error:
-            # somebody else's package may fail in any way, and the others are still there
+            # somebody else's package may fail in any way; the others still work
             rows.append((name, "", "", f"can't be imported: {type(error).__name__}: {error}", ""))
             continue
         arguments = ", ".join(
@@ -100,7 +100,7 @@ def _backbones() -> Table:
     for name, url in ELSEWHERE.items():
         table.add_row(name, f"{url}, or NAME=FILE")
     table.add_row(
-        "any other plain ViT of timm",
+        "any other plain ViT in timm",
         "NAME (weights from its hub) or NAME=FILE (.safetensors, .pth, .npz); NAME@384: its side",
     )
     return table

@@ -1,5 +1,4 @@
-"""The command line: flags in, other rooms' work, text out. Heavy imports wait until a command needs
-them."""
+"""The command line: flags in, text out. Heavy imports wait until a command needs them."""
 
 import sys
 import traceback
@@ -16,8 +15,8 @@ from harness.planning import builtin
 app = typer.Typer(
     name="harness",
     help=(
-        "Tune, train, score and rank visual prompt tuning methods. `harness run` alone does"
-        " something real."
+        "Tune, train, score and rank visual prompt tuning methods. Start with `harness run`, which"
+        " needs no arguments."
     ),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -32,8 +31,8 @@ for room in (data, results, store):
 
 
 def _print_version(wanted: bool) -> None:
-    """Of the harness and what its numbers depend on most, from what is installed: nothing is
-    imported."""
+    """Prints the versions of the harness and of what its numbers depend on most, without importing
+    anything."""
     if wanted:
         print(f"harness {version('vpt-harness')}")
         for name in ("torch", "timm", "ray", "optuna"):
@@ -57,7 +56,7 @@ def _before(
 
 
 def main() -> None:
-    """The entry point: a `BadInput` becomes one line a fault and exit code 2."""
+    """The entry point: a `BadInput` becomes one line per fault and exit code 2."""
     hide_passwords()
     output.prepare()
     try:
@@ -65,7 +64,7 @@ def main() -> None:
         try:
             app(prog_name="harness")
         except SystemExit:
-            sys.stdout.flush()  # what can't be written is said, and no success
+            sys.stdout.flush()  # so that a failed write is reported, not a success
             raise
     except BadInput as error:
         if options.debugging():

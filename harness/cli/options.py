@@ -1,4 +1,4 @@
-"""Every flag that more than one command takes: its name, what it means, how it is read."""
+"""Every flag that more than one command has: its name, meaning and parser."""
 
 import inspect
 import sys
@@ -14,10 +14,10 @@ from harness.cli import complete
 from harness.io import flags
 from harness.io.flags import DEFAULT_STORE
 
-# What is meant.
+# What to run or show.
 
 Store = Annotated[
-    str, typer.Option("--store", help="Where results are kept: a file or any SQLAlchemy URL.")
+    str, typer.Option("--store", help="Where results are stored: a file or any SQLAlchemy URL.")
 ]
 Methods = Annotated[
     str | None,
@@ -47,13 +47,13 @@ StoredMethods = Annotated[
     str | None,
     typer.Option(
         "--methods",
-        help="Comma-separated: 'ivpt' with all its variants, or 'ivpt(da=false)'.",
+        help="Comma-separated: 'ivpt' for all its variants, or 'ivpt(da=false)'.",
         autocompletion=complete.methods,
     ),
 ]
 OwnMethod = Annotated[
     str | None,
-    typer.Option("--method", help="FILE.py:CLASS, where it was made by a method of your own."),
+    typer.Option("--method", help="FILE.py:CLASS, if the result is from a method of your own."),
 ]
 Tasks = Annotated[
     str | None,
@@ -71,7 +71,7 @@ TaskArguments = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[TASK]...",
-        help="Tasks; see `harness list tasks`. As --tasks.",
+        help="Tasks; see `harness list tasks`. Same as --tasks.",
         autocompletion=complete.task,
     ),
 ]
@@ -99,7 +99,7 @@ SuiteToCompare = Annotated[
     str | None,
     typer.Option(
         "--suite",
-        help="Its tasks only. Default: each suite that both were run on.",
+        help="Only its tasks. Default: every suite that both were run on.",
         autocompletion=complete.suite,
     ),
 ]
@@ -108,7 +108,7 @@ Backbone = Annotated[
     typer.Option("--backbone", help="A timm name, NAME=FILE, or NAME@SIDE. Default: the suite's."),
 ]
 MovedBackbone = Annotated[
-    str | None, typer.Option("--backbone", help="NAME=FILE, where the weights have moved.")
+    str | None, typer.Option("--backbone", help="NAME=FILE, if the weights have moved.")
 ]
 Protocol = Annotated[
     str | None,
@@ -120,12 +120,12 @@ Protocol = Annotated[
 ]
 DataRoot = Annotated[
     Path | None,
-    typer.Option("--data-root", help="Folder that holds the tasks' data.", parser=flags.path),
+    typer.Option("--data-root", help="Folder with the tasks' data.", parser=flags.path),
 ]
 MovedDataRoot = Annotated[
     Path | None,
     typer.Option(
-        "--data-root", help="Where the data is now. Default: where it was.", parser=flags.path
+        "--data-root", help="Where the data are now. Default: where they were.", parser=flags.path
     ),
 ]
 Cards = Annotated[
@@ -142,14 +142,14 @@ MovedCards = Annotated[
 ]
 Pixels = Annotated[
     str | None,
-    typer.Option("--pixels", help="tf, pil or vpt. Default: what suits the data's form."),
+    typer.Option("--pixels", help="tf, pil or vpt. Default: depends on the data's format."),
 ]
 ImageSize = Annotated[
     int | None,
     typer.Option(
         "--image-size",
         min=1,
-        help="Side of images in pixels; also NAME@N. Default: the backbone's name's, else 224.",
+        help="Image side in pixels; also NAME@N. Default: from the backbone's name, else 224.",
     ),
 ]
 Normalize = Annotated[
@@ -163,30 +163,32 @@ AllowOverlap = Annotated[
     bool,
     typer.Option(
         "--allow-overlap",
-        help="Go on although test images are in train or val too; the board says it.",
+        help="Run even if test images are also in train or val; the leaderboard mentions it.",
     ),
 ]
 Trials = Annotated[
     int | None,
-    typer.Option("--trials", min=1, help="Points of each search. Default: the protocol's."),
+    typer.Option("--trials", min=1, help="Points per search. Default: the protocol's."),
 ]
 Seeds = Annotated[
     str | None,
-    typer.Option("--seeds", help="Seeds of the final runs, as 0,1,2. Default: the protocol's."),
+    typer.Option("--seeds", help="Seeds of the final runs, e.g. 0,1,2. Default: the protocol's."),
 ]
-SeedsOfResults = Annotated[str | None, typer.Option("--seed", help="Comma-separated, as 0,1.")]
+SeedsOfResults = Annotated[str | None, typer.Option("--seed", help="Comma-separated, e.g. 0,1.")]
 
 # Where and how.
 
 Workers = Annotated[
     int | None,
     typer.Option(
-        "--workers", min=1, help="Jobs at once. Default: one a core, or as many as fit the GPUs."
+        "--workers",
+        min=1,
+        help="Jobs at once. Default: one per core, or as many as fit on the GPUs.",
     ),
 ]
 GpusPerTrial = Annotated[
     float | None,
-    typer.Option("--gpus-per-trial", min=0.0, help="Share of a GPU a job takes, e.g. 0.25."),
+    typer.Option("--gpus-per-trial", min=0.0, help="Share of a GPU per job, e.g. 0.25."),
 ]
 Address = Annotated[
     str | None,
@@ -196,28 +198,32 @@ Address = Annotated[
 ]
 KeepLarge = Annotated[
     bool,
-    typer.Option("--keep-large", help="Keep checkpoints above 32 MB too, as of full fine-tuning."),
+    typer.Option(
+        "--keep-large", help="Keep checkpoints above 32 MB too, such as full fine-tuning's."
+    ),
 ]
 TrialTimeout = Annotated[
     float,
     typer.Option(
         "--trial-timeout",
         min=0.0,
-        help="Seconds without a batch after which a trial counts as hung; 0: never.",
+        help="Seconds without a batch after which a trial is considered hung; 0: never.",
     ),
 ]
 LogJson = Annotated[
     Path | None,
     typer.Option(
         "--log-json",
-        help="A file that every event is written to, as a line of JSON.",
+        help="A file for the run's events: one JSON object per line.",
         parser=flags.path,
     ),
 ]
 Tensorboard = Annotated[
     Path | None,
     typer.Option(
-        "--tensorboard", help="A folder for TensorBoard's curves, a run a trial.", parser=flags.path
+        "--tensorboard",
+        help="A folder for TensorBoard curves, one run per trial.",
+        parser=flags.path,
     ),
 ]
 
@@ -225,19 +231,18 @@ Tensorboard = Annotated[
 
 AllowGaps = Annotated[
     bool,
-    typer.Option("--allow-gaps", help="Exit with 0, not 3, where results are missing."),
+    typer.Option("--allow-gaps", help="Exit with 0 instead of 3 if results are missing."),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost, and stop.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Print the whole traceback of every error.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Print the full traceback of every error.")]
 TextOrJson = Annotated[str, typer.Option("--format", help="text or json.")]
 TableOrJson = Annotated[str, typer.Option("--format", help="table or json.")]
-ResultId = Annotated[str, typer.Argument(help="A result's id, or the beginning of one.")]
+ResultId = Annotated[str, typer.Argument(help="A result's id, or a unique prefix of it.")]
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What is to be measured, methods aside: keyword arguments of `harness.plan` and
-    `harness.run`."""
+class PlanOptions:
+    """What to measure, besides methods: keyword arguments of `harness.plan` and `harness.run`."""
 
     suite: Suite = None
     tasks: Tasks = None
@@ -254,9 +259,8 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Carried:
-    """Where it is measured, and what is left beside it: further keyword arguments of
-    `harness.run`."""
+class RunOptions:
+    """Where to measure it, and what else to write: further keyword arguments of `harness.run`."""
 
     store: Store = DEFAULT_STORE
     workers: Workers = None
@@ -269,8 +273,8 @@ class Carried:
 
 
 @dataclass(frozen=True)
-class Ended:
-    """How the command ends: no affair of `harness.run`."""
+class EndOptions:
+    """How the command ends, which doesn't concern `harness.run`."""
 
     allow_gaps: AllowGaps = False
     dry_run: DryRun = False
@@ -278,7 +282,7 @@ class Ended:
 
 
 @dataclass(frozen=True)
-class Named:
+class TaskOptions:
     """Tasks, for `harness data`: by name, --tasks or --suite alike."""
 
     named: TaskArguments = None
@@ -286,12 +290,12 @@ class Named:
     tasks: TaskNames = None
 
 
-GROUPS = (Measured, Carried, Ended, Named)
+GROUPS = (PlanOptions, RunOptions, EndOptions, TaskOptions)
 
 
 def expanded(command: Callable[..., Any]) -> Callable[..., Any]:
-    """A command whose parameters that are one of `GROUPS` become its fields, a flag each: Typer
-    reads a signature."""
+    """The command with each parameter of a type in `GROUPS` expanded into the fields of that type,
+    one flag each: Typer reads the signature."""
     parameters, groups = [], {}
     hints = get_type_hints(command, include_extras=True)
     for name, parameter in inspect.signature(command).parameters.items():
@@ -314,11 +318,11 @@ def expanded(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(command)
     def call(**values: Any) -> Any:
-        made = {
+        built = {
             name: kind(**{field: values.pop(field) for field in names})
             for name, (kind, names) in groups.items()
         }
-        return command(**values, **made)
+        return command(**values, **built)
 
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
@@ -341,5 +345,5 @@ def tasks(suite: str | None, names: str | None) -> list[str] | None:
 
 
 def debugging() -> bool:
-    """Whether `--debug` is given. Errors may come before a command has read its flags."""
+    """Whether `--debug` was given. Errors may occur before a command has parsed its flags."""
     return "--debug" in sys.argv[1:]

@@ -1,5 +1,5 @@
-"""Standard output that may be anything: a terminal without our characters, a full device, a pipe
-that nobody reads any more."""
+"""Standard output, whatever it is: a terminal without our characters, a full device, or a pipe
+whose reader has gone."""
 
 import codecs
 import errno
@@ -20,16 +20,16 @@ PLAIN = {
     "×": "x",
     "→": "->",
 }
-"""What stands for our characters where they can't be shown; others' are shown by their numbers."""
+"""Replacements for our characters if they can't be shown; others are shown by code point."""
 
 CLOSED = 141
-"""Exit code where nobody reads the output any more: what shells say of `head`'s left neighbour (128
-+ SIGPIPE)."""
+"""Exit code when the reader of a pipe has gone, as for the command before `head` (128 +
+SIGPIPE)."""
 
 
 class Unwritten(Exception):
-    """Standard output takes no more: `error` says why. No `OSError`, which libraries on the way
-    would take for their own affair."""
+    """Standard output can't be written: `error` says why. Not an `OSError`, which libraries might
+    handle themselves."""
 
     def __init__(self, error: OSError):
         super().__init__(str(error))
@@ -37,7 +37,7 @@ class Unwritten(Exception):
 
 
 class Output:
-    """A text stream of which a fault is an `Unwritten`."""
+    """A text stream that raises `Unwritten` on errors."""
 
     def __init__(self, stream: Any):
         self._stream = stream
@@ -59,8 +59,8 @@ class Output:
 
 
 def prepare() -> None:
-    """Standard output writes what it can of any text, and says by `Unwritten` that it can't write
-    at all."""
+    """Makes standard output write what it can of any text, and raise `Unwritten` if it can't be
+    written at all."""
     codecs.register_error("harness", _shown)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -70,14 +70,16 @@ def prepare() -> None:
 
 
 def end(unwritten: Unwritten) -> NoReturn:
-    """Says it in a line, and out. Of a closed pipe nothing is said: its reader had enough."""
+    """Reports it in one line and exits; silently for a closed pipe, whose reader has read
+    enough."""
     with suppress(OSError):
-        # what is left in the buffer goes nowhere, without a second fault
+        # discard the rest of the buffer, without a second error
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     if unwritten.error.errno == errno.EPIPE:
         sys.exit(CLOSED)
     print(
-        f"harness: can't write the output ({unwritten.error.strerror}): give it a place with room.",
+        f"harness: can't write the output ({unwritten.error.strerror}): write it to a disk with"
+        " free space.",
         file=sys.stderr,
     )
     sys.exit(2)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Variant = Annotated[
     str,
     typer.Argument(
-        help="A method, or a variant as 'ivpt(da=false)'.", autocompletion=complete.methods
+        help="A method, or a variant such as 'ivpt(da=false)'.", autocompletion=complete.methods
     ),
 ]
 OtherVariant = Annotated[
@@ -35,22 +35,22 @@ def report(
     store: Store = DEFAULT_STORE,
     baseline: Annotated[
         str | None,
-        typer.Option("--baseline", help="A variant to hold the others against, e.g. vpt-deep."),
+        typer.Option("--baseline", help="A variant to compare the others with, e.g. vpt-deep."),
     ] = None,
     group: Annotated[
-        bool, typer.Option("--group", help="Means of the groups of tasks in place of the tasks.")
+        bool, typer.Option("--group", help="Show means of groups of tasks instead of tasks.")
     ] = False,
     sort: Annotated[
         str, typer.Option("--sort", help="Order of the methods: mean, rank or params.")
     ] = "mean",
     complete_only: Annotated[
-        bool, typer.Option("--complete-only", help="Only the tasks that every method has.")
+        bool, typer.Option("--complete-only", help="Only tasks on which every method has a score.")
     ] = False,
     budgets: Annotated[
         bool, typer.Option("--budgets", help="Show trials, epochs and forward-image units.")
     ] = False,
     published: Annotated[
-        bool, typer.Option("--published", help="Show published numbers beside the measured ones.")
+        bool, typer.Option("--published", help="Show published numbers next to measured ones.")
     ] = False,
     figure: Annotated[
         str | None,
@@ -63,7 +63,7 @@ def report(
         str | None,
         typer.Option(
             "--format",
-            help=f"{one_of(FORMATS)}. Default: what --output's name says.",
+            help=f"{one_of(FORMATS)}. Default: from the suffix of --output.",
         ),
     ] = None,
     output: Annotated[
@@ -76,10 +76,10 @@ def report(
         bool, typer.Option("--serve", help="Serve the page on this machine; it follows the store.")
     ] = False,
     port: Annotated[
-        int, typer.Option("--port", min=0, max=65535, help="For --serve; 0 takes a free one.")
+        int, typer.Option("--port", min=0, max=65535, help="For --serve; 0 picks a free one.")
     ] = 8765,
 ) -> None:
-    """Show the leaderboard of what is stored: in the terminal, for a paper, as a page, or for
+    """Show the leaderboard of stored results: in the terminal, for a paper, as a page, or for
     programs."""
     board = api.report(
         store,
@@ -104,10 +104,10 @@ def report(
 
 
 def _serve(board: "Leaderboard", port: int) -> None:
-    """Until Ctrl-C."""
+    """Serves until Ctrl-C."""
     with board.server(port) as server:
         print(
-            f"{server.url} shows {board.store.name}, on this machine only. Ctrl-C ends it.",
+            f"{server.url} shows {board.store.name}, on this machine only. Press Ctrl-C to stop.",
             flush=True,
         )
         try:
@@ -125,7 +125,7 @@ def compare(
     cards: Cards = None,
     format: TextOrJson = "text",
 ) -> None:
-    """Say in words what may be claimed of two methods, and what not."""
+    """Say in words what may and may not be claimed about two methods."""
     options.check_format(format, ("text", "json"))
     comparison = api.compare(one, other, suite=suite, tasks=tasks, store=store)
     print(comparison.json() if format == "json" else comparison)

@@ -1,5 +1,4 @@
-"""`harness results`: take others' results in, give ours away, list them, remove some. Thin, like
-`cli.py`."""
+"""`harness results`: import, export, list and remove results."""
 
 import sys
 from pathlib import Path
@@ -33,11 +32,11 @@ app = typer.Typer(
 )
 
 Failed = Annotated[
-    bool, typer.Option("--failed", help="The final runs that failed, in place of results.")
+    bool, typer.Option("--failed", help="Final runs that failed instead of results.")
 ]
 
 SHOWN = 30
-"""Rows that `rm` shows of those that would go."""
+"""How many of the rows to be removed `rm` shows."""
 
 
 @app.command("import")
@@ -53,11 +52,11 @@ def import_(
     checkpoints: Annotated[
         bool,
         typer.Option(
-            "--checkpoints", help="Copy checkpoints too, from NAME.checkpoints beside the source."
+            "--checkpoints", help="Copy checkpoints too, from NAME.checkpoints next to the source."
         ),
     ] = False,
 ) -> None:
-    """Merge others' results into the store, by identity. Nothing is overwritten; exit code 1 where
+    """Merge others' results into the store, by identity. Nothing is overwritten; exit code 1 if
     results contradict ours."""
     from harness.store import Store as ResultStore
     from harness.store.transfer.merge import merge
@@ -82,13 +81,14 @@ def import_(
 
 
 def _checkpoints(source: Any, into: Any, results: list[Any]) -> bool:
-    """Copies the results' checkpoints; says each that can't be taken. False where there was one."""
+    """Copies the results' checkpoints; reports those that can't be copied, and then returns
+    False."""
     from harness.inference.checkpoint import adopt
 
     if source.checkpoints is None or not source.checkpoints.is_dir():
         print(
             f"{source.name}: no checkpoints: there is no folder"
-            f" {source.checkpoints or 'beside a database'}"
+            f" {source.checkpoints or 'for a database'}"
         )
         return True
     copied, good = 0, True
@@ -172,11 +172,11 @@ def list_(
         ResultStore(store),
         Wanted(options.tasks(suite, tasks), flags.methods(methods), flags.seeds(seed, "--seed")),
     )
-    found = records(opened, wanted.failures(opened) if failed else wanted.results(opened))
+    rows = records(opened, wanted.failures(opened) if failed else wanted.results(opened))
     if format == "json":
-        print(json.dumps(found, indent=2))
-    elif found:
-        Console().print(table(found))
+        print(json.dumps(rows, indent=2))
+    elif rows:
+        Console().print(table(rows))
     else:
         print(
             f"{opened.name} holds no"
@@ -189,7 +189,7 @@ def show(
     id: ResultId,
     store: Store = DEFAULT_STORE,
 ) -> None:
-    """Show everything known of a result, as `harness show`."""
+    """Show everything known about a result, like `harness show`."""
     from harness.reporting.result_detail import text
     from harness.store import Store as ResultStore
 
@@ -202,7 +202,7 @@ def multi_scale(
         list[str] | None,
         typer.Argument(
             metavar="ID",
-            help="Results' ids, or the beginnings of some. Default: all of segmentation.",
+            help="Results' ids or prefixes. Default: all of segmentation.",
         ),
     ] = None,
     tasks: TaskNames = None,
@@ -214,8 +214,8 @@ def multi_scale(
     method: OwnMethod = None,
     store: Store = DEFAULT_STORE,
 ) -> None:
-    """Score segmentation results on six scales and mirrored too, from their checkpoints: nothing is
-    trained. Done ones are left out."""
+    """Also score segmentation results at six scales and mirrored, from their checkpoints, without
+    training. Skips those already done."""
     from harness.engine.multi_scale import at_several_scales
     from harness.reporting.result_list import Wanted, by_id
     from harness.store import Store as ResultStore
@@ -224,41 +224,37 @@ def multi_scale(
     opened = ResultStore(store)
     cells = opened.cells()
     wanted = Wanted(options.tasks(None, tasks), flags.methods(methods), flags.seeds(seed, "--seed"))
-    found = (
+    results = (
         by_id(opened, ids)
         if ids
         else [
             row for row in wanted.results(opened) if has_scales(cells[row.cell].labels.get("kind"))
         ]
     )
-    if not found:
+    if not results:
         all_of_them = commands.command("results", "list", store=opened)
-        raise BadInput(
-            f"{opened.name} holds no result of segmentation among these: see `{all_of_them}`."
-        )
-    left = [row for row in found if "miou_ms" not in row.extras]
+        raise BadInput(f"{opened.name} holds no such result of segmentation: see `{all_of_them}`.")
+    left = [row for row in results if "miou_ms" not in row.extras]
     for row in left:
-        said = at_several_scales(opened, row, cells[row.cell], data_root, cards, backbone, method)
+        scores = at_several_scales(opened, row, cells[row.cell], data_root, cards, backbone, method)
         what = (
             f"{cells[row.cell].labels['variant']} on {cells[row.cell].identity['task']['name']},"
             f" seed {row.seed}"
         )
         print(
-            f"{row.id}: {what}: mIoU {row.score:.2f} at one scale, {said['miou_ms']:.2f} at six and"
-            " mirrored",
+            f"{row.id}: {what}: mIoU {row.score:.2f} at one scale, {scores['miou_ms']:.2f} at six"
+            " and mirrored",
             flush=True,
         )
-    if len(left) < len(found):
-        print(f"{some(len(found) - len(left), 'result')} had it already.")
+    if len(left) < len(results):
+        print(f"{some(len(results) - len(left), 'result')} already had it.")
 
 
 @app.command()
 def rm(
     ids: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="ID", help="Results' ids, or the beginnings of some; else give filters."
-        ),
+        typer.Argument(metavar="ID", help="Results' ids or prefixes; else give filters."),
     ] = None,
     suite: SuiteOfResults = None,
     tasks: TaskNames = None,
@@ -271,7 +267,7 @@ def rm(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
     store: Store = DEFAULT_STORE,
 ) -> None:
-    """Remove results and their checkpoints. Shows what would go, and asks first."""
+    """Remove results and their checkpoints. Shows what would be removed, and asks first."""
     from rich.console import Console
 
     from harness.reporting.result_list import Wanted, by_id, records, removal, remove, table
@@ -283,8 +279,7 @@ def rm(
     )
     if bool(ids) == bool(wanted or failed):
         raise BadInput(
-            "name the results by their ids, or by --suite, --tasks, --methods, --seed and --failed:"
-            " one or the other."
+            "give either the results' ids, or --suite, --tasks, --methods, --seed and --failed."
         )
     results = by_id(opened, ids) if ids else [] if failed else wanted.results(opened)
     failures = wanted.failures(opened) if failed else []
@@ -292,10 +287,10 @@ def rm(
     searches = (
         (touched if ids or wanted.seeds is not None else wanted.cells(opened)) if trials else ()
     )
-    going = removal(opened, results, failures, searches)
-    if not (results or failures or going.trials or going.also):
+    planned = removal(opened, results, failures, searches)
+    if not (results or failures or planned.trials or planned.other_failures):
         raise BadInput(
-            f"nothing of this in {opened.name}: see"
+            f"{opened.name} has nothing like that: see"
             f" `{commands.command('results', 'list', store=opened)}`."
         )
     rows = records(opened, results or failures)
@@ -305,10 +300,10 @@ def rm(
     if not yes:
         if not sys.stdin.isatty():
             raise BadInput(
-                f"rm asks before it removes {going}, and nobody is there to answer: give --yes."
+                f"rm asks before it removes {planned}, but this isn't a terminal: give --yes."
             )
-        if not typer.confirm(f"Remove {going} from {opened.name}?"):
+        if not typer.confirm(f"Remove {planned} from {opened.name}?"):
             print("Nothing was removed.")
             raise typer.Exit(1)
-    went = remove(opened, going)
-    print(f"Removed {', '.join(some(count, name) for name, count in went.items() if count)}.")
+    removed = remove(opened, planned)
+    print(f"Removed {', '.join(some(count, name) for name, count in removed.items() if count)}.")

@@ -10,7 +10,7 @@ from rich.console import Console, RenderableType
 
 from harness import api
 from harness.cli import options
-from harness.cli.options import Carried, Ended, Measured, MethodsToRun, MethodToAblate
+from harness.cli.options import EndOptions, MethodsToRun, MethodToAblate, PlanOptions, RunOptions
 from harness.errors import BadInput
 from harness.io import commands
 from harness.io.flags import DEFAULT_METHODS
@@ -21,10 +21,10 @@ Done = TypeVar("Done", bound=api.Run)
 
 @options.expanded
 def run(
-    *, methods: MethodsToRun = DEFAULT_METHODS, what: Measured, how: Carried, end: Ended
+    *, methods: MethodsToRun = DEFAULT_METHODS, what: PlanOptions, how: RunOptions, end: EndOptions
 ) -> None:
     """Tune, train and score every method on every task; then show the leaderboard. Run it again to
-    go on where it stopped."""
+    resume."""
     if end.dry_run:
         Console().print(api.plan(methods, **asdict(what)))
         return
@@ -34,8 +34,10 @@ def run(
 
 
 @options.expanded
-def ablate(*, method: MethodToAblate = "ivpt", what: Measured, how: Carried, end: Ended) -> None:
-    """Switch a method's toggles, every valid combination, and show what each is worth. Shares its
+def ablate(
+    *, method: MethodToAblate = "ivpt", what: PlanOptions, how: RunOptions, end: EndOptions
+) -> None:
+    """Run every valid combination of a method's toggles, and show what each is worth. Shares its
     cells with `harness run`."""
     if end.dry_run:
         Console().print(api.plan(api.toggled(method), **asdict(what)))
@@ -46,8 +48,8 @@ def ablate(*, method: MethodToAblate = "ivpt", what: Measured, how: Carried, end
 
 
 def _until_interrupted(do: Callable[[], Done]) -> Done:
-    """A run in a process of its own: what interrupts it ends the process, at once, since Ray may
-    take its time to end."""
+    """A run that owns the process: an interrupt ends the process at once, since Ray may be slow to
+    shut down."""
     from harness.engine.signals import Interrupted, owning_the_process
 
     try:
@@ -58,44 +60,44 @@ def _until_interrupted(do: Callable[[], Done]) -> Done:
 
 
 def _end_interrupted(saved: list[str], exit_code: int) -> NoReturn:
-    print(f"\nInterrupted. {' '.join(saved)} The same command goes on from there.", flush=True)
+    print(f"\nInterrupted. {' '.join(saved)} The same command resumes.", flush=True)
     os._exit(exit_code)
 
 
 def _show(board: RenderableType, lines: list[str]) -> None:
-    """The last lines are unbroken, so that commands in them can be copied."""
+    """The lines aren't wrapped, so that commands in them can be copied."""
     Console().print(board)
     print("\n".join(lines), end="\n" * bool(lines))
 
 
-def _end(done: api.Run, end: Ended) -> None:
-    """With code 3 where a result is missing that was asked for."""
+def _end(done: api.Run, end: EndOptions) -> None:
+    """Exits with code 3 if a requested result is missing."""
     if done.gaps and not end.allow_gaps:
         raise typer.Exit(3)
 
 
 def _tracebacks(done: api.Run) -> list[str]:
-    """With --debug, those of the final runs that failed, each once."""
+    """With --debug, the tracebacks of failed final runs, without repeats."""
     if not (options.debugging() and done.gaps):
         return []
     return list(dict.fromkeys(done.failures["traceback"].dropna()))
 
 
 def _missing(done: api.Run) -> list[str]:
-    """A line where there are gaps."""
+    """A line if there are gaps."""
     if not done.gaps:
         return []
     why = commands.command("results", "list", "--failed", store=done.store)
     results = some(done.wanted, "result")
     are, them = ("is", "it") if done.gaps == 1 else ("are", "them")
     return [
-        f"{done.gaps} of {results} {are} missing: `{why}` says why. The same command tries"
-        f" again; --allow-gaps accepts {them}."
+        f"{done.gaps} of {results} {are} missing: `{why}` says why. The same command"
+        f" retries; --allow-gaps accepts {them}."
     ]
 
 
 def _links(done: api.Run) -> list[str]:
-    """Where the results are, and commands to go on with."""
+    """Where the results are, and commands to continue with."""
     lines = [f"Stored in {done.store.name}."]
     if done.ids:
         report = commands.command("report", "--format", "md", store=done.store)
@@ -105,8 +107,8 @@ def _links(done: api.Run) -> list[str]:
 
 
 def _page(done: api.Run) -> str:
-    """Where the page is now; one that can't be written is no reason to lose the leaderboard."""
+    """Where the page is now; if it can't be written, the leaderboard is shown anyway."""
     try:
-        return f"Everything in it as a page: {done.write_page()}"
+        return f"The whole store as a page: {done.write_page()}"
     except BadInput as error:
         return f"No page: {error}"

@@ -1,4 +1,4 @@
-"""Keeps the password of a store's URL off the process's command line, where `ps` and the job list
+"""Keeps the password in a store's URL off the process's command line, where `ps` and the job list
 of a Ray cluster would show it."""
 
 import json
@@ -11,12 +11,12 @@ _VARIABLE = "VPT_HARNESS_ARGUMENTS"
 
 
 def hide_passwords() -> None:
-    """Where an argument holds a password, starts this command anew with `***` for it; what the user
-    wrote is in `sys.argv` as before."""
-    given = os.environ.pop(_VARIABLE, None)  # not for the processes that this one starts
-    if given is not None:
+    """If an argument contains a password, restarts this command with `***` in its place; the
+    original arguments are in `sys.argv` as before."""
+    stored = os.environ.pop(_VARIABLE, None)  # not for the processes that this one starts
+    if stored is not None:
         with suppress(ValueError, TypeError):
-            arguments = json.loads(given)
+            arguments = json.loads(stored)
             if [masked(text) for text in arguments] == sys.argv[1:]:
                 sys.argv[1:] = arguments
                 return

@@ -1,4 +1,4 @@
-"""`harness show`, `harness status` and `harness list`: what is there to see."""
+"""`harness show`, `harness status` and `harness list`."""
 
 from typing import Annotated
 
@@ -12,7 +12,7 @@ def show(
     id: ResultId,
     store: Store = DEFAULT_STORE,
 ) -> None:
-    """Show everything known of a result."""
+    """Show everything known about a result."""
     from harness.reporting.result_detail import text
     from harness.store import Store as ResultStore
 
@@ -22,12 +22,12 @@ def show(
 def status(
     store: Store = DEFAULT_STORE,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Look again every two seconds, until Ctrl-C.")
+        bool, typer.Option("--watch", help="Update every two seconds, until Ctrl-C.")
     ] = False,
     format: TextOrJson = "text",
 ) -> None:
-    """Say where the work on a store stands: who is at it, what is done, what failed, how long it
-    takes yet. From any terminal."""
+    """Show the progress of the work on a store: active drivers, what is done, what failed, and the
+    time remaining. From any terminal."""
     from rich.console import Console
 
     from harness.cli import status as screen

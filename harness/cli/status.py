@@ -1,4 +1,4 @@
-"""A store's standing for people: as tables, as one line, and again and again until Ctrl-C."""
+"""The progress of the work on a store: as tables, as one line, and updated until Ctrl-C."""
 
 import json
 import time
@@ -11,24 +11,24 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from harness.engine.status import CellStatus, Driver, Status, read
+from harness.engine.status import CellStatus, Driver, StoreStatus, read
 from harness.errors import unknown
 from harness.store import Store
 from harness.text import some
 
 EVERY = 2.0
-"""Seconds between looks."""
+"""Seconds between updates."""
 
 FORMATS = ("text", "json")
 
 _ROWS = 20
-"""Of a list, where it isn't asked for again and again."""
+"""Rows of a list, unless it is being watched."""
 
 _STATES = ("complete", "pruned", "failed")
 
 
 def show(store: Store, form: str, console: Console) -> None:
-    """Prints where the store stands. Raises `BadInput` where there is none."""
+    """Prints the status of the store. Raises `BadInput` if there is none."""
     _check(form)
     status = read(store)
     if form == "json":
@@ -38,26 +38,26 @@ def show(store: Store, form: str, console: Console) -> None:
 
 
 def watch(store: Store, form: str, console: Console, every: float = EVERY) -> None:
-    """Looks again every few seconds, until Ctrl-C: a picture in a terminal, a line for every change
-    elsewhere, as JSON a line a look."""
+    """Updates every few seconds, until Ctrl-C: a live view in a terminal, a line for every change
+    elsewhere, and with JSON a line per update."""
     _check(form)
     try:
         if form == "text" and console.is_terminal:
             with Live(console=console, auto_refresh=False) as live:
                 for status in _looks(store, every):
                     live.update(picture(status, console.height), refresh=True)
-        said = ""
+        last = ""
         for status in _looks(store, every):
             text = json.dumps(status.json()) if form == "json" else line(status)
-            if text != said:
+            if text != last:
                 print(text if form == "json" else f"{_clock(status)} {text}", flush=True)
-            said = text
+            last = text
     except KeyboardInterrupt:
         return
 
 
-def _looks(store: Store, every: float) -> Iterator[Status]:
-    """Never at it for more than a sixth of the time, however large the store is."""
+def _looks(store: Store, every: float) -> Iterator[StoreStatus]:
+    """Repeated statuses; reading takes at most a sixth of the time, however large the store."""
     first = None
     while True:
         begun = time.monotonic()
@@ -68,7 +68,7 @@ def _looks(store: Store, every: float) -> Iterator[Status]:
         time.sleep(pause)
 
 
-def line(status: Status) -> str:
+def line(status: StoreStatus) -> str:
     """All numbers in one line."""
     states, rate = status.states, _rate(status)
     parts = [
@@ -85,8 +85,8 @@ def line(status: Status) -> str:
     return "; ".join(parts)
 
 
-def picture(status: Status, height: int | None = None) -> RenderableType:
-    """Numbers, then who is at work, on what, and what failed. `height`: lines of the terminal that
+def picture(status: StoreStatus, height: int | None = None) -> RenderableType:
+    """Numbers, then the drivers, their cells, and what failed. `height`: lines of the terminal that
     it should fit in."""
     numbers = Table.grid(padding=(0, 2))
     numbers.add_column(style="bold")
@@ -140,7 +140,7 @@ def _check(form: str) -> None:
         raise unknown("format", form, FORMATS)
 
 
-def _cells(status: Status) -> list[str]:
+def _cells(status: StoreStatus) -> list[str]:
     named = ("done", "under way", "waiting", "with gaps")
     return [
         f"{status.states[state]:,} {state}"
@@ -153,15 +153,15 @@ def _of(count: int, wanted: int | None) -> str:
     return f"{count:,}" if wanted is None else f"{count:,} of {wanted:,}"
 
 
-def _rate(status: Status) -> str:
+def _rate(status: StoreStatus) -> str:
     rate = status.rate
     if rate is None:
         return "unknown: too few results in the last hour"
     trials = f", {rate.trials:,.0f} trials" if rate.trials is not None else ""
-    return f"{rate.results:,.0f} results{trials} an hour, over the last {_span(rate.seconds)}"
+    return f"{rate.results:,.0f} results{trials} per hour, over the last {_span(rate.seconds)}"
 
 
-def _left(status: Status) -> str:
+def _left(status: StoreStatus) -> str:
     return status.left if isinstance(status.left, str) else f"about {_span(status.left)}"
 
 
@@ -174,8 +174,8 @@ def _span(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h" if seconds < 72 * 3600 else f"{seconds / 86400:.0f} days"
 
 
-def _clock(status: Status) -> str:
-    """By the clock of this machine."""
+def _clock(status: StoreStatus) -> str:
+    """In this machine's time zone."""
     return datetime.fromisoformat(status.time).astimezone().strftime("%H:%M:%S")
 
 
@@ -196,7 +196,7 @@ def _drivers(drivers: Sequence[Driver]) -> list[tuple[str, ...]]:
 
 
 def _named(driver: Driver) -> str:
-    """Without its domain."""
+    """Its host, without the domain, and process."""
     return f"{driver.host.partition('.')[0]}, process {driver.process}"
 
 
@@ -214,8 +214,8 @@ def _under_way(cells: Sequence[CellStatus], drivers: Sequence[Driver]) -> list[t
     ]
 
 
-def _of_how_many(title: str, status: Status) -> str:
-    """Where not all reasons were read."""
+def _of_how_many(title: str, status: StoreStatus) -> str:
+    """A note if not all reasons were read."""
     return (
         f" (reasons of {status.reasons_of:,})"
         if title == "failed trials" and status.reasons_of < status.trials["failed"]
@@ -224,7 +224,7 @@ def _of_how_many(title: str, status: Status) -> str:
 
 
 def _table(rows: Sequence[Sequence[str]], cut: bool) -> RenderableType:
-    """`cut`: a row is a line, whatever is in it."""
+    """`cut`: keep each row on one line, whatever its length."""
     table = Table.grid(padding=(0, 2))
     for row in rows:
         table.add_row(

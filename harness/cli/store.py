@@ -1,5 +1,4 @@
-"""`harness store`: whether a store is sound, and bringing an older one up to date. Thin, like
-`cli.py`."""
+"""`harness store`: checks a store, and migrates an older one."""
 
 import typer
 
@@ -8,41 +7,43 @@ from harness.io.flags import DEFAULT_STORE
 from harness.text import some
 
 app = typer.Typer(
-    help="Check a store, or bring an older one up to date.",
+    help="Check a store, or migrate an older one.",
     no_args_is_help=True,
     add_completion=False,
 )
 
 SHOWN = 50
-"""Faults that are told one by one."""
+"""How many faults are listed."""
 
 
 @app.command()
 def check(store: Store = DEFAULT_STORE) -> None:
-    """Look through rows, leases and checkpoints for what can't be right. Changes nothing; exit code
-    1 where there is a fault."""
+    """Check rows, leases and checkpoints for inconsistencies. Changes nothing; exit code 1 if there
+    is a fault."""
     from harness.store import Store as ResultStore
-    from harness.store.check import check as look_through
+    from harness.store.check import check as run_check
 
     opened = ResultStore(store)
-    found = look_through(opened)
-    counts = ", ".join(some(count, name.removesuffix("s")) for name, count in found.counts.items())
-    print(f"{opened.name}: schema {found.schema}, {counts}")
-    for line in found.notes:
+    outcome = run_check(opened)
+    counts = ", ".join(
+        some(count, name.removesuffix("s")) for name, count in outcome.counts.items()
+    )
+    print(f"{opened.name}: schema {outcome.schema}, {counts}")
+    for line in outcome.notes:
         print(f"note: {line}")
-    for line in found.faults[:SHOWN]:
+    for line in outcome.faults[:SHOWN]:
         print(f"fault: {line}")
-    if len(found.faults) > SHOWN:
-        print(f"... and {len(found.faults) - SHOWN:,} more")
-    print(f"{some(len(found.faults), 'fault')}." if found.faults else "No fault.")
-    if found.faults:
+    if len(outcome.faults) > SHOWN:
+        print(f"... and {len(outcome.faults) - SHOWN:,} more")
+    print(f"{some(len(outcome.faults), 'fault')}." if outcome.faults else "No faults.")
+    if outcome.faults:
         raise typer.Exit(1)
 
 
 @app.command()
 def migrate(store: Store = DEFAULT_STORE) -> None:
-    """Bring the tables of an older store up to date; a run would do it too. A SQLite file is copied
-    beside itself first."""
+    """Migrate the tables of an older store, as a run would. A SQLite file is copied first, next to
+    itself."""
     from harness.errors import BadInput
     from harness.store import SCHEMA
     from harness.store import Store as ResultStore

@@ -1,5 +1,5 @@
-"""`harness reproduce`, `harness export` and `harness predict`: a row made again, and what it tuned
-put to use."""
+"""`harness reproduce`, `harness export` and `harness predict`: repeats a row, and uses what it
+tuned."""
 
 import sys
 from pathlib import Path
@@ -34,7 +34,7 @@ def reproduce(
         typer.Option("--export", help="A file for the new run's checkpoint.", parser=flags.path),
     ] = None,
 ) -> None:
-    """Run one row again: say whether it is equal, or by how much it differs. Exit code 1 where it
+    """Run one row again: say whether it is equal, or by how much it differs. Exit code 1 if it
     differs."""
     comparison = api.reproduce(
         id,
@@ -53,7 +53,7 @@ def reproduce(
 def export(
     id: ResultId,
     file: Annotated[
-        Path, typer.Argument(help="Where to put it, e.g. tuned.safetensors.", parser=flags.path)
+        Path, typer.Argument(help="Where to write it, e.g. tuned.safetensors.", parser=flags.path)
     ],
     store: Store = DEFAULT_STORE,
 ) -> None:
@@ -73,9 +73,7 @@ def export(
 def predict(
     file: Annotated[
         Path,
-        typer.Argument(
-            help="A checkpoint, as `harness export ID FILE` makes it.", parser=flags.path
-        ),
+        typer.Argument(help="A checkpoint written by `harness export ID FILE`.", parser=flags.path),
     ],
     images: Annotated[list[Path], typer.Argument(help="Image files.", parser=flags.path)],
     backbone: Backbone = None,
@@ -89,12 +87,12 @@ def predict(
         typer.Option(
             "--output",
             "-o",
-            help="Of segmentation: the folder for maps and overlays.",
+            help="For segmentation: the folder for maps and overlays.",
             parser=flags.path,
         ),
     ] = None,
 ) -> None:
-    """Classify images with a tuned model; with one of segmentation, their pixels."""
+    """Classify images with a tuned model; with one for segmentation, their pixels."""
     options.check_format(format, ("table", "json"))
     import json
 
@@ -110,8 +108,8 @@ def predict(
     )
     kind = tuned.origin.task_kind
     if (output is not None) != (kind.target == "mask"):
-        mend = "give --output FOLDER" if output is None else "leave --output out"
-        raise BadInput(f"{file} is of {kind.name}: {mend}.")
+        remedy = "give --output FOLDER" if output is None else "leave --output out"
+        raise BadInput(f"{file} is for {kind.name}: {remedy}.")
     if output is not None:
         from harness.inference.overlay import overlays
 
@@ -136,8 +134,8 @@ def predict(
         # the user's code may fail in any way
         raise BadInput(f"{file}: its method fails: {user_errors.line(error)}.") from error
     probabilities = kind_of(kind.name).probabilities(logits)
-    found = rows(logits, probabilities, images, tuned.origin.class_names, top)
+    predictions = rows(logits, probabilities, images, tuned.origin.class_names, top)
     if format == "json":
-        print(json.dumps(found, indent=2))
+        print(json.dumps(predictions, indent=2))
     else:
-        Console().print(table(found))
+        Console().print(table(predictions))

@@ -1,11 +1,11 @@
-"""How segmentation's training images are drawn anew each time: random scale, crop, flip, and
-photometric distortion.
+"""Random augmentation of segmentation's training images: scale, crop, flip, and photometric
+distortion.
 
 The recipe is MMSegmentation's for ADE20K (`configs/_base_/datasets/ade20k.py` there), which the
 field's numbers come from: scale 0.5 to 2 of the image whose shorter side is the crop's (its longer
-at most four times that), a random crop in which no class takes more than 75 %, mirrored in one case
-of two, then the distortion. Ours resizes with Pillow's bilinear filter and distorts in float,
-theirs with OpenCV in uint8.
+at most four times that), a random crop in which no class takes more than 75 %, flipped with
+probability 0.5, then the distortion. Ours resizes with Pillow's bilinear filter and distorts in
+float, theirs with OpenCV in uint8.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ SCALES = (0.5, 2.0)
 LONGEST = 4
 """The longer side at scale 1, in crops: MMSegmentation's 2048 for 512."""
 MOST_OF_ONE_CLASS, TRIES = 0.75, 10
-"""A crop with more of one class is drawn again, so many times."""
+"""A crop with a larger share of one class is drawn again, up to this many times."""
 BRIGHTNESS, CONTRAST, SATURATION, HUE = 32.0, (0.5, 1.5), (0.5, 1.5), 36.0
 """Largest changes: added to values of 0 to 255; factors; degrees (OpenCV's 18 of 180)."""
 NO_DISTORTION = (0.0, 1.0, 1.0, 0.0, 1.0)
@@ -39,7 +39,8 @@ class Crop:
     image: UInt8[np.ndarray, "size size 3"]
     mask: UInt8[np.ndarray, "size size"]
     height: int
-    """With `width`: what of the square is image; the rest, to the right and below, is padding."""
+    """With `width`: the part of the square that is image; the rest, to the right and below, is
+    padding."""
     width: int
     distortion: tuple[float, float, float, float, float]
     """Brightness added, saturation's factor, hue's degrees, and contrast's factor before and after
@@ -48,7 +49,7 @@ class Crop:
 
 def scaled(height: int, width: int, crop: int, scale: float) -> tuple[int, int]:
     """The size of an image at a scale: the shorter side is `crop` at scale 1, unless the longer one
-    would be above four crops."""
+    would exceed four crops."""
     factor = scale * min(crop / min(height, width), LONGEST * crop / max(height, width))
     return max(1, round(height * factor)), max(1, round(width * factor))
 
@@ -113,17 +114,17 @@ def _padded(
 ) -> Crop:
     """A square of side `size`, filled up to the right and below."""
     rows, columns = mask.shape
-    whole, whole_mask = (
+    padded, padded_mask = (
         np.zeros((size, size, 3), np.uint8),
         np.full((size, size), IGNORED, np.uint8),
     )
-    whole[:rows, :columns], whole_mask[:rows, :columns] = image, mask
-    return Crop(whole, whole_mask, rows, columns, distortion)
+    padded[:rows, :columns], padded_mask[:rows, :columns] = image, mask
+    return Crop(padded, padded_mask, rows, columns, distortion)
 
 
 def _distortion(rng: np.random.Generator) -> tuple[float, float, float, float, float]:
-    """Each change with probability 0.5; contrast before saturation and hue in one case of two, else
-    after them."""
+    """Each change with probability 0.5; contrast comes before saturation and hue, or after them,
+    with equal probability."""
     brightness = rng.uniform(-BRIGHTNESS, BRIGHTNESS) if rng.random() < 0.5 else 0.0
     contrast = rng.uniform(*CONTRAST) if rng.random() < 0.5 else 1.0
     saturation = rng.uniform(*SATURATION) if rng.random() < 0.5 else 1.0
@@ -147,8 +148,8 @@ def distorted(
 
 
 def hsv(images: Float[Tensor, "batch 3 height width"]) -> tuple[Tensor, Tensor, Tensor]:
-    """Hue in degrees, saturation 0 to 1, value as the channels': each (batch, height, width). Grey
-    has hue and saturation 0."""
+    """Hue in degrees, saturation 0 to 1, value in the channels' range: each (batch, height, width).
+    Grey has hue and saturation 0."""
     red, green, blue = images.unbind(1)
     v, least = images.amax(1), images.amin(1)
     spread = v - least

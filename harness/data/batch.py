@@ -1,4 +1,4 @@
-"""Kept pixels become what a backbone takes: squares of one size, normalised, on the device."""
+"""Turns kept pixels into a backbone's input: squares of one size, normalised, on the device."""
 
 from collections.abc import Sequence
 
@@ -21,8 +21,8 @@ def squares(
     training: bool = False,
     statistics: Statistics = IMAGENET,
 ) -> Float[Tensor, "batch 3 size size"]:
-    """A batch from what `pixels.kept` made of its images. Only `vpt` in training draws random
-    numbers: torch's, on the CPU."""
+    """A batch from the kept pixels of its images. Only `vpt` in training draws random numbers:
+    torch's, on the CPU."""
     if pixels == "pil":
         images = [
             (
@@ -42,7 +42,7 @@ def squares(
 def normalised(
     images: Shaped[Tensor, "batch height width 3"], statistics: Statistics = IMAGENET
 ) -> Float[Tensor, "batch 3 height width"]:
-    """Values of 0 to 255, uint8 or float, with mean and std taken out, channels first."""
+    """Values of 0 to 255, uint8 or float, minus the mean, divided by the std, channels first."""
     mean, std = (
         255 * torch.tensor(values, device=images.device).view(3, 1, 1)
         for values in (statistics.mean, statistics.std)
@@ -62,9 +62,9 @@ def legacy_bilinear(
     """TensorFlow 1's `resize_bilinear` (no aligned corners, no half-pixel centres, no antialias),
     in its float32 arithmetic.
 
-    Output pixel i looks at i * (source side / size): at the pixels below and above that place,
-    weighted by its fraction; across first, then down. Nothing is rounded: the result is float, 0 to
-    255.
+    Output pixel i is at i * (source side / size): it mixes the pixels below and above that
+    position, weighted by its fraction; across first, then down. Nothing is rounded: the result is
+    float, 0 to 255.
     """
     groups: dict[tuple[int, ...], list[int]] = {}
     for place, image in enumerate(images):
@@ -83,8 +83,8 @@ def legacy_bilinear(
 
 
 def _neighbours(side: int, size: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """For each output pixel: the source pixels below and above its place, and its fraction between
-    them."""
+    """For each output pixel: the source pixels below and above its position, and its fraction
+    between them."""
     scale = torch.tensor(side, dtype=torch.float32) / torch.tensor(size, dtype=torch.float32)
     place = torch.arange(size, dtype=torch.float32) * scale
     below = place.floor()
@@ -103,7 +103,7 @@ def _together(
 
 
 def _crop(image: np.ndarray, size: int, training: bool) -> np.ndarray:
-    """The centre; in training a random square, mirrored in one case of two."""
+    """The centre; in training a random square, flipped with probability 0.5."""
     spare = image.shape[0] - size, image.shape[1] - size
     if not training:
         top, left = (round(length / 2) for length in spare)

@@ -1,4 +1,4 @@
-"""Memory for batches on the CPU, used again once nobody holds it: writing to fresh pages takes
+"""Memory for batches on the CPU, reused when no longer referenced: writing to fresh pages takes
 longer than the arithmetic on a batch."""
 
 import math
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 _POOL: list[tuple[np.ndarray, weakref.ref]] = []
-"""Memory, and who has it: an array that lives as long as any tensor of it."""
+"""Memory, and its user: an array that lives as long as any tensor that views it."""
 
 
 def floats(*shape: int) -> Tensor:

@@ -1,8 +1,8 @@
-"""Decode once: the images of a split as they are kept (`pixels.py`), in a file that all processes
-of a machine map into memory.
+"""Decode once: the images of a split as they are kept (`preprocess.py`), in a file that all
+processes of a machine map into memory.
 
-Masks are in a file beside it. Many small images (dSprites' 73,728 of 64 x 64) are kept at their own
-size and resized when they are read: at 224 they would take 11 GB. Where the disk is short, or the
+Masks are in a second file. Many small images (dSprites' 73,728 of 64 x 64) are kept at their own
+size and resized when they are read: at 224 they would take 11 GB. If disk space is short, or the
 cache can't be written, nothing is kept and images are decoded each time.
 """
 
@@ -31,21 +31,20 @@ from harness.io.resources import cache_dir
 from harness.tasks.cards import AT_SOURCE, SplitName, TaskCard
 
 MANY = 2000
-"""Images of a split above which they are kept at source size, where that takes less than an
-eighth."""
+"""With more images than this, a split is kept at source size, if that takes less than an eighth."""
 
 _BLOCK = 2**24
 
 SHARE = 0.5
-"""Of the free disk that one split may take."""
+"""Share of the free disk space that one split may take."""
 
 OnDecode = Callable[[str], None]
-"""Is told of a split, as `TASK SPLIT`, that isn't in the cache and is decoded now."""
+"""Called with `TASK SPLIT` when a split isn't in the cache and is about to be decoded."""
 
 
 @runtime_checkable
 class Images(Protocol):
-    """One split: its labels, and the kept pixels of any of its images; of a segmentation task, its
+    """One split: its labels, and the kept pixels of any of its images; for a segmentation task, its
     masks."""
 
     @property
@@ -60,7 +59,7 @@ class Images(Protocol):
 
 @dataclass(frozen=True)
 class Live:
-    """Decoded each time, by a few threads: for a split that the disk has no room for."""
+    """Decoded each time, by a few threads: for a split that doesn't fit on the disk."""
 
     labels: Int64[np.ndarray, " image"]
     card: TaskCard
@@ -86,16 +85,16 @@ def cached(
     fingerprint: str,
     on_decode: OnDecode | None = None,
 ) -> Images:
-    """The split from the cache; made first if it isn't there, or isn't whole. Raises `BadInput` for
-    data or a cache that can't be used."""
+    """The split from the cache, which is filled first if the split is missing or incomplete there.
+    Raises `BadInput` for data or a cache that can't be used."""
     if card.reader.format == "prepared" and card.pixels == "tf":
-        return Prepared(card, root).opened(split)[1]  # is already what the cache would hold
+        return Prepared(card, root).opened(split)[1]  # already is what the cache would hold
     stem = f"{RULES}-{fingerprint[:16]}-{split}-{card.pixels}" + (
         "" if card.pixels in AT_SOURCE else f"-{size}"
     )
     path = cache_dir() / "images" / f"{stem}.bin"
-    if found := _open(path, card, split):
-        return found
+    if images := _open(path, card, split):
+        return images
     with suppress(ReadOnly):
         return _made(path, card, root, split, size, on_decode)
     rows = records(card, root, split)
@@ -110,11 +109,11 @@ def _made(
     size: int,
     on_decode: OnDecode | None,
 ) -> Images:
-    """The split, now in the cache; or decoded each time where the disk is short. Raises `ReadOnly`
-    where the cache can't be written."""
+    """The split, now in the cache; or decoded each time if disk space is short. Raises `ReadOnly`
+    if the cache can't be written."""
     with making(path):
-        if found := _open(path, card, split):
-            return found
+        if images := _open(path, card, split):
+            return images
         if on_decode is not None:
             on_decode(f"{card.name} {split}")
         rows = records(card, root, split)
@@ -137,15 +136,15 @@ def _made(
             with replacing(_masks_of(path)) as file:
                 for mask in masks(card.name, rows):
                     file.write(mask.tobytes())
-        with replacing(_beside(path, "labels")) as file:
+        with replacing(_sidecar(path, "labels")) as file:
             np.save(file, labels)
-        with replacing(_beside(path, "shapes")) as file:
+        with replacing(_sidecar(path, "shapes")) as file:
             np.save(file, np.array(shapes, dtype=np.int64))
-        with replacing(_beside(path, "sums")) as file:
+        with replacing(_sidecar(path, "sums")) as file:
             np.save(file, _sums(*_read(path, card)))
-    made = _open(path, card, split)
-    assert made is not None
-    return made
+    images = _open(path, card, split)
+    assert images is not None
+    return images
 
 
 def _small(card: TaskCard, first: Sequence[Record], n: int, size: int) -> bool:
@@ -165,7 +164,7 @@ def _decoded(
     return decoded(card.name, rows, lambda image: kept(card.pixels, image, size, at_source))
 
 
-def _beside(path: Path, what: str) -> Path:
+def _sidecar(path: Path, what: str) -> Path:
     return path.with_name(f"{path.stem}-{what}.npy")
 
 
@@ -174,18 +173,18 @@ def _masks_of(path: Path) -> Path:
 
 
 def _open(path: Path, card: TaskCard, split: SplitName) -> Mapped | None:
-    """None where a file is absent, cut short or not what its name says."""
+    """None if a file is missing, truncated or not what its name says."""
     n = card.sizes[split]
     try:
         labels, shapes, flat, flat_masks = content = _read(path, card)
-        sums = np.load(_beside(path, "sums"), allow_pickle=False)
+        sums = np.load(_sidecar(path, "sums"), allow_pickle=False)
     except (OSError, ValueError, EOFError, AttributeError):
         return None
-    right = (
+    well_formed = (
         labels.dtype == shapes.dtype == np.int64 and labels.shape == (n,) and shapes.shape == (n, 2)
     )
     if (
-        not right
+        not well_formed
         or 3 * shapes.prod(1).sum() != flat.size
         or labels.min() < 0
         or labels.max() >= card.labels
@@ -201,16 +200,16 @@ def _open(path: Path, card: TaskCard, split: SplitName) -> Mapped | None:
 def _read(
     path: Path, card: TaskCard
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
-    """Labels, shapes, pixels and masks, as far as they are there."""
+    """Labels, shapes, pixels, and masks if there are any."""
     labels, shapes = (
-        np.load(_beside(path, what), allow_pickle=False) for what in ("labels", "shapes")
+        np.load(_sidecar(path, what), allow_pickle=False) for what in ("labels", "shapes")
     )
     flat_masks = np.memmap(_masks_of(path), np.uint8, "r") if card.masked else None
     return labels, shapes, np.memmap(path, np.uint8, "r"), flat_masks
 
 
 def _sums(*content: np.ndarray | None) -> UInt32[np.ndarray, " block"]:
-    """Check sums (CRC-32) of every 16 MiB: a disk may give back other bytes than it was given. Some
+    """Checksums (CRC-32) of every 16 MiB, as a disk may return other bytes than were written. About
     2 GB/s on two cores."""
     blocks = [
         part.reshape(-1).view(np.uint8)[at : at + _BLOCK]

@@ -18,36 +18,35 @@ from harness.text import plain
 
 T = TypeVar("T")
 CHUNK = 64
-"""Images decoded side by side, and held in memory at once."""
+"""Images decoded in parallel, and held in memory at once."""
 
 
 def decoded(task: str, rows: Sequence[Record], turn: Callable[[Image], T]) -> Iterator[T]:
     """What `turn` makes of each record's image. Raises `BadInput` for a record that can't be
     decoded."""
-    yield from _each(rows, lambda record: _decode(task, record, turn))
+    yield from _threaded(rows, lambda record: _decode(task, record, turn))
 
 
-class Look(NamedTuple):
-    """What decoding an image showed."""
+class DecodeCheck(NamedTuple):
+    """What decoding an image revealed."""
 
     failure: str = ""
-    """Why it can't be decoded, with its name; empty where it can."""
+    """Why it can't be decoded, with its name; empty if it can."""
     remarks: tuple[str, ...] = ()
-    """What it has that its pixels don't show, each as what `has` may stand before."""
+    """Oddities that its pixels don't show, as phrases that can follow 'has'."""
 
 
-def looks(rows: Sequence[Record]) -> Iterator[Look]:
-    """Decodes each image and drops it. Only as many are in memory at once as there are threads."""
-    yield from _each(rows, _look)
+def decode_checks(rows: Sequence[Record]) -> Iterator[DecodeCheck]:
+    """Decodes each image and drops it; only one per thread is in memory at a time."""
+    yield from _threaded(rows, _checked)
 
 
 def masks(task: str, rows: Sequence[Record]) -> Iterator[UInt8[np.ndarray, "height width"]]:
-    """Each record's mask. Raises `BadInput` for one that can't be decoded, or isn't what it should
-    be."""
-    yield from _each(rows, lambda record: _mask(task, record))
+    """Each record's mask. Raises `BadInput` for one that can't be decoded or is invalid."""
+    yield from _threaded(rows, lambda record: _mask(task, record))
 
 
-def _each(rows: Sequence[Record], do: Callable[[Record], T]) -> Iterator[T]:
+def _threaded(rows: Sequence[Record], do: Callable[[Record], T]) -> Iterator[T]:
     with ThreadPoolExecutor(min(8, cores())) as threads:
         for start in range(0, len(rows), CHUNK):
             yield from threads.map(do, rows[start : start + CHUNK])
@@ -59,7 +58,8 @@ def _mask(task: str, record: Record) -> UInt8[np.ndarray, "height width"]:
         return record.mask.classes()
     except (OSError, SyntaxError, ValueError, DecompressionBombError) as error:
         raise BadInput(
-            f"task {task}: the mask of {record.key} is missing, or can't be decoded. Get it again."
+            f"task {task}: the mask of {record.key} is missing, or can't be decoded. Download it"
+            " again."
         ) from error
 
 
@@ -71,29 +71,31 @@ def _decode(task: str, record: Record, turn: Callable[[Image], T]) -> T:
         raise
     except Exception as error:
         # Pillow and OpenCV raise many kinds for a file that isn't what it should be
-        raise BadInput(f"task {task}: record {_told(record, error)}. Get it again.") from error
+        raise BadInput(
+            f"task {task}: record {_failure(record, error)}. Download it again."
+        ) from error
     return turn(image)
 
 
-def _look(record: Record) -> Look:
+def _checked(record: Record) -> DecodeCheck:
     try:
         image = record.image()
         image.load()
-        return Look(
+        return DecodeCheck(
             "", (*image.info.get(REMARKS, ()), *(remarks(record.raw()) if record.file else ()))
         )
-    except Exception as error:  # as above; and `BadInput`, which has a place of its own
-        return Look(str(error) if isinstance(error, BadInput) else _told(record, error))
+    except Exception as error:  # as above; and `BadInput`, which already names the file
+        return DecodeCheck(str(error) if isinstance(error, BadInput) else _failure(record, error))
 
 
-def _told(record: Record, error: Exception) -> str:
+def _failure(record: Record, error: Exception) -> str:
     key = plain(record.key)[:200]
     file = f"{plain(record.file)[:300]}: " if record.file else ""
     return f"{key} is missing, or can't be decoded as an image ({file}{reason(error)})"
 
 
 def reason(error: Exception) -> str:
-    """Why a file is no image, in a few words."""
+    """Why a file isn't an image, in a few words."""
     if isinstance(error, UnidentifiedImageError):
         return f"not one of {', '.join(FORMATS)}"
     if isinstance(error, OSError) and error.strerror:

@@ -1,5 +1,5 @@
-"""One file from a plain address: goes on where it was cut, and is what it should be, or isn't
-there."""
+"""Downloads one file from a plain URL: resumes after interruptions, and leaves a verified file or
+none."""
 
 import hashlib
 import shutil
@@ -15,10 +15,10 @@ from harness.io.atomic import unwritable
 from harness.tasks.cards import Archive
 
 TIMEOUT = (15, 60)
-"""Seconds to connect, and without a byte."""
+"""Seconds to connect, and to wait for a byte."""
 
 TRIES = 5
-"""In a row that bring nothing new."""
+"""Attempts in a row that may receive nothing new."""
 
 WAIT = 1.0
 """Seconds after the first of these; doubled after each."""
@@ -26,14 +26,13 @@ WAIT = 1.0
 CHUNK = 1 << 20
 
 Progress = Callable[[str, int, int | None], None]
-"""Takes what is being done, and bytes done and all."""
+"""Called with the current step, bytes done, and total bytes."""
 
 
 def download(archive: Archive, path: Path, progress: Progress) -> None:
-    """Puts the archive at `path`. What came before a cut is in `NAME.part`.
+    """Downloads the archive to `path`. A partial download is kept in `NAME.part`.
 
-    A file that is at `path` already, put there by hand, is checked as if it had come. Raises
-    `BadInput`.
+    A file that was already put at `path` by hand is verified as well. Raises `BadInput`.
     """
     try:
         if path.is_file():
@@ -48,17 +47,17 @@ def download(archive: Archive, path: Path, progress: Progress) -> None:
 
 
 def _receive_all(archive: Archive, path: Path, part: Path, progress: Progress) -> None:
-    had = _size(part)
-    if archive.bytes is not None and had > archive.bytes:
+    received = _size(part)
+    if archive.bytes is not None and received > archive.bytes:
         part.unlink()
-        had = 0
-    _refuse_full(archive, part, had)
+        received = 0
+    _refuse_full(archive, part, received)
     failures = 0
-    while had != archive.bytes:
+    while received != archive.bytes:
         try:
-            if _receive(archive, part, had, progress):
+            if _receive(archive, part, received, progress):
                 return
-            problem = "the connection was cut"
+            problem = "the connection was closed early"
         except _Refused as answer:
             raise BadInput(
                 f"{archive.url} can't be downloaded: {answer}. {_by_hand(path)}"
@@ -66,38 +65,44 @@ def _receive_all(archive: Archive, path: Path, part: Path, progress: Progress) -
         except requests.RequestException as error:
             problem = str(error) if isinstance(error, _Busy) else type(error).__name__
         now = _size(part)
-        failures = failures + 1 if now <= had else 0
-        had = now
+        failures = failures + 1 if now <= received else 0
+        received = now
         if failures == TRIES:
             host = urlsplit(archive.url).hostname
             raise BadInput(
-                f"can't get {archive.name} from {host} ({problem}): is this machine online?"
+                f"can't download {archive.name} from {host} ({problem}): is this machine online?"
                 f" {_by_hand(path)}"
             )
         time.sleep(WAIT * 2**failures if failures else 0)
 
 
 class _Busy(requests.RequestException):
-    """An answer that may be another one later."""
+    """A response that may be different later."""
 
 
 class _Refused(Exception):
-    """An answer that stays."""
+    """A response that is final."""
 
 
-def _receive(archive: Archive, part: Path, had: int, progress: Progress) -> bool:
-    """One request; whether it came to its end. Raises `_Refused` and requests' errors."""
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={had}-"} if had else {})
+def _receive(archive: Archive, part: Path, received: int, progress: Progress) -> bool:
+    """One request; whether it received everything. Raises `_Refused` and requests' errors."""
+    headers = {"Accept-Encoding": "identity"} | (
+        {"Range": f"bytes={received}-"} if received else {}
+    )
     with requests.get(archive.url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
-        said = f"its server answered {answer.status_code} {answer.reason}"
-        if answer.status_code == 416:  # nothing behind what we have, or something else than before
+        status = f"its server responded {answer.status_code} {answer.reason}"
+        if answer.status_code == 416:  # nothing after what we have, or the file has changed
             part.unlink()
             return False
         if answer.status_code == 429 or answer.status_code >= 500:
-            raise _Busy(said)
+            raise _Busy(status)
         if answer.status_code not in (200, 206):
-            raise _Refused(said)
-        begin = had if answer.headers.get("Content-Range", "").startswith(f"bytes {had}-") else 0
+            raise _Refused(status)
+        begin = (
+            received
+            if answer.headers.get("Content-Range", "").startswith(f"bytes {received}-")
+            else 0
+        )
         length = answer.headers.get("Content-Length")
         total = begin + int(length) if length is not None else archive.bytes
         done = begin
@@ -112,17 +117,17 @@ def _receive(archive: Archive, part: Path, had: int, progress: Progress) -> bool
 
 
 def verify(archive: Archive, path: Path, progress: Progress) -> None:
-    """Size and checksum, as far as the card has them. Raises `BadInput`; a wrong `.part` is
-    deleted, so that the next try begins anew."""
+    """Checks size and checksum, if the card has them. Raises `BadInput`; a wrong `.part` is
+    deleted, so that the next attempt starts over."""
     progress(f"checking {archive.name}", 0, None)
-    found = _wrong_size(archive, path) or _wrong_sum(archive, path)
-    if found:
+    problem = _wrong_size(archive, path) or _wrong_sum(archive, path)
+    if problem:
         deleted = path.suffix == ".part"
         if deleted:
             path.unlink()
         raise BadInput(
-            f"{archive.name} of {archive.url} {found}."
-            f" {'Try again' if deleted else f'Delete {path}'}; or its owner changed it."
+            f"{archive.name} from {archive.url} {problem}."
+            f" {'Try again' if deleted else f'Delete {path}'}; or its owner has changed it."
         )
 
 
@@ -139,18 +144,18 @@ def _wrong_sum(archive: Archive, path: Path) -> str:
     for kind, expected in (("sha256", archive.sha256), ("md5", archive.md5)):
         if expected:
             with path.open("rb") as file:
-                found = hashlib.file_digest(file, kind).hexdigest()
-            if found != expected:
-                return f"has {kind} {found}, expected {expected}"
+                actual = hashlib.file_digest(file, kind).hexdigest()
+            if actual != expected:
+                return f"has {kind} {actual}, expected {expected}"
     return ""
 
 
-def _refuse_full(archive: Archive, part: Path, had: int) -> None:
-    left, free = (archive.bytes or 0) - had, shutil.disk_usage(part.parent).free
+def _refuse_full(archive: Archive, part: Path, received: int) -> None:
+    left, free = (archive.bytes or 0) - received, shutil.disk_usage(part.parent).free
     if left > free:
         raise BadInput(
-            f"{archive.name} needs {left:,} more bytes, and {part.parent} has room for {free:,}."
-            " Make room."
+            f"{archive.name} needs {left:,} more bytes, but {part.parent} has {free:,} free."
+            " Free some space."
         )
 
 
@@ -159,4 +164,4 @@ def _size(part: Path) -> int:
 
 
 def _by_hand(path: Path) -> str:
-    return f"Try later; or get it elsewhere, put it at {path}, and run the same command."
+    return f"Try again later; or get it elsewhere, put it at {path}, and run the same command."

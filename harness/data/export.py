@@ -1,5 +1,5 @@
-"""`harness data export`: a task as the VTAB-1k folder that many projects' code reads, so that they
-get exact splits too."""
+"""`harness data export`: writes a task as a VTAB-1k folder, which many projects' code reads, so
+that they can use the exact splits too."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +16,7 @@ from harness.io.atomic import begin, making, replacing, unwritable
 from harness.tasks.cards import SPLITS, TaskCard
 
 QUALITY = 75
-"""Pillow's default, which the common copies have too."""
+"""Pillow's default, which the common copies use too."""
 
 
 def export(
@@ -26,25 +26,25 @@ def export(
     form: Literal["png", "jpeg"],
     progress: Callable[[int, int], None],
 ) -> tuple[Path, bool]:
-    """Writes `<to>/<folder of the card>`: the folder, and whether it is new. Raises `BadInput`.
+    """Writes `<to>/<folder of the card>`. Returns the folder, and whether it is new. Raises
+    `BadInput`.
 
     Images are `images/train800/000000.png` and so on, in the split's order. `keys/train800.txt`
-    keeps their keys; other projects don't look at it. The folder appears when all is written.
+    keeps their keys; other projects ignore it. The folder appears once everything is written.
     """
-    like = next(
+    folder_reader = next(
         (reader for reader in (card.reader, *card.sources) if reader.format == "vtab-folder"), None
     )
-    if like is None:
+    if folder_reader is None:
         raise BadInput(
-            f"task {card.name}: not a VTAB-1k task, and the VTAB-1k folder has lists for"
-            " VTAB-1k's splits only."
+            f"task {card.name} isn't a VTAB-1k task: only these can be exported as VTAB-1k folders."
         )
-    folder = to / like.argument("folder", card.name, str)
+    folder = to / folder_reader.argument("folder", card.name, str)
     part = folder.with_name(f"{folder.name}.part")
     if folder.exists():
         return folder, False
-    found = resolve(card, root)
-    reader = open_reader(found, root)
+    resolved = resolve(card, root)
+    reader = open_reader(resolved, root)
     reader.check_all()
     with making(folder):
         if folder.exists():
@@ -57,7 +57,7 @@ def export(
                 part,
                 form
                 + signature(
-                    found,
+                    resolved,
                     root,
                     [(split, record) for split, rows in splits.items() for record in rows],
                 ),
@@ -100,12 +100,12 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _save(image: Image.Image, path: Path, form: Literal["png", "jpeg"]) -> None:
-    """Whole or not at all."""
-    with replacing(path, sync=False) as file:  # of many thousands
+    """Atomically."""
+    with replacing(path, sync=False) as file:  # one of many thousands
         image.save(file, form, **({"quality": QUALITY} if form == "jpeg" else {}))
 
 
 def _text(path: Path, lines: list[str]) -> None:
     if any("\n" in line or "\r" in line for line in lines):
-        raise BadInput(f"{path}: a key has a line break in it, and can't be listed.")
+        raise BadInput(f"{path}: a key contains a line break, so it can't be listed.")
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,5 +1,5 @@
-"""`harness data fetch`: a task's originals from their owners' addresses, where these are plain
-ones. Never runs by itself."""
+"""`harness data fetch`: downloads a task's original files from their owners, where these have plain
+URLs. Never runs by itself."""
 
 import json
 from pathlib import Path
@@ -14,9 +14,11 @@ from harness.tasks.cards import Archive, TaskCard
 
 
 def fetch(card: TaskCard, root: Path, progress: Progress) -> list[str]:
-    """Gets and extracts what isn't there yet; the names of what was got. Raises `BadInput`.
+    """Downloads and extracts what is missing; returns the names of the downloaded archives. Raises
+    `BadInput`.
 
-    What was extracted is noted in `<folder>/.fetched/NAME.json`, and the archive itself is deleted.
+    What was extracted is recorded in `<folder>/.fetched/NAME.json`, and the archive itself is
+    deleted.
     """
     if not card.archives:
         howto = f" To get it: {card.howto.rstrip('.')}." if card.howto else ""
@@ -24,7 +26,7 @@ def fetch(card: TaskCard, root: Path, progress: Progress) -> list[str]:
             f"task {card.name} can't be fetched:"
             f" {card.by_hand or 'its card has no archives.'}{howto}"
         )
-    got = []
+    fetched = []
     for archive in card.archives:
         folder = root / (archive.folder or card.name)
         path, mark = folder / archive.name, folder / ".fetched" / f"{archive.name}.json"
@@ -36,10 +38,10 @@ def fetch(card: TaskCard, root: Path, progress: Progress) -> list[str]:
                     unpack(path, folder)
                 with replacing(mark) as file:
                     file.write(archive.model_dump_json(exclude_none=True).encode())
-                got.append(archive.name)
+                fetched.append(archive.name)
             if is_packed(path):
                 path.unlink(missing_ok=True)
-    return got
+    return fetched
 
 
 def _is_noted(mark: Path, archive: Archive) -> bool:

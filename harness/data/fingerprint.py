@@ -1,4 +1,4 @@
-"""What a task's data are, as one hash: part of every score's key."""
+"""A task's data as one hash: part of every score's key."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness.data.decode import masks
-from harness.data.duplicates import Doubles, Image, doubles, restored
+from harness.data.duplicates import Duplicates, Image, duplicates, restored
 from harness.data.readers import open_reader
 from harness.data.readers.reader import TaskReader
 from harness.data.readers.record import Record
@@ -22,29 +22,29 @@ Rows = Sequence[tuple[str, Record]]
 """A task's records with their splits."""
 
 
-class Contents(NamedTuple):
-    """What reading all bytes of a task's data once tells."""
+class DataSummary(NamedTuple):
+    """What is computed from one pass over all bytes of a task's data."""
 
     fingerprint: str
-    doubles: Doubles
+    duplicates: Duplicates
 
 
 def fingerprint(card: TaskCard, root: Path | None) -> str:
     """sha256 over the key, label and stored bytes of every record of every split, test included;
     masks with their images.
 
-    All bytes are read once, and masks decoded once, so that a wrong one is said before anything
-    runs; after that, only the files' sizes and times are looked at. Raises `BadInput`.
+    All bytes are read once, and masks decoded once, so that a bad one is reported before anything
+    runs; after that, only the files' sizes and times are checked. Raises `BadInput`.
     """
-    return contents(card, root).fingerprint
+    return data_summary(card, root).fingerprint
 
 
-def contents(
+def data_summary(
     card: TaskCard, root: Path | None, rows: Rows | None = None, again: bool = False
-) -> Contents:
-    """The fingerprint, and which images are there more than once, remembered together.
+) -> DataSummary:
+    """The fingerprint and the duplicate images, cached together.
 
-    `rows`: the records, where the caller has them. `again`: read all bytes, whatever is remembered.
+    `rows`: the records, if the caller has them. `again`: read all bytes, whatever is cached.
     """
     listed = rows_of(open_reader(card, root)) if rows is None else rows
     try:
@@ -54,11 +54,11 @@ def contents(
         with suppress(ReadOnly), making(memo):
             if not again and (known := _recall(memo)):
                 return known
-            found = _read(card, listed)
+            result = _read(card, listed)
             with replacing(memo) as file:
-                file.write(json.dumps([found.fingerprint, found.doubles._asdict()]).encode())
-            return found
-        return _read(card, listed)  # a cache that can't be written: read anew each time
+                file.write(json.dumps([result.fingerprint, result.duplicates._asdict()]).encode())
+            return result
+        return _read(card, listed)  # the cache can't be written: read every time
     except OSError as error:
         raise BadInput(
             f"task {card.name}: can't read {error.filename} ({error.strerror})."
@@ -71,37 +71,36 @@ def rows_of(reader: TaskReader) -> Rows:
 
 
 def remembered(card: TaskCard, root: Path | None, rows: Rows) -> str | None:
-    """The fingerprint of these data as it was when they were last read. None where they never
-    were."""
+    """The fingerprint of these data when they were last read; None if they never were."""
     known = _recall(cache_dir() / "fingerprints" / signature(card, root, rows))
     return known and known.fingerprint
 
 
-def _read(card: TaskCard, rows: Rows) -> Contents:
+def _read(card: TaskCard, rows: Rows) -> DataSummary:
     for _ in masks(card.name, [record for _, record in rows if record.mask]):
-        """Each is looked at, and dropped."""
+        """Each is decoded, and dropped."""
     images: list[Image] = []
 
     def lines() -> Iterator[list]:
         for split, record in rows:
-            whole, alone = record.digests()
+            full, image_only = record.digests()
             images.append(
                 Image(
                     split,
                     record.key,
                     record.label,
-                    alone,
-                    str(record.label) if record.mask is None else whole,
+                    image_only,
+                    str(record.label) if record.mask is None else full,
                 )
             )
-            yield [split, record.key, record.label, whole]
+            yield [split, record.key, record.label, full]
 
-    return Contents(_digest(lines()), doubles(images))
+    return DataSummary(_digest(lines()), duplicates(images))
 
 
 def signature(card: TaskCard, root: Path | None, rows: Rows) -> str:
-    """Of every record's key, label and file time; as long as it stays, the data needn't be read
-    again. Raises `BadInput`."""
+    """A hash of every record's key, label and file time; while it stays the same, the data needn't
+    be read again. Raises `BadInput`."""
 
     def lines() -> Iterator[list]:
         yield [card.digest(), str(card.path), str(root and root.absolute())]
@@ -117,11 +116,11 @@ def _digest(lines: Iterator[list]) -> str:
     return total.hexdigest()
 
 
-def _recall(memo: Path) -> Contents | None:
+def _recall(memo: Path) -> DataSummary | None:
     try:
-        found, fields = json.loads(memo.read_text(encoding="ascii"))
-        if re.fullmatch(r"[0-9a-f]{64}", found) is None:
+        digest, fields = json.loads(memo.read_text(encoding="ascii"))
+        if re.fullmatch(r"[0-9a-f]{64}", digest) is None:
             return None
-        return Contents(found, restored(fields))
+        return DataSummary(digest, restored(fields))
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None

@@ -1,22 +1,22 @@
-"""Image files, decoded to RGB. They may be anybody's: only what image sets are made of is opened,
-and only up to a size.
+"""Image files, decoded to RGB. They aren't trusted: only the usual formats of image data sets are
+opened, and only up to a size.
 
-What becomes of pixels that aren't 8-bit RGB or grey; all that isn't named here is refused by name.
+How pixels other than 8-bit RGB or grey are treated; any other kind is refused by name.
 
 - 16-bit grey: the whole range becomes 8 bits, value / 257 rounded (12 bits in TIFF: value / 4095 *
   255). The same for every image, so
-  that two of them still compare; stretching each one's own contrast would not. 16-bit colour:
+  that images stay comparable, which stretching each one's contrast would prevent. 16-bit colour:
   Pillow keeps the upper 8 bits.
 - 32-bit integers and floats: refused, since nothing says what is white. LAB: refused, since Pillow
   has no conversion to RGB.
-- Transparent parts: over mid-grey, 128. White would swallow what is white on nothing, black what is
-  black; and grey is near zero once the
-  mean is taken out. Where a benchmark's own code drops alpha (TensorFlow for VTAB, Pillow's
+- Transparent parts: over mid-grey, 128. White would hide white objects on a transparent
+  background, black would hide black ones; and grey is near zero once the mean is subtracted. Where
+  a benchmark's own code drops alpha (TensorFlow for VTAB, Pillow's
   `convert` for FGVC), it is dropped.
 - 1 bit, palettes, CMYK (Adobe's inverted ones too), YCCK and YCbCr: Pillow's conversion. Colour
-  profiles don't count.
+  profiles are ignored.
 - EXIF's orientation isn't applied, as neither TensorFlow nor torchvision does; TIFF's is, by
-  Pillow. Of several frames, the first counts.
+  Pillow. Of several frames, the first is used.
 """
 
 import io
@@ -45,39 +45,40 @@ SIGNATURES = (
     b"P5",
     b"P6",
 )
-"""What these formats begin with, for decoders that can't be told which to take."""
+"""First bytes of these formats, for decoders whose formats can't be restricted."""
 
 MOST = 50_000_000
-"""Pixels, 150 MB in RGB. The largest images of the suites have some 20 million."""
+"""Pixels, 150 MB in RGB. The largest images of the suites have about 20 million."""
 
 RULES = 2
-"""Of the rules above: another number for other pixels, so that none that were kept by older rules
-are read."""
+"""Version of the rules above: raised when pixels change, so that those cached under older rules
+aren't read."""
 
 GREY = 128
-"""What is behind transparent parts."""
+"""The background of transparent parts."""
 
 Alpha = Literal["grey", "dropped"]
 PLAIN = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV")
 TRANSPARENT = ("LA", "La", "PA", "RGBA", "RGBa")
 REMARKS = "remarks"
-"""In a decoded image's `info`: what was done to it that its pixels don't show, for `harness data
-verify`."""
+"""Key of a decoded image's `info`: what was done to it that its pixels don't show, for `harness
+data verify`."""
 
 BITS, PHOTOMETRIC, WHITE_IS_ZERO, ORIENTATION = 258, 262, 0, 274
 """Tags of TIFF and EXIF."""
 
 
 def opened(file: Path | io.BytesIO) -> Image.Image:
-    """An image, header alone. Raises `OSError`, `ValueError` and others where it is none."""
+    """An image, of which only the header is read. Raises `OSError`, `ValueError` and others if it
+    isn't one."""
     image = Image.open(file, formats=FORMATS)
     if image.width * image.height > MOST:
-        raise ValueError(f"{image.width} x {image.height} pixels are too many")
+        raise ValueError(f"{image.width} x {image.height} pixels, more than {MOST:,}")
     return image
 
 
 def rgb(file: Path | io.BytesIO, alpha: Alpha = "grey") -> Image.Image:
-    """An image in RGB. Raises `OSError`, `ValueError` and others where it is none, or one of a kind
+    """An image in RGB. Raises `OSError`, `ValueError` and others if it isn't one, or is of a kind
     that is refused."""
     with opened(file) as image:
         return as_rgb(image, alpha)
@@ -86,19 +87,18 @@ def rgb(file: Path | io.BytesIO, alpha: Alpha = "grey") -> Image.Image:
 def as_rgb(image: Image.Image, alpha: Alpha = "grey") -> Image.Image:
     """An opened image in RGB, by the rules above. Raises `ValueError` for a kind that is refused,
     and Pillow's errors."""
-    # first: looking for EXIF loads a PNG too, and what was wrong with its pixels would be lost with
-    # what is wrong with that
+    # first: looking for EXIF loads a PNG too, and would hide what is wrong with its pixels
     image.load()
-    said = list(_frames_and_turn(image))
+    notes = list(_frames_and_turn(image))
     if image.mode.startswith("I"):
-        said.append("16 bits per pixel, converted to 8")
-        found = _narrowed(image).convert("RGB")
+        notes.append("16 bits per pixel, converted to 8")
+        converted = _narrowed(image).convert("RGB")
     elif image.mode in PLAIN or image.mode in TRANSPARENT:
-        found = image.convert("RGB")
+        converted = image.convert("RGB")
         if _has_alpha(image):
             over = _over_grey(image)
             if over is not None:
-                said.append(
+                notes.append(
                     "transparent parts, "
                     + (
                         "blended onto grey"
@@ -106,11 +106,11 @@ def as_rgb(image: Image.Image, alpha: Alpha = "grey") -> Image.Image:
                         else "treated as solid, as the benchmark's own code does"
                     )
                 )
-                found = over if alpha == "grey" else found
+                converted = over if alpha == "grey" else converted
     else:
         raise ValueError(unknown_range(image.mode))
-    found.info[REMARKS] = tuple(said)
-    return found
+    converted.info[REMARKS] = tuple(notes)
+    return converted
 
 
 def unknown_range(mode: str) -> str:
@@ -124,7 +124,7 @@ def unknown_range(mode: str) -> str:
 
 
 def remarks(content: bytes) -> Iterator[str]:
-    """What is odd about an image file that decodes, each as what `has` may stand before."""
+    """What is odd about an image file that decodes, as phrases that can follow 'has'."""
     if content.startswith(b"\xff\xd8") and content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda"):
         yield "no end marker: its last part may be missing, and is grey"
 
@@ -137,8 +137,7 @@ def _frames_and_turn(image: Image.Image) -> Iterator[str]:
 
 
 def _orientation(image: Image.Image) -> Any:
-    """1 for an image as it is, and for EXIF that can't be read: the pixels are whole all the
-    same."""
+    """1 for an upright image, and for EXIF that can't be read: the pixels are intact anyway."""
     try:
         return image.getexif().get(ORIENTATION, 1)
     except Exception:  # Pillow raises many kinds for it
@@ -147,7 +146,7 @@ def _orientation(image: Image.Image) -> Any:
 
 def _narrowed(image: Image.Image) -> Image.Image:
     """16-bit grey in 8 bits; what a PNG declares transparent (one value) is blended onto grey."""
-    # whose 16 bits older Pillows call I
+    # older Pillows use mode I for their 16 bits
     if image.mode == "I" and image.format not in ("PNG", "PPM"):
         raise ValueError(unknown_range("I"))
     tags = getattr(image, "tag_v2", {})
@@ -167,7 +166,7 @@ def _has_alpha(image: Image.Image) -> bool:
 
 
 def _over_grey(image: Image.Image) -> Image.Image | None:
-    """Over mid-grey; None where all is solid."""
+    """Over mid-grey; None if nothing is transparent."""
     clear = image.convert("RGBA")
     lowest, _ = clear.getchannel("A").getextrema()
     if lowest == 255:

@@ -18,8 +18,8 @@ from harness.tasks.cards import SplitName, TaskCard
 
 
 class Split:
-    """Images, in one or several parts, and their labels. Nothing is read before a batch asks for
-    it."""
+    """Images, in one or several parts, and their labels. Nothing is read until a batch
+    needs it."""
 
     def __init__(
         self,
@@ -29,8 +29,8 @@ class Split:
         training: bool,
         statistics: Statistics = IMAGENET,
     ):
-        """`training`: whether pixels with random crops draw them. `statistics`: what is taken out
-        of the pixels."""
+        """`training`: whether to draw random crops, for pixels that have them. `statistics`: for
+        normalising pixels."""
         self.parts = tuple(parts)
         self.pixels, self.size, self.training, self.statistics = pixels, size, training, statistics
         self.starts = np.cumsum([0, *(len(part.labels) for part in parts)])
@@ -44,8 +44,7 @@ class Split:
     def batch(
         self, index: Int64[Tensor, " batch"], device: torch.device
     ) -> tuple[Float[Tensor, "batch 3 size size"], Int64[Tensor, " batch"]]:
-        """The images and labels of these rows, on the device; images with mean and std taken
-        out."""
+        """The images and labels of these rows, on the device; the images normalised."""
         images = squares(
             self.pixels,
             self._rows(index.numpy()),
@@ -67,16 +66,16 @@ class Split:
 
     def _rows(self, index: np.ndarray) -> list[np.ndarray]:
         """The kept pixels of these rows, each from its part."""
-        found: list[np.ndarray] = [np.empty(0)] * len(index)
+        images: list[np.ndarray] = [np.empty(0)] * len(index)
         for start, part in zip(self.starts, self.parts, strict=False):
             (places,) = np.nonzero((index >= start) & (index < start + len(part.labels)))
             for place, image in zip(places, part.rows(index[places] - start), strict=True):
-                found[place] = image
-        return found
+                images[place] = image
+        return images
 
 
 class TestSetSealed(RuntimeError):
-    """Something asked for the test split while tuning."""
+    """The test split was requested while tuning."""
 
     __test__ = False  # its name looks like a test class to pytest
 

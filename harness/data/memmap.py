@@ -1,5 +1,5 @@
-"""Images of one split behind one another in one file (masks in another), mapped into memory: what
-cache and prepared data are made of."""
+"""The images of one split, concatenated in one file (masks in another) and mapped into memory: the
+form of cached and prepared data."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from jaxtyping import Int64, UInt8
 
 @dataclass(frozen=True)
 class Mapped:
-    """Kept on disk, image behind image, mapped read-only."""
+    """Kept on disk, concatenated, mapped read-only."""
 
     labels: Int64[np.ndarray, " image"]
     shapes: Int64[np.ndarray, "image 2"]
     """Heights and widths."""
     flat: UInt8[np.ndarray, " byte"]
     flat_masks: UInt8[np.ndarray, " pixel"] | None = None
-    """Of a segmentation task: a third of the images' bytes."""
+    """For a segmentation task: a third of the images' bytes."""
 
     @cached_property
     def starts(self) -> Int64[np.ndarray, " boundary"]:

@@ -1,5 +1,5 @@
-"""The mean and standard deviation, by channel, that are taken out of an image's values of 0 to 1
-before a backbone sees it."""
+"""The mean and standard deviation, by channel, with which an image's values of 0 to 1 are
+normalised for a backbone."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Statistics:
     std: Channels
 
     def identity(self) -> dict[str, list[float]]:
-        """As a result is keyed by them: the numbers, whatever name they were asked for by."""
+        """How they enter a result's key: as numbers, whatever name was given."""
         return {"mean": list(self.mean), "std": list(self.std)}
 
     @property
@@ -34,7 +34,7 @@ class Statistics:
 
 
 IMAGENET = Statistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-"""For every backbone in VPT's released code, whatever it was trained with."""
+"""Used for every backbone in VPT's released code, whatever it was trained with."""
 INCEPTION = Statistics((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 NONE = Statistics((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 NAMED = {"imagenet": IMAGENET, "inception": INCEPTION, "none": NONE}
@@ -43,8 +43,8 @@ BACKBONES_OWN = "backbone"
 NAMES = (*NAMED, BACKBONES_OWN)
 
 
-def said(statistics: Statistics) -> str:
-    """For a reader: the name, where there is one, and the numbers."""
+def described(statistics: Statistics) -> str:
+    """For display: the name, if there is one, and the numbers."""
     mean, std = (
         ", ".join(f"{value:.4g}" for value in values)
         for values in (statistics.mean, statistics.std)
@@ -56,14 +56,13 @@ def said(statistics: Statistics) -> str:
 
 
 def of(identity: Mapping[str, Any]) -> Statistics:
-    """From a result's identity. One that was stored before it had them says none, and was made with
-    ImageNet's."""
+    """From a result's identity. Results from before these were recorded used ImageNet's."""
     numbers = identity["task"].get("normalize")
     return from_lists(numbers["mean"], numbers["std"]) if numbers else IMAGENET
 
 
 def from_lists(mean: Any, std: Any) -> Statistics:
-    """From somebody's lists of three numbers. Raises `ValueError`."""
+    """From lists of three numbers each. Raises `ValueError`."""
     channels = tuple(tuple(float(value) for value in values) for values in (mean, std))
     if any(len(values) != 3 for values in channels) or not all(value > 0 for value in channels[1]):
         raise ValueError("statistics are three means and three deviations above zero")

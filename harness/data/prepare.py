@@ -1,8 +1,8 @@
-"""`harness data prepare`: a task's data, in whatever form, as the folder that is read at full speed
-(`readers/prepared.py`).
+"""`harness data prepare`: converts a task's data, whatever their format, into the folder that is
+read fastest (`readers/prepared.py`).
 
-Killed at any point and started again, it goes on where it was and leaves the same bytes. Two at
-once: the second waits, and finds it done.
+Killed at any point and restarted, it resumes and leaves the same bytes. Of two at once, the second
+waits, and then has nothing to do.
 """
 
 import csv
@@ -19,18 +19,18 @@ import numpy as np
 from harness.data.decode import decoded
 from harness.data.fingerprint import fingerprint, signature
 from harness.data.readers import open_reader, originals
-from harness.data.readers.prepared import COLUMNS, MARK, Row, folder_of, rows_of
+from harness.data.readers.prepared import COLUMNS, MARK, PreparedRow, folder_of, rows_of
 from harness.data.readers.record import Record
 from harness.errors import BadInput
 from harness.io.atomic import begin, making, replacing, unwritable
 from harness.tasks.cards import SPLITS, SplitName, TaskCard
 
 Progress = Callable[[int, int], None]
-"""Takes the images done and all."""
+"""Called with the number of images done, and the total."""
 
 
 def prepare(card: TaskCard, root: Path, to: Path, progress: Progress) -> bool:
-    """Makes `<to>/<task>.prepared` from the data under `root`; False where it was there. Raises
+    """Makes `<to>/<task>.prepared` from the data under `root`; False if it exists. Raises
     `BadInput`."""
     folder = folder_of(card.name, to)
     if (folder / MARK).is_file():
@@ -40,8 +40,8 @@ def prepare(card: TaskCard, root: Path, to: Path, progress: Progress) -> bool:
             f"task {card.name}: {card.kind} is read from its own files, and kept decoded in the"
             " cache: nothing to prepare."
         )
-    found = originals(card, root)
-    reader = open_reader(found, root)
+    source = originals(card, root)
+    reader = open_reader(source, root)
     reader.check_all()
     with making(folder):
         if (folder / MARK).is_file():
@@ -54,7 +54,7 @@ def prepare(card: TaskCard, root: Path, to: Path, progress: Progress) -> bool:
             begin(
                 folder,
                 signature(
-                    found,
+                    source,
                     root,
                     [(split, record) for split, rows in splits.items() for record in rows],
                 ),
@@ -69,20 +69,20 @@ def prepare(card: TaskCard, root: Path, to: Path, progress: Progress) -> bool:
                 before += len(rows)
         except OSError as error:
             raise unwritable(folder, error) from error
-        said = {
+        description = {
             "task": card.name,
-            "format": found.reader.format,
-            "pixels": found.pixels,
-            "fingerprint": fingerprint(found, root),
+            "format": source.reader.format,
+            "pixels": source.pixels,
+            "fingerprint": fingerprint(source, root),
         }
         with replacing(folder / MARK) as file:
-            file.write(json.dumps(said, indent=1).encode() + b"\n")
+            file.write(json.dumps(description, indent=1).encode() + b"\n")
         (folder / "origin").unlink(missing_ok=True)
     return True
 
 
 def _write(task: str, path: Path, rows: Sequence[Record], progress: Callable[[int], None]) -> None:
-    """A split's two files; goes on behind the last image that is whole in both."""
+    """A split's two files; resumes after the last image that is complete in both."""
     lines = path.with_suffix(".csv")
     kept = _whole(path, lines, rows)
     with (
@@ -102,7 +102,7 @@ def _write(task: str, path: Path, rows: Sequence[Record], progress: Callable[[in
         ):
             content = image.tobytes()
             height, width, _ = image.shape
-            row = Row(
+            row = PreparedRow(
                 record.key,
                 record.label,
                 height,
@@ -110,20 +110,19 @@ def _write(task: str, path: Path, rows: Sequence[Record], progress: Callable[[in
                 record.sha256(),
                 hashlib.sha256(content).hexdigest(),
             )
-            _append(pixels, content)  # first, so that a line is never there without its image
+            _append(pixels, content)  # first, so that no line exists without its image
             _append(table, _text([row]))
             progress(done)
         for file in (pixels, table):
             os.fsync(file.fileno())
 
 
-def _whole(path: Path, lines: Path, rows: Sequence[Record]) -> list[Row]:
-    """The images of these records that a killed run left whole: their pixels are what their lines
-    say."""
-    kept: list[Row] = []
+def _whole(path: Path, lines: Path, rows: Sequence[Record]) -> list[PreparedRow]:
+    """The images of these records that a killed run completed: their pixels match their lines."""
+    kept: list[PreparedRow] = []
     try:
         text = lines.read_bytes()
-        lines.write_bytes(text[: text.rfind(b"\n") + 1])  # a line cut short goes
+        lines.write_bytes(text[: text.rfind(b"\n") + 1])  # drop a truncated line
         with path.open("rb") as pixels:
             for row, record in zip(rows_of(lines), rows, strict=False):
                 if (row.key, row.label) != (record.key, record.label) or hashlib.sha256(

@@ -1,14 +1,14 @@
-"""How an image becomes a backbone's square, as the card's `pixels` says: the part that is done
-once, and kept. The rest is `batch.py`'s.
+"""How an image becomes a backbone's square, by the card's `pixels`: the part that is done once, and
+kept. `batch.py` does the rest.
 
 - `pil`: resized straight to the square, whatever its shape was: bicubic with antialias, by Pillow.
-  What most code of the field does.
+  What most code in the field does.
 - `tf`: the same square by TensorFlow 1's bilinear, which VTAB's own code and VPT's use. Kept at
   source size, since its result is float.
 - `vpt`: FGVC's rule. The shorter side resized to 8/7 of the square (256 for 224; bilinear with
   antialias); then a random crop and a
   flip in training, the centre in scoring.
-- `setr`: segmentation's. Kept at source size, since each epoch scales it anew: `scenes.py`.
+- `setr`: segmentation's. Kept at source size, since every epoch rescales it: `scenes.py`.
 """
 
 import numpy as np
@@ -19,8 +19,8 @@ from PIL import Image
 def kept(
     pixels: str, image: Image.Image, size: int, at_source: bool = False
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """What the cache holds of an image for squares of side `size`; with `at_source`, `pil` leaves
-    the resizing for later too."""
+    """What the cache holds for an image, for squares of side `size`; with `at_source`, `pil` isn't
+    resized yet either."""
     image = image.convert("RGB")
     if pixels == "pil" and not at_source:
         image = straight(image, size)

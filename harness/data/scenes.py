@@ -1,5 +1,5 @@
-"""Splits of a segmentation task: random crops to train on, whole images with their masks to be
-scored on."""
+"""Splits of a segmentation task: random crops for training, full images with their masks for
+scoring."""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -16,17 +16,17 @@ from harness.data.cache import Images
 from harness.data.normalization import IMAGENET, Statistics
 
 AHEAD = 2
-"""Batches that are drawn by threads while a GPU works on the one before."""
+"""Batches that threads prepare while a GPU works on the previous one."""
 
 
 class Scenes:
-    """Images with masks, in one or several parts. Nothing is read before it is asked for."""
+    """Images with masks, in one or several parts. Nothing is read until it is needed."""
 
     def __init__(
         self, parts: Sequence[Images], crop: int, size: int, statistics: Statistics = IMAGENET
     ):
         """`crop`: the shorter side of an image at scale 1. `size`: of the squares that the backbone
-        takes; the crop, in whole patches. `statistics`: what is taken out of the pixels."""
+        takes; the crop, rounded to patches. `statistics`: for normalising pixels."""
         self.parts = tuple(parts)
         self.crop, self.size, self.statistics = crop, size, statistics
         self.starts = np.cumsum([0, *(len(part.labels) for part in parts)])
@@ -45,10 +45,10 @@ class Scenes:
     def stream(
         self, batch_size: int, batches: int, seed: int, ahead: int = 0
     ) -> Iterator[list[Crop]]:
-        """Batches of random crops, all images in a random order before any comes again. What is
-        drawn follows from `seed` alone.
+        """Batches of random crops, using all images in random order before repeating any. What is
+        drawn depends only on `seed`.
 
-        `ahead`: batches that threads draw in advance; 0: none, each is drawn when it is asked for.
+        `ahead`: batches that threads draw in advance; 0: each is drawn when needed.
         """
         rows = self._order(seed)
         wanted = (
@@ -83,8 +83,8 @@ class Scenes:
 def together(
     crops: Sequence[Crop], device: torch.device, statistics: Statistics = IMAGENET
 ) -> tuple[Float[Tensor, "batch 3 size size"], Int64[Tensor, "batch size size"]]:
-    """Crops as a backbone takes them, on the device: distorted, mean and std taken out, padding
-    zero; and their masks."""
+    """Crops as a backbone's input, on the device: distorted, normalised, padding zero; and their
+    masks."""
     images, masks = (
         torch.from_numpy(np.stack(arrays))
         for arrays in ([c.image for c in crops], [c.mask for c in crops])

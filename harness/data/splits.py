@@ -17,20 +17,21 @@ Key = TypeVar("Key", str, int)
 
 
 def order(keys: Iterable[Key], salt: str = "train") -> list[Key]:
-    """`keys` as TensorFlow Datasets orders them. Keys are row numbers or names; none twice."""
+    """`keys` as TensorFlow Datasets orders them. Keys are row numbers or names, without
+    repeats."""
     seed = hashlib.md5(salt.encode(), usedforsecurity=False)
 
     def digest(key: Key) -> bytes:
-        own = seed.copy()
-        own.update(str(key).encode())
-        return own.digest()
+        hasher = seed.copy()
+        hasher.update(str(key).encode())
+        return hasher.digest()
 
     return sorted(keys, key=digest)
 
 
 def sliced(ordered: Sequence[Key], start: int = 0, stop: int | None = None) -> Sequence[Key]:
-    """`S[start:stop]`. Raises `ValueError` where the order is too short for it, which Python's
-    slices would hide."""
+    """`S[start:stop]`. Raises `ValueError` if the sequence is too short, which Python's slices
+    would hide."""
     end = len(ordered) if stop is None else stop
     if not 0 <= start <= end <= len(ordered):
         raise ValueError(f"slice [{start}:{stop}] of {len(ordered)} records")
@@ -42,16 +43,16 @@ def parse(text: str) -> tuple[str, int, int | None]:
     `ValueError`."""
     match = re.fullmatch(r"(\w+)(?:\[(\d*):(\d*)\])?", text)
     if match is None:
-        raise ValueError(f"'{text}' is no slice such as train[:800]")
+        raise ValueError(f"'{text}' isn't a slice such as train[:800]")
     source, start, stop = match.groups()
     return source, int(start or 0), int(stop) if stop else None
 
 
 def select(card: TaskCard, split: SplitName, keys: Callable[[str], Sequence[Key]]) -> list[Key]:
-    """The keys of one of our splits, in order, as the card's `slices` say. `keys` gives all keys of
-    a split of the source, in any order.
+    """The keys of one of our splits, in order, by the card's `slices`. `keys` returns all keys of a
+    split of the source, in any order.
 
-    Raises `BadInput` where the source is too short for it.
+    Raises `BadInput` if the source is too short.
     """
     try:
         source, start, stop = parse(card.slices[split])

@@ -1,4 +1,4 @@
-"""What of a suite's data is there, for `harness data status`."""
+"""Which of a suite's data are present, for `harness data status`."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,19 +16,19 @@ from harness.tasks.cards import SPLITS, TaskCard
 
 
 @dataclass(frozen=True)
-class Status:
+class DataStatus:
     """One task's data under a root."""
 
     card: TaskCard
     state: Literal["found", "partial", "missing"]
-    """`partial`: files are there, but short or wrong."""
+    """`partial`: files are there, but incomplete or wrong."""
     format: str
     counts: str
     """Records of train, val and test, as the card has them; empty unless found."""
     bytes: int
     """Of the task's folder."""
     problem: str
-    """What is wrong; empty where nothing is."""
+    """What is wrong; empty if nothing is."""
 
     @property
     def todo(self) -> str:
@@ -41,51 +41,51 @@ class Status:
         )
 
 
-def status(card: TaskCard, root: Path | None) -> Status:
-    found = resolve(card, root)
-    there = root is not None and is_present(found, found.reader, root)
-    size = _size(found, root)
+def status(card: TaskCard, root: Path | None) -> DataStatus:
+    resolved = resolve(card, root)
+    present = root is not None and is_present(resolved, resolved.reader, root)
+    size = _size(resolved, root)
     try:
-        check(found, root)
+        check(resolved, root)
     except BadInput as error:
         text = str(error).removeprefix(f"task {card.name}: ")
-        return Status(
+        return DataStatus(
             card,
-            "partial" if there else "missing",
-            found.reader.format if there else "",
+            "partial" if present else "missing",
+            resolved.reader.format if present else "",
             "",
             size,
             text,
         )
     counts = " ".join(f"{card.sizes[split]:,}" for split in SPLITS if split in card.sizes)
-    return Status(card, "found", found.reader.format, counts, size, "")
+    return DataStatus(card, "found", resolved.reader.format, counts, size, "")
 
 
-def show(found: Sequence[Status], root: Path | None, console: Console) -> None:
-    """A line a task, and below it what to do, once. No word is cut and no line folded, whatever the
+def show(statuses: Sequence[DataStatus], root: Path | None, console: Console) -> None:
+    """One line per task, and below what to do, once. Nothing is truncated or wrapped, whatever the
     width: programs read it too."""
-    shown = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("task", "data", "format", "train val test", "space", "to do"):
-        shown.add_column(
+        table.add_column(
             name, justify="right" if name in ("train val test", "space") else "left", no_wrap=True
         )
     colours = {"found": "green", "partial": "yellow", "missing": "red"}
-    for row in found:
+    for row in statuses:
         state = f"[{colours[row.state]}]{row.state}[/]"
-        shown.add_row(row.card.name, state, row.format, row.counts, readable(row.bytes), row.todo)
-    wide = Measurement.get(console, console.options.update(max_width=10_000), shown).maximum
+        table.add_row(row.card.name, state, row.format, row.counts, readable(row.bytes), row.todo)
+    wide = Measurement.get(console, console.options.update(max_width=10_000), table).maximum
     console.width = max(wide, console.width)
-    console.print(shown)
-    for line in _advice(found, root):
+    console.print(table)
+    for line in _advice(statuses, root):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _advice(found: Sequence[Status], root: Path | None) -> Iterator[str]:
-    for row in found:
+def _advice(statuses: Sequence[DataStatus], root: Path | None) -> Iterator[str]:
+    for row in statuses:
         if row.state == "partial":
             yield f"{row.card.name}: {row.problem}"
     where = root or "data"
-    if get := [row.card for row in found if "fetch" in row.todo]:
+    if get := [row.card for row in statuses if "fetch" in row.todo]:
         sizes = {archive.url: archive.bytes or 0 for card in get for archive in card.archives}
         fetch = commands.command(
             "data",
@@ -96,15 +96,15 @@ def _advice(found: Sequence[Status], root: Path | None) -> Iterator[str]:
             *commands.cards(get),
         )
         yield f"fetch: {fetch}  (over {readable(sum(sizes.values()))})"
-    if by_hand := [row.card for row in found if "by hand" in row.todo]:
+    if by_hand := [row.card for row in statuses if "by hand" in row.todo]:
         how = commands.command("data", "card", by_hand[0].name, *commands.cards(by_hand))
         yield (
-            f"by hand: {', '.join(card.name for card in by_hand)}: `{how}` says"
-            f" how{', and so on' * (len(by_hand) > 1)}."
+            f"by hand: {', '.join(card.name for card in by_hand)}: `{how}` explains"
+            f" how{', and so on' if len(by_hand) > 1 else ''}."
         )
-    if any(row.card.suite == "vtab" and row.state == "missing" for row in found):
+    if any(row.card.suite == "vtab" and row.state == "missing" for row in statuses):
         yield (
-            "Or put a VTAB-1k folder (as NOAH's vtab-1k.zip has it) or a tensorflow_datasets"
+            "Or put a VTAB-1k folder (such as NOAH's vtab-1k.zip) or a tensorflow_datasets"
             " directory there."
             + ("" if root else " Give --data-root, the folder that holds the data.")
         )

@@ -1,4 +1,4 @@
-"""Archives into folders: every path stays inside, every file is whole or not there."""
+"""Extracts archives: every path stays inside the folder, every file is complete or absent."""
 
 import gzip
 import io
@@ -24,11 +24,11 @@ DAMAGED = (
     EOFError,
     NotImplementedError,
 )
-"""What Python's modules raise for an archive that isn't one."""
+"""What Python's modules raise for an invalid archive."""
 
 LONGEST_HEADER = 1 << 20
-"""Bytes that a tar may spend on a name and the like: `tarfile` reads them at once, however many
-they say they are."""
+"""Bytes that a tar may use for a name and the like: `tarfile` reads them at once, however many its
+header claims."""
 
 
 def is_packed(path: Path) -> bool:
@@ -39,8 +39,8 @@ def is_packed(path: Path) -> bool:
 def unpack(path: Path, folder: Path) -> None:
     """Extracts a zip or tar, or a single `.gz`, into `folder`.
 
-    Raises `BadInput` for an archive that is damaged, has an entry outside of its folder, a link, or
-    would become far too large; then nothing of it is in `folder`.
+    Raises `BadInput` for an archive that is damaged, has an entry outside its folder or a link, or
+    would become far too large; then `folder` is unchanged.
     """
     new = folder / f"{path.name}.unpacking"
     shutil.rmtree(new, ignore_errors=True)
@@ -56,13 +56,13 @@ def unpack(path: Path, folder: Path) -> None:
         ) from error
     except TooLarge as error:
         raise BadInput(
-            f"{path} was not extracted: {error}. Make room; or delete it, and don't trust its"
-            " source."
+            f"{path} was not extracted: {error}. Free some space; or delete it, and don't trust"
+            " its source."
         ) from error
     except DAMAGED as error:
         raise BadInput(
-            f"{path} is damaged or cut short ({' '.join(str(error).split())[:160]}). Delete it, and"
-            " get it again."
+            f"{path} is damaged or truncated ({' '.join(str(error).split())[:160]}). Delete it, and"
+            " download it again."
         ) from error
     except OSError as error:
         raise BadInput(
@@ -82,11 +82,11 @@ def _extract(path: Path, new: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             for entry in archive.infolist():
                 _refuse_outside(entry)
-                room.take(entry.file_size)  # no more is read of it, whatever there is
+                room.take(entry.file_size)  # no more of it is read
             archive.extractall(new)
     elif path.name.endswith((".tar", ".tgz", ".tar.gz")):
         with (
-            _Sips(path.open("rb") if path.suffix == ".tar" else gzip.open(path)) as file,
+            _LimitedReads(path.open("rb") if path.suffix == ".tar" else gzip.open(path)) as file,
             tarfile.open(fileobj=file, mode="r:") as archive,  # type: ignore[arg-type]
         ):
             archive.extractall(str(new), filter=lambda entry, place: _kept(entry, place, room))
@@ -98,7 +98,7 @@ def _extract(path: Path, new: Path) -> None:
 
 
 def _refuse_outside(entry: zipfile.ZipInfo) -> None:
-    """`zipfile` would mend such names silently, and write a link as a file: both say that something
+    """`zipfile` would silently fix such names, and write a link as a file: both mean that something
     is wrong."""
     name = PurePosixPath(entry.filename.replace("\\", "/"))
     if (
@@ -112,8 +112,8 @@ def _refuse_outside(entry: zipfile.ZipInfo) -> None:
 
 
 def _kept(entry: tarfile.TarInfo, place: str, room: Room) -> tarfile.TarInfo | None:
-    """Files and folders alone: no task's archive has links, and a chain of them is how archives got
-    out of `data_filter`."""
+    """Files and folders only: no task's archive has links, and chains of them have escaped
+    `data_filter`."""
     name = PurePosixPath(entry.name)
     if not (entry.isfile() or entry.isdir()) or name.is_absolute() or ".." in name.parts:
         raise _Outside(entry.name)
@@ -121,9 +121,9 @@ def _kept(entry: tarfile.TarInfo, place: str, room: Room) -> tarfile.TarInfo | N
     return tarfile.data_filter(entry, place)
 
 
-class _Sips(io.RawIOBase):
-    """A file that is read by the mouthful: `tarfile` trusts the sizes of headers, negative ones and
-    those of gigabytes too."""
+class _LimitedReads(io.RawIOBase):
+    """A file that is read in small amounts: `tarfile` trusts the sizes in headers, even negative
+    ones and gigabytes."""
 
     def __init__(self, file: io.BufferedIOBase):
         self.file = file
@@ -131,7 +131,7 @@ class _Sips(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         if not 0 <= size <= LONGEST_HEADER:
-            raise tarfile.ReadError("a header is larger than any")
+            raise tarfile.ReadError("a header is too large")
         return self.file.read(size)
 
     def close(self) -> None:
@@ -140,7 +140,7 @@ class _Sips(io.RawIOBase):
 
 
 def _move(new: Path, folder: Path) -> None:
-    """File by file, into folders that may be there."""
+    """File by file, into folders that may exist."""
     for place, _, names in os.walk(new):
         target = folder / Path(place).relative_to(new)
         target.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,4 @@
-"""Whether a task's data are what they should be, read byte by byte and decoded, for `harness data
-verify`."""
+"""Checks a task's data by reading all bytes and decoding all images, for `harness data verify`."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable
@@ -9,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.data.decode import looks, masks
-from harness.data.fingerprint import contents, remembered, rows_of
+from harness.data.decode import decode_checks, masks
+from harness.data.fingerprint import data_summary, remembered, rows_of
 from harness.data.keys import exact_labels
 from harness.data.readers import open_reader, resolve
 from harness.tasks.cards import TaskCard
@@ -18,27 +17,27 @@ from harness.tasks.kinds import IGNORED
 from harness.text import some, visible
 
 NAMED = 5
-"""Images that can't be decoded, of a split, that are named."""
+"""How many images of a split that can't be decoded are named."""
 SHOWN = 3
-"""Of those that something is to be said of."""
+"""How many images with a remark are named."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a task's data turned out to be."""
+    """The outcome for a task's data."""
 
     task: str
     format: str
     fingerprint: str
     histograms: dict[str, Counter[int]]
-    """Images of each class, by split; of a segmentation task, images that it is seen in."""
+    """Images of each class, by split; for a segmentation task, images that contain it."""
     decoded: int
-    """Images that were decoded; 0 for a quick look."""
+    """Images that were decoded; 0 for a quick check."""
     faults: tuple[str, ...]
-    """What should not be: images that can't be decoded, or that training and test share; other
-    labels than the exact split's; a fingerprint that is not the one remembered."""
+    """Errors: images that can't be decoded, or that training and test share; labels that differ
+    from the exact split's; a fingerprint that has changed."""
     warnings: tuple[str, ...]
-    """What may be: doubles within a split, one image under two labels."""
+    """What is permitted: duplicates within a split, one image with two labels."""
 
 
 def verify(
@@ -46,16 +45,16 @@ def verify(
 ) -> Verdict:
     """Reads all records of all splits, and decodes each unless `quick`. Raises `BadInput` for data
     that is missing, short or wrong."""
-    found = resolve(card, root)
+    resolved = resolve(card, root)
     progress(f"{card.name}: counts and labels")
-    reader = open_reader(found, root)
+    reader = open_reader(resolved, root)
     rows = rows_of(reader)
     reader.check()
     of_split = {split: [record for of, record in rows if of == split] for split in card.sizes}
     histograms: dict[str, Counter[int]] = {}
     faults, warnings, decoded = [], [], 0
     for split, records in of_split.items():
-        if found.masked:
+        if resolved.masked:
             progress(f"{card.name}: masks of {split}")
             seen = chain.from_iterable(
                 np.unique(mask).tolist() for mask in masks(card.name, records)
@@ -67,9 +66,9 @@ def verify(
             continue
         progress(f"{card.name}: decoding {some(len(records), 'image')} of {split}")
         wrong, remarked = [], defaultdict[str, list[str]](list)
-        for record, look in zip(records, looks(records), strict=True):
-            wrong += [look.failure] if look.failure else []
-            for remark in look.remarks:
+        for record, check in zip(records, decode_checks(records), strict=True):
+            wrong += [check.failure] if check.failure else []
+            for remark in check.remarks:
                 remarked[remark].append(record.key)
         decoded += len(records) - len(wrong)
         for remark, names in remarked.items():
@@ -89,22 +88,22 @@ def verify(
             )
             faults.append(
                 f"{split} has {histograms[split][other]} images of class {other}, VTAB-1k's own"
-                f" split has {counted[other]}: these are other records, or other labels"
+                f" split has {counted[other]}: the records or labels differ"
             )
     progress(f"{card.name}: fingerprint")
-    before, now = remembered(found, root, rows), contents(found, root, rows, again=True)
+    before, now = remembered(resolved, root, rows), data_summary(resolved, root, rows, again=True)
     if before is not None and before != now.fingerprint:
         faults.append(
-            f"its fingerprint was {before[:16]} and is {now.fingerprint[:16]}: bytes have changed,"
-            " sizes and times haven't"
+            f"its fingerprint was {before[:16]} and is {now.fingerprint[:16]}: bytes have changed"
+            " while sizes and times haven't"
         )
-    faults += filter(None, [now.doubles.error(card)])
+    faults += filter(None, [now.duplicates.error(card)])
     return Verdict(
         card.name,
-        found.reader.format,
+        resolved.reader.format,
         now.fingerprint,
         histograms,
         decoded,
         tuple(faults),
-        (*warnings, *now.doubles.warnings(card)),
+        (*warnings, *now.duplicates.warnings(card)),
     )

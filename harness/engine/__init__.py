@@ -1,2 +1,2 @@
-"""The engine: what is left to do (scheduler), in what order (search), where (worker), and the run
-that joins them."""
+"""The engine: what is left to do (scheduler), in what order (policy), where (worker), and the run
+that combines them."""

@@ -1,7 +1,7 @@
-"""Backbones on their way to the workers: put in Ray's object store once, brought to a node once,
-read by each worker there.
+"""Sends backbones to the workers: each is put into Ray's object store once, copied to a node once,
+and read by every worker there.
 
-A ViT-B is 343 MB. The plan goes to every worker too, but without them it is small.
+A ViT-B is 343 MB. The plan also goes to every worker, but is small without backbones.
 """
 
 import fcntl
@@ -15,14 +15,13 @@ from harness.backbones import Backbone
 
 
 class Broadcast(Mapping[str, Backbone]):
-    """Backbones by name, as a plan holds them. A worker gets those that it asks for, the first time
-    it does."""
+    """Backbones by name, as in a plan. A worker fetches one when it first needs it."""
 
     def __init__(self, backbones: Mapping[str, Backbone]):
         self.refs = {name: ray.put(backbone) for name, backbone in backbones.items()}
         self.here: dict[str, Backbone] = {}
         self.fetched: list[str] = []
-        """Those that this process had to bring to its node."""
+        """Those that this process had to copy to its node."""
 
     def __getitem__(self, name: str) -> Backbone:
         if name not in self.here:
@@ -32,7 +31,7 @@ class Broadcast(Mapping[str, Backbone]):
                     Path(tempfile.gettempdir())
                     / f"vpt-harness-{ray.get_runtime_context().get_node_id()}.lock"
                 )
-                with lock.open("wb") as file:  # the others of this node wait, and then find it here
+                with lock.open("wb") as file:  # others on this node wait, and then have it
                     fcntl.flock(file, fcntl.LOCK_EX)
                     if not _is_on_this_node(ref):
                         self.fetched.append(name)
@@ -41,7 +40,7 @@ class Broadcast(Mapping[str, Backbone]):
         return self.here[name]
 
     def forget(self, name: str) -> None:
-        """The next time it is asked for, it comes from the store again, as it was put there."""
+        """Makes the next access read it from the object store again, unchanged."""
         self.here.pop(name, None)
 
     def __iter__(self) -> Iterator[str]:

@@ -1,5 +1,5 @@
-"""One cell on its way: a search, rebuilt from the store's trials and fed by new ones; then a final
-run a seed with the best point."""
+"""The state of one cell: a search, rebuilt from the store's trials and continued by new ones; then
+one final run per seed with the best point."""
 
 import json
 from collections import Counter
@@ -23,62 +23,59 @@ from harness.engine.jobs import (
     smaller,
 )
 from harness.engine.status import planned_work
-from harness.engine.study import STATES, Search
+from harness.engine.study import STATES, CellSearch
 from harness.planning.cost import variant_cost
 from harness.planning.plan import PlannedCell
 from harness.store import Cell, Failure, Progress, Result, Store, Trial, result_id
 
 LIVES = 4
-"""Of a piece of work. A failure costs two, so that it is tried once more, as a new trial or run; a
-worker that died costs one."""
+"""Attempts' budget of a piece of work. A failure costs two, so that it is retried once, as a new
+trial or run; a worker that died costs one."""
 
 
 class CellState:
-    """What is done of a cell, what is left, and the jobs of it that are in flight."""
+    """What is done for a cell, what is left, and its jobs in flight."""
 
-    def __init__(self, planned: PlannedCell, store: Store, owner: str, there: Progress):
-        """`owner`: the driver that what it stores is stored by. `there`: what the store has of
-        it."""
+    def __init__(self, planned: PlannedCell, store: Store, owner: str, progress: Progress):
+        """`owner`: the driver that stores its rows. `progress`: what the store has for it."""
         self.planned = planned
         self.store = store
         self.owner = owner
         self.elsewhere = False
         """Whether another driver works on it."""
         self.seconds = self.units = 0.0
-        """What its jobs that came through took, as far as it was seen here."""
+        """What its successful jobs took, as far as seen here."""
         self.trial_units, self.final_units = _expected(planned)
-        self.failed_before = set(there.failures.values())
-        self.catch_up(there)
+        self.failed_before = set(progress.failures.values())
+        self.catch_up(progress)
 
-    def catch_up(self, there: Progress) -> None:
-        """Takes over what the store has. What was in flight is forgotten."""
-        self.counts = Counter(there.trials)
-        self.scores = dict(there.scores)
+    def catch_up(self, progress: Progress) -> None:
+        """Adopts what the store has. Jobs in flight are forgotten."""
+        self.counts = Counter(progress.trials)
+        self.scores = dict(progress.scores)
         self.failures = {
             seed: failure.line
-            for seed, failure in there.failures.items()
+            for seed, failure in progress.failures.items()
             if failure not in self.failed_before
         }
-        """Reason by seed, of this run: what failed before is tried again when the user runs the
-        command again."""
+        """Reason by seed, for this run: running the command again retries earlier failures."""
         self.spent: Counter[int | str] = Counter()
-        """Lives, by seed of a final run or point of the search."""
+        """Lives spent, by seed of a final run or point of the search."""
         self.retry: list[tuple[dict[str, Any], int | None]] = []
         """Points to try again, each with its micro-batch."""
         self.micro_batch: dict[int, int] = {}
-        """Of final runs that ran out of memory, by seed."""
-        self.search: Search | None = None
-        """From the first trial that is asked for until the last has ended."""
+        """For final runs that ran out of memory, by seed."""
+        self.search: CellSearch | None = None
+        """From the first trial that is requested until the last has ended."""
         self.running: set[int] = set()
         self.best: tuple[dict[str, Any], int | None] | None = (
             ({}, None) if self.planned.trials == 0 else None
         )
-        """The chosen point and the micro-batch that it fitted in, once a final run needed it."""
+        """The chosen point and its micro-batch, once a final run needed it."""
 
     @property
     def cell(self) -> Cell:
-        """The cell's row, with what is asked for of it: `harness status` reads nothing but the
-        store."""
+        """The cell's row, with the requested work: `harness status` reads only the store."""
         plan = planned_work(
             self.planned.trials, self.planned.seeds, self.trial_units, self.final_units
         )
@@ -86,7 +83,7 @@ class CellState:
 
     @property
     def done_trials(self) -> int:
-        """Points of the budget that are spent: completed, pruned, or failed too often in this
+        """Points of the budget that are used up: completed, pruned, or failed too often in this
         run."""
         given_up = sum(
             isinstance(of, str) and spent >= LIVES for of, spent in list(self.spent.items())
@@ -116,14 +113,14 @@ class CellState:
 
     @property
     def left(self) -> float:
-        """Forward-image units that it is expected to take yet, jobs in flight included."""
+        """Forward-image units that are expected to remain, jobs in flight included."""
         seeds = len(self.missing_seeds)
         trials = max(0, self.planned.trials - self.done_trials) if seeds else 0
         return trials * self.trial_units + seeds * self.final_units
 
     def gives(self, few: int) -> int | None:
-        """The kind of job that `next` would give, where a search likes at most `few` trials at
-        once; None where all waits."""
+        """The kind of job that `next` would return, if a search prefers at most `few` trials at
+        once; None if there is nothing to start."""
         missing = self.missing_seeds
         if not missing or self.elsewhere:
             return None
@@ -134,8 +131,7 @@ class CellState:
         return TRIAL if self.open < few or self.planned.constant_features else EAGER
 
     def next(self) -> Job | None:
-        """The next job, now in flight; None where the search came to nothing: its seeds are gaps
-        then."""
+        """The next job, now in flight; None if the search failed: its seeds are gaps then."""
         return self._next_final() if self.tuned else self._next_trial()
 
     def _next_final(self) -> Job | None:
@@ -146,15 +142,15 @@ class CellState:
         params, at_first = chosen
         waiting = [seed for seed in self.missing_seeds if seed not in self.running]
         micro = self.micro_batch.get(waiting[0], at_first)
-        alike = [seed for seed in waiting if self.micro_batch.get(seed, at_first) == micro]
-        seeds = alike if self.planned.constant_features else waiting[:1]
+        same_size = [seed for seed in waiting if self.micro_batch.get(seed, at_first) == micro]
+        seeds = same_size if self.planned.constant_features else waiting[:1]
         self.running.update(seeds)
         return FinalJob(self.planned.key, tuple(seeds), params, micro)
 
     def _next_trial(self) -> Job:
         if self.search is None:
             trials = self.store.trials(self.planned.key)
-            self.search = Search(self.planned, trials)
+            self.search = CellSearch(self.planned, trials)
             self.seconds = sum(trial.seconds for trial in trials if trial.state in STATES)
             self.units = sum(trial.units for trial in trials if trial.state in STATES)
         micro, many = None, self.planned.trials - self.done_trials - self.open
@@ -167,7 +163,7 @@ class CellState:
         )
 
     def _again(self, micro: int | None) -> dict[str, Any] | None:
-        """Takes the first point that is to be tried again with this micro-batch."""
+        """Removes and returns the first point to retry with this micro-batch."""
         entry = next((entry for entry in self.retry if entry[1] == micro), None)
         if entry is None:
             return None
@@ -175,12 +171,12 @@ class CellState:
         return entry[0]
 
     def report(self, job: TuneJob, epoch: int, value: float) -> bool:
-        """A reading in mid-trial; True where the trial is hopeless."""
+        """An intermediate score of a trial; True if it should be pruned."""
         assert self.search is not None
         return len(job.points) == 1 and self.search.report(job.points[0][0], epoch, value)
 
     def finish_trials(self, job: TuneJob, outcomes: Sequence[Outcome], pruned: bool) -> None:
-        """Stores what came of a job. Raises what `Store.add_trials` does."""
+        """Stores a job's outcomes. Raises what `Store.add_trials` does."""
         assert self.search is not None
         rows = []
         for (number, params), outcome in zip(job.points, outcomes, strict=True):
@@ -216,7 +212,7 @@ class CellState:
             self.search = None
 
     def finish_final(self, seed: int, job: FinalJob, outcome: Outcome) -> None:
-        """Stores what came of a job. Raises what `Store.add_result` does."""
+        """Stores a job's outcome. Raises what `Store.add_result` does."""
         self.running.discard(seed)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         if outcome.score is None:
@@ -253,8 +249,8 @@ class CellState:
         self.seconds, self.units = self.seconds + outcome.seconds, self.units + outcome.units
 
     def _half(self, job: Job, reason: str | None) -> int | None:
-        """For a job that ran out of memory: the micro-batch to try next, 0 where it can't be
-        smaller. None for other reasons."""
+        """For a job that ran out of memory: the micro-batch to try next, 0 if it can't be smaller;
+        None for other reasons."""
         if reason is None or not reason.startswith(OUT_OF_MEMORY):
             return None
         if self.planned.variant.method.whole_batch:
@@ -262,23 +258,23 @@ class CellState:
         return smaller(job.micro_batch, self.planned.batch_size(*job.chosen)) or 0
 
     def _choose(self) -> tuple[dict[str, Any], int | None] | None:
-        """The best last-epoch score on val, ties to the smaller learning rate, then to the earlier
-        trial."""
+        """The point with the best last-epoch score on val; ties go to the smaller learning rate,
+        then to the earlier trial."""
         if self.best is None:
             tied = self.store.best_trials(self.planned.key)
             if tied:
                 trial = min(tied, key=lambda t: (t.params.get("base_lr", 0.0), t.number))
-                # what memory it fitted in, its final runs fit in
+                # its final runs fit in the memory that it fitted in
                 self.best = trial.params, trial.provenance.get("micro_batch")
         return self.best
 
     def _give_up(self) -> None:
-        """No trial of the search came through: every seed is a gap with the last reason."""
+        """All trials of the search failed: every seed becomes a gap with the last reason."""
         failed = [trial for trial in self.store.trials(self.planned.key) if trial.reason]
         for seed in self.missing_seeds:
             self._fail(
                 seed,
-                "no trial of the search came through:"
+                "no trial of the search succeeded:"
                 f" {failed[-1].reason if failed else 'all were pruned'}",
                 failed[-1].provenance.get(TRACEBACK) if failed else None,
             )
@@ -286,15 +282,15 @@ class CellState:
     def _fail(self, seed: int, reason: str, traceback: str | None = None) -> None:
         reason = " ".join(reason.split())
         self.failures[seed] = reason
-        whole = f"{reason}\n{traceback}" if traceback else reason
+        full = f"{reason}\n{traceback}" if traceback else reason
         self.store.add_failure(
-            Failure(self.planned.key, seed, whole, datetime.now(UTC).isoformat(timespec="seconds"))
+            Failure(self.planned.key, seed, full, datetime.now(UTC).isoformat(timespec="seconds"))
         )
 
 
 def _cost(reason: str | None, half: int | None) -> int:
-    """Lives that a failure takes; none where it is tried with a smaller micro-batch (`half`), all
-    where that can't be (0)."""
+    """Lives that a failure costs: none if it is retried with a smaller micro-batch (`half`), all if
+    there is none (0)."""
     if half is not None:
         return 0 if half else LIVES
     if reason is None or not reason.startswith((DIED, NODE)):
@@ -303,7 +299,7 @@ def _cost(reason: str | None, half: int | None) -> int:
 
 
 def _expected(planned: PlannedCell) -> tuple[float, float]:
-    """Forward-image units of a trial and of a final run; where features are computed once, an even
+    """Forward-image units of a trial and of a final run; if features are computed once, an equal
     share of that."""
     card, protocol, trials, seeds = (
         planned.card,

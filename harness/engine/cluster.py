@@ -1,5 +1,5 @@
-"""The Ray cluster that a run is on: how many jobs fit on its nodes, what a job's share of a node
-is, whether the cluster is still there."""
+"""The Ray cluster of a run: how many jobs fit on its nodes, a job's share of a node, and whether
+the cluster is still reachable."""
 
 import socket
 import time
@@ -13,12 +13,12 @@ from ray.tune.schedulers import FIFOScheduler
 from harness.engine import ray_private
 
 PATIENCE = 20.0
-"""Seconds that a cluster's head node may be out of reach. Ray itself ends the driver after 60."""
+"""Seconds for which a cluster's head node may be unreachable. Ray itself ends the driver after
+60."""
 
 
 def fits(node: Mapping[str, float], per_trial: Mapping[str, float]) -> int:
-    """How many jobs a node with these resources has room for at once. A job is never spread over
-    nodes."""
+    """How many jobs fit on a node with these resources at once. A job never spans nodes."""
     return min(
         int(node.get(name.upper(), 0.0) / share + 1e-6)
         for name, share in per_trial.items()
@@ -27,7 +27,7 @@ def fits(node: Mapping[str, float], per_trial: Mapping[str, float]) -> int:
 
 
 def room(per_trial: Mapping[str, float]) -> int:
-    """How many jobs fit on all nodes that live at this moment."""
+    """How many jobs fit on all nodes that are currently alive."""
     return sum(fits(node["Resources"], per_trial) for node in _living())
 
 
@@ -35,13 +35,13 @@ def threads_here(per_trial: Mapping[str, float]) -> int:
     """In a worker: its share of this node's cores."""
     import ray
 
-    me = ray.get_runtime_context().get_node_id()
-    node = next((node["Resources"] for node in _living() if node["NodeID"] == me), {})
+    node_id = ray.get_runtime_context().get_node_id()
+    node = next((node["Resources"] for node in _living() if node["NodeID"] == node_id), {})
     return max(1, int(node.get("CPU", 1.0)) // max(1, fits(node, per_trial)))
 
 
 def this_node() -> str:
-    """Of the process that asks, as people may know it: address and the id's beginning, since one
+    """A readable name for the calling process's node: address and the start of its id, since one
     machine can be several nodes."""
     import ray
 
@@ -55,20 +55,19 @@ def _living() -> list[dict[str, Any]]:
 
 
 class Lost:
-    """Called now and then: whether another's cluster is lost to this driver, which lives on a node
-    of it.
+    """Called periodically: whether this driver, on a node of somebody else's cluster, has lost it.
 
     Asking Ray would hang, and then end this process: so the sockets of the head node and of this
-    node's raylet are tried.
+    node's raylet are probed.
     """
 
     def __init__(self) -> None:
         import ray
 
-        me = ray.get_runtime_context().get_node_id()
-        mine = next(node for node in _living() if node["NodeID"] == me)
+        node_id = ray.get_runtime_context().get_node_id()
+        this_node = next(node for node in _living() if node["NodeID"] == node_id)
         self.head = ray.get_runtime_context().gcs_address
-        self.raylet = (mine["NodeManagerAddress"], mine["NodeManagerPort"])
+        self.raylet = (this_node["NodeManagerAddress"], this_node["NodeManagerPort"])
         self.tried = self.seen = time.monotonic()
 
     def __call__(self) -> bool:
@@ -81,14 +80,13 @@ class Lost:
 
 
 def answers(address: str, hello: bytes = b"") -> bool:
-    """Whether somebody listens at HOST:PORT; and, where we say `hello`, whether that process is
-    well enough to say anything."""
+    """Whether a process listens at HOST:PORT; and with `hello`, whether it responds."""
     host, _, port = address.rpartition(":")
     try:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=2.0) as there:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=2.0) as connection:
             if hello:
-                there.sendall(hello)
-                there.recv(1)
+                connection.sendall(hello)
+                connection.recv(1)
     except ConnectionResetError:
         return True
     except (OSError, ValueError, OverflowError):
@@ -97,7 +95,7 @@ def answers(address: str, hello: bytes = b"") -> bool:
 
 
 def _refuses(address: tuple[str, int]) -> bool:
-    """Whether nobody listens there: on this machine, the process is gone."""
+    """Whether no process listens there: on this machine, it is gone."""
     try:
         socket.create_connection(address, timeout=2.0).close()
     except ConnectionRefusedError:
@@ -108,19 +106,19 @@ def _refuses(address: tuple[str, int]) -> bool:
 
 
 def _node_is_gone(actor: str | None) -> bool:
-    """Whether nobody listens where the node of an actor was, though the cluster may not have
+    """Whether no process listens at the node of an actor any more, even if the cluster hasn't
     noticed yet."""
-    its = ray_private.node_of(actor) if actor else None
-    node = next((node for node in _living() if node["NodeID"] == its), None)
+    node_id = ray_private.node_of(actor) if actor else None
+    node = next((node for node in _living() if node["NodeID"] == node_id), None)
     return node is None or not answers(f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}")
 
 
 class TuneScheduler(FIFOScheduler):
-    """Tune's own, trials as they come, but for two things.
+    """Tune's own first-in-first-out scheduler, with two changes.
 
-    A worker that is free takes a trial that has no worker yet. Tune would give it any, and end the
-    worker that is starting for that one: a node that joins would never come to work where the
-    others' trials are many or short. And Tune tells it alone why a trial broke.
+    An idle worker takes a trial that has no worker yet. Tune would give it any trial, and end the
+    worker that is starting for that one: a node that joins would never get work if the other
+    nodes' trials are many or short. And only a scheduler learns from Tune why a trial failed.
     """
 
     def __init__(self) -> None:

@@ -1,5 +1,5 @@
-"""A scheduler's doings as events (`harness.engine.events` lists them): what is leased, handed out,
-read, finished, lost and given up."""
+"""A scheduler's actions as events: what is leased, handed out, scored, finished, lost and given
+up."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from harness.engine.jobs import FinalJob, Job, Outcome, TuneJob
 
 
 class EventLogger:
-    """Told by a scheduler, tells those who listen."""
+    """Publishes a scheduler's events."""
 
     def __init__(self, events: Events):
         self.events = events
@@ -20,9 +20,9 @@ class EventLogger:
     def started(
         self, store: str, owner: str, workers: int, cells: int, wanted: int, results: int
     ) -> None:
-        """The run has devices. `store`: its name; `wanted`: results of the plan; `results`: those
-        that are there."""
-        self.events.tell(
+        """The run has devices. `store`: its name; `wanted`: results in the plan; `results`: those
+        already stored."""
+        self.events.emit(
             "started",
             store=store,
             owner=owner,
@@ -33,21 +33,21 @@ class EventLogger:
         )
 
     def done(self, wanted: int, results: int) -> None:
-        """Nothing of the plan is left."""
-        self.events.tell("ended", results=results, gaps=wanted - results)
+        """The plan is completed."""
+        self.events.emit("ended", results=results, gaps=wanted - results)
 
     def leased(self, cell: CellState) -> None:
         """The cell is ours, and its rows are read."""
-        self._tell("leased", cell, trials=cell.counts.total(), results=len(cell.scores))
+        self._emit("leased", cell, trials=cell.counts.total(), results=len(cell.scores))
 
     def elsewhere(self, cell: CellState) -> None:
-        self._tell("elsewhere", cell)
+        self._emit("elsewhere", cell)
 
     def taken(self, cell: CellState) -> None:
-        self._tell("taken", cell)
+        self._emit("taken", cell)
 
     def back(self, cell: CellState) -> None:
-        self._tell("back", cell)
+        self._emit("back", cell)
 
     def issued(self, name: str, cell: CellState, job: Job) -> None:
         if isinstance(job, TuneJob):
@@ -55,16 +55,16 @@ class EventLogger:
             params: Any = [params for _, params in job.points]
         else:
             what, params = {"kind": "final", "seeds": list(job.seeds)}, job.params
-        self._tell("job", cell, job=name, **what, params=params, micro_batch=job.micro_batch)
+        self._emit("job", cell, job=name, **what, params=params, micro_batch=job.micro_batch)
 
     def reading(self, name: str, cell: CellState, job: Job, epoch: int, value: float) -> None:
         trial = job.points[0][0] if isinstance(job, TuneJob) else None
-        self._tell("reading", cell, job=name, trial=trial, epoch=epoch, value=value)
+        self._emit("reading", cell, job=name, trial=trial, epoch=epoch, value=value)
 
     def ended(
         self, name: str, cell: CellState, job: Job, outcomes: Sequence[Outcome], pruned: bool
     ) -> None:
-        """What came of a job is in the store."""
+        """A job's outcomes are in the store."""
         for id, outcome in zip(
             job.seeds if isinstance(job, FinalJob) else job.points, outcomes, strict=True
         ):
@@ -75,7 +75,7 @@ class EventLogger:
                     if not failed
                     else {"reason": outcome.reason}
                 )
-                self._tell(
+                self._emit(
                     "failed" if failed else "result", cell, job=name, seed=id, **about, took=took
                 )
             else:
@@ -89,23 +89,22 @@ class EventLogger:
                     "reason": outcome.reason,
                     "params": params,
                 }
-                self._tell("trial", cell, job=name, trial=number, state=state, **about, took=took)
+                self._emit("trial", cell, job=name, trial=number, state=state, **about, took=took)
 
     def dropped(self, name: str, cell: CellState) -> None:
-        self._tell("dropped", cell, job=name)
+        self._emit("dropped", cell, job=name)
 
     def settled(self, cell: CellState) -> None:
-        """The cell has changed: what of it was given up, and whether it is finished, is told
-        once."""
+        """The cell has changed: gaps, and that it is finished, are published once."""
         key = cell.planned.key
         for seed, reason in cell.failures.items():
             if (key, seed) not in self.gaps:
                 self.gaps.add((key, seed))
-                self._tell("gap", cell, seed=seed, reason=reason)
+                self._emit("gap", cell, seed=seed, reason=reason)
         if cell.finished and key not in self.finished:
             self.finished.add(key)
-            self._tell("finished", cell, results=len(cell.scores), gaps=len(cell.failures))
+            self._emit("finished", cell, results=len(cell.scores), gaps=len(cell.failures))
 
-    def _tell(self, event: str, cell: CellState, **fields: Any) -> None:
+    def _emit(self, event: str, cell: CellState, **fields: Any) -> None:
         of = cell.planned
-        self.events.tell(event, cell=of.key, method=of.variant.label, task=of.card.name, **fields)
+        self.events.emit(event, cell=of.key, method=of.variant.label, task=of.card.name, **fields)

@@ -1,9 +1,9 @@
-"""What happens in a run, as one JSON object a line (`harness run --log-json FILE`): for programs
-that watch, and for reading up later.
+"""A run's events, one JSON object per line (`harness run --log-json FILE`): for programs that watch
+the run, and for later analysis.
 
-Every line has `time` (ISO, UTC), `run` (8 hex digits, one a start of the command), `seconds` (since
-that start, by a clock that never jumps) and `event`; `docs/watching.md` lists the events with what
-they tell. What isn't known or doesn't apply is left out.
+Every line has `time` (ISO, UTC), `run` (8 hex digits, new at every start of the command), `seconds`
+(since that start, by a monotonic clock) and `event`; `docs/watching.md` lists the events and their
+fields. What is unknown or doesn't apply is omitted.
 """
 
 import json
@@ -20,23 +20,23 @@ from typing import Any
 from harness.errors import BadInput
 
 Listener = Callable[[dict[str, Any]], None]
-"""Is handed each event: `time`, `run`, `seconds`, `event` and what it tells."""
+"""Called with each event: `time`, `run`, `seconds`, `event` and its fields."""
 
 
 @dataclass(frozen=True)
 class Traces:
-    """What a run leaves beside its store."""
+    """What a run writes besides its store."""
 
     keep_large: bool = False
-    """Checkpoints above 32 MB too."""
+    """Whether to keep checkpoints above 32 MB too."""
     log_json: Path | None = None
     """Events, as lines of this file."""
     tensorboard: Path | None = None
-    """Curves, as TensorBoard reads them, in this folder."""
+    """Curves for TensorBoard, in this folder."""
 
     def events(self) -> "Events":
-        """Those who listen, ready. Raises `BadInput` where a file can't be written, or a package is
-        missing."""
+        """Events with their listeners. Raises `BadInput` if a file can't be written, or a package
+        is missing."""
         listeners: list[Listener] = []
         if self.tensorboard is not None:
             try:
@@ -53,18 +53,18 @@ class Traces:
 
 
 class Events:
-    """Tells those who listen what happens."""
+    """Passes events to listeners."""
 
     def __init__(self, *listeners: Listener):
         self.listeners = listeners
         self.run = uuid.uuid4().hex[:8]
         self.start = time.monotonic()
 
-    def tell(self, event: str, **fields: Any) -> None:
-        """What is None isn't told."""
+    def emit(self, event: str, **fields: Any) -> None:
+        """None fields are omitted."""
         if not self.listeners:
             return
-        said = {
+        record = {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "run": self.run,
             "seconds": round(time.monotonic() - self.start, 3),
@@ -72,11 +72,11 @@ class Events:
             **{name: value for name, value in fields.items() if value is not None},
         }
         for listener in self.listeners:
-            listener(said)
+            listener(record)
 
 
 class Log:
-    """A file that takes events. A full disk costs the line, not the run."""
+    """Writes events to a file. A full disk loses the line, not the run."""
 
     def __init__(self, path: Path):
         try:
@@ -88,22 +88,22 @@ class Log:
             ) from error
         weakref.finalize(self, os.close, self._file)
         size = os.fstat(self._file).st_size
-        # a disk was full, or another program's file
+        # the disk was full, or it is another program's file
         self._cut = size > 0 and os.pread(self._file, 1, size - 1) != b"\n"
         self._lost = 0
 
-    def __call__(self, said: dict[str, Any]) -> None:
+    def __call__(self, record: dict[str, Any]) -> None:
         if self._lost:
-            about = {name: said[name] for name in ("time", "run", "seconds")}
+            about = {name: record[name] for name in ("time", "run", "seconds")}
             if not self._add({**about, "event": "lost", "lines": self._lost}):
                 self._lost += 1
                 return
             self._lost = 0
-        self._lost += not self._add(said)
+        self._lost += not self._add(record)
 
-    def _add(self, said: dict[str, Any]) -> bool:
-        """In one write, so that neither a signal nor another run's line comes between."""
-        line = b"\n" * self._cut + json.dumps(said).encode() + b"\n"
+    def _add(self, record: dict[str, Any]) -> bool:
+        """In a single write, so that neither a signal nor another run's line can split it."""
+        line = b"\n" * self._cut + json.dumps(record).encode() + b"\n"
         try:
             written = os.write(self._file, line)
         except OSError:

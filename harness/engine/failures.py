@@ -1,5 +1,4 @@
-"""What is said of a run that failed: a reason of one line; and whether a smaller micro-batch may
-help."""
+"""Describes a failed run: its reason in one line, and whether a smaller micro-batch may help."""
 
 import re
 
@@ -13,22 +12,22 @@ _MEMORY = re.compile(
     r"out of memory|not enough memory|can't allocate memory|CUBLAS_STATUS_ALLOC_FAILED",
     re.IGNORECASE,
 )
-"""How PyTorch says it where it has no type of its own for it: its CPU allocator, cuBLAS, older CUDA
+"""PyTorch's messages where it has no exception type for it: its CPU allocator, cuBLAS, older CUDA
 errors."""
 
 
 def reason_of(error: BaseException, at_once: int, whole_batch: bool = False) -> str:
-    """One line that names the error; begins with `OUT_OF_MEMORY` where it is that. `at_once`:
-    images that went through the model; `whole_batch`: they can't be fewer."""
-    said = " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST]
+    """One line that names the error; begins with `OUT_OF_MEMORY` in that case. `at_once`: images
+    per forward pass; `whole_batch`: they can't be fewer."""
+    message = " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST]
     if where := user_errors.place(error):
-        said = f"{said} ({where})"
+        message = f"{message} ({where})"
     if out_of_memory(error):
         images = f"{at_once} image{'s' if at_once > 1 else ''} at once"
         if whole_batch:
             images += ", which the method's loss needs together (give a smaller batch_size)"
-        return f"{OUT_OF_MEMORY} with {images}: {said}"
-    return said
+        return f"{OUT_OF_MEMORY} with {images}: {message}"
+    return message
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -38,7 +37,6 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def free_memory() -> None:
-    """After a run without memory: what the allocator holds goes back, for the next one and for
-    others on the device."""
+    """Returns the allocator's cached memory, for the next run and others on the device."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -1,38 +1,38 @@
-"""What the driver sends to a worker, and what comes back."""
+"""What the driver sends to a worker, and what it gets back."""
 
 import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
 TRACEBACK = "traceback"
-"""Of a failed run's provenance: where its error came from, whole."""
+"""Key of a failed run's provenance: the full traceback."""
 
 OUT_OF_MEMORY = "out of memory"
-"""What a reason begins with where a run may fit with a smaller micro-batch."""
+"""Start of the reason when a run may fit with a smaller micro-batch."""
 
 NODE = "its node"
-"""What a reason begins with where the machine was at fault, not the job: it is tried again however
-often that happens."""
+"""Start of the reason when the machine was at fault, not the job: it is retried however often that
+happens."""
 
 
 DIED = "the worker process died"
-"""What a reason begins with where the run itself may not be to blame: somebody, or the machine,
-killed its process."""
+"""Start of the reason when the run itself may not be to blame: somebody, or the machine, killed its
+process."""
 
 FINAL, TRIAL, EAGER = range(3)
-"""What a cell can give: a final run; a trial; a trial that its search, which learns from those that
-ended, would rather wait with."""
+"""Kinds of a cell's next job: a final run; a trial; a trial that its search, which learns from
+finished ones, would rather postpone."""
 
 
 @dataclass(frozen=True)
 class TuneJob:
-    """Train each of `points` on train, score it on val. Points are (trial number,
+    """Trains each of `points` on train, and scores it on val. Points are (trial number,
     hyper-parameters); more than one on cached features."""
 
     cell: str
     points: tuple[tuple[int, dict[str, Any]], ...]
     micro_batch: int | None = None
-    """As a `Recipe`'s: what the last try ran out of memory with, halved."""
+    """As a `Recipe`'s: half of what the last attempt ran out of memory with."""
 
     @property
     def runs(self) -> int:
@@ -46,10 +46,10 @@ class TuneJob:
 
 @dataclass(frozen=True)
 class FinalJob:
-    """Train with the chosen hyper-parameters on the final training set, score once on test: a run a
-    seed.
+    """Trains with the chosen hyper-parameters on the final training set, and scores once on test:
+    one run per seed.
 
-    More than one seed on cached features, which are then computed once for all.
+    More than one seed with cached features, which are then computed once for all.
     """
 
     cell: str
@@ -72,7 +72,7 @@ Job = TuneJob | FinalJob
 
 
 def dump(job: Job) -> str:
-    """A job as one line of JSON: the whole configuration that Ray Tune sees of a trial."""
+    """A job as one line of JSON: the only configuration of a trial that Ray Tune sees."""
     return json.dumps({"kind": "tune" if isinstance(job, TuneJob) else "final", **asdict(job)})
 
 
@@ -87,7 +87,7 @@ def parse(text: str) -> Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One finished training run of a job. `score` is None where it failed, and `reason` says
+    """One finished training run of a job. `score` is None if it failed, and `reason` says
     why."""
 
     score: float | None
@@ -109,6 +109,6 @@ class Outcome:
 
 
 def smaller(micro_batch: int | None, batch_size: int) -> int | None:
-    """Half of what ran out of memory; None where it was a single image."""
+    """Half of what ran out of memory; None if it was a single image."""
     before = micro_batch or batch_size
     return before // 2 if before > 1 else None

@@ -1,5 +1,5 @@
-"""Scores a stored segmentation result at several scales too, from its checkpoint: nothing is
-trained again."""
+"""Scores a stored segmentation result at several scales too, from its checkpoint, without
+retraining."""
 
 from pathlib import Path
 from typing import Any
@@ -24,14 +24,14 @@ def at_several_scales(
     backbone: str | None,
     method: str | None = None,
 ) -> dict[str, Any]:
-    """What six scales and their mirror images say of `result`, now among its extras.
+    """The score of `result` at six scales and mirrored, which is added to its extras.
 
-    The next three arguments replace paths that have moved; `method` names a file of one's own,
-    FILE.py:CLASS, which is run.
+    The next three arguments replace paths that have moved; `method` is the user's own file,
+    FILE.py:CLASS, which is executed.
 
-    Raises `BadInput` for another kind of task; where there is no checkpoint, or data, weights or
-    method are no longer what the row was made with; or where the checkpoint doesn't make the score
-    that is stored.
+    Raises `BadInput` for another kind of task; if there is no checkpoint, or data, weights or
+    method have changed since the row was stored; or if the checkpoint doesn't give the stored
+    score.
     """
     if not has_scales(cell.labels.get("kind")):
         raise BadInput(
@@ -52,7 +52,7 @@ def at_several_scales(
         raise BadInput(f"{file}: {error}.") from error
     if once.sha256 != result.logits_sha256 and abs(once.value - result.score) > CUDA_TOLERANCE:
         raise BadInput(
-            f"{file} scores {once.value:.2f} and not the {result.score:.2f} that are stored: it"
+            f"{file} scores {once.value:.2f}, not the stored {result.score:.2f}: it"
             f" isn't the checkpoint of {result.id}."
         )
     several = planned.kind.at_several_scales(model, test, device).values

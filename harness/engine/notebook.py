@@ -1,5 +1,5 @@
-"""What one sees of a run in a notebook: one output that is replaced, as Jupyter itself can do it,
-without a package of widgets."""
+"""Shows a run's progress in a notebook: one output that is updated by Jupyter itself, without a
+widget package."""
 
 import logging
 import sys
@@ -15,12 +15,12 @@ from rich.console import RenderableType
 from harness.text import rendered
 
 EVERY = 1.0
-"""Seconds between looks."""
+"""Seconds between updates."""
 
 
 def ask_for_no_widgets() -> None:
     """In a notebook, keeps libraries from asking for the package ipywidgets when they are imported:
-    nothing of ours shows any."""
+    we show no widgets."""
     if "ipykernel" not in sys.modules:
         return
     logging.getLogger("ray.widgets.util").setLevel(logging.WARNING)
@@ -30,7 +30,7 @@ def ask_for_no_widgets() -> None:
 
 
 class InNotebook:
-    """Like rich's `Live`, in the output of the cell that starts it; empty in the end."""
+    """Like rich's `Live`, in the output of the cell that starts it; empty at the end."""
 
     def __init__(self, render: Callable[[], RenderableType]):
         self.render = render

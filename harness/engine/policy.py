@@ -1,12 +1,11 @@
-"""The order of work: which of the cells that have a job to give gives the next one, and how many
-trials of a search run at once.
+"""The order of work: which of the cells with a job ready provides the next one, and how many trials
+of a search run at once.
 
-Tasks go by their longest chain (a trial, then a final run), the longest first, so that what takes
-long doesn't come last; final runs go before trials. A search takes few trials at once, since TPE
-and the pruner learn from those that ended; and more where its chain would outlast the work that is
-left for the devices, or where one would idle. Before all that, each method runs one trial on its
-shortest task, so that its pace is known when that is to be decided. What is chosen here, and
-against what, is measured by `benchmarks/scale.py`.
+Tasks are ordered by their longest chain (a trial, then a final run), the longest first, so that
+long ones don't come last; final runs precede trials. A search runs few trials at once, since TPE
+and the pruner learn from finished ones; and more if its chain would outlast the remaining work, or
+a device would idle. Before all that, each method runs one trial on its shortest task, so that its
+speed is known for these decisions. `benchmarks/scale.py` compares this order with others.
 """
 
 import heapq
@@ -19,35 +18,35 @@ from harness.engine.cell import CellState
 from harness.engine.jobs import EAGER, FINAL, TRIAL
 
 SLACK = 0.6
-"""A search's chain is held to this share of the time that is left: a trial may die at its end and
+"""A search's chain is limited to this share of the remaining time: a trial may die at its end and
 be run again."""
 
 
 @dataclass
 class Tally:
-    """Of a cell, a method, or all."""
+    """Work of a cell, a method, or all."""
 
     left: float = 0.0
-    """Forward-image units that it is expected to take yet."""
+    """Forward-image units that are expected to remain."""
     seconds: float = 0.0
     units: float = 0.0
     """What took those seconds, in forward-image units."""
 
     def replace(self, old: "Tally", new: "Tally") -> None:
-        """One of those that make it up has changed."""
+        """Updates the total when one of its parts changes."""
         self.left += new.left - old.left
         self.seconds += new.seconds - old.seconds
         self.units += new.units - old.units
 
     @property
     def seconds_left(self) -> float:
-        """At its own pace; 0 where that isn't known."""
+        """At its own speed; 0 if that is unknown."""
         return self.left * self.seconds / self.units if self.units else 0.0
 
 
 class Policy:
-    """Cells that have a job to give, each in one of three queues, by rank. Finding, adding and
-    taking one costs O(log cells)."""
+    """Cells with a job ready, each in one of three queues, by rank. Finding, adding and removing
+    one costs O(log cells)."""
 
     def __init__(self, cells: Sequence[CellState], devices: int = 1):
         self.devices = devices
@@ -64,7 +63,7 @@ class Policy:
         self.methods: dict[str, Tally] = defaultdict(Tally)
         self.all = Tally()
         self.seconds_left = self.left_at_no_pace = 0.0
-        """Of the methods whose pace is known; and units of the others."""
+        """Seconds for methods whose speed is known; and units of the others."""
         for cell in self.cells:
             self._count(cell)
         for cell in self.cells:
@@ -72,11 +71,11 @@ class Policy:
 
     @property
     def left(self) -> float:
-        """Forward-image units that all cells are expected to take yet."""
+        """Forward-image units that are expected to remain in all cells."""
         return self.all.left
 
     def learns(self, cells: Sequence[CellState]) -> bool:
-        """Whether a pace is ever asked for."""
+        """Whether speeds are ever needed."""
         return any(
             cell.planned.protocol.sampler == "tpe" and not cell.planned.constant_features
             for cell in cells
@@ -94,7 +93,7 @@ class Policy:
         )
 
     def first(self) -> CellState | None:
-        """The cell that gives the next job."""
+        """The cell with the next job."""
         while self.probes:
             cell = self.probes[-1]
             if (
@@ -121,7 +120,7 @@ class Policy:
             heapq.heappush(self.queues[kind], rank)
 
     def few(self, cell: CellState) -> int:
-        """Trials of a search that may run at once without need."""
+        """How many trials of a search may run at once by default."""
         trials = cell.planned.trials
         if cell.planned.protocol.sampler != "tpe" or not cell.trial_units:
             return trials

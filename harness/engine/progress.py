@@ -1,4 +1,4 @@
-"""What one sees of a run: a live grid in a terminal, plain lines elsewhere. Never silent for more
+"""Shows a run's progress: a live grid in a terminal, plain lines elsewhere. Never silent for more
 than five seconds."""
 
 import pdb
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from harness.planning.plan import RunPlan
 
 SILENCE = 4.0
-"""Seconds after which a plain line says that the run goes on."""
+"""Seconds after which a plain line shows that the run is alive."""
 
 LOOK = 0.5
-"""Seconds between looks at whether that much time has passed."""
+"""Seconds between checks of that."""
 
 
 class ProgressView:
@@ -36,7 +36,7 @@ class ProgressView:
     command."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic):
-        """`clock`: seconds, as `time.monotonic` gives them."""
+        """`clock`: seconds, such as `time.monotonic`."""
         self.console = console
         self.clock = clock
         self.scheduler: Scheduler | None = None
@@ -46,13 +46,13 @@ class ProgressView:
         self.started = self.clock()
         self.running_since: float | None = None
         self.left_at_start = 0.0
-        self.said_at = 0.0
+        self.last_line_at = 0.0
         self.announced: set[tuple[str, int]] = set()
-        self.told: set[str] = set()
+        self.printed: set[str] = set()
         self.decoded: Counter[str] = Counter()
         """Splits that weren't in the cache, by node."""
         self.fetched: Counter[tuple[str, str]] = Counter()
-        """Times that a backbone was brought to a node, by node and name."""
+        """How often a backbone was copied to a node, by node and name."""
         self._end = threading.Event()
         self._hook: Callable[..., Any] | None = None
         self._live: Live | InNotebook | None = None
@@ -87,14 +87,14 @@ class ProgressView:
             sys.breakpointhook = self._hook
 
     def close(self) -> None:
-        """Shows nothing more but lines."""
+        """Ends the live view; only lines are printed from now on."""
         self._end.set()
         if self._live:
             self._live.stop()
 
     def pause_at_breakpoints(self) -> None:
-        """Until this view is left, `breakpoint()` in this process closes it first: it would write
-        over the debugger."""
+        """Until this view is exited, `breakpoint()` in this process closes it first: it would
+        overwrite the debugger."""
         self._hook = sys.breakpointhook
         if self._hook is not sys.__breakpointhook__:
             return  # a notebook's, or a debugger's own
@@ -110,12 +110,12 @@ class ProgressView:
         self.workers = workers
 
     def warmed(self, node: str, decoded: Sequence[str], fetched: Sequence[str]) -> None:
-        """What a worker found cold on its node."""
+        """What a worker had to decode or fetch on its node."""
         self.decoded[node] += len(decoded)
         self.fetched.update((node, name) for name in fetched)
 
     def warm_ups(self) -> list[str]:
-        """A line a node that had to be warmed up."""
+        """One line per node that had to be warmed up."""
         lines = []
         for node in sorted({*(+self.decoded), *(node for node, _ in self.fetched)}):
             splits = self.decoded[node]
@@ -128,14 +128,14 @@ class ProgressView:
             lines.append(f"Warmed up {node}: {', '.join(parts)}.")
         return lines
 
-    def tell(self, text: str, once: bool = False) -> None:
-        """A line, on a terminal too."""
-        if not once or text not in self.told:
-            self.told.add(text)
+    def print_line(self, text: str, once: bool = False) -> None:
+        """Prints a line, on a terminal too."""
+        if not once or text not in self.printed:
+            self.printed.add(text)
             self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def stage(self, text: str) -> None:
-        """What is going on before the first result."""
+        """Shows what is happening before the first result."""
         self.text = text
         self._say(f"{text} ...")
 
@@ -147,7 +147,7 @@ class ProgressView:
             self.announced |= {(cell.planned.key, seed) for seed in cell.scores}
 
     def update(self, cell: "CellState") -> None:
-        """Something of a cell finished: a plain line for every new final score."""
+        """Called when part of a cell has finished: prints a line for every new final score."""
         self.text = "running"
         if self._live or self.scheduler is None:
             return
@@ -162,8 +162,8 @@ class ProgressView:
             self.break_silence()
 
     def break_silence(self) -> None:
-        """Where no line came for `SILENCE`: one that says how far the run is."""
-        if self.clock() - self.said_at > SILENCE:
+        """Prints the progress if nothing was printed for `SILENCE`."""
+        if self.clock() - self.last_line_at > SILENCE:
             self._say(
                 f"{self.text} ... {self._progress()}"
                 if self.scheduler
@@ -171,7 +171,7 @@ class ProgressView:
             )
 
     def _say(self, line: str) -> None:
-        self.said_at = self.clock()
+        self.last_line_at = self.clock()
         if not self._live:
             self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
@@ -198,7 +198,8 @@ class ProgressView:
         )
 
     def _left(self) -> str:
-        """By the work expected at the start: no word before a fiftieth of it is done."""
+        """Time remaining, by the work expected at the start; empty until a fiftieth of it is
+        done."""
         assert self.scheduler is not None
         left = self.scheduler.order.left
         done = self.left_at_start - left
@@ -242,10 +243,10 @@ class ProgressView:
 
 
 def _cell_text(cell: "CellState") -> Text:
-    """One cell of the grid: nothing yet, trials done, or the mean of the seeds that are in."""
+    """One cell of the grid: nothing yet, trials done, or the mean of the finished seeds."""
     if cell.failures:
         return Text("failed", style="red")
-    scores = list(cell.scores.values())  # a copy: the view's thread reads while the run goes on
+    scores = list(cell.scores.values())  # a copy: the view's thread reads while the run continues
     if scores:
         mean = sum(scores) / len(scores)
         rest = len(cell.missing_seeds)

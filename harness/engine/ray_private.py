@@ -1,7 +1,7 @@
-"""Everything of Ray that isn't public and is used all the same: what for, and in which form.
+"""Every private part of Ray that is used anyway: what for, and in which form.
 
 No other module reaches into Ray. `tests/harness/engine/test_ray_private.py` has a test for each
-part, which fails by that part's name where a new Ray has changed it.
+part, which names it if a new Ray has changed it.
 """
 
 import atexit
@@ -10,11 +10,11 @@ from contextlib import suppress
 from typing import Any
 
 NODE_DIED = "its node has died"
-"""How Ray words the death of an actor whose node is gone: no field of the error says it."""
+"""Ray's wording for the death of an actor whose node is gone: no field of the error has it."""
 
 HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)
 """How HTTP/2 begins, and so gRPC, which Ray's head node speaks: the preface and empty settings (RFC
-9113, section 3.4). A head node that hangs still accepts connections, but answers nothing; a call
+9113, section 3.4). A head node that hangs still accepts connections, but doesn't respond; a call
 through Ray would end this process after 60 s."""
 
 ENVIRONMENT = {
@@ -26,30 +26,29 @@ ENVIRONMENT = {
     # workers start all together, not one after the other; the Searcher knows how many
     "TUNE_MAX_PENDING_TRIALS_PG": "10000",
     "RAY_AIR_NEW_OUTPUT": "0",
-    # a method's own relative paths are those of the folder that the command was given in
+    # a method's relative paths refer to the folder in which the command was run
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DEDUP_LOGS": "0",
 }
-"""Settings of Ray and Tune that are read from the environment alone; most are documented, none has
-an argument."""
+"""Settings of Ray and Tune that can only be made by environment variables; most are documented."""
 
 TEMP_DIR = "_temp_dir"
 """The argument of `ray.init` that says where its sockets and logs are: their paths have a limit."""
 
 
 def silence_raylets() -> None:
-    """What raylets report of others' ends isn't printed, though `log_to_driver` is off: it is in
-    Ray's logs, and in what we say of trials."""
+    """Keeps raylets from printing that other processes ended, which they do even with
+    `log_to_driver` off: Ray's logs have it, and so have our messages on trials."""
     from ray._private import worker
 
     worker.print_to_stdstream = lambda *_, **__: None
 
 
 def end_processes_at_once() -> None:
-    """`ray.shutdown` then ends this Ray's processes by SIGKILL: it would wait a second for each to
-    hear of SIGTERM."""
+    """Makes `ray.shutdown` end this Ray's processes by SIGKILL: it would wait a second for each to
+    handle SIGTERM."""
     node = _node()
     if node is not None:
         end = node.kill_all_processes
@@ -57,15 +56,16 @@ def end_processes_at_once() -> None:
 
 
 def forget_shutdown() -> None:
-    """Python's end doesn't wait for Ray's, where that was started in a thread and takes long."""
+    """Keeps Python from waiting for Ray's shutdown at exit, if that runs in a thread and takes
+    long."""
     from ray._private import worker
 
     atexit.unregister(worker.shutdown)
 
 
 def has_dead_processes() -> bool:
-    """Whether one of the processes is gone that make up the Ray that this process started;
-    another's Ray is its own affair. All else that Ray does about it is to end this process."""
+    """Whether one of the processes of the Ray that this process started is gone; somebody else's
+    Ray isn't checked. Ray's only other reaction to that is to end this process."""
     node = _node()
     dead = node.dead_processes() if node is not None else []
     return any(name in ("raylet", "gcs_server") for name, _ in dead)
@@ -80,15 +80,15 @@ def node_of(actor: str) -> str | None:
 
 
 def put(key: str, value: str) -> None:
-    """Leaves a word in the cluster's own key-value store: it outlives the process that left it, as
-    an object or an actor's state would not."""
+    """Stores a value in the cluster's own key-value store: it outlives this process, unlike an
+    object or an actor's state."""
     from ray.experimental import internal_kv
 
     internal_kv._internal_kv_put(key.encode(), value.encode())
 
 
 def get(key: str) -> str | None:
-    """What `put` left; None where that is nothing, or Ray is gone as well."""
+    """What `put` stored; None if there is nothing, or Ray is gone too."""
     from ray.experimental import internal_kv
 
     with suppress(Exception):
@@ -98,7 +98,7 @@ def get(key: str) -> str | None:
 
 
 def error_of(trial: Any) -> BaseException | None:
-    """What ended a Tune trial, as Tune pickled it a moment ago; None where it left nothing."""
+    """The error that ended a Tune trial, as Tune has just pickled it; None if there is none."""
     from ray import cloudpickle
 
     if not trial.pickled_error_file:
@@ -108,8 +108,8 @@ def error_of(trial: Any) -> BaseException | None:
 
 
 def first_without_worker(tune_controller: Any, trials: Iterable[Any]) -> Any:
-    """The first of `trials` that Tune has no live actor for; None where each has one, which starts
-    or runs."""
+    """The first of `trials` for which Tune has no live actor; None if each has one that is starting
+    or running."""
     actors, manager = tune_controller._trial_to_actor, tune_controller._actor_manager
     return next(
         (
@@ -122,7 +122,7 @@ def first_without_worker(tune_controller: Any, trials: Iterable[Any]) -> Any:
 
 
 def _node() -> Any:
-    """The Ray that this process started, or is a driver of."""
+    """The Ray node that this process started, or is a driver of."""
     from ray._private import worker
 
     return worker._global_node

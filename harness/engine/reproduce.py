@@ -1,4 +1,4 @@
-"""Runs one row of the store again and compares: same logits, or by how much not."""
+"""Runs one row of the store again and compares: the same logits, or by how much they differ."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from harness import backbones
 from harness.data import normalization
-from harness.data.fingerprint import contents, rows_of
+from harness.data.fingerprint import data_summary, rows_of
 from harness.data.readers import resolve
 from harness.engine.jobs import FinalJob, Outcome
 from harness.errors import BadInput, unknown
@@ -25,19 +25,18 @@ threads."""
 
 
 _SINCE = {"method": ("source", "bases")}
-"""What rows of before don't say of the parts of their identity: nothing to hold the present
-against."""
+"""Parts of an identity that older rows lack: there is nothing to compare them with."""
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """A stored result beside the same run made again."""
+class Reproduction:
+    """A stored result and the same run repeated."""
 
     stored: Result
     score: float
     logits_sha256: str
     differences: tuple[str, ...]
-    """What isn't as it was: versions, processor, threads."""
+    """What has changed: versions, processor, threads."""
 
     @property
     def equal(self) -> bool:
@@ -49,14 +48,14 @@ class Comparison:
         return self.equal or (on_cuda and abs(self.score - self.stored.score) <= CUDA_TOLERANCE)
 
     def __str__(self) -> str:
-        """Whether it is equal, or by how much it differs; before that, what isn't as it was."""
+        """What has changed, then whether the results are equal, or by how much they differ."""
         stored = self.stored
         if self.equal:
             verdict = f"equal: {stored.score:.2f}, logits sha256 {stored.logits_sha256[:16]}"
         else:
             verdict = (
                 f"not equal: stored {stored.score:.2f}, now {self.score:.2f}"
-                f" ({self.score - stored.score:+.2f} points), other logits"
+                f" ({self.score - stored.score:+.2f} points), different logits"
             )
         changes = (f"differs from the stored run: {change}" for change in self.differences)
         return "\n".join((*changes, verdict))
@@ -70,14 +69,14 @@ def reproduce(
     backbone: str | None,
     keep: "Keep | None" = None,
     method: str | None = None,
-) -> Comparison:
-    """Trains and scores `result` again from what the store knows of it. The next three arguments
+) -> Reproduction:
+    """Trains and scores `result` again from what the store knows about it. The next three arguments
     replace paths that have moved.
 
-    `keep`: where the new run leaves its checkpoint. `method`: FILE.py:CLASS, which must be given
-    where the row has a method of that kind.
+    `keep`: where to save the new run's checkpoint. `method`: FILE.py:CLASS, which must be given
+    if the row's method is one of a file.
 
-    Raises `BadInput` where data, weights, card or method are no longer what the row was made with.
+    Raises `BadInput` if data, weights, card or method have changed since the row was stored.
     """
     from harness.engine.worker import Trainer
 
@@ -90,8 +89,8 @@ def reproduce(
     (outcome,) = outcomes
     assert isinstance(outcome, Outcome)
     if outcome.score is None:
-        raise BadInput(f"{result.id} can't be made again: {outcome.reason}.")
-    return Comparison(
+        raise BadInput(f"{result.id} can't be reproduced: {outcome.reason}.")
+    return Reproduction(
         result,
         outcome.score,
         outcome.logits_sha256,
@@ -107,7 +106,7 @@ def replan(
     backbone: str | None,
     method: str | None = None,
 ) -> tuple[PlannedCell, RunPlan]:
-    """The planned cell of a stored result, from its identity and inputs; its key must come out the
+    """The planned cell of a stored result, from its identity and inputs; its key must be the
     same."""
     inputs, identity = result.provenance.get("inputs", {}), cell.identity
     root = data_root or (Path(inputs["data_root"]) if inputs.get("data_root") else None)
@@ -135,7 +134,7 @@ def replan(
     planned = plan_cell(
         card,
         request,
-        contents(card, root, rows_of(reader)).fingerprint,
+        data_summary(card, root, rows_of(reader)).fingerprint,
         variant,
         spec,
         loaded,
@@ -151,14 +150,14 @@ def replan(
         }
         if now != before:
             raise BadInput(
-                f"{result.id} can't be made again: its {part} has changed"
+                f"{result.id} can't be reproduced: its {part} has changed"
                 f" ({_first_change(before, now)})."
             )
     return planned, RunPlan((planned,), {spec: loaded}, (card.name,), None)
 
 
 def differences(before: dict, now: dict) -> tuple[str, ...]:
-    """Provenance that may move a number: `torch 2.9 -> 2.10`, one entry a change."""
+    """Changes of provenance that may affect a number, such as `torch 2.9 -> 2.10`."""
     changes = [
         f"{k} {v} -> {now.get('versions', {}).get(k)}"
         for k, v in before.get("versions", {}).items()

@@ -1,5 +1,5 @@
-"""A run: plan and store in, a filled store out. One Ray Tune experiment serves all cells, tuning
-and final runs alike."""
+"""A run: takes a plan and fills a store. One Ray Tune experiment serves all cells, for tuning and
+final runs alike."""
 
 import contextlib
 import logging
@@ -26,20 +26,20 @@ from harness.planning.plan import RunPlan
 from harness.store import Store
 
 RESTARTS = 3
-"""Times in a row that Ray may die before anything is finished."""
+"""How often in a row Ray may die before anything is finished."""
 
 LOST = (
-    "the Ray cluster at {} is gone, or doesn't answer any more: its head node, or Ray on this"
-    " machine. All that finished is stored; once it is back, the same command goes on from there."
+    "the Ray cluster at {} is gone, or no longer responds: its head node, or Ray on this"
+    " machine. Everything finished is stored; once it is back, the same command resumes."
 )
 
 
 LONGEST_FOLDER = 34
-"""Bytes of a folder's name that leave room for what Ray adds, `/ray` among it."""
+"""Bytes of a folder's name that leave room for what Ray appends, such as `/ray`."""
 
 STUCK = (
-    "a process of Ray died, and this one is stuck in a call to it. All that finished is stored: the"
-    " same command goes on from there."
+    "a process of Ray died, and this one is stuck in a call to it. Everything finished is stored:"
+    " the same command resumes."
 )
 
 
@@ -48,27 +48,27 @@ class Resources:
     """Where to run: how many jobs at once, on what."""
 
     workers: int | None = None
-    """Jobs at once on this machine; None: one a CPU core, or as many as fit the GPUs."""
+    """Jobs at once on this machine; None: one per CPU core, or as many as fit on the GPUs."""
     gpus_per_trial: float | None = None
-    """None: 1 where there is a GPU, else 0."""
+    """None: 1 if there is a GPU, else 0."""
     address: str | None = None
-    """Of a running Ray cluster that this process is on a node of; None or `local`: a private one on
-    this machine, ended with the run."""
+    """Address of a running Ray cluster, of which this machine is a node; None or `local`: a private
+    one on this machine, which ends with the run."""
     trial_timeout: float = 3600.0
-    """Seconds without a batch after which a job counts as hung; 0: never. Decoding a task's images
-    for the first time has no batches."""
+    """Seconds without a batch after which a job is considered hung; 0: never. Decoding a task's
+    images for the first time has no batches."""
 
     def __post_init__(self) -> None:
         if self.address and "://" in self.address:
             raise BadInput(
                 f"--address (or RAY_ADDRESS) {self.address} would put the driver outside the"
-                " cluster, or is no node's HOST:PORT: run `ray job submit -- harness run ...` on"
+                " cluster, or isn't a node's HOST:PORT: run `ray job submit -- harness run ...` on"
                 " it instead."
             )
 
     @property
     def cluster(self) -> str | None:
-        """The address where it is another's Ray."""
+        """The address, if it is an existing cluster."""
         return None if self.address in (None, "", "local") else self.address
 
 
@@ -80,19 +80,19 @@ def run(
     traces: Traces | None = None,
     interrupts: Interrupts | None = None,
 ) -> Scheduler:
-    """Fills every cell of `plan`. All that finishes is in `store` at once; interrupt it anywhere
-    and call it again. Raises `BadInput`.
+    """Fills every cell of `plan`. Whatever finishes is in `store` at once; it can be interrupted
+    anywhere and called again. Raises `BadInput`.
 
-    Final runs leave their checkpoints beside the store; `traces` says what else is left.
-    `interrupts`: those that the caller has entered; a Ray of ours that dies is then started again.
+    Final runs save their checkpoints next to the store; `traces` says what else is written.
+    `interrupts`: those that the caller has entered; if our own Ray dies, it is then restarted.
     """
     traces = traces or Traces()
     events = traces.events()
-    with _told(events):
-        return _to_the_end(plan, store, resources, view, traces.keep_large, interrupts, events)
+    with _logging_the_end(events):
+        return _run_to_the_end(plan, store, resources, view, traces.keep_large, interrupts, events)
 
 
-def _to_the_end(
+def _run_to_the_end(
     plan: RunPlan,
     store: Store,
     resources: Resources,
@@ -101,7 +101,7 @@ def _to_the_end(
     interrupts: Interrupts | None,
     events: Events,
 ) -> Scheduler:
-    """A Ray after the other, should they die, until nothing is left."""
+    """Restarts Ray if it dies, until nothing is left."""
     fruitless = 0
     while True:
         scheduler = Scheduler(plan, store, events=events)
@@ -117,28 +117,28 @@ def _to_the_end(
         except RayDied:
             if resources.cluster:
                 raise BadInput(LOST.format(resources.cluster)) from None
-            events.tell("restarted", reason="a process of Ray died")
+            events.emit("restarted", reason="a process of Ray died")
             fruitless = fruitless + 1 if store.state() == before else 0
             if fruitless == RESTARTS:
                 raise BadInput(
                     f"Ray died {RESTARTS} times on this machine before anything was finished: is"
-                    " its memory, or room in /tmp, used up?"
+                    " its memory, or the space in /tmp, used up?"
                 ) from None
-            view.stage("a process of Ray died: starting it again")
+            view.stage("a process of Ray died: restarting it")
         finally:
             scheduler.close()
 
 
 @contextlib.contextmanager
-def _told(events: Events) -> Iterator[None]:
-    """What ends a run before its work is done is an event too."""
+def _logging_the_end(events: Events) -> Iterator[None]:
+    """Emits an event when a run ends before its work is done."""
     try:
         yield
     except Interrupted as signal:
-        events.tell("interrupted", signal=str(signal))
+        events.emit("interrupted", signal=str(signal))
         raise
     except BadInput as error:
-        events.tell("stopped", reason=str(error))
+        events.emit("stopped", reason=str(error))
         raise
 
 
@@ -151,7 +151,7 @@ def _fill(
     keep_large: bool,
     interrupts: Interrupts | None,
 ) -> None:
-    """One Ray and one Tune experiment, to the end of the scheduler."""
+    """One Ray and one Tune experiment, until the scheduler is finished."""
     view.stage("starting Ray")
     with _ray(resources, interrupts) as (workers, threads, per_trial):
         view.show_workers(workers)
@@ -171,7 +171,7 @@ def _fill(
         wanted, now = (
             (resources.workers, partial(room, per_trial)) if resources.cluster else (None, None)
         )
-        given = {
+        actor_arguments = {
             "plan": replace(plan, backbones=Broadcast(plan.backbones)),
             "threads": threads,
             "keep": keep,
@@ -180,7 +180,7 @@ def _fill(
         }
         with tempfile.TemporaryDirectory(prefix="vpt-harness-") as scratch:
             tuner = tune.Tuner(
-                tune.with_resources(tune.with_parameters(TrialActor, **given), per_trial),
+                tune.with_resources(tune.with_parameters(TrialActor, **actor_arguments), per_trial),
                 tune_config=tune.TuneConfig(
                     search_alg=SchedulerSearcher(
                         scheduler, stopper, view, keep, tune_scheduler, wanted, now
@@ -196,7 +196,7 @@ def _fill(
                     stop=stopper,
                     verbose=0,
                     failure_config=tune.FailureConfig(max_failures=0),
-                    # Tune's need a folder that all machines share
+                    # Tune's checkpoints need a folder that all machines share
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 ),
             )
@@ -205,19 +205,19 @@ def _fill(
                 tuner.fit()
             if stopper.fault is not None:
                 raise stopper.fault
-            # on one machine the view has said it
+            # on one machine the view has printed it
             for line in view.warm_ups() if resources.cluster else ():
-                view.tell(line)
+                view.print_line(line)
 
 
 @contextlib.contextmanager
 def _renewing(scheduler: Scheduler) -> Iterator[None]:
-    """A thread that keeps the leases, however long the main one waits for results."""
+    """A thread that renews the leases, however long the main one waits for results."""
     over = threading.Event()
 
     def renew() -> None:
         while not over.wait(LEASE / 3):
-            # the database is away: nobody else can take them either
+            # the database is unreachable: nobody else can take them either
             with contextlib.suppress(BadInput):
                 scheduler.renew()
 
@@ -233,10 +233,10 @@ def _renewing(scheduler: Scheduler) -> Iterator[None]:
 def _ray(
     resources: Resources, interrupts: Interrupts | None
 ) -> Iterator[tuple[int, int | dict[str, float], dict[str, float]]]:
-    """A Ray to run on: (jobs at once, a worker's threads, resources a job). On a cluster, a worker
-    has its node's cores to share.
+    """Ray for the run: (jobs at once, threads per worker, resources per job). On a cluster, workers
+    share their node's cores.
 
-    Quiet: its logs and warnings stay out of the view.
+    Its logs and warnings are kept out of the view.
     """
     os.environ.update(ray_private.ENVIRONMENT, VPT_HARNESS_CACHE=str(cache_dir().absolute()))
     import ray
@@ -247,15 +247,17 @@ def _ray(
     for name in ("ray", "ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     ends_process = interrupts is not None and interrupts.ends_process
-    here = cores()
+    local_cores = cores()
     gpus = torch.cuda.device_count()
     per_gpu = (
         resources.gpus_per_trial
         if resources.gpus_per_trial is not None
         else (1.0 if gpus or resources.cluster else 0.0)
     )
-    workers = resources.workers or (max(1, int(gpus / per_gpu)) if gpus and per_gpu else here)
-    ended = contextlib.ExitStack()
+    workers = resources.workers or (
+        max(1, int(gpus / per_gpu)) if gpus and per_gpu else local_cores
+    )
+    cleanup = contextlib.ExitStack()
     try:
         with _sigterm_is_ours(interrupts):
             if resources.cluster:
@@ -266,7 +268,7 @@ def _ray(
                     num_cpus=workers,
                     num_gpus=gpus,
                     include_dashboard=False,
-                    **{ray_private.TEMP_DIR: ended.enter_context(_short_folder())},
+                    **{ray_private.TEMP_DIR: cleanup.enter_context(_short_folder())},
                 )
         if (
             resources.cluster
@@ -278,7 +280,7 @@ def _ray(
         at_once = room(per_trial)
         if at_once < 1:
             raise BadInput(
-                f"no node has room for a trial of {per_trial}: all together have"
+                f"no node has room for a trial that needs {per_trial}: all together have"
                 f" {_described(ray.cluster_resources())}."
             )
         if resources.cluster:
@@ -290,30 +292,30 @@ def _ray(
         else:
             last = f"harness: {STUCK}" if ends_process else ""
             with watching(ray_private.has_dead_processes, last):
-                yield at_once, max(1, here // workers), per_trial
+                yield at_once, max(1, local_cores // workers), per_trial
     finally:
         ended_by = sys.exc_info()[1]
-        # Ray may take its time: what is left of it ends with this process
+        # Ray may be slow: the rest of it ends with this process
         if isinstance(ended_by, KeyboardInterrupt):
             ending = threading.Thread(target=ray.shutdown, daemon=True)
             ending.start()
             again = isinstance(ended_by, RayDied) and not resources.cluster
-            # one that is still ending would take the next one along
+            # one that is still ending would end the next one too
             ending.join(60.0 if again or not ends_process else 2.0)
             if ending.is_alive():
                 ray_private.forget_shutdown()
         else:
             ray.shutdown()
-        ended.close()
+        cleanup.close()
 
 
 @contextlib.contextmanager
 def _short_folder() -> Iterator[str | None]:
-    """A folder for the sockets of Ray's processes, gone in the end; None where the one that Ray
-    would take is short enough.
+    """A temporary folder for the sockets of Ray's processes; None if Ray's default has a short
+    enough path.
 
-    A socket's path has room for 107 bytes (unix(7)), and Ray adds 70: Slurm's folders for a job are
-    longer than what is left. Raises `BadInput`.
+    A socket's path has room for 107 bytes (unix(7)), and Ray adds 70: Slurm's job folders are
+    longer than the rest. Raises `BadInput`.
     """
     usual = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
     if len(os.fsencode(os.path.abspath(usual))) <= LONGEST_FOLDER and os.access(usual, os.W_OK):
@@ -328,8 +330,8 @@ def _short_folder() -> Iterator[str | None]:
             break
     else:
         raise BadInput(
-            f"the folder for temporary files, {usual}, has too long a name for Ray's sockets: set"
-            " RAY_TMPDIR to a short one."
+            f"the path of the folder for temporary files, {usual}, is too long for Ray's sockets:"
+            " set RAY_TMPDIR to a short one."
         )
     with tempfile.TemporaryDirectory(
         prefix="vpt-ray-", dir=place, ignore_cleanup_errors=True
@@ -339,12 +341,12 @@ def _short_folder() -> Iterator[str | None]:
 
 @contextlib.contextmanager
 def _sigterm_is_ours(interrupts: Interrupts | None) -> Iterator[None]:
-    """Around `ray.init`, which takes SIGTERM for itself: its answer, an exit code of its own, is
-    ours, and afterwards the signal is.
+    """Around `ray.init`, which installs its own SIGTERM handler: turns its exit into our interrupt,
+    and restores our handler afterwards.
 
-    The processes that Ray starts inherit that it is blocked, as Ray itself blocks SIGINT for them:
-    a scheduler sends it to all of a job's processes, and Ray ends one of its drivers without a word
-    where that is in a call to a raylet that has ended.
+    The processes that Ray starts inherit the blocked signal, as Ray itself blocks SIGINT for them:
+    a scheduler sends SIGTERM to all of a job's processes, and a driver in a call to a raylet that
+    has ended would be ended by Ray without a message.
     """
     if interrupts is None:
         yield
@@ -361,7 +363,7 @@ def _sigterm_is_ours(interrupts: Interrupts | None) -> Iterator[None]:
 
 
 def _connect(address: str, **private: Any) -> None:
-    """Raises `BadInput` where there is no such cluster, or this machine isn't one of its nodes."""
+    """Raises `BadInput` if there is no such cluster, or this machine isn't one of its nodes."""
     import ray
     from ray.exceptions import RayError
 
@@ -369,8 +371,8 @@ def _connect(address: str, **private: Any) -> None:
 
     if address not in ("auto", "local") and not answers(address):  # Ray would try for minutes
         raise BadInput(
-            f"no Ray cluster at {address}: nobody listens there. `ray start --head` says the"
-            " address of its own."
+            f"no Ray cluster at {address}: nothing listens there. `ray start --head` prints the"
+            " address of its cluster."
         )
     ray_private.silence_raylets()
     with warnings.catch_warnings():
@@ -386,9 +388,9 @@ def _connect(address: str, **private: Any) -> None:
         except (ConnectionError, RuntimeError, ValueError, RayError) as error:
             if address == "local":
                 raise
-            said = " ".join(str(error).split())[:300]
+            message = " ".join(str(error).split())[:300]
             raise BadInput(
-                f"no Ray cluster at {address} that this machine is a node of ({said}). Start `ray"
+                f"this machine isn't a node of a Ray cluster at {address} ({message}). Run `ray"
                 " start --address=HEAD:PORT` on it first, or run `ray job submit -- harness run"
                 " ...`."
             ) from error

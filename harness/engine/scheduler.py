@@ -1,10 +1,10 @@
 """The scheduler: which cells are filled, what is left, and which piece of work comes next. Plain
-Python over the store; knows nothing of Ray.
+Python on top of the store, independent of Ray.
 
-Whatever is finished is in the store at once, so resuming is nothing but building a scheduler again.
+Whatever is finished is in the store at once, so resuming just means creating a scheduler again.
 
-Which cell comes next is `order`'s affair. Several drivers may share a store: a cell that a
-scheduler works on is leased to it (`harness.store.leases`), and the others leave it alone.
+`order` decides which cell comes next. Several drivers may share a store: a cell that a scheduler
+works on is leased to it (`harness.store.leases`), and the others leave it alone.
 """
 
 import time
@@ -22,19 +22,19 @@ from harness.planning.plan import RunPlan
 from harness.store import Duplicate, LeaseLost, Store, gone, new_owner
 
 LEASE = 60.0
-"""Seconds after which the cells of a driver that gives no sign of life are free for others."""
+"""Seconds after which the cells of an unresponsive driver are free for others."""
 
 _LOOK = 2.0
-"""Seconds between looks at what other drivers have done."""
+"""Seconds between checks of what other drivers have done."""
 
 
 class Scheduler:
     """What is left of a plan. `next` hands out jobs; `report`, `finish` and `lose` take their
     results.
 
-    Making one reads how many trials each of the plan's cells has, and the scores of its final runs.
-    The trials themselves are read a cell at a time, when the first one is asked of it. `renew` must
-    be called every twenty seconds, from any thread; the rest is one thread's. `events` are told
+    Creating one reads how many trials each of the plan's cells has, and the scores of its final
+    runs. The trials themselves are read per cell, when its first one is requested. `renew` must be
+    called every twenty seconds, from any thread; everything else from one thread. `events` receive
     what happens.
     """
 
@@ -46,19 +46,19 @@ class Scheduler:
         events: Events | None = None,
     ):
         self.store = store
-        self.tell = EventLogger(events or Events())
+        self.log = EventLogger(events or Events())
         self.owner = new_owner()
-        there = store.progress(cell.key for cell in plan.cells)
+        progress = store.progress(cell.key for cell in plan.cells)
         self.cells = [
-            CellState(planned, store, self.owner, there[planned.key]) for planned in plan.cells
+            CellState(planned, store, self.owner, progress[planned.key]) for planned in plan.cells
         ]
         self.in_flight: dict[str, tuple[CellState, Job]] = {}
         self.mine: set[str] = set()
         """Keys of the cells that are leased to us."""
         self.elsewhere: dict[str, CellState] = {}
-        """Those that another driver was found to work on."""
+        """Those that another driver is working on."""
         self._taken: set[str] = set()  # cells that another driver took from us, as `renew` found
-        self._dropped: set[str] = set()  # jobs of such cells: nobody wants their results
+        self._dropped: set[str] = set()  # jobs of such cells: their results are discarded
         self._looked = 0.0
         self._held()
         self.unfinished = {cell.planned.key for cell in self.cells if not cell.finished}
@@ -76,13 +76,13 @@ class Scheduler:
 
     @property
     def gaps(self) -> int:
-        """Results that were asked for and aren't there."""
+        """Requested results that are missing."""
         return sum(len(set(cell.planned.seeds) - cell.scores.keys()) for cell in self.cells)
 
     def start(self, devices: int) -> None:
-        """The run has devices for so many jobs at once."""
+        """The run has devices for this many jobs at once."""
         self.order.devices = devices
-        self.tell.started(
+        self.log.started(
             self.store.name,
             self.owner,
             devices,
@@ -92,12 +92,12 @@ class Scheduler:
         )
 
     def end(self) -> None:
-        """Nothing of the plan is left."""
-        self.tell.done(self.wanted, self.ended["results"])
+        """The plan is completed."""
+        self.log.done(self.wanted, self.ended["results"])
 
     def next(self, job_id: str) -> Job | None:
-        """The next job, now in flight under `job_id`; None where all that is left waits for jobs in
-        flight, or is another driver's.
+        """The next job, now in flight under `job_id`; None if everything left waits for jobs in
+        flight, or belongs to another driver.
 
         The plan's cells must be in the store.
         """
@@ -114,28 +114,28 @@ class Scheduler:
             job = cell.next()
             if job is not None:
                 self.in_flight[job_id] = (cell, job)
-                self.tell.issued(job_id, cell, job)
+                self.log.issued(job_id, cell, job)
             self._settle(cell)
             if job is not None:
                 return job
 
     def report(self, job_id: str, epoch: int, value: float) -> bool:
-        """A reading of val in mid-trial; True where the trial is hopeless and should end."""
+        """An intermediate score of a trial on val; True if it should be pruned."""
         self._give_up_taken()
         cell, job = self.in_flight[job_id]
         if job_id in self._dropped:
             return True
-        self.tell.reading(job_id, cell, job, epoch, value)
+        self.log.reading(job_id, cell, job, epoch, value)
         return isinstance(job, TuneJob) and cell.report(job, epoch, value)
 
     def finish(self, job_id: str, outcomes: Sequence[Outcome], pruned: bool = False) -> None:
-        """Results of a job, one a point: committed to the store before this returns. Those of a
-        cell that went to another are dropped."""
+        """Results of a job, one per point: committed to the store before this returns. Those of a
+        cell that another driver has taken are dropped."""
         self._give_up_taken()
         cell, job = self.in_flight.pop(job_id)
         if job_id in self._dropped:
             self._dropped.discard(job_id)
-            self.tell.dropped(job_id, cell)
+            self.log.dropped(job_id, cell)
             return
         try:
             if isinstance(job, TuneJob):
@@ -144,10 +144,10 @@ class Scheduler:
                 for seed, outcome in zip(job.seeds, outcomes, strict=True):
                     cell.finish_final(seed, job, outcome)
         except (LeaseLost, Duplicate):
-            self.tell.dropped(job_id, cell)
+            self.log.dropped(job_id, cell)
             self._lose(cell)
         else:
-            self.tell.ended(job_id, cell, job, outcomes, pruned)
+            self.log.ended(job_id, cell, job, outcomes, pruned)
             self._settle(cell)
 
     def lose(self, job_id: str, reason: str) -> None:
@@ -156,33 +156,33 @@ class Scheduler:
         self.finish(job_id, [Outcome(None, {}, 0.0, 0.0, reason)] * job.runs)
 
     def renew(self) -> None:
-        """Keeps our cells ours. From any thread."""
-        mine = set(self.mine)
-        if mine:
-            self._taken |= mine - self.store.renew(self.owner, LEASE)
+        """Renews our leases. May be called from any thread."""
+        held = set(self.mine)
+        if held:
+            self._taken |= held - self.store.renew(self.owner, LEASE)
 
     def close(self) -> None:
-        """Gives back what is leased: other drivers need not wait until it expires."""
+        """Releases our leases, so that other drivers needn't wait until they expire."""
         if self.mine:
-            with suppress(BadInput):  # a database that is away; it expires there
+            with suppress(BadInput):  # the database is unreachable; they will expire
                 self.store.release(self.owner)
             self.mine.clear()
 
     def _take(self, cell: CellState) -> None:
-        """Leases a cell and catches up with what others did for it; or finds that another driver
-        has it."""
+        """Leases a cell and catches up with what others did for it, unless another driver has
+        it."""
         key = cell.planned.key
         if self.store.lease([key], self.owner, LEASE):
             self.mine.add(key)
             self._catch_up([cell])
-            self.tell.leased(cell)
+            self.log.leased(cell)
         else:
             cell.elsewhere, self.elsewhere[key] = True, cell
-            self.tell.elsewhere(cell)
+            self.log.elsewhere(cell)
         self._settle(cell)
 
     def _look_elsewhere(self) -> bool:
-        """Catches up with the cells that others have. Whether one of them is finished, or free."""
+        """Catches up with the cells that others have. Returns whether one is finished or free."""
         if not self.elsewhere or time.monotonic() - self._looked < _LOOK:
             return False
         self._looked = time.monotonic()
@@ -192,14 +192,13 @@ class Scheduler:
         for cell in changed:
             cell.elsewhere = False
             del self.elsewhere[cell.planned.key]
-            self.tell.back(cell)
+            self.log.back(cell)
         for cell in (*changed, *self.elsewhere.values()):
             self._settle(cell)
         return bool(changed)
 
     def _held(self) -> set[str]:
-        """Cells that somebody works on. Those of drivers that died on this machine are free from
-        now on."""
+        """Cells that are leased. Frees those of drivers that died on this machine."""
         held = set()
         for lease in self.store.leases():
             if gone(lease.owner):
@@ -209,9 +208,9 @@ class Scheduler:
         return held
 
     def _catch_up(self, cells: Collection[CellState]) -> None:
-        there = self.store.progress(cell.planned.key for cell in cells)
+        progress = self.store.progress(cell.planned.key for cell in cells)
         for cell in cells:
-            cell.catch_up(there[cell.planned.key])
+            cell.catch_up(progress[cell.planned.key])
 
     def _give_up_taken(self) -> None:
         while self._taken:
@@ -220,14 +219,14 @@ class Scheduler:
                 self._lose(next(cell for cell in self.cells if cell.planned.key == key))
 
     def _lose(self, cell: CellState) -> None:
-        """Another driver has taken this cell from us: its search is rebuilt where it comes back,
-        and what is in flight is for nothing."""
+        """Another driver has taken this cell from us: its search is rebuilt if it comes back, and
+        jobs in flight are wasted."""
         key = cell.planned.key
         self.mine.discard(key)
         self._dropped |= {job_id for job_id, (other, _) in self.in_flight.items() if other is cell}
         self._catch_up([cell])
         cell.elsewhere, self.elsewhere[key] = True, cell
-        self.tell.taken(cell)
+        self.log.taken(cell)
         self._settle(cell)
 
     def _settle(self, cell: CellState) -> None:
@@ -240,7 +239,7 @@ class Scheduler:
                 self.mine.discard(key)
         self._count(cell)
         self.order.update(cell)
-        self.tell.settled(cell)
+        self.log.settled(cell)
 
     def _count(self, cell: CellState) -> None:
         now = Counter({**cell.counts, "results": len(cell.scores)})

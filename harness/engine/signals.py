@@ -1,5 +1,5 @@
 """What ends a run from outside: Ctrl-C, a scheduler's SIGTERM, and the death of this machine's Ray.
-The store is whole after each."""
+The store is consistent after each."""
 
 import os
 import select
@@ -14,12 +14,12 @@ from types import FrameType, TracebackType
 from typing import NoReturn
 
 GRACE = 7.0
-"""Seconds from a signal to the end of the process, whatever it is stuck in: some schedulers send
+"""Seconds from a signal to the end of the process, wherever it is stuck: some schedulers send
 SIGKILL 10 s after SIGTERM."""
 
-_ASKED = (signal.SIGINT, signal.SIGTERM)
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 _RAY = signal.SIGUSR2
-_TUNES = signal.SIGUSR1  # Tune takes it, and keeps it
+_USED_BY_TUNE = signal.SIGUSR1  # Tune handles it, and doesn't restore it
 _POLL = 0.5
 
 
@@ -29,24 +29,24 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, signum: int):
         super().__init__(signal.Signals(signum).name)
         self.exit_code = 128 + signum
-        """What shells and schedulers take for "ended by this signal"."""
+        """What shells and schedulers read as "ended by this signal"."""
 
 
 class RayDied(KeyboardInterrupt):
-    """A process of the Ray that this run started is gone: nothing more can be expected of it. Like
-    Ctrl-C, so that Tune lets it through."""
+    """A process of the Ray that this run started is gone, so Ray is unusable. A
+    `KeyboardInterrupt`, so that Tune lets it through."""
 
 
 @dataclass
 class _Deferral:
-    """What the handler of signals and the code that it breaks into share. One a process, as its
-    handlers are."""
+    """What the signal handler and the code that it interrupts share. One per process, as are signal
+    handlers."""
 
     depth: int = 0
-    """Of `held`, where a signal waits."""
+    """Nesting of `held`, inside which signals wait."""
     waiting: int | None = None
     last: int = signal.SIGINT
-    """What was raised last, which Ray may have made a plain `KeyboardInterrupt` of."""
+    """The last one raised, which Ray may have turned into a plain `KeyboardInterrupt`."""
 
 
 _deferral = _Deferral()
@@ -54,8 +54,8 @@ _deferral = _Deferral()
 
 @contextmanager
 def held() -> Iterator[None]:
-    """A block that no signal breaks: one that comes is served at its end. For what is finished, to
-    reach the store."""
+    """A block that no signal interrupts: one that arrives is handled at its end. So that finished
+    work reaches the store."""
     _deferral.depth += 1
     try:
         yield
@@ -71,8 +71,8 @@ _PROCESS_IS_OURS: ContextVar[bool] = ContextVar("process_is_ours", default=False
 
 @contextmanager
 def owning_the_process() -> Iterator[None]:
-    """Within, this process is the command's own, which a run may end. Elsewhere it is a program or
-    a notebook that called us, and goes on whatever becomes of a run."""
+    """Inside, this process belongs to the command, and a run may end it. Outside, it is a program
+    or notebook that called us, and continues whatever happens to a run."""
     token = _PROCESS_IS_OURS.set(True)
     try:
         yield
@@ -87,11 +87,11 @@ def process_is_ours() -> bool:
 
 class Interrupts:
     """While it is entered, a signal raises `Interrupted` in the main thread; and ends the process
-    where that takes longer than `GRACE`.
+    if that takes longer than `GRACE`.
 
-    The second Ctrl-C ends the process at once. `last_words` are printed where the process ends so.
-    With `ends_process` False the signal is raised, and that is all. Entered in another thread than
-    the main one it does nothing: Python serves signals in that one alone.
+    The second Ctrl-C ends the process at once. `last_words` are printed in these cases. With
+    `ends_process` False, the exception is all. Entered outside the main thread, it does nothing:
+    Python only handles signals there.
     """
 
     def __init__(self, last_words: str = "", ends_process: bool = True):
@@ -102,20 +102,22 @@ class Interrupts:
         self._ours = threading.current_thread() is threading.main_thread()
         if self._ours:
             _deferral.depth, _deferral.waiting = 0, None
-            self._before = {signum: signal.getsignal(signum) for signum in (*_ASKED, _RAY, _TUNES)}
+            self._before = {
+                signum: signal.getsignal(signum) for signum in (*_ENDING, _RAY, _USED_BY_TUNE)
+            }
             if self.ends_process:
                 self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
                 self._wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
                 self._over = threading.Event()
-                self._guard = threading.Thread(target=self._see_to_the_end, daemon=True)
+                self._guard = threading.Thread(target=self._enforce_end, daemon=True)
                 self._guard.start()
             self.take()
         return self
 
     def take(self) -> None:
-        """Takes the signals; again after `ray.init`, which takes SIGTERM for itself."""
+        """Installs the handlers; again after `ray.init`, which replaces the one for SIGTERM."""
         if self._ours:
-            for signum in (*_ASKED, _RAY):
+            for signum in (*_ENDING, _RAY):
                 signal.signal(signum, _serve)
 
     def __exit__(
@@ -127,9 +129,9 @@ class Interrupts:
         if not self._ours:
             return
         if self.ends_process and isinstance(error, Interrupted):
-            return  # who is to end is guarded to the end
+            return  # the guard stays until the process ends
         for signum, handler in self._before.items():
-            if handler is not None:  # one that C code set can't be set again from here
+            if handler is not None:  # one set by C code can't be restored from here
                 signal.signal(signum, handler)
         if self.ends_process:
             self._over.set()
@@ -138,8 +140,8 @@ class Interrupts:
             os.close(self._read)
             os.close(self._write)
 
-    def _see_to_the_end(self) -> None:
-        """A thread that hears of signals though the main thread be deep in a library."""
+    def _enforce_end(self) -> None:
+        """A thread that notices signals even while the main thread is inside a library."""
         first, end = 0, 0.0
         while not self._over.is_set():
             if first and time.monotonic() > end:
@@ -148,7 +150,7 @@ class Interrupts:
             for signum in os.read(self._read, 64) if ready else b"":
                 if signum == signal.SIGINT and first:
                     self._end(signum)
-                if signum in _ASKED and not first:
+                if signum in _ENDING and not first:
                     first, end = signum, time.monotonic() + GRACE
 
     def _end(self, signum: int) -> NoReturn:
@@ -159,11 +161,11 @@ class Interrupts:
 
 @contextmanager
 def watching(dead: Callable[[], bool], last_words: str = "") -> Iterator[None]:
-    """Asks `dead` twice a second; once it says so, `RayDied` is raised in the main thread, which
-    entered `Interrupts`.
+    """Calls `dead` twice a second; once it is true, raises `RayDied` in the main thread, which must
+    have entered `Interrupts`.
 
-    Where that is stuck in a call that no signal breaks, as into a Ray that is gone, the process
-    ends with code 2 after `last_words`.
+    If that is stuck in a call that no signal interrupts, such as into a dead Ray, the process ends
+    with code 2 after `last_words`.
     """
     over, main = threading.Event(), threading.main_thread()
 
@@ -183,7 +185,7 @@ def watching(dead: Callable[[], bool], last_words: str = "") -> Iterator[None]:
         thread.start()
     try:
         yield
-    except KeyboardInterrupt as error:  # within Ray's calls, what we raise comes out as a plain one
+    except KeyboardInterrupt as error:  # Ray's calls turn what we raise into a plain one
         raise (
             error if isinstance(error, Interrupted | RayDied) else _meaning(_deferral.last)
         ) from None
@@ -195,7 +197,7 @@ def watching(dead: Callable[[], bool], last_words: str = "") -> Iterator[None]:
 
 def _serve(signum: int, _: FrameType | None) -> None:
     if _deferral.depth:
-        if _deferral.waiting in (None, _RAY):  # what the user asks for goes before a restart
+        if _deferral.waiting in (None, _RAY):  # the user's signal takes precedence over a restart
             _deferral.waiting = signum
         return
     raise _meaning(signum)

@@ -26,10 +26,10 @@ def fit(
     final: bool,
     on_score: Callable[[int, int, float], object],
 ) -> Tuned:
-    """What `request`'s one task makes of one method. `params`: arguments of the method and of the
-    protocol, beside those in the method's text. `on_score`: is given epoch, epochs and percent.
+    """Trains one method on `request`'s one task. `params`: arguments of the method and the
+    protocol, besides those in the method's text. `on_score`: called with epoch, epochs and percent.
 
-    Raises `BadInput`; an error of the method's own code goes through as it is.
+    Raises `BadInput`; errors in the method's own code propagate unchanged.
     """
     planned, run_plan = _planned(method, params, request)
     if final:
@@ -38,13 +38,13 @@ def fit(
         job = TuneJob(planned.key, ((0, chosen(planned)),))
     trainer = Trainer(run_plan, raises=True)
     (outcome,) = _followed(trainer, job, seed, planned.protocol.last, on_score)
-    if outcome.score is None:  # of a method that changed what all share
+    if outcome.score is None:  # the method changed what all methods share
         raise BadInput(f"{planned.variant.label}: {outcome.reason}.")
     (point,) = job.chosen
     origin = checkpoint.origin_of(
         planned, seed, point, outcome.score, outcome.logits_sha256, outcome.provenance or {}
     )
-    if not final:  # no row of any store
+    if not final:  # not a row of a store
         origin = replace(origin, id=f"{origin.id[:8]}-val")
     tuned = checkpoint.rebuilt(
         f"a run of {planned.variant.label}",
@@ -58,8 +58,8 @@ def fit(
 
 
 def chosen(planned: PlannedCell) -> dict[str, Any]:
-    """A point for what isn't fixed: a method's argument keeps its default; what the protocol would
-    search is the middle of its range."""
+    """Values for what isn't fixed: a method's argument keeps its default; what the protocol would
+    search gets the middle of its range."""
     defaults = {
         name: parameter.default
         for name, parameter in own_arguments(planned.variant.method).items()

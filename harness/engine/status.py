@@ -1,9 +1,9 @@
-"""Where the work on a store stands, by its rows alone: whoever can read it can ask, from any
-machine, whether a run goes on or not.
+"""The progress of the work on a store, from its rows alone: whoever can read it can see it, from
+any machine, whether or not a run is active.
 
-What a run means to do, it writes beside each cell when it starts: `asked`, a label (see `asked`
-below). Of cells that came from elsewhere, or from before there was such a label, that isn't known:
-they count as done where they have a result.
+A run writes the work that it plans with each cell when it starts: the label `asked` (see
+`planned_work` below). For cells from elsewhere, or from before there was such a label, that isn't
+known: they count as done if they have a result.
 """
 
 from collections import Counter
@@ -19,10 +19,10 @@ from harness.store import Cell, Lease, Store, gone
 from harness.text import plain
 
 WINDOW = 3600.0
-"""Seconds back from now in which results are counted for the rate."""
+"""Seconds back from now within which results count for the rate."""
 
 _FEW, _SHORT = 3, 20.0
-"""Pieces of work, and seconds, from which on a rate is told."""
+"""Pieces of work, and seconds, that are needed for a rate."""
 
 _READ = 200
 """Failed trials whose reasons are read."""
@@ -33,8 +33,8 @@ State = Literal["done", "under way", "waiting", "with gaps"]
 def planned_work(
     trials: int, seeds: Collection[int], trial_units: float, final_units: float
 ) -> dict[str, Any]:
-    """The label `asked` of a cell: points of its search, seeds of its final runs, and the
-    forward-image units expected of each."""
+    """A cell's label `asked`: points of its search, seeds of its final runs, and the forward-image
+    units expected for each."""
     return {
         "trials": trials,
         "seeds": list(seeds),
@@ -45,7 +45,7 @@ def planned_work(
 
 @dataclass(frozen=True)
 class CellStatus:
-    """One cell: what is there of it, and what is left."""
+    """One cell: what is stored, and what is left."""
 
     key: str
     variant: str
@@ -54,40 +54,39 @@ class CellStatus:
     trials: dict[str, int]
     """By state."""
     trials_wanted: int | None
-    """None: not known."""
+    """None: unknown."""
     results: int
     results_wanted: int | None
     driver: str | None
-    """The owner of its lease, where that is alive."""
+    """The owner of its lease, if alive."""
     units_done: float | None
-    """Forward-image units as they were expected; None: not known."""
+    """Forward-image units, as expected; None: unknown."""
     units_left: float | None
 
     @property
     def tried(self) -> int:
-        """Points of the search that are spent, as far as rows tell: a trial that failed is tried
-        again."""
+        """Points of the search that are used up, by the rows: a failed trial is retried."""
         return self.trials.get("complete", 0) + self.trials.get("pruned", 0)
 
 
 @dataclass(frozen=True)
 class Driver:
-    """A `harness run` that holds leases, or held them when it died."""
+    """A `harness run` that holds leases, or held some when it died."""
 
     owner: str
     host: str
     process: str
     state: Literal["alive", "expired", "dead"]
-    """`dead`: it ran on this machine, and runs no more. `expired`: it gave no sign of life for as
-    long as a lease lasts."""
+    """`dead`: it ran on this machine, and no longer does. `expired`: it was unresponsive for the
+    duration of a lease."""
     cells: int
     seconds: float
-    """Until the first of its leases expires; negative: since."""
+    """Until the first of its leases expires; negative: since then."""
 
 
 @dataclass(frozen=True)
 class Gap:
-    """A final run that was given up."""
+    """A final run that failed for good."""
 
     variant: str
     task: str
@@ -100,18 +99,18 @@ class Rate:
     """How fast work was done."""
 
     seconds: float
-    """What it was counted over, up to now."""
+    """The period that it covers, up to now."""
     results: float
-    """An hour."""
+    """Per hour."""
     trials: float | None
-    """An hour; None: not known, since a stored trial has no time."""
+    """Per hour; None: unknown, since stored trials have no time."""
     units: float | None
-    """Expected forward-image units a second."""
+    """Expected forward-image units per second."""
 
 
 @dataclass(frozen=True)
-class Status:
-    """Where the work on a store stands."""
+class StoreStatus:
+    """The progress of the work on a store."""
 
     store: str
     time: str
@@ -120,14 +119,14 @@ class Status:
     drivers: tuple[Driver, ...]
     gaps: tuple[Gap, ...]
     trials_failed: tuple[tuple[str, int], ...]
-    """Reasons of failed trials with how many gave it, of `reasons_of` trials."""
+    """Reasons of failed trials with their counts, among `reasons_of` trials."""
     reasons_of: int
     rate: Rate | None
-    """None: too little was done in the last hour, or nothing."""
+    """None: too little was done in the last hour."""
 
     @cached_property
     def states(self) -> Counter[State]:
-        """How many cells are in each."""
+        """The number of cells in each state."""
         return Counter(cell.state for cell in self.cells)
 
     @cached_property
@@ -156,26 +155,26 @@ class Status:
 
     @property
     def units_left(self) -> float | None:
-        """Of the cells that are under way or waiting."""
+        """For the cells that are under way or waiting."""
         return _total(
             cell.units_left for cell in self.cells if cell.state in ("under way", "waiting")
         )
 
     @property
     def left(self) -> float | str:
-        """Seconds until all is done at the rate of now, or why that isn't known."""
+        """Seconds until everything is done at the current rate, or why that is unknown."""
         if not self.states["under way"] and not self.states["waiting"]:
             return (
                 "nothing is left to do"
                 if not self.states["with gaps"]
-                else "nothing is left but gaps"
+                else "nothing is left except gaps"
             )
         if not any(driver.state == "alive" for driver in self.drivers):
-            return "unknown: no run is at work on it"
+            return "unknown: no run is working on it"
         if self.units_left is None:
-            return "unknown: of some cells the store doesn't say how much was asked for"
+            return "unknown: for some cells, the store doesn't say how much was requested"
         if self.rate is None or not self.rate.units:
-            return "unknown, as the rate is"
+            return "unknown, like the rate"
         return self.units_left / self.rate.units
 
     def json(self) -> dict[str, Any]:
@@ -207,16 +206,16 @@ class Status:
         }
 
 
-def read(store: Store, before: Status | None = None) -> Status:
-    """Where the work stands now. Counts trials by an index, and reads none but a few that failed.
-    Raises `BadInput` without a store.
+def read(store: Store, before: StoreStatus | None = None) -> StoreStatus:
+    """The current progress. Counts trials by an index, and reads only a few failed ones. Raises
+    `BadInput` without a store.
 
-    `before`: an earlier one, to tell the rate from what was done since, once that is enough; else
-    from when results were stored.
+    `before`: an earlier one, to compute the rate from what was done since, once that is enough;
+    else it comes from when results were stored.
     """
     if store.engine.read(lambda _, schema: schema, None) is None:
         raise BadInput(
-            f"there is no store {store.name}: give --store, or start"
+            f"there is no store {store.name}: give --store, or run"
             f" `{commands.command('run', store=store)}`."
         )
     now = datetime.now(UTC)
@@ -250,7 +249,7 @@ def read(store: Store, before: Status | None = None) -> Status:
     }
     failing = [key for key, states in counts.items() if states.get("failed")]
     reasons = [plain(reason or "unknown") for reason in store.failed_trials(failing, _READ)]
-    status = Status(
+    status = StoreStatus(
         plain(store.name),
         now.isoformat(timespec="seconds"),
         tuple(cells.values()),
@@ -316,41 +315,41 @@ def _cell(
 
 
 def _wanted(cell: Cell) -> dict[str, Any] | None:
-    """The label `asked`, where it is one: it may come from somebody else's file."""
-    found: Any = cell.labels.get("asked")
+    """The label `asked`, if it is valid: it may come from somebody else's file."""
+    label: Any = cell.labels.get("asked")
     try:
         return planned_work(
-            int(found["trials"]),
-            {int(seed) for seed in found["seeds"]},
-            float(found["trial_units"]),
-            float(found["final_units"]),
+            int(label["trials"]),
+            {int(seed) for seed in label["seeds"]},
+            float(label["trial_units"]),
+            float(label["final_units"]),
         )
     except (TypeError, KeyError, ValueError, OverflowError):
         return None
 
 
 def _drivers(leases: Collection[Lease]) -> list[Driver]:
-    """By owner; those that live first."""
+    """By owner; live ones first."""
     held: dict[str, list[Lease]] = {}
     for lease in leases:
         held.setdefault(lease.owner, []).append(lease)
-    found = []
-    for owner, theirs in held.items():
+    drivers = []
+    for owner, leases_held in held.items():
         host, _, process, _ = (*plain(owner).split("/"), "?", "?", "?")[:4]
-        last = max(lease.seconds for lease in theirs)
+        last = max(lease.seconds for lease in leases_held)
         state = "expired" if last <= 0 else "dead" if gone(owner) else "alive"
-        mine = [lease.seconds for lease in theirs if lease.seconds > 0 or last <= 0]
-        found.append(
-            Driver(owner, host, process, state, len(mine), min(mine) if last > 0 else last)
+        seconds = [lease.seconds for lease in leases_held if lease.seconds > 0 or last <= 0]
+        drivers.append(
+            Driver(owner, host, process, state, len(seconds), min(seconds) if last > 0 else last)
         )
-    return sorted(found, key=lambda driver: (driver.state != "alive", driver.owner))
+    return sorted(drivers, key=lambda driver: (driver.state != "alive", driver.owner))
 
 
 def _of_results(
     stored: Collection[Mapping[str, Any]], cells: Mapping[str, CellStatus], now: datetime
 ) -> Rate | None:
-    """From the first result of the last hour until now. A result stands for its share of its cell's
-    trials too: they have no time."""
+    """From the first result of the last hour until now. A result counts for its share of its cell's
+    trials too, as these have no time."""
     recent = sorted(
         (age, row["cell"])
         for row in stored
@@ -358,7 +357,7 @@ def _of_results(
     )
     if len(recent) <= _FEW or recent[-1][0] < _SHORT:
         return None
-    seconds, _ = recent.pop()  # what it took is before the window
+    seconds, _ = recent.pop()  # its work was before the window
     units = _total(
         (
             done / cells[key].results
@@ -372,8 +371,8 @@ def _of_results(
     )
 
 
-def _since(before: Status, now: Status) -> Rate | None:
-    """From what was done between two looks."""
+def _since(before: StoreStatus, now: StoreStatus) -> Rate | None:
+    """From what was done between two readings."""
     seconds = (
         datetime.fromisoformat(now.time) - datetime.fromisoformat(before.time)
     ).total_seconds()
@@ -386,7 +385,7 @@ def _since(before: Status, now: Status) -> Rate | None:
 
 
 def _age(created: str, now: datetime) -> float | None:
-    """Seconds; None where the text is no time with a zone."""
+    """Seconds; None if the text isn't a time with a time zone."""
     try:
         return (now - datetime.fromisoformat(created)).total_seconds()
     except (ValueError, TypeError):
@@ -394,6 +393,6 @@ def _age(created: str, now: datetime) -> float | None:
 
 
 def _total(parts: Any) -> Any:
-    """The sum; None where one of them isn't known."""
-    found = list(parts)
-    return None if any(part is None for part in found) else sum(found)
+    """The sum; None if one of them is unknown."""
+    values = list(parts)
+    return None if any(part is None for part in values) else sum(values)

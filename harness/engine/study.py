@@ -1,5 +1,5 @@
-"""A cell's search: an Optuna study in memory, rebuilt from the store's trials when it is first
-asked for a point."""
+"""A cell's search: an Optuna study in memory, rebuilt from the store's trials when its first
+point is requested."""
 
 import hashlib
 import warnings
@@ -14,14 +14,14 @@ from harness.planning.plan import PlannedCell
 from harness.store import Trial
 
 STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
-"""Of the trials that teach a study something. Failed ones teach it nothing."""
+"""States of trials from which a study learns; it learns nothing from failed ones."""
 
 
-class Search:
+class CellSearch:
     """The study of one cell and its trials in flight."""
 
     def __init__(self, planned: PlannedCell, trials: Sequence[Trial]):
-        """`trials`: all that the store has of the cell."""
+        """`trials`: all that the store has for the cell."""
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
         self.planned = planned
@@ -30,15 +30,15 @@ class Search:
         ended = [trial for trial in trials if trial.state in STATES]
         self.study = _rebuild(planned, ended)
         self.grid: list[dict[str, Any]] = []
-        """Points of a grid that wait for their first try."""
+        """Points of a grid that haven't been tried yet."""
         if planned.space and planned.protocol.sampler == "grid":
             wanted = protocols.grid(dict(planned.space))[: planned.trials]
             self.grid = [point for point in wanted if all(trial.params != point for trial in ended)]
 
     def ask(self, again: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
-        """A point to try, with its number: `again` once more, else the grid's next, else a new one.
+        """A point to try, with its number: `again` if given, else the grid's next, else a new one.
 
-        Its randomness follows from the cell and the trial's number, not from how often the run was
+        Its randomness depends on the cell and the trial's number, not on how often the run was
         interrupted.
         """
         number = self.next_number
@@ -46,7 +46,7 @@ class Search:
         if again is not None:
             self.study.enqueue_trial(again)
         elif self.grid:
-            # one at a time: what is enqueued first is asked first
+            # one at a time: the first enqueued is returned first
             self.study.enqueue_trial(self.grid.pop(0))
         seed = int.from_bytes(hashlib.sha256(f"{self.planned.key}/{number}".encode()).digest()[:4])
         startup = min(10, max(2, self.planned.trials // 3))
@@ -59,7 +59,7 @@ class Search:
         return number, dict(trial.params)
 
     def report(self, number: int, epoch: int, value: float) -> bool:
-        """A reading in mid-trial; True where the pruner finds it hopeless."""
+        """An intermediate score of a trial; True if the pruner would end it."""
         trial = self.open[number]
         trial.report(value, epoch)
         return epoch < self.planned.protocol.last and trial.should_prune()

@@ -1,10 +1,10 @@
 """Curves for TensorBoard (`harness run --tensorboard DIR`, extra `[tensorboard]`): scores on val by
-epoch, a run a trial; final scores.
+epoch, one run per trial; final scores.
 
 `DIR/TASK/METHOD-CELL/trial-0003` has the scalar `val` and the trial's hyper-parameters,
 `DIR/TASK/METHOD-CELL/seed-0` the scalar `test`, both in percent, by epoch; and both have `loss`,
-`lr` and what the method logs. CELL is the first 8
-digits of the cell's key, as two runs may differ in backbone or protocol alone.
+`lr` and what the method logs. CELL is the first 8 digits of the cell's key, as two runs may differ
+only in backbone or protocol.
 """
 
 import os
@@ -22,14 +22,14 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from harness.errors import BadInput
 
-# their classes are made at run time
+# their classes are created at run time
 Event: Any = event_pb2.Event  # type: ignore[attr-defined]
 Summary: Any = summary_pb2.Summary  # type: ignore[attr-defined]
 
 
 class Curves:
-    """Listens to a run's events. Records go in at once, and no file stays open. A full disk costs
-    the curve, not the run."""
+    """Listens to a run's events. Records are written at once, and no file stays open. A full disk
+    loses the curve, not the run."""
 
     def __init__(self, folder: Path):
         """Raises `BadInput` for a folder that can't be written."""
@@ -46,44 +46,51 @@ class Curves:
             f"events.out.tfevents.{int(time.time()):010}.{socket.gethostname()}.{os.getpid()}"
         )
         self.read: dict[str, set[int]] = {}
-        """Epochs whose readings are written, by job."""
+        """Epochs whose scores are written, by job."""
 
-    def __call__(self, said: Mapping[str, Any]) -> None:
-        event = said["event"]
-        if event == "job" and said["kind"] == "tune":
-            self.read[said["job"]] = set()
-            for number, params in zip(said["trials"], said["params"], strict=True):
-                named = f"{said['method']} on {said['task']}, trial {number}"
+    def __call__(self, record: Mapping[str, Any]) -> None:
+        event = record["event"]
+        if event == "job" and record["kind"] == "tune":
+            self.read[record["job"]] = set()
+            for number, params in zip(record["trials"], record["params"], strict=True):
+                named = f"{record['method']} on {record['task']}, trial {number}"
                 self._write(
-                    said, _trial(number), {"summary": hparams_pb(dict(params), trial_id=named)}
+                    record, _trial(number), {"summary": hparams_pb(dict(params), trial_id=named)}
                 )
-        elif event == "reading" and "trial" in said:
-            self.read[said["job"]].add(said["epoch"])
-            self._write(said, _trial(said["trial"]), _point("val", said["epoch"], said["value"]))
-        elif event == "trial":
-            read = self.read.pop(said["job"], ())
-            rest = {epoch: value for epoch, value in said["curve"].items() if epoch not in read}
+        elif event == "reading" and "trial" in record:
+            self.read[record["job"]].add(record["epoch"])
             self._write(
-                said,
-                _trial(said["trial"]),
+                record, _trial(record["trial"]), _point("val", record["epoch"], record["value"])
+            )
+        elif event == "trial":
+            read = self.read.pop(record["job"], ())
+            rest = {epoch: value for epoch, value in record["curve"].items() if epoch not in read}
+            self._write(
+                record,
+                _trial(record["trial"]),
                 *(_point("val", epoch, value) for epoch, value in rest.items()),
-                *_logged(said.get("curves") or {}),
+                *_logged(record.get("curves") or {}),
             )
         elif event == "result":
             self._write(
-                said,
-                f"seed-{said['seed']}",
-                _point("test", max(said["curve"], default=0), said["value"]),
-                *_logged(said.get("curves") or {}),
+                record,
+                f"seed-{record['seed']}",
+                _point("test", max(record["curve"], default=0), record["value"]),
+                *_logged(record.get("curves") or {}),
             )
         elif event == "dropped":
-            self.read.pop(said["job"], None)
+            self.read.pop(record["job"], None)
 
-    def _write(self, said: Mapping[str, Any], run: str, *records: Mapping[str, Any]) -> None:
-        at = self.folder / _name(said["task"]) / f"{_name(said['method'])}-{said['cell'][:8]}" / run
+    def _write(self, record: Mapping[str, Any], run: str, *records: Mapping[str, Any]) -> None:
+        folder = (
+            self.folder
+            / _name(record["task"])
+            / f"{_name(record['method'])}-{record['cell'][:8]}"
+            / run
+        )
         with suppress(OSError):
-            at.mkdir(parents=True, exist_ok=True)
-            with (at / f"{self.name}.{said['run']}").open("ab") as file:
+            folder.mkdir(parents=True, exist_ok=True)
+            with (folder / f"{self.name}.{record['run']}").open("ab") as file:
                 writer = RecordWriter(file)
                 for fields in (
                     records if file.tell() else ({"file_version": "brain.Event:2"}, *records)
@@ -114,5 +121,5 @@ def _logged(curves: Mapping[str, list[float | None]]) -> list[dict[str, Any]]:
 
 
 def _name(text: str) -> str:
-    """As a folder's, whatever is in it."""
+    """As a folder's name, whatever it contains."""
     return re.sub(r"[^\w.=,()-]", "_", text)[:100].lstrip(".") or "_"

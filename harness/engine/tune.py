@@ -1,5 +1,5 @@
-"""The two places where Ray Tune asks us: which trial comes next (Searcher) and whether a running
-one should end (Stopper)."""
+"""The two hooks of Ray Tune: which trial comes next (Searcher) and whether a running one should end
+(Stopper)."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ from harness.engine.jobs import DIED, NODE, FinalJob, Outcome, dump
 from harness.engine.progress import ProgressView
 from harness.engine.scheduler import Scheduler
 from harness.engine.signals import held
-from harness.engine.watchdog import word_of
+from harness.engine.watchdog import stored_reason
 from harness.engine.worker import FILES, NEWS, outcomes_of
 from harness.errors import BadInput
 from harness.inference.checkpoint import Keep, receive
@@ -23,15 +23,15 @@ from harness.store import WARNINGS
 from harness.text import plain
 
 SPARE = 1
-"""Jobs beyond those that fit: one is at hand when a worker ends; a node that joins gets it, and an
-autoscaler sees that more are wanted."""
+"""Jobs beyond those that fit: one is ready when a worker ends; a node that joins gets it, and an
+autoscaler sees the demand."""
 
 LOOK = 5.0
-"""Seconds between looks at the cluster's nodes."""
+"""Seconds between checks of the cluster's nodes."""
 
 
 class SchedulerSearcher(Searcher):
-    """Hands out the scheduler's jobs as Tune trials, and gives it their results."""
+    """Hands out the scheduler's jobs as Tune trials, and returns their results to it."""
 
     def __init__(
         self,
@@ -43,10 +43,10 @@ class SchedulerSearcher(Searcher):
         workers: int | None = None,
         room: Callable[[], int] | None = None,
     ):
-        """`keep`: where checkpoints go that workers send. `workers`: jobs that the user wants at
-        once; None: those that fit.
+        """`keep`: where checkpoints sent by workers go. `workers`: jobs that the user wants at
+        once; None: as many as fit.
 
-        `room`: how many fit on a cluster's nodes of this moment.
+        `room`: how many currently fit on a cluster's nodes.
         """
         super().__init__()
         self.scheduler = scheduler
@@ -61,12 +61,12 @@ class SchedulerSearcher(Searcher):
     def suggest(self, trial_id: str) -> dict | str | None:
         if self.scheduler.finished:
             return Searcher.FINISHED
-        with self.stopper.keeping_faults():
+        with self.stopper.recording_faults():
             return self._suggest(trial_id)
         return Searcher.FINISHED
 
     def _suggest(self, trial_id: str) -> dict | str | None:
-        self._look_around()
+        self._check_nodes()
         if len(self.scheduler.in_flight) >= (self.workers or self.scheduler.order.devices + SPARE):
             return None
         job = self.scheduler.next(trial_id)
@@ -74,8 +74,8 @@ class SchedulerSearcher(Searcher):
             return Searcher.FINISHED if self.scheduler.finished else None
         return {"job": dump(job)}
 
-    def _look_around(self) -> None:
-        """Nodes come and go: the scheduler plans for those that are there."""
+    def _check_nodes(self) -> None:
+        """Nodes come and go: the scheduler plans for those present."""
         if self.room is None or time.monotonic() - self.looked < LOOK:
             return
         self.looked = time.monotonic()
@@ -83,23 +83,25 @@ class SchedulerSearcher(Searcher):
         now, before = min(now, self.workers or now), self.view.workers
         if now != before:
             self.view.show_workers(now)
-            self.view.tell(f"nodes came or went: {now} jobs fit at once, before it were {before}")
+            self.view.print_line(
+                f"the cluster's nodes changed: {now} jobs fit at once, {before} before"
+            )
         self.scheduler.order.devices = max(1, now)
 
     def __getstate__(self) -> dict:
-        """Tune writes a copy of us to disk for its own restore, which isn't used."""
+        """Tune writes a copy of this to disk for its own restore, which isn't used."""
         return {}
 
     def on_trial_result(self, trial_id: str, result: dict) -> None:
-        """Readings in mid-trial are the Stopper's, which Tune asks first; what was printed until
-        then is shown."""
-        self._tell_news()
+        """The Stopper, which Tune calls first, handles intermediate scores; this shows what was
+        printed until then."""
+        self._show_news()
 
-    def _tell_news(self) -> None:
-        """What workers found cold, and what methods printed there."""
+    def _show_news(self) -> None:
+        """Shows what workers had to warm up, and what methods printed there."""
         for trial_id, news in self.stopper.news:
             for line in news.pop("printed", ()):
-                self.view.tell(f"[{self._name(trial_id)}] {plain(line)}")
+                self.view.print_line(f"[{self._name(trial_id)}] {plain(line)}")
             self.view.warmed(**news)
         self.stopper.news.clear()
 
@@ -121,21 +123,21 @@ class SchedulerSearcher(Searcher):
         if self.stopper.fault is not None:
             return
         cell, _ = self.scheduler.in_flight[trial_id]
-        with held(), self.stopper.keeping_faults():  # what is finished reaches the store
+        with held(), self.stopper.recording_faults():  # what is finished reaches the store
             self._complete(trial_id, result)
         self.view.update(cell)
 
     def _complete(self, trial_id: str, result: dict | None) -> None:
         last = self.stopper.last.pop(trial_id, None)
         files = self.stopper.files.pop(trial_id, {})
-        self._tell_news()
+        self._show_news()
         if result is not None and "outcomes" in result:
             outcomes = [self._with_file(outcome, files) for outcome in outcomes_of(result)]
             self._warn(trial_id, outcomes)
             self.scheduler.finish(trial_id, outcomes)
         elif result is not None and "error" in result:
             if result["error"].startswith(NODE):
-                self.view.tell(result["error"], once=True)
+                self.view.print_line(result["error"], once=True)
             self.scheduler.lose(trial_id, result["error"])
         elif trial_id in self.stopper.pruned and last is not None:
             curve = self.stopper.curves.pop(trial_id, {})
@@ -149,19 +151,20 @@ class SchedulerSearcher(Searcher):
             self.scheduler.lose(trial_id, f"{NODE} left the cluster")
         elif trial_id in self.scheduler.in_flight:
             self.scheduler.lose(
-                trial_id, word_of(trial_id) or f"{DIED} (killed, or the machine out of memory)"
+                trial_id,
+                stored_reason(trial_id) or f"{DIED} (killed, or the machine ran out of memory)",
             )
         self.stopper.curves.pop(trial_id, None)
 
     def _warn(self, trial_id: str, outcomes: list[Outcome]) -> None:
-        """What the runs say of themselves, once a method."""
+        """Shows the runs' warnings, once per method."""
         cell, _ = self.scheduler.in_flight[trial_id]
         for outcome in outcomes:
             for warning in (outcome.extras or {}).get(WARNINGS, ()):
-                self.view.tell(f"Warning: {cell.planned.variant.label}: {warning}", once=True)
+                self.view.print_line(f"Warning: {cell.planned.variant.label}: {warning}", once=True)
 
     def _with_file(self, outcome: Outcome, files: dict[str, bytes]) -> Outcome:
-        """Puts a checkpoint that came along in its place, and the place in the outcome's note."""
+        """Saves a checkpoint that was sent along, and its path in the outcome's provenance."""
         noted = dict(outcome.provenance or {})
         data = files.get(noted.get("checkpoint", ""))
         if data is None or self.keep is None:
@@ -179,7 +182,7 @@ class SchedulerSearcher(Searcher):
 
 
 class SchedulerStopper(Stopper):
-    """Ends hopeless trials. Tune asks it at every result, before the Searcher hears of it."""
+    """Ends poor trials. Tune calls it for every result, before the Searcher."""
 
     def __init__(self, scheduler: Scheduler):
         self.scheduler = scheduler
@@ -187,14 +190,14 @@ class SchedulerStopper(Stopper):
         self.last: dict[str, dict] = {}
         self.curves: dict[str, dict[int, float]] = {}
         self.news: list[tuple[str, dict]] = []
-        """By the trial that it came from."""
+        """With the trial that sent it."""
         self.files: dict[str, dict[str, bytes]] = {}
         self.fault: BadInput | None = None
-        """The store can't be used any more, say: everything ends. Tune would take what we raise for
-        a trial's failure, and go on."""
+        """Ends everything, for example because the store has become unusable. Tune would take an
+        exception for a trial's failure, and continue."""
 
     @contextmanager
-    def keeping_faults(self) -> Iterator[None]:
+    def recording_faults(self) -> Iterator[None]:
         try:
             yield
         except BadInput as error:
@@ -209,7 +212,7 @@ class SchedulerStopper(Stopper):
             return False
         self.last[trial_id] = result
         self.curves.setdefault(trial_id, {})[result["epoch"]] = result["value"]
-        with self.keeping_faults():
+        with self.recording_faults():
             if self.scheduler.report(trial_id, result["epoch"], result["value"]):
                 self.pruned.add(trial_id)
                 return True

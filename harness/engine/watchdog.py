@@ -1,7 +1,7 @@
-"""A hung job: a worker that gives no sign of life for too long ends its own process, and the
-scheduler tries the job once more.
+"""Hung jobs: a worker without progress for too long ends its own process, and the scheduler retries
+the job.
 
-Ray Tune can't do it: its hooks run between results, and a hung trial has none.
+Ray Tune can't do that: its hooks run between results, and a hung trial has none.
 """
 
 import faulthandler
@@ -16,16 +16,16 @@ from contextlib import contextmanager, suppress
 from harness.engine import ray_private
 
 _LATER = 30.0
-"""Seconds more until C code ends a process whose interpreter is stuck as well, so that no thread of
-ours runs."""
+"""Further seconds until C code ends a process whose interpreter is stuck as well, so that none of
+our threads run."""
 
 
 class Watchdog:
     """Watches the thread that enters `watching`: each batch should call `alive`."""
 
     def __init__(self, seconds: float, last_words: Callable[[str], None]):
-        """`seconds`: between signs of life; 0: for ever. `last_words` takes the reason, just before
-        the process ends."""
+        """`seconds`: allowed between calls of `alive`; 0: any. `last_words` is called with the
+        reason just before the process ends."""
         self.seconds = seconds
         self.last_words = last_words
         self.seen = 0.0
@@ -38,7 +38,7 @@ class Watchdog:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """A job is being carried out in here."""
+        """Wrap a running job in this."""
         self.alive()
         self.thread = threading.get_ident()
         try:
@@ -53,7 +53,7 @@ class Watchdog:
             if thread is None:
                 faulthandler.cancel_dump_traceback_later()
                 continue
-            # put off as long as this thread runs
+            # postponed as long as this thread runs
             faulthandler.dump_traceback_later(self.seconds + _LATER, exit=True, file=2)
             if time.monotonic() - self.seen > self.seconds:
                 self._end(thread)
@@ -71,13 +71,13 @@ class Watchdog:
         os._exit(70)
 
 
-def leave_word(trial_id: str, reason: str) -> None:
-    """In a worker: why its process is about to end, where the driver finds it."""
+def store_reason(trial_id: str, reason: str) -> None:
+    """In a worker: stores why its process is about to end, for the driver."""
     ray_private.put(_key(trial_id), reason)
 
 
-def word_of(trial_id: str) -> str | None:
-    """In the driver: what a worker that died has left, if anything."""
+def stored_reason(trial_id: str) -> str | None:
+    """In the driver: the reason that a dead worker has stored, if any."""
     return ray_private.get(_key(trial_id))
 
 

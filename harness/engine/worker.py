@@ -1,7 +1,7 @@
-"""Where training happens: a job, carried out step by step, and the Ray Tune actor around it.
+"""Where training happens: runs a job step by step, inside a Ray Tune actor.
 
-The actor is reused from trial to trial; the backbone and the data of its last tasks stay warm in
-it.
+The actor is reused for trial after trial, and keeps the backbone and the data of its last tasks
+warm.
 """
 
 import json
@@ -27,10 +27,10 @@ from harness.data.loader import FinalData, TuningData, open_final, open_tuning
 from harness.engine.broadcast import Broadcast
 from harness.engine.cluster import this_node, threads_here
 from harness.engine.failures import free_memory, reason_of
-from harness.engine.guard import differences, put_back
+from harness.engine.guard import differences, restore_forwards
 from harness.engine.jobs import NODE, TRACEBACK, FinalJob, Job, Outcome, parse
-from harness.engine.watchdog import Watchdog, leave_word
-from harness.engine.worker_output import Spoken, refuse_breakpoints
+from harness.engine.watchdog import Watchdog, store_reason
+from harness.engine.worker_output import CapturedOutput, refuse_breakpoints
 from harness.errors import BadInput
 from harness.inference import checkpoint
 from harness.inference.checkpoint import Keep
@@ -47,24 +47,24 @@ from harness.training.loop import Score, fit
 from harness.training.method import Method, trained_values
 from harness.training.seeds import TUNING_SEED, seeded
 
-builtin.pin()  # in a worker's process, before it is handed methods
+builtin.pin()  # in a worker's process, before it receives methods
 
 WARM_TASKS = 3
 """Tasks whose data an actor keeps open, each for tuning and for final runs, as images and as
 features."""
 
 NEWS, FILES = "news", "files"
-"""Keys of a worker's results: what it warmed up; and checkpoints by name, where it runs on another
-machine than the driver."""
+"""Keys of a worker's results: what it warmed up; and checkpoints by name, if it isn't on the
+driver's machine."""
 
 UNFIT = 30.0
-"""Seconds that a worker on a node without the data holds a job before it gives it back, so that
-such a node doesn't draw all jobs."""
+"""Seconds for which a worker on a node without the data keeps a job before it returns it, so that
+such a node doesn't attract all jobs."""
 
 
 class Trainer:
-    """A backbone on a device with warm data: carries out jobs. Plain Python, so that `harness
-    reproduce` and tests use it without Ray."""
+    """Runs jobs on a device, with a warm backbone and data. Plain Python, so that `harness
+    reproduce` and tests can use it without Ray."""
 
     def __init__(
         self,
@@ -74,8 +74,8 @@ class Trainer:
         alive: Callable[[], None] | None = None,
         raises: bool = False,
     ):
-        """`keep`: where final runs leave what they tuned; None: nowhere. `alive` is called at every
-        batch. `raises`: an error in a run goes through, for a debugger, and isn't its outcome."""
+        """`keep`: where final runs save checkpoints; None: nowhere. `alive` is called at every
+        batch. `raises`: errors in a run propagate, for a debugger, instead of becoming outcomes."""
         self.plan = plan
         self.raises = raises
         self.keep = keep
@@ -85,18 +85,18 @@ class Trainer:
             torch.set_num_threads(threads)
         self.warm: OrderedDict[tuple, Any] = OrderedDict()
         self.decoded: list[str] = []
-        """Splits that weren't in this machine's cache, until somebody takes note of them."""
+        """Splits that weren't in this machine's cache and haven't been reported yet."""
         self.digests: dict[str, str] = {}
-        """The sha256 of each backbone when it came here."""
-        self.on_trust: PlannedCell | None = None
-        """That of a run after which the shared backbone hasn't been looked at."""
+        """The sha256 of each backbone when it arrived."""
+        self.unverified: PlannedCell | None = None
+        """The cell of a run after which the shared backbone hasn't been checked."""
         self.probed: tuple[str, Method] | None = None
         """The last method whose features were computed, by its cell."""
         self.model: torch.nn.Module
-        """The one that was trained last."""
+        """The last one trained."""
 
     def run(self, job: Job, seed: int = TUNING_SEED) -> Iterator[Score | list[Outcome]]:
-        """Yields a score now and then, and at last the outcomes: one a point. `seed`: of a
+        """Yields intermediate scores, and finally the outcomes, one per point. `seed`: for a
         `TuneJob`."""
         planned = self.plan.cell(job.cell)
         self._changed()
@@ -128,7 +128,7 @@ class Trainer:
                             planned, job.seeds[len(outcomes)], job.params, step
                         )
                         seed = job.seeds[len(outcomes)]
-                        step = self._looked_at(planned, seed, job.params, data.test, step)
+                        step = self._with_extras(planned, seed, job.params, data.test, step)
                     outcomes.append(step)
                 elif job.runs == 1:
                     yield step
@@ -169,7 +169,7 @@ class Trainer:
 
         score, reason, trace = None, None, None
         if not isinstance(train, FeatureSplit):
-            self.on_trust = planned
+            self.unverified = planned
         try:
             for score in fit(
                 planned.kind, build, train, held_out, recipe, seed, self.device, score_at
@@ -185,10 +185,10 @@ class Trainer:
                 reason_of(
                     error, micro_batch or recipe.batch_size, planned.variant.method.whole_batch
                 ),
-                user_errors.whole(error),
+                user_errors.full_traceback(error),
             )
         reason = self._changed() or reason
-        # out here, where the error no longer holds what the run had in memory
+        # here, where the error no longer keeps the run's memory alive
         if reason is not None:
             free_memory()
             yield Outcome(
@@ -220,7 +220,7 @@ class Trainer:
     def _with_checkpoint(
         self, planned: PlannedCell, seed: int, params: dict[str, Any], outcome: Outcome
     ) -> Outcome:
-        """Leaves what the run tuned in its file, and a note of it in the outcome."""
+        """Saves the checkpoint, and notes it in the outcome."""
         if self.keep is None or outcome.score is None:
             return outcome
         assert outcome.score is not None
@@ -230,7 +230,7 @@ class Trainer:
         note = checkpoint.save(self.keep, self.model, origin)
         return replace(outcome, provenance={**(outcome.provenance or {}), **note})
 
-    def _looked_at(
+    def _with_extras(
         self,
         planned: PlannedCell,
         seed: int,
@@ -238,10 +238,10 @@ class Trainer:
         test: Any,
         outcome: Outcome,
     ) -> Outcome:
-        """Adds what the first seed's model computes in a step, and a few images as it sees them,
-        where its kind has something to look at; and where the protocol asks for it several scales.
+        """Adds the FLOPs of a step and predictions on a few images, if its kind has pictures, both
+        for the first seed's model; and scores at several scales, if the protocol requests them.
 
-        What fails here costs no result: a note of it is left in its provenance.
+        A failure here doesn't lose the result: it is noted in its provenance.
         """
         if outcome.score is None:
             return outcome
@@ -273,16 +273,15 @@ class Trainer:
         return step_flops(planned.kind, model, side, batch_size, self.device)
 
     def _vit(self, planned: PlannedCell) -> FrozenViT:
-        """The planned backbone on the CPU, at the side that the task's images have. All methods'
-        own are copied from it."""
+        """The planned backbone on the CPU, at the task's image side. Methods get copies of it."""
         return sized(self.plan.backbones[planned.backbone].vit, planned.card.crop)
 
     def _probe(self, planned: PlannedCell) -> Method:
         """A method with constant features: built once for all points and seeds of a cell, since
-        nothing of it is trained."""
+        none of it is trained."""
         if self.probed is None or self.probed[0] != planned.key:
-            self.on_trust = planned
-            with seeded(TUNING_SEED):  # a run that it is built in goes on with its own
+            self.unverified = planned
+            with seeded(TUNING_SEED):  # the surrounding run keeps its own random state
                 self.probed = (
                     planned.key,
                     planned.variant.build(
@@ -292,38 +291,38 @@ class Trainer:
         return self.probed[1]
 
     def _changed(self) -> str | None:
-        """Whether the last run has changed what methods share, in words; the next one then gets it
-        as it was loaded."""
-        planned, self.on_trust = self.on_trust, None
+        """What the last run changed of what methods share, in words; the next one then gets it as
+        it was loaded."""
+        planned, self.unverified = self.unverified, None
         if planned is None:
             return None
         name = planned.backbone
         used = self.plan.backbones[name]
-        found = put_back(used)
+        changes = restore_forwards(used)
         if digest_of(used.vit.vit) != self.digests[name]:
             if isinstance(self.plan.backbones, Broadcast):
                 self.plan.backbones.forget(name)
             else:
                 self.plan = replace(self.plan, backbones={**self.plan.backbones, name: load(name)})
-            found.append(differences(used, self.plan.backbones[name]))
-        if not found:
+            changes.append(differences(used, self.plan.backbones[name]))
+        if not changes:
             return None
         self.probed = None
         self.warm.clear()
         return (
-            f"{planned.variant.label} changed {', '.join(found)}: a method may change only its own"
-            " copy of the backbone"
+            f"{planned.variant.label} changed {', '.join(changes)}: a method may change only its"
+            " own copy of the backbone"
         )
 
     def _data(self, planned: PlannedCell, job: Job) -> tuple[TuningData | FinalData, int]:
         """The splits that this kind of job may see, opened once and kept for the next job; as
-        features where the method's are constant.
+        features if the method's are constant.
 
-        Also the number of images whose features had to be computed for it: forward-image units that
-        the job has spent.
+        Also the number of images whose features had to be computed for it: forward-image units
+        that the job has spent.
         """
         constant = planned.constant_features
-        of = (planned.variant.label, job.micro_batch) if constant else None
+        method_key = (planned.variant.label, job.micro_batch) if constant else None
         key = (
             type(job),
             planned.card.name,
@@ -331,12 +330,12 @@ class Trainer:
             planned.fingerprint,
             planned.backbone,
             planned.statistics,
-            of,
+            method_key,
         )
         extracted = 0
         if key not in self.warm:
-            opened = open_final if isinstance(job, FinalJob) else open_tuning
-            data = opened(
+            open_data = open_final if isinstance(job, FinalJob) else open_tuning
+            data = open_data(
                 planned.card,
                 planned.root,
                 self._vit(planned).image_size,
@@ -359,19 +358,19 @@ class Trainer:
         self, planned: PlannedCell, data: TuningData | FinalData, job: Job
     ) -> TuningData | FinalData:
         method = self._probe(planned)
-        vit, heard = method.vit, method.register_forward_pre_hook(lambda *_: self.alive())
-        few = scored_at_once(planned, job)
+        vit, hook = method.vit, method.register_forward_pre_hook(lambda *_: self.alive())
+        batch_size = scored_at_once(planned, job)
         try:
-            train = features(method, vit.read(), data.train, self.device, few)
+            train = features(method, vit.read(), data.train, self.device, batch_size)
             held_out = features(
                 method,
                 vit.read(),
                 data.test if isinstance(data, FinalData) else data.val,
                 self.device,
-                few,
+                batch_size,
             )
         finally:
-            heard.remove()
+            hook.remove()
         if changed := self._changed():
             raise RuntimeError(changed)
         return (
@@ -382,8 +381,8 @@ class Trainer:
 
 
 class TrialActor(tune.Trainable):
-    """The Ray Tune actor around a `Trainer`. A trial's configuration is a job; a step runs to the
-    next score."""
+    """The Ray Tune actor around a `Trainer`. A trial's configuration is a job; a step runs until
+    the next score."""
 
     def setup(
         self,
@@ -394,16 +393,16 @@ class TrialActor(tune.Trainable):
         timeout: float = 0.0,
         home: str = "",
     ) -> None:
-        """`threads`: how many, or what a job takes of a node: then its share of the cores. `home`:
-        the driver's node."""
+        """`threads`: how many, or the resources of a job: then its share of the node's cores.
+        `home`: the driver's node."""
         self.away = bool(home) and ray.get_runtime_context().get_node_id() != home
         self.checked: set[str] = set()
         if self.away and keep is not None:
             self.outbox = tempfile.TemporaryDirectory(prefix="vpt-harness-")
             keep = replace(keep, folder=Path(self.outbox.name))
-        self.spoken = Spoken()
+        self.output = CapturedOutput()
         refuse_breakpoints()
-        self.watchdog = Watchdog(timeout, lambda reason: leave_word(self.trial_id, reason))
+        self.watchdog = Watchdog(timeout, lambda reason: store_reason(self.trial_id, reason))
         self.trainer = Trainer(
             plan,
             threads if isinstance(threads, int) else threads_here(threads),
@@ -425,12 +424,12 @@ class TrialActor(tune.Trainable):
 
     def step(self) -> dict:
         try:
-            with self.watchdog.watching(), self.spoken.listening():
+            with self.watchdog.watching(), self.output.capturing():
                 if self.away:
                     self._check_data()
                 step = next(self.steps)
         except (Exception, SystemExit) as error:
-            # said as a result, since Tune doesn't carry an error's text
+            # returned as a result, since Tune doesn't pass on an error's text
             if self.away and isinstance(error, BadInput):
                 time.sleep(UNFIT)
                 return {"done": True, "error": f"{NODE} {this_node()} can't do it: {error}"}
@@ -459,20 +458,20 @@ class TrialActor(tune.Trainable):
         }
 
     def _check_data(self) -> None:
-        """Another machine's files may be others: a score's key says which they were. Once a task;
-        all bytes are read once a node."""
+        """Checks, once per task, that this machine's files are those of the score's key; all bytes
+        are read once per node."""
         card = self.planned.card
         if card.name not in self.checked:
             if fingerprint(card, self.planned.root) != self.planned.fingerprint:
                 raise BadInput(
-                    f"task {card.name}: its files are not those of the driver's machine. Copy them,"
-                    " or share the folder."
+                    f"task {card.name}: its files differ from those on the driver's machine. Copy"
+                    " them, or share the folder."
                 )
             self.checked.add(card.name)
 
     def _news(self, over: bool = False) -> dict[str, Any]:
-        """What this process has warmed up since it was last asked: splits decoded, backbones
-        brought to this node; and what was printed.
+        """What this process has warmed up since the last call: splits decoded, backbones copied to
+        this node; and what was printed.
 
         `over`: the job has ended.
         """
@@ -482,7 +481,7 @@ class TrialActor(tune.Trainable):
             "node": this_node(),
             "decoded": list(self.trainer.decoded),
             "fetched": list(fetched),
-            "printed": self.spoken.taken(over),
+            "printed": self.output.taken(over),
         }
         self.trainer.decoded.clear()
         fetched.clear()
@@ -492,17 +491,17 @@ class TrialActor(tune.Trainable):
         """Nothing to save: an interrupted trial is run again."""
 
     def load_checkpoint(self, checkpoint: Any) -> None:
-        """Nothing was saved."""
+        """Nothing to load."""
 
 
 def scored_at_once(planned: PlannedCell, job: Job) -> int:
-    """Images that a job passes forward together where it doesn't train."""
+    """Images per forward pass when a job doesn't train."""
     return at_once(planned.kind.scored_together, job.micro_batch, planned.batch_size(*job.chosen))
 
 
 def sent_back(outcomes: list[Outcome]) -> tuple[list[Outcome], dict[str, bytes]]:
-    """Takes the checkpoints of outcomes out of this machine's disk: their notes say the files'
-    names, and the files are what they hold."""
+    """Moves the outcomes' checkpoints from this machine's disk into the returned files, by name;
+    the outcomes then have these names."""
     files, noted = {}, []
     for outcome in outcomes:
         path = (outcome.provenance or {}).get("checkpoint")
@@ -517,7 +516,7 @@ def sent_back(outcomes: list[Outcome]) -> tuple[list[Outcome], dict[str, bytes]]
 
 
 def outcomes_of(result: dict) -> list[Outcome]:
-    """The outcomes that a worker's last result carries."""
+    """The outcomes in a worker's last result."""
     return [
         Outcome(**{**fields, "curve": {int(k): v for k, v in fields["curve"].items()}})
         for fields in json.loads(result["outcomes"])
@@ -531,7 +530,7 @@ def peak_memory(device: torch.device) -> int:
 
 
 def provenance(device: torch.device) -> dict[str, Any]:
-    """What a number was made with; stored beside it, never part of its key."""
+    """How a number was computed; stored with it, never part of its key."""
     packages = ("vpt-harness", "torch", "timm", "ray", "optuna", "numpy")
     return {
         "versions": {

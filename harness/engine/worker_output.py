@@ -1,5 +1,5 @@
-"""What a user's method prints in a worker, on its way to the driver's terminal; and `breakpoint()`,
-which has no terminal there."""
+"""Captures what a user's method prints in a worker, for the driver's terminal; and refuses
+`breakpoint()`, which has no terminal there."""
 
 import contextlib
 import io
@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 MOST = 50
-"""Lines of a job that are passed on; the rest are counted."""
+"""Lines of a job that are passed on; the rest are dropped."""
 WIDEST = 500
-"""Characters of a line."""
+"""Characters per line."""
 
 
-class Spoken(io.TextIOBase):
-    """A standard output whose lines are kept until they are taken."""
+class CapturedOutput(io.TextIOBase):
+    """A standard output that keeps its lines until they are taken."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -26,9 +26,9 @@ class Spoken(io.TextIOBase):
         return True
 
     def write(self, text: str) -> int:
-        *whole, self.rest = (self.rest + text).split("\n")
+        *lines, self.rest = (self.rest + text).split("\n")
         self.rest = self.rest[: 2 * WIDEST]
-        for line in whole:
+        for line in lines:
             self._add(line)
         return len(text)
 
@@ -37,11 +37,13 @@ class Spoken(io.TextIOBase):
         if self.count <= MOST:
             self.lines.append(line[:WIDEST])
         elif self.count == MOST + 1:
-            self.lines.append(f"... (more than {MOST} lines: the rest of this job's are left out)")
+            self.lines.append(
+                f"... (more than {MOST} lines: the rest of this job's output is left out)"
+            )
 
     def taken(self, over: bool = False) -> list[str]:
-        """The lines since the last time; `over`: the job has ended, and with it the last line and
-        the count."""
+        """The lines since the last call; `over`: the job has ended, which completes the last line
+        and resets the count."""
         if over:
             if self.rest:
                 self._add(self.rest)
@@ -50,19 +52,18 @@ class Spoken(io.TextIOBase):
         return lines
 
     @contextlib.contextmanager
-    def listening(self) -> Iterator[None]:
+    def capturing(self) -> Iterator[None]:
         with contextlib.redirect_stdout(self):
             yield
 
 
 def refuse_breakpoints() -> None:
-    """In a worker: they would wait for a terminal that isn't there, or be passed over."""
+    """In a worker, they would wait for a missing terminal, or be ignored."""
     sys.breakpointhook = _refused
     pdb.set_trace = _refused
 
 
 def _refused(*_: Any, **__: Any) -> NoReturn:
     raise RuntimeError(
-        "breakpoint() can't stop in a worker, which has no terminal: run with --dry-run, where it"
-        " works"
+        "breakpoint() can't stop in a worker, which has no terminal: use it with --dry-run"
     )

@@ -1,1 +1,1 @@
-"""What was tuned, put to use: checkpoints, tuned models, and pictures of what they see."""
+"""Using tuned models: checkpoints, predictions, and pictures of them."""

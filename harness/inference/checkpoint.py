@@ -1,5 +1,5 @@
-"""Checkpoints: what a final run tuned, as safetensors with its key and provenance; and the way
-back, to a module that predicts."""
+"""Checkpoints: what a final run tuned, as safetensors with its key and provenance; and loading them
+into a module that predicts."""
 
 import json
 import shutil
@@ -49,18 +49,18 @@ if TYPE_CHECKING:
 
 FORMAT = "vpt-harness checkpoint 1"
 LARGE = 32_000_000
-"""Bytes above which a checkpoint is kept only where the user asks for it: all weights of a ViT-B
-are 343 MB a run.
+"""Bytes above which a checkpoint is only kept on request: all weights of a ViT-B are 343 MB per
+run.
 
-SETR-PUP's main head and 100 prompts a block of a ViT-L are 27 MB.
+SETR-PUP's main head and 100 prompts per block of a ViT-L are 27 MB.
 """
 LEFT_OUT = "head.auxiliary."
-"""Heads that only training reads."""
+"""Heads that are only used in training."""
 
 
 @dataclass(frozen=True)
 class Keep:
-    """Where final runs leave their checkpoints."""
+    """Where final runs save their checkpoints."""
 
     folder: Path
     large: bool = False
@@ -69,11 +69,10 @@ class Keep:
 
 @dataclass(frozen=True)
 class Origin:
-    """All that is needed to build a tuned model again, and to say where it comes from: the metadata
-    of its file."""
+    """Everything needed to rebuild a tuned model, and its provenance: the metadata of its file."""
 
     id: str
-    """Of the result in its store."""
+    """The result's id in its store."""
     cell: str
     seed: int
     identity: Mapping[str, Any]
@@ -84,37 +83,36 @@ class Origin:
     """What the search chose."""
     classes: int
     class_names: tuple[str, ...]
-    """Of the classes in order; empty where the task's card has none."""
+    """In the order of the classes; empty if the task's card has none."""
     inputs: Mapping[str, Any]
     score: float
     """In percent, on test."""
     logits_sha256: str
-    """Of the logits on test that were scored; in segmentation, of the maps."""
+    """Of the scored logits on test; in segmentation, of the maps."""
     provenance: Mapping[str, Any]
     crop: int | None = None
-    """Of the task's card, where its kind has one."""
+    """From the task's card, if its kind has one."""
     kind: str = ""
-    """Of the task; empty in older files, where it follows from
-    the crop."""
+    """Of the task; empty in older files, where it follows from the crop."""
 
     @property
     def task_kind(self) -> TaskKind:
-        """Raises `KeyError` for one that isn't known here."""
+        """The kind of its task. Raises `KeyError` for an unknown one."""
         before = SEGMENTATION if self.crop is not None else CLASSIFICATION
         return KINDS[self.kind or before.name]
 
 
 class Tuned(nn.Module):
     """A tuned model, in eval mode: normalised images (batch, 3, size, size) -> logits (batch,
-    class), those that were scored.
+    class), as scored.
 
-    Of segmentation the logits are (batch, class, size, size), of one window; `classes_of_pixels`
+    For segmentation the logits are (batch, class, size, size), of one window; `classes_of_pixels`
     takes an image of any size.
     """
 
     curve: Mapping[int, float] = MappingProxyType({})
-    """Of a model that `harness.fit` has trained just now: its score, in percent, by epoch (in
-    segmentation, by iteration)."""
+    """For a model just trained by `harness.fit`: its score, in percent, by epoch (in segmentation,
+    by iteration)."""
 
     def __init__(self, model: nn.Module, origin: Origin, size: int):
         super().__init__()
@@ -124,8 +122,8 @@ class Tuned(nn.Module):
         self.statistics = normalization.of(origin.identity)
 
     def save(self, file: str | Path) -> Path:
-        """Writes what was tuned to a file that `harness.load` reads; the backbone isn't in it.
-        Raises `BadInput` where it can't be written."""
+        """Writes what was tuned to a file that `harness.load` reads; without the backbone.
+        Raises `BadInput` if it can't be written."""
         file = Path(file)
         try:
             save_file(_contents(self.model), file, _metadata(self.origin))
@@ -139,7 +137,7 @@ class Tuned(nn.Module):
         return self.model(images)
 
     def pixels(self, image: Image.Image) -> Float[Tensor, "3 size size"]:
-        """An image of any shape as the model takes it: the pixels of its task, normalised."""
+        """An image of any shape as the model's input: with its task's pixels, normalised."""
         pixels = self.origin.identity["task"]["pixels"]
         return squares(
             pixels,
@@ -150,7 +148,7 @@ class Tuned(nn.Module):
         )[0]
 
     def classes_of_pixels(self, image: Image.Image) -> UInt8[np.ndarray, "height width"]:
-        """Of segmentation: the class of each pixel of an RGB image, by sliding windows, as test
+        """For segmentation: the class of each pixel of an RGB image, by sliding windows, as test
         images were scored."""
         crop = self.origin.crop
         if self.origin.task_kind.target != "mask" or crop is None:
@@ -176,35 +174,35 @@ class Tuned(nn.Module):
     @torch.inference_mode()
     def predict(self, files: Sequence[str | Path]) -> Float[Tensor, "image class"]:
         """Logits of image files, in order, in float32 on the CPU. Raises `BadInput` for a file that
-        is no image, or segmentation."""
+        isn't an image, or for segmentation."""
         if self.origin.task_kind.target == "mask":
             raise BadInput(
                 f"this checkpoint is for {self.origin.task_kind.name}: it predicts a class per"
                 " pixel (`classes_of_pixels`), not per image."
             )
         device = next(self.model.parameters()).device
-        found = []
+        logits = []
         for start in range(0, len(files), EVAL_BATCH):
             images = torch.stack(
                 [self.pixels(opened(file)) for file in files[start : start + EVAL_BATCH]]
             )
             with precision(device):
-                found.append(self(images.to(device)).float().cpu())
-        return torch.cat(found)
+                logits.append(self(images.to(device)).float().cpu())
+        return torch.cat(logits)
 
 
 def folder_of(store: Store) -> Path:
-    """Beside a SQLite file `NAME.db`: `NAME.checkpoints`. Of another database:
-    `results/harness.checkpoints` where the run is started."""
+    """For a SQLite file `NAME.db`, `NAME.checkpoints` next to it; for another database,
+    `results/harness.checkpoints` in the folder where the run was started."""
     return store.checkpoints
 
 
 def tuned_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """What training changes in `model`, by name: the trainable parameters, each once, and buffers
-    that aren't the backbone's.
+    """What training changes in `model`, by name: the trainable parameters, without repeats, and
+    buffers that aren't the backbone's.
 
     Buffers of modules that a method has put into the backbone are the method's. Without the heads
-    that only training reads.
+    that are only used in training.
     """
     modules = (
         (prefix, module)
@@ -229,8 +227,8 @@ def tuned_tensors(model: nn.Module) -> dict[str, Tensor]:
 
 
 def save(keep: Keep, model: nn.Module, origin: Origin) -> dict[str, str]:
-    """Writes `ID.safetensors`, whole or not at all. Gives back a note for the result's provenance:
-    where it is, or why there is none."""
+    """Writes `ID.safetensors` atomically. Returns a note for the result's provenance: where it is,
+    or why there is none."""
     tensors = _contents(model)
     size = sum(tensor.nbytes for tensor in tensors.values())
     if size > LARGE and not keep.large:
@@ -252,7 +250,7 @@ def _metadata(origin: Origin) -> dict[str, str]:
 
 
 def receive(keep: Keep, name: str, data: bytes) -> dict[str, str]:
-    """As `save`, for a file that a worker on another machine has made and sent."""
+    """Like `save`, for a file sent by a worker on another machine."""
     return _placed(keep.folder / name, lambda file: file.write_bytes(data))
 
 
@@ -261,32 +259,31 @@ def _placed(path: Path, write: Callable[[Path], Any]) -> dict[str, str]:
         path.parent.mkdir(parents=True, exist_ok=True)
         with placing(path) as part:
             write(part)
-    except (OSError, SafetensorError) as error:  # a full disk: the score is good all the same
+    except (OSError, SafetensorError) as error:  # a full disk: the score is valid anyway
         return {"no_checkpoint": f"{path} couldn't be written: {error}"}
     return {"checkpoint": str(path)}
 
 
 def find(store: Store, result: Result) -> Path:
-    """The checkpoint of a result. Raises `BadInput` where there is none."""
+    """The checkpoint of a result. Raises `BadInput` if there is none."""
     recorded, name = result.provenance.get("checkpoint"), f"{result.id}.safetensors"
     for path in (folder_of(store) / name, *([Path(recorded)] if recorded else [])):
-        # an imported row may name any file of this machine
+        # an imported row may name any file on this machine
         if path.name == name and path.is_file():
             return path
     reason = result.provenance.get("no_checkpoint") or (
-        f"{recorded} is gone" if recorded else "it was made without one"
+        f"{recorded} is gone" if recorded else "it was run without one"
     )
     again = commands.again(store, result, "--export", name)
     raise BadInput(
-        f"result {result.id} has no checkpoint ({reason}): `{again}` trains it again and keeps it."
+        f"result {result.id} has no checkpoint ({reason}): `{again}` retrains and saves it."
     )
 
 
 def export(source: Path, file: Path) -> None:
-    """Copies a checkpoint. Raises `BadInput` where `file` is something else already, or can't be
-    written."""
+    """Copies a checkpoint. Raises `BadInput` if `file` exists and differs, or can't be written."""
     if file.exists() and (not file.is_file() or file.read_bytes() != source.read_bytes()):
-        raise BadInput(f"{file} exists already, with other contents: name another file.")
+        raise BadInput(f"{file} already exists, with other contents: name another file.")
     try:
         with placing(file) as part:
             shutil.copyfile(source, part)
@@ -295,25 +292,25 @@ def export(source: Path, file: Path) -> None:
 
 
 def give(store: Store, result: Result, folder: Path) -> bool:
-    """Copies a result's checkpoint to a folder; False where it has none. Raises `BadInput` where it
-    can't be copied."""
+    """Copies a result's checkpoint to a folder; False if it has none. Raises `BadInput` if it can't
+    be copied."""
     source = folder_of(store) / f"{result.id}.safetensors"
     if not source.is_file():
         return False
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise BadInput(f"can't make the folder {folder} ({error.strerror}).") from error
+        raise BadInput(f"can't create the folder {folder} ({error.strerror}).") from error
     export(source, folder / source.name)
     return True
 
 
 def adopt(source: Path, store: Store, result: Result) -> bool:
-    """Copies another store's checkpoint of `result` to where `find` looks for it; False where it is
-    there already.
+    """Copies another store's checkpoint of `result` to where `find` looks for it; False if it is
+    already there.
 
-    Only data is read, no model is built. Raises `BadInput` for a file that isn't the result's
-    checkpoint, or where there is another one.
+    Only data are read, no model is built. Raises `BadInput` for a file that isn't the result's
+    checkpoint, or if there is a different one.
     """
     target = folder_of(store) / f"{result.id}.safetensors"
     if target.exists() and target.read_bytes() == source.read_bytes():
@@ -345,12 +342,12 @@ def load(
     method: str | None = None,
     say: Callable[[str], object] = warnings.warn,
 ) -> Tuned:
-    """A tuned model from its checkpoint, on the CPU. Raises `BadInput` where file, method or
-    backbone isn't what it was made with.
+    """A tuned model from its checkpoint, on the CPU. Raises `BadInput` if file, method or backbone
+    differs from what it was tuned with.
 
-    `backbone`: its name, NAME=FILE, or one that is loaded already; by default the one that the
-    checkpoint names. `method`: FILE.py:CLASS, which must be given where it was made by a method of
-    that kind: a checkpoint runs no code by itself. `say` is told where that file has changed since.
+    `backbone`: its name, NAME=FILE, or an already loaded one; by default the one named in the
+    checkpoint. `method`: FILE.py:CLASS, required if it was tuned by a method in a file: a
+    checkpoint never runs code by itself. `say` is called if that file has changed since.
     """
     origin, tensors = _read(Path(file))
     identity = origin.identity
@@ -363,7 +360,7 @@ def load(
     side = identity["backbone"].get("side", base.size)
     if not origin.task_kind.cropped and side != base.size:
         raise BadInput(
-            f"{file} was tuned on images of {side} pixels, and {base.name} was loaded for"
+            f"{file} was tuned on images of {side} pixels, but {base.name} was loaded for"
             f" {base.size}: load {base.name}@{side}."
         )
     if (base.sha256, base.pooling) != (
@@ -383,8 +380,8 @@ def load(
     now, then = variant.identity.get("source"), identity["method"].get("source")
     if now and then and now != then:
         say(
-            f"{file} was tuned by other code of {variant.name} than its file holds now (sha256"
-            f" {then[:8]}, now {now[:8]}): what it predicts may differ."
+            f"{file} was tuned by a different version of {variant.name}'s file (sha256"
+            f" {then[:8]}, now {now[:8]}): its predictions may differ."
         )
     return rebuilt(str(file), variant, base, origin, tensors)
 
@@ -396,14 +393,14 @@ def rebuilt(
     origin: Origin,
     tensors: Mapping[str, Tensor],
 ) -> Tuned:
-    """The model that `tensors` were tuned in, on the CPU. `name`: what a message calls them. Raises
-    `BadInput` where they don't fit the method."""
+    """The model with the tuned `tensors`, on the CPU. `name`: theirs in messages. Raises `BadInput`
+    if they don't match the method."""
     identity = origin.identity
     unfit = BadInput(
-        f"{name} doesn't match {variant.name}: its tensors aren't those that the method tunes."
+        f"{name} doesn't match {variant.name}: its tensors differ from those that the method tunes."
     )
     try:
-        # without memory first: the arguments may say any size
+        # first without memory: the arguments may specify any size
         if variant.method.__module__.startswith("methods."):
             with torch.device("meta"):
                 _check(
@@ -413,7 +410,7 @@ def rebuilt(
         vit = sized(base.vit, origin.crop)
         constant = variant.method.constant_features and identity["task"]["pixels"] not in DRAWN
         with seeded(TUNING_SEED if constant else origin.seed):
-            # what it draws and doesn't train, such as a fixed projection, is as it was
+            # so that random parts that aren't trained, such as a fixed projection, are the same
             model = _model(variant, vit, origin)
         _check(model, tensors)
     except (Exception, SystemExit) as error:
@@ -437,9 +434,9 @@ def _model(variant: Variant, vit: "FrozenViT", origin: Origin) -> Model:
 
 
 def _check(model: Model, tensors: Mapping[str, Tensor]) -> None:
-    """Raises `ValueError` where other tensors are tuned in it than these."""
-    mine = tuned_tensors(model)
-    if {name: tensor.shape for name, tensor in mine.items()} != {
+    """Raises `ValueError` if its tuned tensors differ from these."""
+    expected = tuned_tensors(model)
+    if {name: tensor.shape for name, tensor in expected.items()} != {
         name: tensor.shape for name, tensor in tensors.items()
     }:
         raise ValueError("other tensors")
@@ -453,7 +450,7 @@ def origin_of(
     logits_sha256: str,
     provenance: Mapping[str, Any],
 ) -> Origin:
-    """Where the tensors of a finished final run come from."""
+    """The origin of a finished final run's tensors."""
     return Origin(
         id=result_id(planned.key, seed),
         cell=planned.key,
@@ -473,10 +470,10 @@ def origin_of(
 
 
 def _read(file: Path, name: Path | None = None) -> tuple[Origin, dict[str, Tensor]]:
-    """What a file holds; `name`: what a message calls it."""
+    """A file's contents; `name`: its name in messages."""
     name = name or file
     if not file.is_file():
-        raise BadInput(f"no file {name}.")
+        raise BadInput(f"there is no file {name}.")
     try:
         with safe_open(file, "pt") as opened:
             metadata = opened.metadata() or {}
@@ -487,7 +484,7 @@ def _read(file: Path, name: Path | None = None) -> tuple[Origin, dict[str, Tenso
         ) from error
     if metadata.get("format") != FORMAT:
         raise BadInput(
-            f"{name} is not a checkpoint of this version ({FORMAT}): make one with"
+            f"{name} is not a checkpoint of this version ({FORMAT}): create one with"
             " `harness export ID FILE`."
         )
     try:
@@ -503,15 +500,15 @@ def _read(file: Path, name: Path | None = None) -> tuple[Origin, dict[str, Tenso
         return origin, tensors
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise BadInput(
-            f"{name} has no record of its origin: make one with `harness export ID FILE`."
+            f"{name} has no record of its origin: create one with `harness export ID FILE`."
         ) from error
 
 
 def opened(file: str | Path) -> Image.Image:
-    """An image file in RGB. Raises `BadInput` for a file that is no image."""
+    """An image file in RGB. Raises `BadInput` for a file that isn't an image."""
     try:
         return rgb(Path(file))
-    except Exception as error:  # Pillow raises many kinds for a file that isn't what it should be
+    except Exception as error:  # Pillow raises many kinds for an invalid file
         raise BadInput(
             f"{file} is missing, or can't be decoded as an image ({reason(error)})."
         ) from error

@@ -1,5 +1,5 @@
-"""What a tuned segmentation model sees in an image, to look at: a palette PNG of classes, and the
-image with their colours over it."""
+"""Pictures of a segmentation model's predictions: a palette PNG of classes, and the image overlaid
+with their colours."""
 
 import colorsys
 from collections.abc import Iterator, Sequence
@@ -14,12 +14,12 @@ from harness.errors import BadInput
 from harness.inference.checkpoint import Tuned, opened
 
 SHARE = 0.55
-"""Of a class's colour in the blend."""
+"""Share of a class's colour in the blend."""
 
 
 def palette(classes: int) -> UInt8[np.ndarray, "256 3"]:
-    """A colour a class, the first a quiet one, neighbours far apart on the hue circle; 255, which
-    isn't scored, is black."""
+    """One colour per class, the first a muted one, neighbours far apart on the hue circle; 255,
+    which isn't scored, is black."""
     colours = np.zeros((256, 3), np.uint8)
     for index in range(classes):
         hue, (saturation, value) = (
@@ -41,22 +41,22 @@ def paletted(pixels: UInt8[np.ndarray, "height width"], classes: int) -> Image.I
 def blended(
     image: Image.Image, pixels: UInt8[np.ndarray, "height width"], classes: int
 ) -> Image.Image:
-    """An RGB image with the colours of its classes over it."""
+    """An RGB image overlaid with the colours of its classes."""
     return Image.blend(image, Image.fromarray(palette(classes)[pixels]), SHARE)
 
 
 def overlays(tuned: Tuned, files: Sequence[Path], folder: Path) -> Iterator[dict[str, Any]]:
-    """Writes `STEM-classes.png` and `STEM-overlay.png` of each image into `folder`; one dict an
-    image, with its classes by their share.
+    """Writes `STEM-classes.png` and `STEM-overlay.png` of each image into `folder`; one dict
+    per image, with its classes by share.
 
-    Raises `BadInput` for a file that is no image, two of one stem, or a folder that can't be
-    written.
+    Raises `BadInput` for a file that isn't an image, two with the same stem, or a folder that
+    can't be written.
     """
     stems = [file.stem for file in files]
-    if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
+    if repeated := sorted({stem for stem in stems if stems.count(stem) > 1}):
         raise BadInput(
-            f"two images are named {twice[0]}, so one overlay would replace the other: predict them"
-            " one after the other."
+            f"two images are named {repeated[0]}, so one overlay would replace the other: predict"
+            " them separately."
         )
     classes, names = tuned.origin.classes, tuned.origin.class_names
     for file in files:

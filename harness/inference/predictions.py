@@ -1,4 +1,4 @@
-"""What a tuned model says of images, for `harness predict`."""
+"""A tuned model's predictions for images, for `harness predict`."""
 
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,9 @@ def rows(
     class_names: tuple[str, ...],
     top: int,
 ) -> list[dict[str, Any]]:
-    """One dict an image: file, its `top` classes by descending probability, and all logits."""
-    found = []
-    for file, own, shares in zip(files, logits, probabilities, strict=True):
+    """One dict per image: file, its `top` classes by descending probability, and all logits."""
+    records = []
+    for file, image_logits, shares in zip(files, logits, probabilities, strict=True):
         best = shares.argsort(descending=True, stable=True)[:top].tolist()
         classes = [
             {
@@ -28,37 +28,37 @@ def rows(
             }
             for index in best
         ]
-        found.append({"image": str(file), "top": classes, "logits": own.tolist()})
-    return found
+        records.append({"image": str(file), "top": classes, "logits": image_logits.tolist()})
+    return records
 
 
-def table(found: list[dict[str, Any]]) -> Table:
-    """A line an image: its classes, the likeliest first, with their probabilities in percent."""
-    shown = Table(box=None, pad_edge=False, header_style="bold")
-    shown.add_column("image", overflow="fold")
-    for rank in range(1, 1 + max(len(row["top"]) for row in found)):
-        shown.add_column(f"{rank}")
-    for row in found:
-        shown.add_row(
+def table(records: list[dict[str, Any]]) -> Table:
+    """One line per image: its classes, the most probable first, with probabilities in percent."""
+    lines = Table(box=None, pad_edge=False, header_style="bold")
+    lines.add_column("image", overflow="fold")
+    for rank in range(1, 1 + max(len(row["top"]) for row in records)):
+        lines.add_column(f"{rank}")
+    for row in records:
+        lines.add_row(
             escape(row["image"]),
             *(f"{_name(entry)} {100 * entry['probability']:.1f} %" for entry in row["top"]),
         )
-    return shown
+    return lines
 
 
-def shares(found: list[dict[str, Any]], top: int) -> Table:
-    """A line an image of segmentation: its classes, those of most pixels first."""
-    shown = Table(box=None, pad_edge=False, header_style="bold")
-    shown.add_column("image", overflow="fold")
-    shown.add_column("pixels")
-    for row in found:
-        shown.add_row(
+def shares(records: list[dict[str, Any]], top: int) -> Table:
+    """One line per image of segmentation: its classes, those with the most pixels first."""
+    lines = Table(box=None, pad_edge=False, header_style="bold")
+    lines.add_column("image", overflow="fold")
+    lines.add_column("pixels")
+    for row in records:
+        lines.add_row(
             escape(row["image"]),
             ", ".join(
                 f"{_name(entry)} {100 * entry['share']:.1f} %" for entry in row["classes"][:top]
             ),
         )
-    return shown
+    return lines
 
 
 def _name(entry: dict[str, Any]) -> str:

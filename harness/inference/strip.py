@@ -1,5 +1,5 @@
-"""A few test images as a model sees them, small enough to be stored with its result: what the page
-shows side by side."""
+"""A model's predictions on a few test images, small enough to be stored with its result: the page
+shows them side by side."""
 
 import base64
 import io
@@ -15,16 +15,16 @@ from harness.inference.overlay import paletted
 from harness.training.kind import Kind
 
 IMAGES, SEED, SIDE = 4, 0, 192
-"""How many, the seed that chooses them, and the longer side in pixels that a larger one is reduced
-to."""
+"""How many, the seed that chooses them, and the longer side in pixels to which larger ones are
+reduced."""
 
 
 def strip(kind: Kind[Any], model: Any, test: Sized, device: torch.device) -> list[dict[str, Any]]:
-    """One dict an image: its `row` in the split, and in base64 the `image`, its `truth` and the
-    model's `seen` classes, as PNG. Empty for a kind that has nothing to look at.
+    """One dict per image: its `row` in the split, and in base64 the `image`, its `truth` and the
+    predicted classes, `seen`, as PNG. Empty for a kind without pictures.
 
-    An image that had to be reduced is a JPEG, since a PNG of a photograph has ten times the bytes.
-    The rows follow from the split's length alone, so they are the same for every method and seed.
+    A reduced image is a JPEG, since a PNG of a photograph has ten times the bytes. The rows depend
+    only on the split's length, so they are the same for every method and seed.
     """
     rows = np.sort(np.random.RandomState(SEED).permutation(len(test))[:IMAGES])
     pictures = []

@@ -1,1 +1,1 @@
-"""Files, paths, limits and text that is shown: what every room may use."""
+"""Files, paths, limits and printed commands, for all other rooms."""

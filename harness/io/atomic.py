@@ -1,4 +1,4 @@
-"""Files that are made by one process at a time, and either whole or absent."""
+"""Files that are written by one process at a time, and are either complete or absent."""
 
 import errno
 import fcntl
@@ -15,8 +15,8 @@ from harness.io.resources import cache_dir
 
 @contextmanager
 def making(path: Path) -> Iterator[None]:
-    """Holds the lock of `path`: the other processes that want to make it wait. Raises `BadInput`
-    where the cache can't be written."""
+    """Holds the lock of `path`: other processes that want to write it wait. Raises `BadInput` if
+    the cache can't be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = path.with_name(f"{path.name}.lock").open("wb")
@@ -29,10 +29,10 @@ def making(path: Path) -> Iterator[None]:
 
 @contextmanager
 def replacing(path: Path, sync: bool = True) -> Iterator[BinaryIO]:
-    """A file that takes the place of `path` when the block ends well. Only while `making(path)`.
+    """A file that replaces `path` when the block succeeds. Only inside `making(path)`.
 
-    What a killed process left is overwritten. A device or a pipe is written to as it is. `sync`:
-    its bytes are on the disk before its name is. Raises `BadInput` for an `OSError`.
+    Remains of a killed process are overwritten. A device or a pipe is written directly. `sync`: its
+    bytes are on disk before its name is. Raises `BadInput` for an `OSError`.
     """
     if path.exists() and not path.is_file():
         try:
@@ -59,8 +59,8 @@ def replacing(path: Path, sync: bool = True) -> Iterator[BinaryIO]:
 
 @contextmanager
 def placing(path: Path) -> Iterator[Path]:
-    """A path beside `path`; the file that is written there takes the place of `path` when the block
-    ends well. Several processes may do so at once: each has its own. `OSError`s are the caller's.
+    """A temporary path next to `path`; the file written there replaces `path` when the block
+    succeeds. Several processes may do so at once: each has its own. `OSError`s propagate.
     """
     with temporary(path) as part:
         yield part
@@ -70,8 +70,8 @@ def placing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def temporary(path: Path) -> Iterator[Path]:
-    """A path beside `path` that is this process's alone: `NAME.PROCESS.tmp`. What is still there
-    when the block ends is removed."""
+    """A path next to `path` that only this process uses: `NAME.PROCESS.tmp`. Removed at the end of
+    the block, if it still exists."""
     part = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         yield part
@@ -81,17 +81,17 @@ def temporary(path: Path) -> Iterator[Path]:
 
 
 def synced(path: Path) -> None:
-    """Returns when the file's bytes are on the disk."""
+    """Waits until the file's bytes are on disk."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
 
 
 def begin(folder: Path, of: str) -> None:
-    """A folder that is filled little by little: what a killed run left there of the same work
-    stays, of other work it goes.
+    """A folder that is filled incrementally: remains of a killed run are kept if they are from the
+    same work, else removed.
 
-    `of` says which work; it is in the file `origin` until the caller, done, removes it. Only while
-    `making`. Raises `OSError`.
+    `of` identifies the work; it is in the file `origin` until the caller has finished and removes
+    that. Only inside `making`. Raises `OSError`.
     """
     origin = folder / "origin"
     if folder.is_dir() and not (origin.is_file() and origin.read_text() == of):
@@ -102,11 +102,13 @@ def begin(folder: Path, of: str) -> None:
 
 
 class ReadOnly(BadInput):
-    """A file that this user may not write, or nobody."""
+    """A file that this user may not write."""
 
 
 def unwritable(path: Path, error: OSError) -> BadInput:
     """One line for a folder that can't be written or is full."""
     where = " in VPT_HARNESS_CACHE" if path.is_relative_to(cache_dir()) else ""
     kind = ReadOnly if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) else BadInput
-    return kind(f"can't write {path} ({error.strerror}). Make room, or name another folder{where}.")
+    return kind(
+        f"can't write {path} ({error.strerror}). Free some space, or name another folder{where}."
+    )

@@ -1,5 +1,5 @@
-"""Commands that are printed for the user: each works as it stands, in the folder that it was
-printed in."""
+"""Commands that are printed for the user: each can be copied and run in the folder in which it was
+printed."""
 
 import shlex
 from collections.abc import Iterable, Mapping
@@ -12,15 +12,14 @@ from harness.text import plain
 
 
 class StoreLike(Protocol):
-    """What a command needs to know of a store: what `--store` takes for it, None where it is in
-    memory."""
+    """What a command needs from a store: the argument of `--store`, None if it is in memory."""
 
     @property
     def argument(self) -> str | None: ...
 
 
 class ResultLike(Protocol):
-    """What a command needs to know of a stored result."""
+    """What a command needs from a stored result."""
 
     @property
     def id(self) -> str: ...
@@ -29,15 +28,14 @@ class ResultLike(Protocol):
 
 
 class CardLike(Protocol):
-    """What a command needs to know of a task's card."""
+    """What a command needs from a task's card."""
 
     @property
     def path(self) -> Path: ...
 
 
 def command(*words: object, store: StoreLike | None = None) -> str:
-    """`harness WORDS`, quoted for a shell, with the `--store` that it takes where that isn't the
-    default one.
+    """`harness WORDS`, quoted for a shell, with `--store` unless that is the default.
 
     A password isn't shown: libpq takes it from PGPASSWORD or ~/.pgpass.
     """
@@ -54,34 +52,34 @@ def _of(store: StoreLike | None) -> list[str]:
 
 
 def near(path: str | Path) -> str:
-    """From this folder where it is within, else whole."""
+    """The path relative to the current folder if it is inside, else unchanged."""
     path = Path(path)
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def again(store: StoreLike, result: ResultLike, *more: object) -> str:
-    """What makes a row again. Its method's file is named where it has one: it is run only where the
-    user names it."""
+    """The command that reproduces a row. It names its method's file, if any, which is only executed
+    if the user names it."""
     origin = str(result.provenance.get("inputs", {}).get("method"))
-    own = ["--method", method(origin)] if ".py:" in origin else []
-    return command("reproduce", result.id, *own, *more, store=store)
+    method_flag = ["--method", method(origin)] if ".py:" in origin else []
+    return command("reproduce", result.id, *method_flag, *more, store=store)
 
 
 def method(origin: str, inside: str = "") -> str:
-    """A method as a row names it, its file from here, with the arguments of a variant."""
+    """A row's method, with its file relative to here, and the arguments of a variant."""
     file, colon, attribute = origin.rpartition(":")
     named = f"{near(file)}:{attribute}" if colon and file.endswith(".py") else origin
     return f"{named}({inside})" if inside else named
 
 
 def backbone(spec: str) -> str:
-    """`NAME` or `NAME=FILE`, its file from here."""
+    """`NAME` or `NAME=FILE`, with the file relative to here."""
     name, _, file = spec.partition("=")
     return f"{name}={near(file)}" if file else spec
 
 
 def cards(of: Iterable[CardLike]) -> list[str]:
-    """The `--cards` that tasks need which the harness doesn't ship."""
+    """The `--cards` flag for tasks that the harness doesn't ship."""
     folders = dict.fromkeys(
         card.path.parent for card in of if not card.path.is_relative_to(datasets_dir())
     )
@@ -89,7 +87,7 @@ def cards(of: Iterable[CardLike]) -> list[str]:
 
 
 def given(inputs: Mapping[str, Any]) -> list[str]:
-    """The flags that a row's run was given, but for methods, tasks, backbone and protocol."""
+    """The flags of a row's run, except methods, tasks, backbone and protocol."""
     words = []
     for flag, name in (("--cards", "cards"), ("--data-root", "data_root")):
         if inputs.get(name):

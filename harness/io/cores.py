@@ -1,5 +1,5 @@
-"""How many CPU cores this process may use: of the machine's, those that an affinity mask and a
-container's quota leave it."""
+"""How many of the machine's CPU cores this process may use, considering affinity masks and
+container quotas."""
 
 import os
 from contextlib import suppress
@@ -24,8 +24,8 @@ def _usable() -> int:
 def quota(
     groups: Path = Path("/proc/self/cgroup"), mount: Path = Path("/sys/fs/cgroup")
 ) -> float | None:
-    """Cores' worth of time that this process's control group and those above it leave it; None
-    where there is no limit.
+    """CPU time, in cores, that this process's control group and those above allow; None without a
+    limit.
 
     `groups` and `mount`: proc_pid_cgroup(5), and where the hierarchies are mounted; version 2 has
     `cpu.max`, version 1 `cpu.cfs_quota_us`.
@@ -34,7 +34,7 @@ def quota(
         lines = groups.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return None
-    found = []
+    limits = []
     for line in lines:
         number, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
@@ -48,8 +48,8 @@ def quota(
         for place in places:
             # a container may see its own group as the root
             for folder in (place / inside, *(place / above for above in inside.parents)):
-                found += _limits(folder)
-    return min(found, default=None)
+                limits += _limits(folder)
+    return min(limits, default=None)
 
 
 def _limits(folder: Path) -> list[float]:

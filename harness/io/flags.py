@@ -1,4 +1,4 @@
-"""What flags ask for, from the text that the user typed. Imports nothing heavy."""
+"""Parses the text of flags. Imports nothing heavy."""
 
 import re
 from pathlib import Path
@@ -10,8 +10,8 @@ DEFAULT_METHODS = "linear,vpt,vpt-deep,ivpt"
 
 
 def path(text: str | Path) -> Path:
-    """As typed, `~` at its beginning being a home folder: shells leave it in `--flag=~/x` and
-    `NAME=~/x`. Raises `BadInput`."""
+    """As typed, with a leading `~` expanded, which shells leave in `--flag=~/x` and `NAME=~/x`.
+    Raises `BadInput`."""
     try:
         return Path(text).expanduser()
     except RuntimeError as error:
@@ -21,29 +21,29 @@ def path(text: str | Path) -> Path:
 
 
 def backbone(text: str) -> str:
-    """`NAME`, or `NAME=FILE` with the file's whole path. Raises `BadInput`."""
+    """`NAME`, or `NAME=FILE` with the file's absolute path. Raises `BadInput`."""
     name, equals, file = text.partition("=")
     return f"{name}={path(file).absolute()}" if file else name + equals
 
 
 def method_file(text: str) -> str:
-    """`FILE.py:CLASS` with the file's whole path; any other name of a method as it is. Raises
+    """`FILE.py:CLASS` with the file's absolute path; any other name of a method unchanged. Raises
     `BadInput`."""
     file, colon, attribute = text.rpartition(":")
     return f"{path(file).absolute()}:{attribute}" if colon and file.endswith(".py") else text
 
 
 def seeds(text: str | None, flag: str = "--seeds") -> tuple[int, ...] | None:
-    """`0,1,2`, each once; None where nothing was asked for. Raises `BadInput`."""
+    """`0,1,2`, without repeats; None if not given. Raises `BadInput`."""
     if text is None:
         return None
     try:
-        found = tuple(dict.fromkeys(int(part) for part in text.split(",")))
+        numbers = tuple(dict.fromkeys(int(part) for part in text.split(",")))
     except ValueError:
-        raise BadInput(f"{flag} {text}: write whole numbers, as 0,1,2.") from None
-    if any(seed < 0 or seed >= 2**31 for seed in found):
-        raise BadInput(f"{flag} {text}: seeds are from 0 to 2147483647.")
-    return found
+        raise BadInput(f"{flag} {text}: write whole numbers, such as 0,1,2.") from None
+    if any(seed < 0 or seed >= 2**31 for seed in numbers):
+        raise BadInput(f"{flag} {text}: seeds must be from 0 to 2147483647.")
+    return numbers
 
 
 def methods(text: str | None) -> list[str] | None:

@@ -1,26 +1,26 @@
-"""How much something compressed may become: a few kilobytes can hold gigabytes of zeros."""
+"""Limits on how much compressed data may expand: a few kilobytes can hold gigabytes of zeros."""
 
 import shutil
 import zipfile
 from pathlib import Path
 
 GROWTH = 200
-"""Times its own size: the most compressed file of the suites, dSprites' .npz, grows 120-fold, and
+"""Multiple of its size: the most compressed file of the suites, dSprites' .npz, grows 120-fold, and
 deflate's limit is 1032."""
 
 ALWAYS = 100_000_000
-"""Bytes that anything may become."""
+"""Bytes that are always allowed."""
 
 
 class TooLarge(Exception):
-    """It would become more than it may."""
+    """It would expand beyond the limit."""
 
 
 class Room:
-    """What is left of the bytes that a file may become."""
+    """The remaining bytes that a file may expand to."""
 
     def __init__(self, packed: Path, into: Path | None = None):
-        """`into`: the folder that it is unpacked to, whose disk then has room for it."""
+        """`into`: the folder that it is unpacked to, whose free space is a limit too."""
         self.left = max(ALWAYS, GROWTH * packed.stat().st_size)
         if into is not None:
             self.left = min(self.left, shutil.disk_usage(into).free)
@@ -36,8 +36,8 @@ class Room:
 
 
 def check_zip(path: Path) -> None:
-    """What a zip (an .npz, a .pt) says that its members have; `zipfile` reads no more of them.
-    Raises `TooLarge`, `BadZipFile`."""
+    """Checks the sizes that a zip (an .npz, a .pt) declares for its members; `zipfile` reads no
+    more of them. Raises `TooLarge`, `BadZipFile`."""
     room = Room(path)
     with zipfile.ZipFile(path) as archive:
         for entry in archive.infolist():

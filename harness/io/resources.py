@@ -1,4 +1,4 @@
-"""Where the shipped files are (inside the wheel, or beside the package in a checkout), and where
+"""Where the shipped files are (inside the wheel, or next to the package in a checkout), and where
 caches go."""
 
 import os
@@ -29,10 +29,10 @@ def cache_dir() -> Path:
     """Decoded images, fingerprints and features: `$VPT_HARNESS_CACHE`, else `~/.cache/vpt-harness`.
     Safe to delete.
 
-    A user without a home, as in many a container, has it beside other temporary files.
+    For a user without a home folder, as in many containers, it is in the temporary folder.
     """
-    if given := os.environ.get("VPT_HARNESS_CACHE"):
-        return Path(given)
+    if path := os.environ.get("VPT_HARNESS_CACHE"):
+        return Path(path)
     with suppress(RuntimeError):
         return Path.home() / ".cache" / "vpt-harness"
     return Path(tempfile.gettempdir()) / f"vpt-harness-{os.getuid()}"

@@ -1,4 +1,4 @@
-"""TOML files as checked objects: cards, suites, protocols, recipes, backbones' cards."""
+"""TOML files as validated objects: cards, suites, protocols, recipes, backbones' cards."""
 
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 def read_toml(what: str, path: Path) -> dict[str, Any]:
     """The fields of a file in UTF-8, with a byte order mark or without. Raises `BadInput`, which
-    calls the file `what` it is: a card, a protocol."""
+    calls the file a `what`: a card, a protocol."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError, OSError) as error:  # TOML's and Unicode's are ValueErrors
@@ -32,9 +32,9 @@ def validated(model: type[Model], fields: Mapping[str, Any], where: str) -> Mode
 
 
 def first_error(model: type[BaseModel], error: ValidationError) -> str:
-    """The key and what is wrong with it, as a sentence; for a key that isn't known, the nearest one
-    that is."""
-    # a misspelt key says more than the missing one
+    """The key and what is wrong with it, as a sentence; for an unknown key, the nearest known
+    one."""
+    # a misspelt key is more informative than the missing one
     first = min(error.errors(), key=lambda entry: entry["type"] != "extra_forbidden")
     loc = [part for part in first["loc"] if part != "[key]"]
     key = plain(".".join(map(str, loc)))[:100]
@@ -45,7 +45,7 @@ def first_error(model: type[BaseModel], error: ValidationError) -> str:
 
 
 def _known(model: type[BaseModel], loc: list[int | str]) -> list[str]:
-    """The keys of the table that a misspelt one is in."""
+    """The valid keys of the table with the misspelt one."""
     for part in loc[:-1]:
         if field := model.model_fields.get(str(part)):
             model = next(_models(field.annotation), model)

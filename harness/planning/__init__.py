@@ -1,2 +1,2 @@
-"""From what is asked for to the cells to fill: methods and their variants, protocols, plans, and
-what they cost."""
+"""From a request to the cells to fill: methods and their variants, protocols, plans, and what they
+cost."""

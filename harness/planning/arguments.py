@@ -1,5 +1,5 @@
-"""What a Python caller gives, as the flags of the command line would say it: lists become
-comma-separated text, classes become `FILE.py:CLASS`."""
+"""Turns a Python caller's arguments into command-line flags: lists become comma-separated text,
+classes become `FILE.py:CLASS`."""
 
 import sys
 from collections.abc import Iterable
@@ -13,22 +13,22 @@ if TYPE_CHECKING:
 
 
 def joined(name: str, value: str | Iterable[object] | int | None) -> str | None:
-    """`a,b` for `["a", "b"]`; text as it is, None where nothing was given. Raises `BadInput`."""
+    """`a,b` for `["a", "b"]`; text unchanged, None if nothing was given. Raises `BadInput`."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, int):
         return str(value)
     if not isinstance(value, Iterable):
-        raise BadInput(f"{name}={value!r}: give a list, or text as 'a,b'.")
+        raise BadInput(f"{name}={value!r}: give a list, or text such as 'a,b'.")
     return ",".join(str(item) for item in value)
 
 
 def methods(value: "str | type[Method] | Iterable[str | type[Method]]") -> str:
-    """As `--methods` takes them. Raises `BadInput` for a class that workers can't read."""
+    """In the form of `--methods`. Raises `BadInput` for a class that workers can't import."""
     if isinstance(value, str | type):
         value = [value]
     if not isinstance(value, Iterable):
-        raise BadInput(f"methods={value!r}: give names or classes, as ['linear', 'vpt'].")
+        raise BadInput(f"methods={value!r}: give names or classes, such as ['linear', 'vpt'].")
     return ",".join(_method(item) for item in value)
 
 
@@ -41,8 +41,8 @@ def _method(item: object) -> str:
 
 
 def method_of_class(method: type) -> str:
-    """The name that a class is registered with, or its file: a score's key holds the code that
-    made it, and workers import that code. Raises `BadInput` where there is no such file."""
+    """The registered name of a class, or its file: a score's key includes the code that produced
+    it, and workers import that code. Raises `BadInput` if there is no such file."""
     value = f"{method.__module__}:{method.__qualname__}"
     for name, entry in registered().items():
         if entry.value == value:
@@ -69,19 +69,19 @@ def method_of_class(method: type) -> str:
     return f"{file}:{name}"
 
 
-def check_least(name: str, value: object, least: float, whole: bool = False) -> None:
-    """Raises `BadInput` for a number that is too small, or no number. None wasn't given."""
+def check_least(name: str, value: object, least: float, integer: bool = False) -> None:
+    """Raises `BadInput` for something that isn't a number, or is too small. None: not given."""
     if value is None:
         return
-    kinds = int if whole else int | float
+    kinds = int if integer else int | float
     if isinstance(value, bool) or not isinstance(value, kinds) or not value >= least:
-        kind = "a whole number" if whole else "a number"
+        kind = "a whole number" if integer else "a number"
         raise BadInput(f"{name}={value!r}: give {kind} of at least {least:g}.")
 
 
 def check_not_importing() -> None:
-    """Raises `BadInput` where a method's own file starts a run while it is imported: each import
-    would start another."""
+    """Raises `BadInput` if a method's file starts a run while it is imported: every import would
+    start another."""
     for name, module in list(sys.modules.items()):
         if name.startswith("user_method_") and not hasattr(module, "__digest__"):
             raise BadInput(

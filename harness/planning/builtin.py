@@ -1,5 +1,4 @@
-"""The package `methods` that belongs to this harness: many a research folder has one of that name
-too."""
+"""The package `methods` of this harness: many research folders have one of that name too."""
 
 import importlib.util
 import os
@@ -10,35 +9,37 @@ from pathlib import Path
 from harness.errors import BadInput
 
 HERE = Path(__file__).resolve().parent.parent.parent
-"""What holds both packages, `harness` and `methods`."""
+"""The folder that contains both packages, `harness` and `methods`."""
 
 
 def check() -> None:
-    """Raises `BadInput` where `import methods` would give another package than the one beside
+    """Raises `BadInput` if `import methods` would import a package other than the one next to
     `harness`."""
     spec = importlib.util.find_spec("methods")
-    found = [*(spec.submodule_search_locations or []), spec.origin][0] if spec is not None else None
-    if found is None or Path(found).resolve() == HERE / "methods":
+    location = (
+        [*(spec.submodule_search_locations or []), spec.origin][0] if spec is not None else None
+    )
+    if location is None or Path(location).resolve() == HERE / "methods":
         return
-    holds = Path(found).parent
-    given = os.environ.get("PYTHONPATH")
-    if given and holds.resolve() in {
-        Path(entry or ".").resolve() for entry in given.split(os.pathsep)
+    holds = Path(location).parent
+    python_path = os.environ.get("PYTHONPATH")
+    if python_path and holds.resolve() in {
+        Path(entry or ".").resolve() for entry in python_path.split(os.pathsep)
     }:
-        why, mend = " (by PYTHONPATH)", f"remove {holds} from PYTHONPATH"
+        why, remedy = " (by PYTHONPATH)", f"remove {holds} from PYTHONPATH"
     elif holds.resolve() == Path.cwd():
-        why, mend = " (it is the current folder)", "start the command `harness` in another folder"
+        why, remedy = " (it is the current folder)", "start the command `harness` in another folder"
     else:
-        why, mend = "", f"remove {holds} from Python's path"
+        why, remedy = "", f"remove {holds} from Python's path"
     raise BadInput(
-        f"another package named 'methods', {found}, hides the harness's own: {holds} comes first"
-        f" on Python's path{why}. To fix this, {mend}, or rename that package."
+        f"another package named 'methods', {location}, hides the harness's own: {holds} comes first"
+        f" on Python's path{why}. To fix this, {remedy}, or rename that package."
     )
 
 
 def pin() -> None:
-    """Imports `methods` from beside `harness`, whatever comes first on the path. For workers: Ray
-    puts the driver's folder there."""
+    """Imports the `methods` next to `harness`, whatever comes first on the path. For workers: Ray
+    puts the driver's folder first."""
     if "methods" in sys.modules:
         return
     spec = PathFinder.find_spec("methods", [str(HERE)])

@@ -1,4 +1,4 @@
-"""What a plan costs before it runs: forward-image units by count, hours by a short measured
+"""The cost of a plan before it runs: forward-image units by counting, hours by a short measured
 probe."""
 
 import time
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 def cell_cost(
     card: TaskCard, protocol: Settings, trials: int, seeds: int, constant_features: bool
 ) -> Cost:
-    """What a cell spends on training and scoring: an upper bound where trials may be pruned, else
-    exact."""
+    """The cost of a cell: an upper bound if trials may be pruned, else exact."""
     return kind_of(card.kind).cost(card, protocol, trials, seeds, constant_features)
 
 
@@ -50,7 +49,7 @@ def variant_cost(
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds an image takes on this machine, all its cores or one GPU at work."""
+    """Seconds per image on this machine, using all its cores or one GPU."""
 
     train: float
     scored: float
@@ -85,8 +84,8 @@ def probe(variant: "Variant", arguments: Mapping[str, Any], vit: FrozenViT, card
     many, few = kind.timed_on
     if device.type == "cuda":
         return pace(many)
-    # of a large ViT on a CPU, two images tell enough; of a small one, they mostly tell what a call
-    # costs
+    # for a large ViT on a CPU, two images are enough; for a small one, they mostly measure the
+    # overhead of a call
     first = pace(few)
     return first if first.train > 0.1 else pace(16)
 

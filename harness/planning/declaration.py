@@ -1,5 +1,5 @@
-"""What a method's class says of itself, held to the contract of `harness.training.method.Method`
-before anything runs."""
+"""Checks the declarations in a method's class against the contract of
+`harness.training.method.Method` before anything runs."""
 
 import inspect
 import re
@@ -16,8 +16,8 @@ _NAME = re.compile(r"[^\s,()=:]+")
 
 
 def own_arguments(method: "type[Method]") -> dict[str, inspect.Parameter]:
-    """A method's hyper-parameters: its constructor's parameters but for the ViT. Raises `BadInput`
-    where it can't take the ViT."""
+    """A method's hyper-parameters: its constructor's parameters except the ViT. Raises `BadInput`
+    if it can't take the ViT."""
     parameters = list(inspect.signature(method).parameters.values())
     if not parameters or parameters[0].kind not in (
         parameters[0].POSITIONAL_ONLY,
@@ -35,10 +35,10 @@ def own_arguments(method: "type[Method]") -> dict[str, inspect.Parameter]:
 
 
 def check(method: "type[Method]", where: str, also: Collection[str] | None = None) -> None:
-    """Raises a `BadInput` that begins with `where` for an attribute that is no good.
+    """Raises a `BadInput` that begins with `where` for an invalid attribute.
 
-    `also`: the protocol's own arguments, which a search space may name too; None where no protocol
-    is known yet.
+    `also`: the protocol's arguments, which a search space may name too; None if the protocol isn't
+    known yet.
     """
     for name in _TEXTS:
         value = inspect.getattr_static(method, name, "")
@@ -79,7 +79,7 @@ def check(method: "type[Method]", where: str, also: Collection[str] | None = Non
     toggles = method.toggles
     if not isinstance(toggles, list | tuple) or not all(isinstance(name, str) for name in toggles):
         raise BadInput(
-            f'{where}: toggles must be a tuple of names, as toggles = ("scaled",), not'
+            f'{where}: toggles must be a tuple of names, such as toggles = ("scaled",), not'
             f" {_kind(toggles)}."
         )
     for name in toggles:
@@ -95,7 +95,7 @@ def check(method: "type[Method]", where: str, also: Collection[str] | None = Non
             )
     if not isinstance(method.optimizer, Mapping):
         raise BadInput(
-            f'{where}: optimizer must be a dict, as {{"optimizer": "adamw"}}, not'
+            f'{where}: optimizer must be a dict, such as {{"optimizer": "adamw"}}, not'
             f" {_kind(method.optimizer)}."
         )
     for name in ("constant_features", "whole_batch"):
@@ -137,26 +137,26 @@ def _check_space(
 
     space = getattr(method, attribute)
     if not isinstance(space, Mapping):
-        mend = (
+        remedy = (
             f'write {attribute} = {{"argument": CategoricalDistribution((5, 10))}}, of'
             " optuna.distributions"
         )
         raise BadInput(
             f"{where}: {attribute} must be a dict of distributions by argument, not {_kind(space)}:"
-            f" {mend}."
+            f" {remedy}."
         )
     for name, distribution in space.items():
         if not isinstance(
             distribution, CategoricalDistribution | FloatDistribution | IntDistribution
         ):
             values = distribution if isinstance(distribution, list | tuple) else (5, 10)
-            mend = (
+            remedy = (
                 f"write CategoricalDistribution({tuple(values)!r}), IntDistribution(low, high) or"
                 " FloatDistribution(low, high)"
             )
             raise BadInput(
-                f"{where}: {attribute}[{name!r}] must be a distribution of Optuna's, not"
-                f" {_kind(distribution)}: {mend}."
+                f"{where}: {attribute}[{name!r}] must be an Optuna distribution, not"
+                f" {_kind(distribution)}: {remedy}."
             )
         if not isinstance(name, str) or (known is not None and name not in known):
             raise BadInput(
@@ -172,8 +172,8 @@ def _check_space(
             ]
             if odd:
                 raise BadInput(
-                    f"{where}: {attribute}[{name!r}] has {odd[0]!r}: choices are numbers, strings,"
-                    " True and False."
+                    f"{where}: {attribute}[{name!r}] has {odd[0]!r}: choices must be numbers,"
+                    " strings, True or False."
                 )
 
 

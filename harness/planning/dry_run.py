@@ -1,5 +1,5 @@
-"""`harness run --dry-run`: what would be done, what it costs, and what is missing for it. Writes
-nothing."""
+"""`harness run --dry-run`: what would be done, what it would cost, and what is missing for it.
+Writes nothing."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from rich.text import Text
 
 from harness import backbones
 from harness.backbones.vit import FrozenViT
-from harness.data.normalization import said
+from harness.data.normalization import described
 from harness.data.readers import resolve
 from harness.errors import BadInput
 from harness.planning import space, user_errors
@@ -44,21 +44,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MethodCost:
-    """What one method variant costs on all tasks of a plan: an upper bound where trials may be
+    """The cost of one method variant on all tasks of a plan: an upper bound if trials may be
     pruned."""
 
     method: str
     trials: int
     final_runs: int
     units: float
-    """Forward-image units: an image passed forward is 1, one that is trained on 2."""
+    """Forward-image units: a forward pass of an image counts 1, a training step on it 2."""
     hours: float
-    """On this machine, one job after the other, by one probed step."""
+    """On this machine, one job after another, estimated from one step."""
 
 
 @dataclass(frozen=True, repr=False)
 class Preview:
-    """A plan before it runs: what it does, what it costs, and what is missing for it.
+    """A plan before it runs: what it will do, what it will cost, and what is missing for it.
 
     A terminal shows it as a table with notes; `costs` is the table as a frame.
     """
@@ -71,14 +71,14 @@ class Preview:
 
     @property
     def costs(self) -> "pd.DataFrame":
-        """One row a method: `method`, `trials`, `final_runs`, `units`, `hours`."""
+        """One row per method: `method`, `trials`, `final_runs`, `units`, `hours`."""
         import pandas as pd
 
         return pd.DataFrame([vars(row) for row in self.rows])
 
     @property
     def total(self) -> MethodCost:
-        """Of all methods together."""
+        """The sum of all methods."""
         trials, runs = sum(row.trials for row in self.rows), sum(r.final_runs for r in self.rows)
         units, hours = sum(row.units for row in self.rows), sum(row.hours for row in self.rows)
         return MethodCost("all", trials, runs, units, hours)
@@ -116,15 +116,15 @@ class Preview:
 
 
 def preview(request: Request, stage: Callable[[str], None]) -> Preview:
-    """Times one step of each method, and looks for the data; nothing is written. Raises `BadInput`
-    for names that don't exist."""
+    """Times one step of each method, and checks for the data; writes nothing. Raises `BadInput` for
+    unknown names."""
     suite, cards, suites = choose_tasks(request.suite, request.tasks, request.cards)
     cards = [resolve(card, request.data_root, request.pixels) for card in cards]
     chosen = [(card, *settings(request, card, suite_of(card, suite, suites))) for card in cards]
     variants = parse(
         request.methods, also={name for _, _, protocol in chosen for name in protocol.arguments}
     )
-    stage("looking for the data")
+    stage("checking the data")
     _, gaps = opened(cards, request.data_root)
     stage("timing one step of each method")
     shapes = {spec: _loaded(spec) for _, spec, _ in chosen}
@@ -150,8 +150,8 @@ def preview(request: Request, stage: Callable[[str], None]) -> Preview:
         f"Protocol {protocol.name}: {protocol.title}." for _, _, protocol in chosen
     )
     notes.append(
-        "A unit is one image passed forward; a training image counts as 2. Pruning makes it"
-        " less. Hours are estimated from one measured step."
+        "A unit is the forward pass of one image; a training image counts as 2. Pruning reduces"
+        " the total. Hours are estimated from one measured step."
     )
     notes += dict.fromkeys(kind_of(card.kind).image for card in cards)
     names = tuple(card.name for card in cards)
@@ -188,8 +188,8 @@ def _figures(row: MethodCost) -> list[str]:
 
 
 def _loaded(spec: str) -> FrozenViT:
-    """The backbone; where its weights would have to be fetched, with random ones. Raises `BadInput`
-    for a file that doesn't hold them."""
+    """The backbone; with random weights if its own would have to be downloaded. Raises `BadInput`
+    for a file without them."""
     return backbones.architecture(spec) if backbones.where_from(spec) else backbones.load(spec).vit
 
 
@@ -205,15 +205,14 @@ def _weights_note(spec: str) -> str:
 def _inputs(
     request: Request, chosen: list[tuple[TaskCard, str, Settings]], shapes: Mapping[str, FrozenViT]
 ) -> list[str]:
-    """What the backbones are given: the side of images and what is taken out of them, a line each
-    that isn't the same for all."""
+    """The backbones' inputs: the images' side and normalization; with the tasks if these differ."""
     tasks: dict[str, list[str]] = {}
     for card, spec, protocol in chosen:
         statistics = normalized_by(request, protocol, backbones.parse(spec).name)
         side = card.side(shapes[spec].image_size, shapes[spec].patch_size[0])
         line = (
             f"Images of {side} x {side} pixels, as {card.pixels} resizes them, normalized by"
-            f" {said(statistics)}"
+            f" {described(statistics)}"
         )
         tasks.setdefault(line, []).append(card.name)
     return [

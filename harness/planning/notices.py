@@ -1,5 +1,5 @@
-"""What a run says before it starts: stored results of code that a method's file no longer holds,
-and what a protocol couldn't narrow."""
+"""Notices before a run starts: stored results from an older version of a method's file, and search
+spaces that a protocol couldn't narrow."""
 
 from collections import Counter
 from typing import Any
@@ -10,12 +10,12 @@ from harness.text import some
 
 
 def notes(plan: RunPlan, store: Store) -> list[str]:
-    """A line each."""
+    """One line each."""
     return [*dict.fromkeys(_not_narrowed(plan)), *_other_code(plan, store)]
 
 
 def _not_narrowed(plan: RunPlan) -> list[str]:
-    """Plans in which a method allows none of a protocol's values."""
+    """Cells whose method allows none of a protocol's values."""
     return [
         searched(cell.variant, cell.protocol)
         for cell in plan.cells
@@ -25,24 +25,26 @@ def _not_narrowed(plan: RunPlan) -> list[str]:
 
 
 def _other_code(plan: RunPlan, store: Store) -> list[str]:
-    """Results that differ from what is planned by their method's code alone."""
-    mine = {cell.key: cell for cell in plan.cells if "source" in cell.cell.identity["method"]}
-    if not mine:
+    """Results that differ from the plan only in their method's code."""
+    planned_cells = {
+        cell.key: cell for cell in plan.cells if "source" in cell.cell.identity["method"]
+    }
+    if not planned_cells:
         return []
     runs = Counter(run["cell"] for run in store.runs(("cell",)))
-    there = [
+    stored = [
         (_without_code(cell.identity), runs[key])
         for key, cell in store.cells().items()
-        if key in runs and key not in mine
+        if key in runs and key not in planned_cells
     ]
     older = Counter[str]()
-    for cell in mine.values():
+    for cell in planned_cells.values():
         planned = _without_code(cell.cell.identity)
-        older[cell.variant.label] += sum(count for identity, count in there if identity == planned)
+        older[cell.variant.label] += sum(count for identity, count in stored if identity == planned)
     return [
-        f"{label}: its code has changed since {some(count, 'stored result')} of it"
+        f"{label}: its code has changed since {some(count, 'stored result')}"
         f" {'was' if count == 1 else 'were'} made. {'It stays' if count == 1 else 'They stay'} in"
-        " the store, and this code makes new ones."
+        " the store; the new code gets new results."
         for label, count in older.items()
         if count
     ]

@@ -1,5 +1,5 @@
-"""Flags become a RunPlan: the cells to fill, each a method variant on a task with a backbone under
-a protocol."""
+"""Turns flags into a RunPlan: the cells to fill, each a method variant on a task with a backbone
+under a protocol."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for, as typed, but for paths."""
+    """What the user requested, as typed, except for paths."""
 
     methods: str = flags.DEFAULT_METHODS
     suite: str | None = None
@@ -44,28 +44,28 @@ class Request:
     image_size: int | None = None
     normalize: str | None = None
     allow_overlap: bool = False
-    """Go on although test images are in train or val too."""
+    """Run even though test images are also in train or val."""
     trials: int | None = None
     seeds: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         """Paths become absolute: a worker is in another folder. Raises `BadInput`."""
-        made: dict[str, object] = {
+        absolute: dict[str, object] = {
             name: flags.path(value).absolute()
             for name in ("data_root", "cards")
             if (value := getattr(self, name)) is not None
         }
         if self.protocol is not None and self.protocol.endswith(".toml"):
-            made["protocol"] = str(flags.path(self.protocol).absolute())
+            absolute["protocol"] = str(flags.path(self.protocol).absolute())
         if self.backbone is not None:
-            made["backbone"] = flags.backbone(self.backbone)
-        for name, value in made.items():
+            absolute["backbone"] = flags.backbone(self.backbone)
+        for name, value in absolute.items():
             object.__setattr__(self, name, value)
 
 
 @dataclass(frozen=True)
 class PlannedCell:
-    """One cell and all it takes to fill it."""
+    """One cell and everything needed to fill it."""
 
     cell: Cell
     card: TaskCard
@@ -77,7 +77,7 @@ class PlannedCell:
     space: Mapping[str, BaseDistribution]
     seeds: tuple[int, ...]
     inputs: Mapping[str, str | None]
-    """Where it all came from, as paths and names: what `harness reproduce` needs. Provenance, never
+    """Where everything came from, as paths and names, for `harness reproduce`. Provenance, never
     identity."""
 
     @property
@@ -86,18 +86,18 @@ class PlannedCell:
 
     @property
     def statistics(self) -> Statistics:
-        """What is taken out of the pixels."""
+        """For normalising pixels."""
         return normalization.of(self.cell.identity)
 
     @property
     def constant_features(self) -> bool:
-        """Whether the tokens that a head reads can be computed once: the method leaves them as they
-        are, and pixels aren't drawn anew."""
+        """Whether the tokens that a head reads can be computed once: the method leaves them
+        unchanged, and pixels aren't augmented."""
         return self.variant.method.constant_features and not self.card.pixels_are_drawn
 
     @property
     def trials(self) -> int:
-        """Points that the search will try; 0 where nothing is left to choose."""
+        """Points that the search will try; 0 if there is nothing to choose."""
         return search_size(self.space, self.protocol)
 
     def method_arguments(self, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,33 +110,33 @@ class PlannedCell:
 
     @property
     def kind(self) -> Kind[Any]:
-        """Of its task: how it is trained and scored."""
+        """The kind of its task: how it is trained and scored."""
         return kind_of(self.card.kind)
 
     def recipe(self, params: Mapping[str, Any]) -> Recipe:
-        """The protocol with a point of its space filled in."""
+        """The protocol at a point of its search space."""
         chosen = {**self.variant.arguments, **params}
         protocol = self.protocol.at(self.method_arguments(params) | chosen)
-        said = {
+        fields = {
             name: getattr(protocol, name)
             for name in self.kind.recipe.names()
             if hasattr(protocol, name)
         }
         point = {name: chosen[name] for name in protocol.arguments if name in chosen}
-        return self.kind.recipe(**{**said, **point})
+        return self.kind.recipe(**{**fields, **point})
 
 
 @dataclass(frozen=True)
 class RunPlan:
-    """The cells of a run, tasks one after the other so that few are open at a time, and the
-    backbones they share."""
+    """The cells of a run, task by task so that few are open at a time, and the backbones they
+    share."""
 
     cells: tuple[PlannedCell, ...]
     backbones: Mapping[str, Backbone]
     tasks: tuple[str, ...]
     suite: str | None
     warnings: tuple[str, ...] = ()
-    """What the data hold that a reader of the scores should know: images that are there twice."""
+    """What readers of the scores should know about the data: duplicate images."""
 
     def cell(self, key: str) -> PlannedCell:
         return next(cell for cell in self.cells if cell.key == key)
@@ -149,8 +149,8 @@ class RunPlan:
 def choose_tasks(
     suite: str | None, tasks: str | None, cards: Path | None
 ) -> tuple[str | None, list[TaskCard], dict[str, Suite]]:
-    """The suite's name (None where tasks were picked from anywhere), the cards to run, and all
-    suites. Raises `BadInput`."""
+    """The suite's name (None if tasks were chosen from anywhere), the cards to run, and all suites.
+    Raises `BadInput`."""
     known, suites = load_cards(cards), load_suites()
     if suite is not None and suite not in suites:
         raise unknown("suite", suite, suites)
@@ -165,19 +165,19 @@ def choose_tasks(
             raise unknown("task", name, known)
         if suite is not None and name not in suites[suite].tasks:
             raise BadInput(
-                f"task '{name}' is not in suite '{suite}': leave --suite out to pick tasks from"
+                f"task '{name}' is not in suite '{suite}': leave --suite out to choose tasks from"
                 " anywhere."
             )
     return suite, [known[name] for name in dict.fromkeys(wanted)], suites
 
 
 def plan(request: Request, variants: Sequence[Variant] | None = None) -> RunPlan:
-    """The whole plan. Reads cards, checks and fingerprints the data, loads the backbones. Raises
-    `BadInput`: nothing was written.
+    """The complete plan. Reads cards, checks and fingerprints the data, loads the backbones. Raises
+    `BadInput` before anything is written.
 
-    `variants`: in place of those that the request's `methods` names.
+    `variants`: instead of those in the request's `methods`.
     """
-    from harness.data.fingerprint import contents, rows_of
+    from harness.data.fingerprint import data_summary, rows_of
     from harness.data.readers import resolve
 
     suite, cards, suites = choose_tasks(request.suite, request.tasks, request.cards)
@@ -196,16 +196,16 @@ def plan(request: Request, variants: Sequence[Variant] | None = None) -> RunPlan
         if spec not in backbones:
             backbones[spec] = harness.backbones.load(spec)
         check_variants(variants, backbones[spec], card, protocol, built)
-        digest, doubles = contents(card, request.data_root, rows_of(readers[card.name]))
-        if (wrong := doubles.error(card)) and request.allow_overlap:
+        digest, duplicates = data_summary(card, request.data_root, rows_of(readers[card.name]))
+        if (wrong := duplicates.error(card)) and request.allow_overlap:
             warnings.append(f"task {card.name}: {wrong}.")
         elif wrong:
-            mend = (
-                "Take them out of one of the two; or go on with --allow-overlap, and the board will"
-                " say it."
+            remedy = (
+                "Remove them from one of the two; or run with --allow-overlap, which the"
+                " leaderboard will mention."
             )
-            errors.append(f"task {card.name}: {wrong}. {mend}")
-        warnings += [f"task {card.name}: {said}." for said in doubles.warnings(card)]
+            errors.append(f"task {card.name}: {wrong}. {remedy}")
+        warnings += [f"task {card.name}: {warning}." for warning in duplicates.warnings(card)]
         for variant in variants:
             cells.append(
                 plan_cell(
@@ -216,7 +216,7 @@ def plan(request: Request, variants: Sequence[Variant] | None = None) -> RunPlan
                     spec,
                     backbones[spec],
                     protocol,
-                    overlap=doubles.test,
+                    overlap=duplicates.test,
                 )
             )
     if errors:
@@ -227,8 +227,8 @@ def plan(request: Request, variants: Sequence[Variant] | None = None) -> RunPlan
 
 
 def suite_of(card: TaskCard, chosen: str | None, suites: Mapping[str, Suite]) -> Suite:
-    """The suite whose backbone and protocol a task runs with: the chosen one where it names any,
-    else the task's own."""
+    """The suite whose backbone and protocol a task uses: the chosen one if it defines them, else
+    the task's own."""
     if chosen is not None and suites[chosen].backbone:
         return suites[chosen]
     return suites.get(card.suite, suites["mini"])
@@ -244,8 +244,8 @@ def settings(request: Request, card: TaskCard, suite: Suite) -> tuple[str, Setti
 
 
 def sided(spec: str, image_size: int | None, card: TaskCard, suite: Suite) -> str:
-    """A backbone as asked for, with the side that `--image-size` or else its suite gives it. Raises
-    `BadInput` for two sides."""
+    """The requested backbone, with the side from `--image-size` or else from its suite. Raises
+    `BadInput` for two different sides."""
     wanted = harness.backbones.parse(spec)
     if image_size and wanted.side and image_size != wanted.side:
         raise BadInput(
@@ -266,8 +266,8 @@ def sided(spec: str, image_size: int | None, card: TaskCard, suite: Suite) -> st
 
 
 def check_data(cards: Sequence[TaskCard], root: Path | None) -> "dict[str, TaskReader]":
-    """The reader of every task, which has read its lists. Raises one `BadInput` with a line for
-    every task whose data is missing, short or wrong."""
+    """The reader of every task, with its lists read. Raises one `BadInput` with a line for every
+    task whose data are missing, incomplete or wrong."""
     readers, problems = opened(cards, root)
     if problems and root is not None and not root.is_dir():
         raise BadInput(
@@ -283,7 +283,7 @@ def opened(
     cards: Sequence[TaskCard], root: Path | None
 ) -> "tuple[dict[str, TaskReader], dict[str, str]]":
     """By task, the readers of those whose data can be used; and for the others, what is wrong and
-    how to mend it."""
+    how to fix it."""
     from harness.data.readers import open_reader
 
     readers, problems = {}, {}
@@ -304,10 +304,10 @@ def check_variants(
     protocol: Settings,
     built: set[str],
 ) -> None:
-    """Builds every variant once as it is on a backbone, so that arguments that don't fit are said
-    before anything runs.
+    """Builds every variant once on a backbone, so that wrong arguments are reported before anything
+    runs.
 
-    `built`: what was built before, to which it adds.
+    `built`: what was built before, which is extended.
     """
     for variant in variants:
         arguments = own_arguments(
@@ -315,10 +315,10 @@ def check_variants(
         )
         if reason := variant.method.refuses.get(card.kind):
             raise BadInput(f"{variant.name} can't do {card.kind} (task {card.name}): {reason}.")
-        made = f"{variant.label} {arguments} {backbone.name} {backbone.sha256} {card.kind}"
-        if made in built:
+        signature = f"{variant.label} {arguments} {backbone.name} {backbone.sha256} {card.kind}"
+        if signature in built:
             continue
-        built.add(made)
+        built.add(signature)
         try:
             kind_of(card.kind).check_method(variant.build(backbone.vit, arguments))
         except (Exception, SystemExit) as error:  # the user's code may fail in any way
@@ -338,12 +338,12 @@ def plan_cell(
     normalize: Statistics | None = None,
     overlap: int = 0,
 ) -> PlannedCell:
-    """One cell with its key: the sha256 of everything that its numbers may depend on, seed aside.
-    `protocol`: of all cells.
+    """One cell with its key: the sha256 of everything that its numbers may depend on, except the
+    seed. `protocol`: that of all cells.
 
-    `normalize` replaces what the request and the protocol say of it. `overlap`: how many test
-    images are in train or val too. It follows from the data, so it isn't in the key, but stands
-    beside the score.
+    `normalize` overrides the request and the protocol. `overlap`: how many test images are also in
+    train or val. It follows from the data, so it isn't part of the key, but is shown with the
+    score.
     """
     shared, protocol = protocol, of_cell(protocol, variant, card, backbone.name)
     normalize = normalize or normalized_by(request, protocol, backbone.name)
@@ -413,7 +413,7 @@ def plan_cell(
 
 
 def normalized_by(request: Request, protocol: Settings, backbone: str) -> Statistics:
-    """The numbers that a request's `--normalize`, or else the protocol's field, names. Raises
+    """The statistics named by a request's `--normalize`, or else by the protocol. Raises
     `BadInput`."""
     name = request.normalize or protocol.normalize
     if name not in normalization.NAMES:
@@ -426,22 +426,22 @@ def normalized_by(request: Request, protocol: Settings, backbone: str) -> Statis
 
 
 def of_cell(protocol: Settings, variant: Variant, card: TaskCard, backbone: str) -> Settings:
-    """What of a protocol holds for one cell, and for points that its search may choose. Raises
-    `BadInput`."""
-    own = protocol.for_cell(variant, card.suite, backbone, card.train_on)
-    return own.within(search_space(variant, own))
+    """The part of a protocol that holds for one cell, and for points that its search may choose.
+    Raises `BadInput`."""
+    narrowed_protocol = protocol.for_cell(variant, card.suite, backbone, card.train_on)
+    return narrowed_protocol.within(search_space(variant, narrowed_protocol))
 
 
 def trained_on(card: TaskCard, protocol: Settings) -> TaskCard:
-    """A card whose final runs train on what the cell's protocol says."""
+    """The card, with the cell's protocol deciding what final runs train on."""
     return card.model_copy(update={"train_on": protocol.train_on or card.train_on})
 
 
 def settled(
     variant: Variant, protocol: Settings, space: Mapping[str, BaseDistribution]
 ) -> dict[str, Any]:
-    """What isn't searched of a method's arguments, the defaults too; and what a variant fixes of
-    the protocol's."""
+    """A method's arguments that aren't searched, including defaults; and the protocol's arguments
+    that a variant fixes."""
     defaults = {name: parameter.default for name, parameter in arguments_of(variant.method).items()}
     fixed = {**defaults, **own_arguments({}, protocol), **variant.arguments}
     return {
@@ -452,28 +452,30 @@ def settled(
 
 
 def search_space(variant: Variant, protocol: Settings) -> dict[str, BaseDistribution]:
-    """What is left to choose under a cell's protocol: the method's own arguments, then the
-    protocol's; fixed ones are out.
+    """What remains to be chosen under a cell's protocol: the method's own arguments, then the
+    protocol's, without fixed ones.
 
-    A protocol's `method_space` narrows an argument to the values that the method allows: those of
-    its `allows`, else of its space. Where it allows none of them, its space is searched as it is.
+    A protocol's `method_space` narrows an argument to the values that the method allows: those in
+    its `allows`, else in its space. If it allows none of them, its space is searched unchanged.
     """
     fixed = {**protocol.method_arguments, **variant.arguments}
-    own = {
+    own_space = {
         name: narrowed_to(variant, name, distribution, protocol) or distribution
         for name, distribution in variant.method.space(fixed).items()
         if name not in protocol.space
     }
     shared = {name: entry.distribution() for name, entry in protocol.space.items()}
     return {
-        name: distribution for name, distribution in {**own, **shared}.items() if name not in fixed
+        name: distribution
+        for name, distribution in {**own_space, **shared}.items()
+        if name not in fixed
     }
 
 
 def narrowed_to(
     variant: Variant, name: str, own: BaseDistribution, protocol: Settings
 ) -> BaseDistribution | None:
-    """What a protocol leaves of a method's argument; None where it names no value that the method
+    """What a protocol leaves of a method's argument; None if it has no value that the method
     allows."""
     entry = protocol.method_space.get(name)
     return (
@@ -484,8 +486,8 @@ def narrowed_to(
 
 
 def _allowed(method: type) -> Mapping[str, BaseDistribution]:
-    """A class's `allows`; nothing where it inherits that from one whose search space it has
-    replaced."""
+    """A class's `allows`; nothing if it inherits that from a class whose search space it
+    replaces."""
     for of in method.__mro__:
         if "allows" in vars(of):
             return vars(of)["allows"]
@@ -495,23 +497,23 @@ def _allowed(method: type) -> Mapping[str, BaseDistribution]:
 
 
 def searched(variant: Variant, protocol: Settings) -> str:
-    """A line for a plan: what is searched of a variant, and where a protocol made it less, or
+    """A line for a plan: what is searched for a variant, and where a protocol narrowed it, or
     couldn't."""
-    said = []
+    parts = []
     for name, distribution in search_space(variant, protocol).items():
-        text, own = f"{name} {described(distribution)}", variant.method.search_space.get(name)
-        if own is not None and narrowed_to(variant, name, own, protocol) is None:
-            given = described(protocol.method_space[name].distribution())
-            text += f" (its own: protocol {protocol.name} has {given}, and it allows none of these)"
-        elif own is not None and described(own) != described(distribution):
-            text += f" (protocol {protocol.name}; its own are {described(own)})"
-        said.append(text)
-    return f"{variant.label} searches {'; '.join(said) or 'nothing'}."
+        text, own_space = f"{name} {described(distribution)}", variant.method.search_space.get(name)
+        if own_space is not None and narrowed_to(variant, name, own_space, protocol) is None:
+            requested = described(protocol.method_space[name].distribution())
+            text += f" (its own: protocol {protocol.name} has {requested}, none of which it allows)"
+        elif own_space is not None and described(own_space) != described(distribution):
+            text += f" (protocol {protocol.name}; its own are {described(own_space)})"
+        parts.append(text)
+    return f"{variant.label} searches {'; '.join(parts) or 'nothing'}."
 
 
 def search_size(space: Mapping[str, BaseDistribution], protocol: Settings) -> int:
     """Points that a search of `space` tries: the protocol's trials, at most the whole grid, and
-    none where nothing is left to choose."""
+    none if there is nothing to choose."""
     if not space:
         return 0
     if protocol.sampler == "grid":
@@ -521,8 +523,8 @@ def search_size(space: Mapping[str, BaseDistribution], protocol: Settings) -> in
 
 
 def own_arguments(chosen: Mapping[str, Any], protocol: Settings) -> dict[str, Any]:
-    """Of all that was chosen, what goes to the method's constructor, and what a cell's protocol
-    fixes of it."""
+    """The arguments for the method's constructor: those chosen, and those that a cell's protocol
+    fixes."""
     return {
         **protocol.method_arguments,
         **{name: value for name, value in chosen.items() if name not in protocol.arguments},

@@ -1,8 +1,8 @@
-"""The code that a method is made of: its file and the project's modules that it imports, their
-digest, and their way to a worker.
+"""A method's code: its file and the project's modules that it imports, their digest, and how they
+get to a worker.
 
-What is hashed is what runs: a method's file and what lies beside it are read once, imported from
-that text, and sent to workers as it.
+What is hashed is what runs: a method's file and the modules in its folder are read once, imported
+from that text, and sent to workers as text.
 """
 
 import ast
@@ -31,7 +31,7 @@ class File:
     """One module's source."""
 
     name: str
-    """As it is imported."""
+    """Its name in imports."""
     path: str
     text: bytes
     package: bool = False
@@ -39,18 +39,18 @@ class File:
 
 @dataclass(frozen=True)
 class Code:
-    """A method's file, then the modules that it imports, directly or not, which aren't installed
-    packages'."""
+    """A method's file, then the modules that it imports, directly or indirectly, except those of
+    installed packages."""
 
     files: tuple[File, ...]
-    beside: frozenset[str] = frozenset()
-    """Names of those that lie in the method's own folder or below it. Workers get their text; the
-    others they must be able to import."""
+    local: frozenset[str] = frozenset()
+    """Names of those in the method's folder or below. Workers get their text; the others they must
+    be able to import."""
 
     @cached_property
     def digest(self) -> str:
-        """sha256 of the file; where it imports others of the project, of the list of their sha256s
-        and names."""
+        """sha256 of the file; if it imports others of the project, of the list of their sha256s and
+        names."""
         main, *others = (hashlib.sha256(file.text).hexdigest() for file in self.files)
         if not others:
             return main
@@ -61,32 +61,32 @@ class Code:
 
 
 def of_file(path: Path) -> Code:
-    """Of a method's file. Raises `BadInput` where it can't be read."""
+    """The code of a method's file. Raises `BadInput` if it can't be read."""
     if not path.is_file():
-        raise BadInput(f"no file {path}.")
+        raise BadInput(f"there is no file {path}.")
     path = path.resolve()
     try:
         text = path.read_bytes()
     except OSError as error:
         raise BadInput(f"{path} can't be read ({error.strerror}).") from error
     name = f"user_method_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
-    beside: set[str] = set()
+    local: set[str] = set()
 
     def locate(module: str) -> File | None:
         top = module.partition(".")[0]
-        if _is_beside(top, path.parent):
-            beside.add(module)
+        if _is_local(top, path.parent):
+            local.add(module)
             return _module(path.parent, module)
         root = _project_of(top)
         return _module(root, module) if root is not None else None
 
     files = _walk(File(name, str(path), text), locate)
-    return Code(tuple(files), frozenset(beside & {file.name for file in files}))
+    return Code(tuple(files), frozenset(local & {file.name for file in files}))
 
 
 def of_class(method: type) -> Code | None:
-    """Of a class of an installed package: its module, and those of the same package that it
-    imports. None where there is no source."""
+    """The code of a class in an installed package: its module, and those of the same package that
+    it imports. None if there is no source."""
     top = method.__module__.partition(".")[0]
     try:
         file, above = Path(inspect.getfile(method)), sys.modules[top]
@@ -107,32 +107,32 @@ def of_class(method: type) -> Code | None:
 
 
 def check_apart(one: Code, other: Code) -> None:
-    """Raises `BadInput` where a module that lies beside one file has the name of another that lies
-    beside the other."""
-    mine = {file.name: file.path for file in one.files if file.name in one.beside}
+    """Raises `BadInput` if a module in the folder of one file has the same name as one in the
+    folder of the other."""
+    paths = {file.name: file.path for file in one.files if file.name in one.local}
     for file in other.files:
-        if file.name in other.beside and mine.get(file.name, file.path) != file.path:
+        if file.name in other.local and paths.get(file.name, file.path) != file.path:
             raise BadInput(
-                f"two methods import a module '{file.name}', {mine[file.name]} and {file.path}:"
+                f"two methods import a module '{file.name}', {paths[file.name]} and {file.path}:"
                 " rename one of them."
             )
 
 
 def imported(code: Code) -> ModuleType:
-    """The module of a method's file, run from its text; once, unless a text has changed. Whatever
-    it raises goes through."""
+    """The module of a method's file, executed from its text; only once, unless a text has changed.
+    Its exceptions propagate."""
     main = code.files[0]
     known = sys.modules.get(main.name)
     if known is not None and getattr(known, "__digest__", None) == code.digest:
         return known
     finder = _finder()
-    texts = {file.name: file for file in code.files if file.name in code.beside}
+    texts = {file.name: file for file in code.files if file.name in code.local}
     finder.files |= texts
     for name in texts:
-        sys.modules.pop(name, None)  # of an older text
+        sys.modules.pop(name, None)  # from an older text
     folder = str(Path(main.path).parent)
     if folder not in sys.path:
-        sys.path.append(folder)  # for what no import statement names
+        sys.path.append(folder)  # for imports without an import statement
     module = importlib.util.module_from_spec(_spec(main))
     sys.modules[main.name] = module
     try:
@@ -147,16 +147,16 @@ def imported(code: Code) -> ModuleType:
 
 
 def is_installed(path: str) -> bool:
-    """Whether a file is Python's own, or of a package that was installed, or of this harness: not
-    the user's project."""
+    """Whether a file belongs to Python, an installed package or this harness, not to the user's
+    project."""
     if path.startswith("<") or {"site-packages", "dist-packages"} & set(Path(path).parts):
         return True
     return os.path.realpath(path).startswith(_installed())
 
 
 class _Finder:
-    """Imports what lies beside a method's file from the texts that were read, ahead of all other
-    ways."""
+    """Imports the modules in a method's folder from the texts that were read, before all other
+    finders."""
 
     def __init__(self) -> None:
         self.files: dict[str, File] = {}
@@ -172,7 +172,7 @@ class _Loader:
         self.file = file
 
     def create_module(self, spec: ModuleSpec) -> None:
-        """As usual."""
+        """The default."""
 
     def exec_module(self, module: ModuleType) -> None:
         exec(compile(self.file.text, self.file.path, "exec"), module.__dict__)
@@ -183,11 +183,11 @@ class _Loader:
 
 
 def _finder() -> _Finder:
-    found = next((one for one in sys.meta_path if isinstance(one, _Finder)), None)
-    if found is None:
-        found = _Finder()
-        sys.meta_path.insert(0, found)  # type: ignore[arg-type]
-    return found
+    finder = next((one for one in sys.meta_path if isinstance(one, _Finder)), None)
+    if finder is None:
+        finder = _Finder()
+        sys.meta_path.insert(0, finder)  # type: ignore[arg-type]
+    return finder
 
 
 def _spec(file: File) -> ModuleSpec:
@@ -200,19 +200,19 @@ def _spec(file: File) -> ModuleSpec:
 
 
 def _walk(main: File, locate: Callable[[str], File | None]) -> list[File]:
-    """`main` and all that it imports as far as `locate` finds it, each once."""
-    found, left = {main.name: main}, [main]
-    while left:
-        for name in _imports(left.pop()):
-            if name not in found and (file := locate(name)) is not None:
-                found[name] = file
-                left.append(file)
-    return list(found.values())
+    """`main` and everything that it imports and `locate` finds, without repeats."""
+    files, queue = {main.name: main}, [main]
+    while queue:
+        for name in _imports(queue.pop()):
+            if name not in files and (file := locate(name)) is not None:
+                files[name] = file
+                queue.append(file)
+    return list(files.values())
 
 
 def _imports(file: File) -> Iterator[str]:
-    """Modules that import statements may name, packages before what is in them. Nothing of a file
-    with an error: its import says that."""
+    """Modules that import statements may name, packages before their modules. None for a file with
+    a syntax error: importing it will report that."""
     try:
         tree = ast.parse(file.text)
     except (SyntaxError, ValueError, RecursionError):
@@ -254,20 +254,20 @@ def _module(root: Path, name: str) -> File | None:
     return File(name, str(place), b"", True) if place.is_dir() and any(place.glob("*.py")) else None
 
 
-def _is_beside(top: str, folder: Path) -> bool:
-    """Whether `import top` in a file of `folder` means a module that lies there: as in a script,
-    but Python's and ours come first."""
-    if top in sys.stdlib_module_names or top in _OURS or (found := _module(folder, top)) is None:
+def _is_local(top: str, folder: Path) -> bool:
+    """Whether `import top` in a file in `folder` refers to a module there: as in a script, except
+    that Python's and ours come first."""
+    if top in sys.stdlib_module_names or top in _OURS or (module := _module(folder, top)) is None:
         return False
     known = sys.modules.get(top)
     if known is not None and not isinstance(getattr(known.__spec__, "loader", None), _Loader):
-        return getattr(known, "__file__", None) == found.path
-    return bool(found.text) or Path(found.path).suffix == ".py" or _place_of(top) is None
+        return getattr(known, "__file__", None) == module.path
+    return bool(module.text) or Path(module.path).suffix == ".py" or _place_of(top) is None
 
 
 def _project_of(top: str) -> Path | None:
-    """The folder that holds a module or package which can be imported but isn't installed; None for
-    all others."""
+    """The folder of a module or package that can be imported but isn't installed; None for all
+    others."""
     if top in sys.stdlib_module_names or top in _OURS:
         return None
     place = _place_of(top)
@@ -290,7 +290,8 @@ def _place_of(top: str) -> Path | None:
 
 @cache
 def _installed() -> tuple[str, ...]:
-    """Folders of Python and of this harness, links followed: an environment may be one."""
+    """Folders of Python and of this harness, with links resolved, since an environment may be
+    one."""
     paths = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     paths |= {
         *site.getsitepackages(),

@@ -1,5 +1,5 @@
-"""What a search may choose of one argument: a method's distribution, narrowed by a protocol, and
-how it is said."""
+"""What a search may choose for one argument: a method's distribution, narrowed by a protocol, and
+its description."""
 
 import math
 from collections.abc import Sequence
@@ -14,10 +14,10 @@ from optuna.distributions import (
 
 
 def narrowed(own: BaseDistribution, to: BaseDistribution) -> BaseDistribution | None:
-    """The values that `own`, a method's, and `to`, a protocol's, both have; None where there are
-    none.
+    """The values that `own`, a method's, and `to`, a protocol's, have in common; None if there
+    are none.
 
-    They stay the method's: an integer argument gets integers, and one with a step keeps to it.
+    They keep the method's type: an integer argument gets integers, and one with a step respects it.
     """
     if isinstance(own, CategoricalDistribution):
         return _choices([value for value in own.choices if _has(to, value)])
@@ -52,7 +52,7 @@ def described(distribution: BaseDistribution) -> str:
 
 
 def values(distribution: BaseDistribution) -> list[Any] | str:
-    """As a cell's labels have it: the choices, else a text."""
+    """For a cell's labels: the choices, else a text."""
     return (
         list(distribution.choices)
         if isinstance(distribution, CategoricalDistribution)
@@ -61,7 +61,7 @@ def values(distribution: BaseDistribution) -> list[Any] | str:
 
 
 def largest(distribution: BaseDistribution) -> Any:
-    """The largest number of a distribution; None where its values aren't numbers."""
+    """The largest number of a distribution; None if its values aren't numbers."""
     if isinstance(distribution, CategoricalDistribution):
         numbers: list[Any] = [value for value in distribution.choices if _is_number(value)]
         return max(numbers) if len(numbers) == len(distribution.choices) else None
@@ -69,8 +69,8 @@ def largest(distribution: BaseDistribution) -> Any:
 
 
 def middle(distribution: BaseDistribution) -> Any:
-    """A value to take where nobody chose one: the middle of a range, by its logarithm where it is
-    searched so; of choices the middle one, of an even number the earlier."""
+    """A default value: the middle of a range, of its logarithm if it is searched that way; the
+    middle one of choices, the earlier of two."""
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices[(len(distribution.choices) - 1) // 2]
     assert isinstance(distribution, IntDistribution | FloatDistribution)

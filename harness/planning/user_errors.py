@@ -1,4 +1,4 @@
-"""Of an exception, the line of the user's own code that it came from, in place of a page of the
+"""Reports the line of the user's own code that an exception came from, instead of a page of the
 engine's."""
 
 import traceback
@@ -7,12 +7,12 @@ from harness.io.commands import near
 from harness.planning.source import is_installed
 
 LONGEST = 20_000
-"""Characters of a traceback that are kept: its end."""
+"""Characters of a traceback's end that are kept."""
 
 
 def place(error: BaseException) -> str | None:
     """`mine.py:12, in forward`: the last frame that is neither Python's, nor an installed
-    package's, nor ours. None where there is none."""
+    package's, nor ours; None if there is none."""
     if isinstance(error, SyntaxError) and error.filename and not is_installed(error.filename):
         return f"{near(error.filename)}:{error.lineno}"
     frames = [
@@ -29,18 +29,18 @@ def place(error: BaseException) -> str | None:
 
 
 def line(error: BaseException, longest: int = 400) -> str:
-    """`KeyError: 'layer' (mine.py:12, in __init__)`; of a `ValueError` its text alone, which is
+    """`KeyError: 'layer' (mine.py:12, in __init__)`; for a `ValueError` only its text, which is
     written for the user."""
-    said = " ".join(str(error).split()).rstrip(".")
-    if not isinstance(error, ValueError) or isinstance(error, UnicodeError) or not said:
-        said = f"{type(error).__name__}: {said}" if said else type(error).__name__
-    if len(said) > longest:
-        said = said[: longest - 3] + "..."
+    message = " ".join(str(error).split()).rstrip(".")
+    if not isinstance(error, ValueError) or isinstance(error, UnicodeError) or not message:
+        message = f"{type(error).__name__}: {message}" if message else type(error).__name__
+    if len(message) > longest:
+        message = message[: longest - 3] + "..."
     where = place(error)
-    return f"{said} ({where})" if where else said
+    return f"{message} ({where})" if where else message
 
 
-def whole(error: BaseException) -> str:
+def full_traceback(error: BaseException) -> str:
     """The traceback, or the end of a long one."""
     text = "".join(traceback.format_exception(error)).rstrip()
     return (

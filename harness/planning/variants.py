@@ -1,5 +1,5 @@
 """Method variants: the text `ivpt(da=false,prompts=50)` and the class with fixed arguments that it
-means."""
+denotes."""
 
 import copy
 import re
@@ -40,9 +40,9 @@ class Variant:
     name: str
     arguments: dict[str, Any]
     origin: str
-    """How it was asked for: a registered name, or FILE.py:CLASS."""
+    """How it was requested: a registered name, or FILE.py:CLASS."""
     code: Code | None = field(default=None, compare=False, repr=False)
-    """What the method is made of, where it isn't one of ours."""
+    """The method's code, unless it is one of ours."""
 
     @property
     def label(self) -> str:
@@ -57,10 +57,10 @@ class Variant:
         statistics: "Statistics | None" = None,
     ) -> "Method":
         """The method on a copy of `vit`, modules and tensors, that nothing else uses: it may
-        change, hook or overwrite anything of it. `statistics`: of its pixels, where they aren't
+        change, hook or overwrite anything in it. `statistics`: those of its pixels, if they aren't
         ImageNet's.
 
-        Raises what the method's constructor raises, and `ValueError` where it changed a part of the
+        Raises what the method's constructor raises, and `ValueError` if it changed a part of the
         backbone that isn't called.
         """
         own = copy.deepcopy(vit)
@@ -81,27 +81,27 @@ class Variant:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What a score's key says of it. Of ours a version stands for the code; of others the code
-        is there, with the versions of ours that they are made from."""
-        said: dict[str, Any] = {
+        """Its part of a score's key. For ours, a version stands for the code; for others the code
+        itself is included, with the versions of ours that they inherit from."""
+        identity: dict[str, Any] = {
             "name": self.name,
             "version": self.method.version,
             "arguments": self.arguments,
         }
         if is_ours(self.method):
-            return said
+            return identity
         if self.code is not None:
-            said["source"] = self.code.digest
+            identity["source"] = self.code.digest
         bases = {
             base.name: base.version
             for base in self.method.__mro__
             if is_ours(base) and "name" in vars(base)
         }
-        return {**said, "bases": bases} if bases else said
+        return {**identity, "bases": bases} if bases else identity
 
     def __reduce__(self) -> Any:
-        """A method of the user's file goes to a worker as text: it may hold what can't be pickled,
-        and the file may change meanwhile."""
+        """A method in the user's file is sent to a worker as text: it may contain what can't be
+        pickled, and the file may change meanwhile."""
         if ".py:" not in self.origin or self.code is None:
             return Variant, (self.method, self.name, self.arguments, self.origin, self.code)
         return _restored, (
@@ -120,7 +120,7 @@ def _restored(
 
 
 def is_ours(method: type) -> bool:
-    """Whether a class is of the package `methods` of this harness."""
+    """Whether a class belongs to the package `methods` of this harness."""
     return method.__module__.partition(".")[0] == "methods"
 
 
@@ -133,7 +133,7 @@ def parse(text: str, also: Collection[str] = ()) -> list[Variant]:
     """Variants from a comma-separated list such as `linear,ivpt(da=false),./mine.py:MyPrompt`.
     Raises `BadInput`.
 
-    `also` names arguments that are the protocol's (`base_lr`) and may be fixed in a variant too.
+    `also`: arguments of the protocol (`base_lr`) that may be fixed in a variant too.
     """
     variants: dict[str, Variant] = {}
     named: dict[str, Variant] = {}
@@ -152,7 +152,7 @@ def parse(text: str, also: Collection[str] = ()) -> list[Variant]:
         first = named.setdefault(name, variant)
         if first.method is not method:
             raise BadInput(
-                f"{first.origin} and {origin} are both named '{name}', and results are kept by"
+                f"{first.origin} and {origin} are both named '{name}', but results are stored by"
                 " name: rename one of them."
             )
         for other in variants.values():
@@ -191,11 +191,11 @@ def _without_groups(parts: list[str]) -> list[str]:
 
 
 def recorded(text: object, given: str | None) -> Variant:
-    """The one variant that a row or a checkpoint names with `text`, or that the user has given
-    instead. Raises `BadInput`.
+    """The one variant that a row or checkpoint names with `text`, or that the user gave instead.
+    Raises `BadInput`.
 
-    Whoever made that row or checkpoint chose its text: a .py file is run only where the user names
-    it.
+    The text comes from whoever made that row or checkpoint: a .py file is only executed if the
+    user names it.
     """
     if given is None and ".py:" in str(text):
         named = plain(str(text))[:200]
@@ -204,10 +204,10 @@ def recorded(text: object, given: str | None) -> Variant:
             f"its method is from a file, {named}, whose code would run here: read that file, then"
             f" add {flag}."
         )
-    found = parse(given or str(text))
-    if len(found) != 1:
-        raise BadInput(f"'{plain(given or str(text))[:200]}' is not one method.")
-    return found[0]
+    variants = parse(given or str(text))
+    if len(variants) != 1:
+        raise BadInput(f"'{plain(given or str(text))[:200]}' isn't one method.")
+    return variants[0]
 
 
 def _find(name: str) -> "tuple[str, type[Method], Code | None]":
@@ -216,26 +216,26 @@ def _find(name: str) -> "tuple[str, type[Method], Code | None]":
     if ".py:" in name:
         file, _, attribute = name.rpartition(":")
         code = of_file(flags.path(file))
-        found = getattr(_module_of(code, file), attribute, None)
-        if not (isinstance(found, type) and issubclass(found, Method)):
-            if found is None:
+        value = getattr(_module_of(code, file), attribute, None)
+        if not (isinstance(value, type) and issubclass(value, Method)):
+            if value is None:
                 raise BadInput(
                     f"{file} has no method '{attribute}', a subclass of"
                     f" harness.Method{_others(_module_of(code, file))}."
                 )
-            kind = "a plain nn.Module" if _is_module(found) else "not a method"
+            kind = "a plain nn.Module" if _is_module(value) else "not a method"
             raise BadInput(
                 f"{name} is {kind}: make it a subclass of harness.Method, with"
                 " forward(self, images, read)."
             )
-        called = getattr(found, "name", attribute)
+        called = getattr(value, "name", attribute)
         if called in registered():
-            whose = "" if "name" in vars(found) else f", inherited from {found.__mro__[1].__name__}"
+            whose = "" if "name" in vars(value) else f", inherited from {value.__mro__[1].__name__}"
             raise BadInput(
                 f"{name} is named '{called}'{whose}, like a registered method: give the class a"
-                " `name` of its own."
+                " different `name`."
             )
-        return called, found, code
+        return called, value, code
     known = registered()
     if name.endswith(".py"):
         code = of_file(flags.path(name))
@@ -271,7 +271,7 @@ def _module_of(code: Code, file: str) -> Any:
             ' "__main__":`.'
         ) from error
     except Exception as error:  # the user's code may fail in any way
-        said = (
+        message = (
             user_errors.line(error)
             if not isinstance(error, ValueError)
             else f"{type(error).__name__}: {user_errors.line(error)}"
@@ -280,21 +280,21 @@ def _module_of(code: Code, file: str) -> Any:
             "methods",
             "harness",
         ):
-            said += (
+            message += (
                 f"; '{str(error.name).split('.')[0]}' is this harness's own package, so rename"
                 " yours"
             )
-        raise BadInput(f"{file} can't be imported: {said}.") from error
+        raise BadInput(f"{file} can't be imported: {message}.") from error
 
 
-def _is_module(found: Any) -> bool:
+def _is_module(value: Any) -> bool:
     from torch import nn
 
-    return isinstance(found, type) and issubclass(found, nn.Module)
+    return isinstance(value, type) and issubclass(value, nn.Module)
 
 
 def _others(module: Any) -> str:
-    """The methods that a file has, for one who named another."""
+    """A hint with the methods in a file, for a user who named another."""
     from harness.training.method import Method
 
     names = [
@@ -302,8 +302,8 @@ def _others(module: Any) -> str:
         for name, value in vars(module).items()
         if isinstance(value, type) and issubclass(value, Method)
     ]
-    own = [name for name in names if vars(module)[name].__module__ == module.__name__]
-    return f". It has {', '.join(own)}" if own else ""
+    here = [name for name in names if vars(module)[name].__module__ == module.__name__]
+    return f". It has {', '.join(here)}" if here else ""
 
 
 def _arguments(name: str, method: "type[Method]", inside: str, also: set[str]) -> dict[str, Any]:

@@ -79,8 +79,8 @@ def ablation(method: str) -> Ablation:
 
 
 def table(store: Store, plan: RunPlan, grid: Ablation) -> RenderableType:
-    """One row a setting: check marks, group means, mean, and the difference to all off with its 95
-    % interval. A table a metric."""
+    """One row per setting: check marks, group means, mean, and the difference to all off with its
+    95 % interval. One table per metric."""
     runs = read(store, [cell.key for cell in plan.cells]).runs
     tables = []
     for metric in dict.fromkeys(cell.card.metric for cell in plan.cells):
@@ -111,22 +111,22 @@ def _table(runs: Sequence[Run], cells: Sequence[PlannedCell], grid: Ablation) ->
         label: {task: sum(scores.values()) / len(scores) for task, scores in of.items()}
         for label, of in by_seed.items()
     }
-    found = Table(
+    rendered = Table(
         box=SIMPLE_HEAD, pad_edge=False, title=f"{grid.method}: its toggles", title_justify="left"
     )
     for name in (*grid.toggles, *groups, f"mean of {len(tasks)}", "to all off", "95 % interval"):
-        found.add_column(escape(name), justify="center" if name in grid.toggles else "right")
+        rendered.add_column(escape(name), justify="center" if name in grid.toggles else "right")
     off, *_ = labels
     for label, on in labels.items():
         marks = ["✓" if value else "·" for value in on]
         over_groups = [_figure(value) for value in group_means(means[label], groups).values()]
-        found.add_row(
+        rendered.add_row(
             *marks,
             *over_groups,
             _figure(mean_of(means[label], tasks)),
             *_difference(by_seed, label, off),
         )
-    return found
+    return rendered
 
 
 def _by_task_and_seed(

@@ -1,5 +1,5 @@
-"""A leaderboard in Python's hands: text in a terminal, a table in a notebook, a file of any form,
-or a frame."""
+"""A leaderboard as a Python object: text in a terminal, a table in a notebook, a file in any
+format, or a frame."""
 
 from dataclasses import replace
 from functools import cached_property
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 class Leaderboard:
-    """What `harness.report` and `Run.leaderboard` give.
+    """What `harness.report` and `Run.leaderboard` return.
 
     `print(board)` and a terminal's prompt show it as text, a notebook as a table, and
     `board.results` is the same as a pandas frame. Rows are read from the store when they are first
-    needed, once; make another for newer ones. Its methods raise `harness.BadInput` where there is
-    nothing to show, or a name is unknown.
+    needed, once; make another to see newer ones. Its methods raise `harness.BadInput` where there
+    is nothing to show, or a name is unknown.
     """
 
     def __init__(self, report: Report):
@@ -34,7 +34,7 @@ class Leaderboard:
 
     @cached_property
     def results(self) -> "pd.DataFrame":
-        """One row a final run, and a published number where they were asked for: the columns of
+        """One row per final run, and per published number if requested: the columns of
         `harness report --format csv`."""
         return self._report.tidy
 
@@ -56,7 +56,7 @@ class Leaderboard:
         return self._text("json", path)
 
     def to_csv(self, path: str | Path | None = None) -> str | Path:
-        """One row a final run."""
+        """One row per final run."""
         return self._text("csv", path)
 
     def to_figure(self, path: str | Path, figure: str = USUAL) -> Path:
@@ -65,24 +65,24 @@ class Leaderboard:
         return self.write(path, figure=figure)
 
     def write(self, path: str | Path, format: str | None = None, figure: str | None = None) -> Path:
-        """Writes a file, whole or not at all, in the form that its name says or `format`: `table`,
-        `md`, `csv`, `json`, `latex`, `html`, `parquet`, `png`, `pdf`, `svg`. `figure`: which, for
-        the last three."""
+        """Writes a file, whole or not at all, in the format that its suffix or `format` gives:
+        `table`, `md`, `csv`, `json`, `latex`, `html`, `parquet`, `png`, `pdf`, `svg`. `figure`:
+        which, for the last three."""
         path = Path(path).expanduser()
         report = self._report if figure is None else replace(self._report, figure=figure)
         report.write(format_of(format, path), path)
         return path
 
     def text(self, format: str = "table") -> str:
-        """The form of this name as text. `table` is as wide as the terminal."""
+        """The report in this format, as text. `table` is as wide as the terminal."""
         if format == "table":
             return rendered(self)
         form = format_of(format, None)
         return str(self._report.render(form))
 
     def server(self, port: int = 8765) -> "Server":
-        """A server of the page on this machine alone, which follows the store: enter it as a
-        context, and call `serve_forever`. `port` 0 takes a free one."""
+        """A server for the page, reachable from this machine only, which follows the store: use it
+        as a context manager, and call `serve_forever`. `port` 0 picks a free one."""
         from harness.reporting.serve import Server
 
         self._report.render("html")  # what can't be shown is an error now

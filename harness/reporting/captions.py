@@ -1,5 +1,5 @@
-"""The words around a table, in every format: its title, its caption, and notes on what isn't equal
-for all."""
+"""The words around a table, in every format: its title, its caption, and notes on what differs
+between rows."""
 
 from collections.abc import Sequence
 
@@ -23,8 +23,12 @@ def caption(
     interval are marked, empty for not at all."""
     metric = metric_name(section)
     if metric_of(section.first.metric).scales:
-        several = ", MS at six and mirrored" if any(row.n_ms for row in section.board) else ""
-        metric += f" (SS: at one scale{several})"
+        several = (
+            ", MS: six scales and their mirror images"
+            if any(row.n_ms for row in section.board)
+            else ""
+        )
+        metric += f" (SS: single scale{several})"
     over = (
         f"mean{' ± standard deviation' if spread else ''} over {section.seeds} seeds"
         if section.seeds > 1
@@ -42,7 +46,7 @@ def caption(
 
 
 def notes_of(section: Section) -> list[str]:
-    """What a reader must know to trust the table: gaps, and whatever isn't equal for all."""
+    """What a reader must know to trust the table: gaps, and whatever differs between rows."""
     results, notes = section.results.values(), _failures(section)
     fewer = [
         f"{row.variant} on {row.task} ({row.n})" for row in results if 0 < row.n < section.seeds
@@ -56,11 +60,12 @@ def notes_of(section: Section) -> list[str]:
         )
     if section.left_out:
         kept = (
-            f"Only the {len(section.tasks)} tasks that every method has: {', '.join(section.tasks)}"
+            f"Only the {len(section.tasks)} tasks on which every method has a score:"
+            f" {', '.join(section.tasks)}"
         )
         notes.append(f"{kept} (left out: {', '.join(section.left_out)}).")
     if section.without:
-        notes.append(f"Left out, since they have no score: {first_few(section.without, 6)}.")
+        notes.append(f"Left out because they have no score: {first_few(section.without, 6)}.")
     lacking = {
         variant: [task for task in section.tasks if task not in scores]
         for variant, scores in section.scores.items()
@@ -69,19 +74,19 @@ def notes_of(section: Section) -> list[str]:
         gaps := [f"{variant} ({', '.join(tasks)})" for variant, tasks in lacking.items() if tasks]
     ):
         notes.append(
-            f"Without a rank, since they lack tasks: {first_few(gaps, 6)}. Means over other tasks"
-            " don't compare; --complete-only does."
+            f"Not ranked because they lack tasks: {first_few(gaps, 6)}. Means over different"
+            " tasks can't be compared; --complete-only keeps the common tasks."
         )
     trials = {
         variant: [row.cell.trials for row in results if row.variant == variant]
         for variant in section.scores
     }
     if len({count for counts in trials.values() for count in counts}) > 1:
-        said = [
+        budgets = [
             f"{variant} {'-'.join(map(str, sorted({min(counts), max(counts)})))}"
             for variant, counts in trials.items()
         ]
-        notes.append(f"Tuning budgets differ; trials a task: {', '.join(said)}.")
+        notes.append(f"Tuning budgets differ; trials per task: {', '.join(budgets)}.")
     for variant in section.scores:
         versions = sorted({row.cell.version for row in results if row.variant == variant})
         if len(versions) > 1:
@@ -96,57 +101,59 @@ def notes_of(section: Section) -> list[str]:
         if len({row.cell.data for row in results if row.task == task}) > 1:
             notes.append(f"On {task}, methods were run on different data.")
     if overlap := _overlap(section):
-        notes.append(f"Test images that train or val has too, byte for byte: {overlap}.")
+        notes.append(f"Test images that are also in train or val, byte for byte: {overlap}.")
     old = [f"{row.variant} on {row.task} ({row.superseded})" for row in results if row.superseded]
     if old:
         notes.append(
-            f"Not shown, runs of an older version or code, card or data: {first_few(old, 6)}. They"
+            f"Not shown: runs of an older version, code, card or data: {first_few(old, 6)}. They"
             " stay in the store."
         )
     return notes + _warnings(section) + sorted({row.cell.note for row in results if row.cell.note})
 
 
 def _overlap(section: Section) -> str:
-    """By task; more than its card expects is what a run was allowed with --allow-overlap."""
-    found = {}
+    """By task; more than its card expects was allowed with --allow-overlap."""
+    tasks = {}
     for row in section.results.values():
         if row.cell.overlap:
             allowed = row.cell.overlap > row.cell.overlap_expected
             why = "allowed by --allow-overlap" if allowed else "as published"
-            found[f"{row.task} {row.cell.overlap:,} of {row.cell.overlap_of:,} ({why})"] = None
-    return ", ".join(found)
+            tasks[f"{row.task} {row.cell.overlap:,} of {row.cell.overlap_of:,} ({why})"] = None
+    return ", ".join(tasks)
 
 
 def tests_of(section: Section, layout: Layout) -> list[str]:
-    """What a test says of the columns that a layout adds; a sentence where there is too little for
-    one."""
+    """What a test says about the columns that a layout adds; a sentence where there is too little
+    data for one."""
     if layout.baseline is None:
         return []
-    found = pairwise(section.scores, section.tasks, layout.baseline)
-    if isinstance(found, TooFew):
-        return [f"To {layout.baseline}: {found}"]
+    pairs = pairwise(section.scores, section.tasks, layout.baseline)
+    if isinstance(pairs, TooFew):
+        return [f"To {layout.baseline}: {pairs}"]
     tasks = (
-        f"95 % interval of the mean difference over {len(found[0].tasks)} tasks taken as a sample"
+        f"95 % interval of the mean difference over {len(pairs[0].tasks)} tasks, taken as a sample"
         " (studentised bootstrap)"
     )
     star = (
         f"*: Wilcoxon signed-rank over tasks, p < {LEVEL} by Holm's correction over"
-        f" {found[0].family} comparisons"
+        f" {pairs[0].family} comparisons"
     )
-    all_alike = friedman(section.scores, section.tasks)
-    said = (
+    friedman_test = friedman(section.scores, section.tasks)
+    overall = (
         ""
-        if isinstance(all_alike, TooFew)
+        if isinstance(friedman_test, TooFew)
         else (
-            f" Friedman's test that no method differs: p = {all_alike.f_p:.2g} (Iman and"
+            f" Friedman's test that no method differs: p = {friedman_test.f_p:.2g} (Iman and"
             " Davenport's F)."
         )
     )
-    return [f"To {layout.baseline}: {tasks}. {star}. W/T/L: wins, ties, losses over tasks.{said}"]
+    return [
+        f"To {layout.baseline}: {tasks}. {star}. W/T/L: wins, ties, losses over tasks.{overall}"
+    ]
 
 
 def _failures(section: Section) -> list[str]:
-    """A line a reason; JSON has them one by one."""
+    """One line per reason; JSON has them one by one."""
     reasons: dict[str, list[str]] = {}
     for row in section.results.values():
         by_reason: dict[str, list[int]] = {}
@@ -158,12 +165,14 @@ def _failures(section: Section) -> list[str]:
         f"Failed: {first_few(places, 6)}: {_short(reason)}" for reason, places in reasons.items()
     ]
     return lines[:6] + (
-        [f"{len(lines) - 6} more reasons of failure: see --format json."] if len(lines) > 6 else []
+        [f"{len(lines) - 6} more reasons for failures: see --format json."]
+        if len(lines) > 6
+        else []
     )
 
 
 def _warnings(section: Section) -> list[str]:
-    """What runs say of themselves, a line a sentence and method."""
+    """What runs report about themselves: one line per sentence and method."""
     places: dict[tuple[str, str], list[str]] = {}
     for row in section.results.values():
         for sentence in row.warnings:

@@ -13,12 +13,12 @@ from harness.tasks.kinds import metric_of
 
 NEAR = "\u2248"
 MANY_TASKS = 8
-"""Beyond it, tasks don't stand side by side: each format has its own way."""
+"""With more, tasks don't get a column each: every format has its own way to show them."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry of a table as shown: its number, what comes small after it, its place (1, 2, or 0),
+    """One entry of a table as shown: its number, the small print after it, its place (1, 2, or 0),
     and whether it is within the best's interval."""
 
     text: str
@@ -41,20 +41,20 @@ class Layout:
     """Which columns a table has."""
 
     groups: bool = False
-    """Means of the groups for the tasks."""
+    """Means of groups in place of tasks."""
     budgets: bool = False
-    """The method's year, the operations of a training step, trials and epochs a task, and
-    forward-image units in all."""
+    """The method's year, FLOPs of a training step, trials and epochs per task, and forward-image
+    units in total."""
     baseline: str | None = None
-    """A variant that the others are held against."""
+    """A variant that the others are compared with."""
 
 
 PLAIN = Layout()
 
 
 def task_columns(section: Section) -> list[Column]:
-    """A column a task; of segmentation one at a single scale, which means and ranks are of, and
-    where there is any, one at several."""
+    """One column per task. A segmentation task has one at a single scale, which means and ranks
+    are computed from, and one at several scales if that was scored."""
     columns = []
     for task in section.tasks:
         columns.append(task_column(section, task))
@@ -71,8 +71,8 @@ def task_column(section: Section, task: str) -> Column:
 
 
 def multi_scale_column(section: Section, task: str) -> Column | None:
-    """The column that a segmentation task has beside its own: its mIoU at several scales and
-    mirrored, where that was scored."""
+    """A segmentation task's second column: its mIoU at several scales and mirrored, if that was
+    scored."""
     rows = [row for (_, other), row in section.results.items() if other == task]
     measured = metric_of(section.first.metric)
     if not measured.scales or not any(row.n_ms for row in rows):
@@ -140,7 +140,7 @@ def group_column(section: Section, group: str) -> Column:
 
 
 def shown_statistics(section: Section) -> list[Statistic]:
-    """Those that the section has variants and groups enough for."""
+    """Those for which the section has enough variants and groups."""
     return [
         statistic
         for statistic in STATISTICS
@@ -163,8 +163,8 @@ def _statistic(
     tasks: Sequence[str],
     statistic: Statistic = MEAN,
 ) -> Column:
-    """A column of a statistic over these tasks. An entry that lacks a task is the mean of those
-    there are, gives their number, and takes no place."""
+    """A column of a statistic over these tasks. A variant that lacks a task gets the mean of those
+    it has, with their number, and takes no place."""
     places, entries = places_of(values, statistic.digits, statistic.lowest_is_best), {}
     for variant, value in values.items():
         scores = section.scores[variant]
@@ -180,10 +180,10 @@ def _statistic(
 
 
 def _against(section: Section, baseline: str) -> list[Column]:
-    """How much better than the baseline, with the interval over tasks, a star where Wilcoxon's test
-    with Holm's correction finds it so."""
-    found = pairwise(section.scores, section.tasks, baseline)
-    pairs = {} if isinstance(found, TooFew) else {pair.one: pair for pair in found}
+    """How much better than the baseline, with the interval over tasks, and a star where Wilcoxon's
+    test with Holm's correction is significant."""
+    result = pairwise(section.scores, section.tasks, baseline)
+    pairs = {} if isinstance(result, TooFew) else {pair.one: pair for pair in result}
     entries, counts = {}, {}
     for variant in section.scores:
         pair = pairs.get(variant)

@@ -1,4 +1,4 @@
-"""`harness compare A B`: what may be claimed of two methods, in words, and what not."""
+"""`harness compare A B`: what may and may not be claimed about two methods, in words."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -19,27 +19,27 @@ from harness.store import Store
 from harness.text import plain
 
 SEEDS = 5
-"""What a refusal asks for."""
+"""How many a claim takes."""
 
 
 @dataclass(frozen=True, repr=False)
 class Comparison:
-    """Two variants wherever both were run: one part a backbone and protocol."""
+    """Two variants wherever both were run: one part per backbone and protocol."""
 
     one: str
     other: str
     parts: list[PairedComparison]
 
     def lines(self) -> list[str]:
-        """For a terminal: a title a part and its sentences."""
-        found = [
-            [title_of(part.section), *(f"- {line}" for line in sentences(part))]
-            for part in self.parts
+        """For a terminal: a title per part, and its sentences."""
+        blocks = [
+            [title_of(block.section), *(f"- {line}" for line in sentences(block))]
+            for block in self.parts
         ]
         return [
             plain(line)
-            for index, part in enumerate(found)
-            for line in ([""] if index else []) + part
+            for index, block in enumerate(blocks)
+            for line in ([""] if index else []) + block
         ]
 
     def __str__(self) -> str:
@@ -54,7 +54,7 @@ class Comparison:
         )
 
     def json(self) -> str:
-        """What isn't known, or isn't claimed, is null."""
+        """What isn't known or isn't claimed is null."""
         document = {
             "one": self.one,
             "other": self.other,
@@ -75,18 +75,18 @@ def compare(
     """`one` against `other`, each a variant, or a method that has one variant in the store. The
     other arguments are those of `Report`.
 
-    Raises `BadInput`: nothing stored, an unknown name, twice the same, or never run with the same
-    backbone and protocol.
+    Raises `BadInput`: nothing stored, an unknown name, the same variant twice, or never run with
+    the same backbone and protocol.
     """
     rows = stored(store, tasks, suite_name, cells)
     first, second = (one_variant(rows, name) for name in (one, other))
     if first == second:
         raise BadInput(f"'{one}' and '{other}' are the same variant, {first}: name two.")
     parts = sections(leaderboard(rows.of_variants((first, second))), tasks, suite_name)
-    found = [
+    comparisons = [
         paired_comparison(section, first, second) for section in parts if len(section.scores) == 2
     ]
-    if not found:
+    if not comparisons:
         places = "; ".join(f"{', '.join(section.scores)}: {title_of(section)}" for section in parts)
         raise BadInput(
             plain(
@@ -94,22 +94,27 @@ def compare(
                 f" {places}."
             )
         )
-    return Comparison(first, second, [replace(part, run=command(part, store)) for part in found])
+    return Comparison(
+        first, second, [replace(part, run=command(part, store)) for part in comparisons]
+    )
 
 
 def sentences(part: PairedComparison) -> list[str]:
-    """What may be claimed and what not, then what a reader must know beside it."""
+    """What may and may not be claimed, then what else a reader must know."""
     if part.claim == "nothing":
-        return [f"Nothing to compare: no task has a seed of both. Run: {part.run}", *part.notes]
+        return [
+            f"Nothing to compare: no task has a seed that both were run with. Run: {part.run}",
+            *part.notes,
+        ]
     if part.claim == "refused":
         places = "every task" if len(part.single) == len(part.tasks) else ", ".join(part.single)
         return [
             (
-                f"No claim: both have only one seed in common on {places}, and a difference of"
-                " single seeds may be the seed."
+                f"No claim: the two have only one seed in common on {places}, so a difference may"
+                " be due to the seed."
             ),
             f"What was measured: {_measured(part)}.",
-            f"For a claim run {SEEDS} seeds: {part.run}",
+            f"To claim anything, run {SEEDS} seeds: {part.run}",
             *part.notes,
         ]
     test = part.test
@@ -120,17 +125,17 @@ def sentences(part: PairedComparison) -> list[str]:
             _on_these_tasks(part),
             *part.notes,
         ]
-    said, differing = (
+    lines, differing = (
         [f"{_measured(part)}, {_tested(test)}.", _allowed(test)],
         test.wins + test.losses,
     )
     if differing and 2.0 ** (1 - differing) >= LEVEL:
-        said.append(
+        lines.append(
             f"With {differing} tasks that differ, p can't be below {2.0 ** (1 - differing):.2g},"
-            " whatever the scores."
+            " whatever the scores are."
         )
-        said.append(_task_by_task(part))
-    return [*said, _on_these_tasks(part), *part.notes]
+        lines.append(_task_by_task(part))
+    return [*lines, _on_these_tasks(part), *part.notes]
 
 
 def _measured(part: PairedComparison) -> str:
@@ -158,10 +163,10 @@ def _tested(pair: Pair) -> str:
 def _allowed(pair: Pair) -> str:
     apart = pair.low > 0 or pair.high < 0
     if pair.p >= LEVEL:
-        but = " The interval leaves out 0, but it is the test that decides." if apart else ""
-        return f"Not to be claimed: that either is better, nor that they are equal.{but}"
+        but = " The interval excludes 0, but the test decides." if apart else ""
+        return f"May not be claimed: that either is better, or that they are equal.{but}"
     better, worse = (pair.one, pair.other) if pair.effect > 0 else (pair.other, pair.one)
-    but = "" if apart else " The interval holds 0, so no gain in points either."
+    but = "" if apart else " The interval contains 0, so no gain in points may be claimed."
     return (
         f"May be claimed: {better} is better than {worse} over tasks like these. Not: on each of"
         f" them, or with another backbone.{but}"
@@ -175,7 +180,7 @@ def _on_these_tasks(part: PairedComparison) -> str:
         " taken as fixed"
     )
     if part.fixed is None:
-        return f"{alone}, there is no interval: they don't share two seeds."
+        return f"{alone}, there is no interval: the tasks don't share two seeds."
     low, high = part.fixed
     return (
         f"{alone}, the mean difference's 95 % interval over seeds is {_between(low, high)}:"
@@ -184,15 +189,17 @@ def _on_these_tasks(part: PairedComparison) -> str:
 
 
 def _task_by_task(part: PairedComparison) -> str:
-    found = [f"{on.task} {_points(on.difference)} {_between(on.low, on.high)}" for on in part.tasks]
+    differences = [
+        f"{on.task} {_points(on.difference)} {_between(on.low, on.high)}" for on in part.tasks
+    ]
     return (
         "Task by task, with 95 % intervals over paired seeds, not corrected for the number of"
-        f" tasks: {', '.join(found)}."
+        f" tasks: {', '.join(differences)}."
     )
 
 
 def _zero(low: float, high: float) -> str:
-    return "it leaves out" if low > 0 or high < 0 else "it holds"
+    return "it excludes" if low > 0 or high < 0 else "it contains"
 
 
 def _points(value: float) -> str:
@@ -207,7 +214,7 @@ def _between(low: float | None, high: float | None) -> str:
 
 
 def _digits(value: float) -> int:
-    """One, or as many as it takes for what isn't 0 not to be shown as 0."""
+    """One, or as many as are needed so that a number other than 0 isn't shown as 0."""
     return next(
         (digits for digits in (1, 2, 3) if round(value, digits)),
         1 if round(value, DIGITS) == 0 else 3,
@@ -215,16 +222,20 @@ def _digits(value: float) -> int:
 
 
 def command(part: PairedComparison, store: Store) -> str:
-    """What runs the seeds that a claim takes. Those that are stored aren't run again."""
+    """The command that runs the seeds needed for a claim. Stored seeds aren't run again."""
     from harness.backbones import own_side
     from harness.data.normalization import BACKBONES_OWN, NAMED
     from harness.planning import protocols
     from harness.tasks.cards import IMAGE_SIZE, load_suites
 
     first, suite = part.section.first, load_suites().get(part.section.suite)
-    made = {variant: _inputs(part, variant, store) for variant in (part.one, part.other)}
-    inputs = made[part.one] or made[part.other]
-    words = ["run", "--methods", ",".join(_as_flag(variant, made[variant]) for variant in made)]
+    inputs_of = {variant: _inputs(part, variant, store) for variant in (part.one, part.other)}
+    inputs = inputs_of[part.one] or inputs_of[part.other]
+    words = [
+        "run",
+        "--methods",
+        ",".join(_as_flag(variant, inputs_of[variant]) for variant in inputs_of),
+    ]
     words += (
         ["--suite", part.section.suite]
         if suite

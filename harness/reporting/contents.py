@@ -1,4 +1,4 @@
-"""What of a store a report shows, and how: the one input of every format."""
+"""Which part of a store a report shows, and how: the one input of every format."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -25,20 +25,20 @@ class Contents:
 
     store: Store
     tasks: Sequence[str] | None = None
-    """The columns' names and order; None: all, with a table for each suite."""
+    """The columns' names and order; None: all, with one table per suite."""
     methods: Sequence[str] | None = None
-    """Names (`ivpt`: all its variants) or whole variants (`ivpt(da=false)`); None: all."""
+    """Names (`ivpt`: all its variants) or full variants (`ivpt(da=false)`); None: all."""
     suite: str | None = None
-    """For display."""
+    """Its name, for display."""
     cells: Collection[str] | None = None
     """Keys of the cells to show; None: all."""
     layout: Layout = PLAIN
     sort: str = "mean"
     complete_only: bool = False
     published: bool = False
-    """Whether published numbers stand beside. The page has them anyway."""
+    """Whether published numbers are shown too. The page always has them."""
     figure: str | None = None
-    """Which figure the formats of pictures draw; None: the usual one."""
+    """Which figure the image formats draw; None: the default one."""
     detail: bool = False
     """Whether `rows` have their `detail`."""
 
@@ -68,7 +68,7 @@ class Contents:
 
     @property
     def checked_layout(self) -> Layout:
-        """With the baseline by its whole name."""
+        """With the baseline's full name."""
         baseline = self.layout.baseline
         if baseline is None:
             return self.layout

@@ -1,4 +1,5 @@
-"""Numbers as a reader sees them, in every format: how many digits, and what stands for none."""
+"""Numbers as a reader sees them, in every format: how many digits, and what stands for a missing
+one."""
 
 from collections.abc import Collection, Mapping
 
@@ -68,8 +69,8 @@ def span(ends: tuple[float, float] | None) -> str:
 def places_of(
     values: Mapping[str, float | None], digits: int, lowest: bool = False
 ) -> dict[str, int]:
-    """Who is first and who second, {variant: 1 or 2}, by the digits that are shown: what looks
-    equal shares a place."""
+    """First and second, {variant: 1 or 2}, by the digits that are shown: what looks equal shares
+    a place."""
     shown = {
         variant: round(value, digits) for variant, value in values.items() if value is not None
     }
@@ -88,5 +89,5 @@ def interval_text(
 
 
 def several(values: Collection[int]) -> str:
-    """All of these, from the smallest to the largest, as `span`."""
+    """The smallest to the largest of these, as `span`."""
     return span((min(values), max(values)) if values else None)

@@ -23,8 +23,8 @@ def stored(
     if not rows:
         of_this = "" if cells is None else " of this run"
         raise BadInput(
-            f"{store.name} holds no results{of_this}: `{commands.command('run', store=store)}`"
-            " makes some."
+            f"{store.name} holds no results{of_this}: add some with"
+            f" `{commands.command('run', store=store)}`."
         )
     if tasks is None:
         return rows
@@ -32,21 +32,21 @@ def stored(
     if not rows:
         flag = ("--suite", suite_name) if suite_name else ("--tasks", ",".join(tasks))
         if suite_name or set(tasks) <= load_cards().keys():
-            remedy = f"`{commands.command('run', *flag, store=store)}` makes them"
+            remedy = f"run `{commands.command('run', *flag, store=store)}`"
         else:
-            remedy = f"`{commands.command('results', 'list', store=store)}` says which there are"
-        raise BadInput(f"{store.name} holds no results of {flag[1]}: {remedy}.")
+            remedy = f"`{commands.command('results', 'list', store=store)}` lists what it has"
+        raise BadInput(f"{store.name} holds no results for {flag[1]}: {remedy}.")
     return rows
 
 
 def of_methods(rows: Rows, methods: Sequence[str]) -> Rows:
-    """Rows of the methods named: `ivpt` is all its variants, `ivpt(da=false)` that one. Raises
+    """Rows of these methods: `ivpt` means all its variants, `ivpt(da=false)` that one. Raises
     `BadInput`."""
     return rows.of_variants(named_variants(method_of_variants(rows), methods))
 
 
 def one_variant(rows: Rows, name: str) -> str:
-    """The variant that this name means: the one written so, else the only one of the method.
+    """The variant that this name refers to: the one written like that, else the method's only one.
     Raises `BadInput`."""
     matching = _matching(method_of_variants(rows), name)
     exact = [variant for variant in matching if _canonical(variant) == _canonical(name)]
@@ -64,7 +64,7 @@ def method_of_variants(rows: Rows) -> dict[str, str]:
 
 
 def named_variants(known: Mapping[str, str], names: Sequence[str]) -> set[str]:
-    """Of the variants, by their methods, those that these names mean. Raises `BadInput`."""
+    """The variants that these names refer to; `known`: the method of each. Raises `BadInput`."""
     return {variant for name in names for variant in _matching(known, name)}
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from harness.reporting.rows import CellSummary, FailedRun, Rows, Run
 
 COMPARABLE = ("backbone_sha", "pooling", "side", "normalize", "protocol_digest", "metric")
-"""What two scores must share to be compared: of `CellSummary`."""
+"""Fields of `CellSummary` that two scores must share to be comparable."""
 _KEY = ("variant", "task", *COMPARABLE)
 
 
@@ -21,11 +21,11 @@ class TaskResult:
     mean: float | None
     """In percent."""
     std: float | None
-    """ddof=1; None for one seed too."""
+    """With ddof=1; None for a single seed too."""
     n: int
     """Seeds."""
     mean_ms: float | None
-    """The same three at several scales, of segmentation."""
+    """The same three at several scales, for segmentation."""
     std_ms: float | None
     n_ms: int
     scores: dict[int, float]
@@ -46,7 +46,7 @@ class TaskResult:
     superseded: int
     """How many stored runs of older cells (other data, card, version or code) are left out."""
     precision: str
-    """What its runs were computed in, each once."""
+    """Arithmetic of its runs, without repeats."""
 
     @property
     def variant(self) -> str:
@@ -60,8 +60,8 @@ class TaskResult:
 def leaderboard(rows: Rows) -> list[TaskResult]:
     """One result per (variant, task, backbone, protocol, metric), in the order of the plan.
 
-    The cell shown is that of the newest run; of those made in the same second, the one stored last:
-    an import of old results hides nothing newer.
+    The cell shown is that of the newest run, or the last one stored if several were made in the
+    same second: importing old results hides nothing newer.
     """
     places: dict[tuple[str, ...], tuple[list[Run], list[FailedRun]]] = {}
     for run in rows.runs:
@@ -69,7 +69,8 @@ def leaderboard(rows: Rows) -> list[TaskResult]:
     for failed in rows.failed:
         places.setdefault(_key(failed.cell), ([], []))[1].append(failed)
     return sorted(
-        (_result(*found) for found in places.values()), key=lambda result: result.cell.position
+        (_result(runs, failed) for runs, failed in places.values()),
+        key=lambda result: result.cell.position,
     )
 
 
@@ -78,8 +79,8 @@ def _key(cell: CellSummary) -> tuple[str, ...]:
 
 
 def _result(runs: Sequence[Run], failed: Sequence[FailedRun]) -> TaskResult:
-    """Runs come before failures: an old score isn't hidden by a new attempt that failed, but that
-    attempt is a gap beside it."""
+    """Runs come before failures: an old score isn't hidden by a new attempt that failed; that
+    attempt is listed as a gap as well."""
     newest = (
         max(reversed(runs), key=lambda run: run.created)
         if runs

@@ -40,11 +40,12 @@ class PairedComparison:
     lacking: dict[str, str]
     """The other tasks, and why they aren't compared."""
     run: str = ""
-    """The command that runs the seeds which a claim takes."""
+    """The command that runs the seeds needed for a claim."""
 
     @cached_property
     def single(self) -> list[str]:
-        """Tasks with one seed, where a difference may be the seed: with any, nothing is claimed."""
+        """Tasks with one seed, where a difference may be due to the seed: with any, nothing is
+        claimed."""
         return [on.task for on in self.tasks if len(on.seeds) < 2]
 
     @cached_property
@@ -65,13 +66,13 @@ class PairedComparison:
             self.one: {on.task: on.one for on in self.tasks},
             self.other: {on.task: on.other for on in self.tasks},
         }
-        found = pairwise(scores, [on.task for on in self.tasks])
-        return found if isinstance(found, TooFew) else found[0]
+        result = pairwise(scores, [on.task for on in self.tasks])
+        return result if isinstance(result, TooFew) else result[0]
 
     @cached_property
     def fixed(self) -> tuple[float, float] | None:
         """95 % interval of the mean difference on just these tasks, Student's t over seeds; None
-        where all don't share two seeds."""
+        if the tasks don't all share two seeds."""
         pairs = [
             (self._scores(self.one, on.task), self._scores(self.other, on.task))
             for on in self.tasks
@@ -99,7 +100,7 @@ class PairedComparison:
 
     @cached_property
     def notes(self) -> list[str]:
-        """What the two don't share, and a difference may come from."""
+        """What the two don't share, which may explain a difference."""
         lacking, notes = [f"{task} ({why})" for task, why in self.lacking.items()], []
         if lacking:
             notes.append(f"Not compared: {', '.join(lacking)}.")
@@ -116,7 +117,9 @@ class PairedComparison:
             if any(row.n != len(on.seeds) for row in pairs[on.task])
         ]
         if apart:
-            notes.append(f"Compared on the seeds that both have, one has more: {', '.join(apart)}.")
+            notes.append(
+                f"Compared on the seeds that both have, although one has more: {', '.join(apart)}."
+            )
         budgets = [
             (one.cell.trials, other.cell.trials)
             for one, other in pairs.values()
@@ -131,7 +134,7 @@ class PairedComparison:
             )
             notes.append(
                 f"Tuning budgets differ on {len(budgets)} of {len(pairs)} tasks: {', '.join(spans)}"
-                " trials a task."
+                " trials per task."
             )
         for name in ("data", "pixels"):
             differing = [
@@ -156,9 +159,9 @@ class PairedComparison:
 
 
 def paired_comparison(section: Section, one: str, other: str) -> PairedComparison:
-    """Pairs the seeds of two of a section's variants on each of its tasks, those asked for
+    """Pairs the seeds of two of a section's variants on each of its tasks, the requested ones
     first."""
-    found, lacking = [], {}
+    compared, lacking = [], {}
     for task in dict.fromkeys([*(section.wanted or ()), *section.tasks]):
         rows = {variant: section.results.get((variant, task)) for variant in (one, other)}
         scores = [row.scores if row else {} for row in rows.values()]
@@ -175,8 +178,8 @@ def paired_comparison(section: Section, one: str, other: str) -> PairedCompariso
         mean_one, mean_other, difference = (
             float(np.mean(column)) for column in (*zip(*pairs, strict=True), differences)
         )
-        found.append(TaskDifference(task, seeds, mean_one, mean_other, difference, low, high))
-    return PairedComparison(section, one, other, found, lacking)
+        compared.append(TaskDifference(task, seeds, mean_one, mean_other, difference, low, high))
+    return PairedComparison(section, one, other, compared, lacking)
 
 
 def _absent(variant: str, row: TaskResult | None) -> str:

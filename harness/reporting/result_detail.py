@@ -1,4 +1,4 @@
-"""Everything that is known of one result, for `harness show`."""
+"""Everything known about one result, for `harness show`."""
 
 import json
 from dataclasses import asdict
@@ -9,8 +9,8 @@ from harness.store import Store, result_id
 
 
 def detail(store: Store, id: str) -> dict[str, Any]:
-    """The result, what it is keyed by, and the trials of its search; `id` may be the beginning of
-    one. Raises `BadInput`."""
+    """The result, what it is keyed by, and the trials of its search; `id` may be a prefix.
+    Raises `BadInput`."""
     if failed := _failed(store, id):
         return failed
     result, cell = store.result(id)
@@ -30,17 +30,17 @@ def detail(store: Store, id: str) -> dict[str, Any]:
 
 
 def _failed(store: Store, id: str) -> dict[str, Any] | None:
-    """Of a final run that failed: why, with its traceback. None where `id` begins that of no
-    failure, or of a result too."""
+    """Why a final run failed, with its traceback. None if no single failure has this prefix, or a
+    result has it too."""
     prefix = id.strip().lower()
-    found = [
+    matches = [
         row
         for row in store.failures()
         if prefix and result_id(row.cell, row.seed).startswith(prefix)
     ]
-    if len(found) != 1 or store.ids(prefix):
+    if len(matches) != 1 or store.ids(prefix):
         return None
-    (row,), cell = found, store.cells()[found[0].cell]
+    (row,), cell = matches, store.cells()[matches[0].cell]
     trace = (row.traceback or "").splitlines()
     about = {
         "id": result_id(row.cell, row.seed),

@@ -1,5 +1,5 @@
-"""The results that `harness results` is asked for: by task, method and seed, or by id; as a table
-or JSON, and out of the store."""
+"""What `harness results` works on: results by task, method and seed, or by id. Lists them as a
+table or JSON, and removes them from the store."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from harness.text import plain, some
 
 @dataclass(frozen=True)
 class Wanted:
-    """Filters; None: all. `methods` are names (`ivpt`: all its variants) or whole variants
+    """Filters; None: all. `methods` are names (`ivpt`: all its variants) or full variants
     (`ivpt(da=false)`), as in `harness report`."""
 
     tasks: Sequence[str] | None = None
@@ -33,31 +33,33 @@ class Wanted:
         known = store.cells()
         if not known:
             raise BadInput(
-                f"{store.name} holds no results: `{commands.command('run', store=store)}` makes"
-                " some."
+                f"{store.name} holds no results: add some with"
+                f" `{commands.command('run', store=store)}`."
             )
-        found = {
+        matching = {
             key: cell
             for key, cell in known.items()
             if self.tasks is None or cell.identity["task"]["name"] in self.tasks
         }
-        if not found:
+        if not matching:
             these = ", ".join(self.tasks or ())
             raise BadInput(
-                f"{store.name} holds nothing of {these}: see"
-                f" `{commands.command('results', 'list', store=store)}`."
+                f"{store.name} holds nothing for {these}:"
+                f" `{commands.command('results', 'list', store=store)}` lists what it has."
             )
         if self.methods is not None:
             methods = {
-                cell.labels["variant"]: cell.identity["method"]["name"] for cell in found.values()
+                cell.labels["variant"]: cell.identity["method"]["name"]
+                for cell in matching.values()
             }
             variants = named_variants(methods, self.methods)
-            found = {key: cell for key, cell in found.items() if cell.labels["variant"] in variants}
-        return found
+            matching = {
+                key: cell for key, cell in matching.items() if cell.labels["variant"] in variants
+            }
+        return matching
 
     def results(self, store: Store) -> list[Result]:
-        """Final runs in the order they were stored. Raises `BadInput` where no cell is as asked
-        for."""
+        """Final runs in the order they were stored. Raises `BadInput` if no cell matches."""
         cells = self.cells(store)
         return [
             row
@@ -66,19 +68,19 @@ class Wanted:
         ]
 
     def failures(self, store: Store) -> list[Failure]:
-        """Final runs that failed, and that no result has made good."""
+        """Final runs that failed and haven't succeeded since."""
         cells = self.cells(store)
         done = {(run["cell"], run["seed"]) for run in store.runs(("cell", "seed"))}
-        found = [
+        rows = [
             row
             for row in store.failures()
             if row.cell in cells and (row.cell, row.seed) not in done
         ]
-        return [row for row in found if self.seeds is None or row.seed in self.seeds]
+        return [row for row in rows if self.seeds is None or row.seed in self.seeds]
 
 
 def records(store: Store, rows: Sequence[Result] | Sequence[Failure]) -> list[dict[str, Any]]:
-    """A dict a row: what it is, and its score in percent and id, or its reason."""
+    """One dict per row: what it is, and its score in percent and id, or its reason."""
     cells = store.cells()
     return [_record(cells[row.cell], row) for row in rows]
 
@@ -104,44 +106,44 @@ def _record(cell: Cell, row: Result | Failure) -> dict[str, Any]:
     }
 
 
-def table(found: Sequence[dict[str, Any]]) -> Table:
-    """For the terminal; empty for no records. A backbone and a protocol that all share are said
-    once, above.
+def table(rows: Sequence[dict[str, Any]]) -> Table:
+    """For the terminal; empty without rows. A backbone or protocol that all share is in the
+    title.
 
     The method's version and the sha256 of its code are shown where a variant has several.
     """
     shared = {
-        name: found[0][name]
+        name: rows[0][name]
         for name in ("backbone", "protocol")
-        if found and len({row[name] for row in found}) == 1
+        if rows and len({row[name] for row in rows}) == 1
     }
     title = plain(", ".join(f"{name} {value}" for name, value in shared.items()))
-    made = Table(
+    listing = Table(
         box=None,
         pad_edge=False,
         header_style="bold",
         title=Text(title, style="dim") if title else None,
         title_justify="left",
     )
-    alike = [
+    redundant = [
         name
         for name in ("version", "source")
-        if len({(row["variant"], row[name]) for row in found}) == len({r["variant"] for r in found})
+        if len({(row["variant"], row[name]) for row in rows}) == len({r["variant"] for r in rows})
     ]
     columns = [
-        name for name in (found[0] if found else ()) if name not in ("cell", *shared, *alike)
+        name for name in (rows[0] if rows else ()) if name not in ("cell", *shared, *redundant)
     ]
     for name in columns:
         number = name in ("seed", "score")
-        made.add_column(
+        listing.add_column(
             "date" if name == "created" else name,
             justify="right" if number else "left",
             no_wrap=name in ("id", "score"),
             overflow="fold",
         )
-    for row in found:
-        made.add_row(*(Text(_shown(name, row[name])) for name in columns))
-    return made
+    for row in rows:
+        listing.add_row(*(Text(_shown(name, row[name])) for name in columns))
+    return listing
 
 
 def _shown(name: str, value: Any) -> str:
@@ -152,21 +154,21 @@ def _shown(name: str, value: Any) -> str:
 
 @dataclass(frozen=True)
 class Removal:
-    """What would go."""
+    """What would be removed."""
 
     results: list[Result]
     failures: list[Failure]
     searches: list[str]
-    """Keys of cells that would have no result left, and whose search goes too."""
+    """Keys of cells that would have no result left, and whose searches are removed too."""
     trials: int
-    also: int
-    """Failures of those cells."""
+    other_failures: int
+    """Further failures, of those cells."""
 
     def __str__(self) -> str:
         parts = [some(len(self.results), "result") if self.results or not self.failures else ""]
         parts += [some(len(self.failures), "failure") if self.failures else ""]
         if self.searches:
-            more = f" and {some(self.also, 'failure')}" if self.also else ""
+            more = f" and {some(self.other_failures, 'failure')}" if self.other_failures else ""
             parts.append(
                 f"{some(self.trials, 'trial')}{more} of {some(len(self.searches), 'cell')} without"
                 " results"
@@ -175,40 +177,44 @@ class Removal:
 
 
 def by_id(store: Store, ids: Sequence[str]) -> list[Result]:
-    """The results with these ids or prefixes; each once. Raises `BadInput`."""
+    """The results with these ids or prefixes, without repeats. Raises `BadInput`."""
     return list({row.id: row for row, _ in map(store.result, ids)}.values())
 
 
 def removal(
     store: Store, results: list[Result], failures: list[Failure], searches: Collection[str] | None
 ) -> Removal:
-    """What removing these means. `searches`: keys of cells whose trials go too where no result is
-    left; None: no trials go."""
-    gone, keys = {row.id for row in results}, set(searches or ())
-    kept = {run["cell"] for run in store.runs(("id", "cell")) if run["id"] not in gone}
+    """What removing these entails. `searches`: keys of cells whose trials are removed too if they
+    have no result left; None: no trials are removed."""
+    removed, keys = {row.id for row in results}, set(searches or ())
+    kept = {run["cell"] for run in store.runs(("id", "cell")) if run["id"] not in removed}
     empty = sorted(keys - kept)
-    counts, told = store.trial_counts(), {(row.cell, row.seed) for row in failures}
-    also = sum(
-        (row.cell, row.seed) not in told and row.cell in set(empty) for row in store.failures()
+    counts, named = store.trial_counts(), {(row.cell, row.seed) for row in failures}
+    other_failures = sum(
+        (row.cell, row.seed) not in named and row.cell in set(empty) for row in store.failures()
     )
     return Removal(
-        results, failures, empty, sum(sum(counts.get(key, {}).values()) for key in empty), also
+        results,
+        failures,
+        empty,
+        sum(sum(counts.get(key, {}).values()) for key in empty),
+        other_failures,
     )
 
 
-def remove(store: Store, asked: Removal) -> dict[str, int]:
-    """Removes it, the results' checkpoints beside the store too. Gives back how many rows of each
-    kind went, and how many checkpoints.
+def remove(store: Store, requested: Removal) -> dict[str, int]:
+    """Removes it, and the results' checkpoints. Returns how many rows of each kind were removed,
+    and how many checkpoints.
 
-    Raises `BadInput` for a checkpoint that can't be removed; its result has gone then.
+    Raises `BadInput` for a checkpoint that can't be removed; by then its result is gone.
     """
-    went = store.remove(
-        [row.id for row in asked.results],
-        [(row.cell, row.seed) for row in asked.failures],
-        asked.searches,
+    removed = store.remove(
+        [row.id for row in requested.results],
+        [(row.cell, row.seed) for row in requested.failures],
+        requested.searches,
     )
     checkpoints = 0
-    for row in asked.results:
+    for row in requested.results:
         file = store.checkpoints / f"{row.id}.safetensors"
         try:
             file.unlink()
@@ -217,13 +223,13 @@ def remove(store: Store, asked: Removal) -> dict[str, int]:
             continue
         except OSError as error:
             raise BadInput(
-                f"the results are removed, their checkpoint {file} can't be ({error.strerror}):"
-                " remove it by hand."
+                f"the results are removed, but their checkpoint {file} can't be ({error.strerror}):"
+                " delete it by hand."
             ) from error
     return {
-        "result": went["results"],
+        "result": removed["results"],
         "checkpoint": checkpoints,
-        "trial": went["trials"],
-        "failure": went["failures"],
-        "cell": went["cells"],
+        "trial": removed["trials"],
+        "failure": removed["failures"],
+        "cell": removed["cells"],
     }

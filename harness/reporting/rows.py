@@ -1,5 +1,5 @@
-"""The store's final runs as typed rows: what a leaderboard, a test and a file of numbers are made
-of."""
+"""The store's final runs as typed rows, which leaderboards, tests and exported files are made
+from."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ MULTI_SCALE = "miou_ms"
 
 @dataclass(frozen=True, slots=True)
 class CellSummary:
-    """What a report says about a cell, one (method variant, task, backbone, protocol)."""
+    """What a report says about a cell: one (method variant, task, backbone, protocol)."""
 
     key: str
     method: str
@@ -33,7 +33,7 @@ class CellSummary:
     backbone_sha: str
     pooling: str
     side: str
-    """Of images, in pixels; empty where it isn't known."""
+    """Of images, in pixels; empty if unknown."""
     normalize: str
     """A name, or mean and std."""
     protocol: str
@@ -45,7 +45,7 @@ class CellSummary:
     pixels: str
     note: str
     overlap: int
-    """Test images that train or val has too, ..."""
+    """Test images that are also in train or val, ..."""
     overlap_of: int
     """... of how many, ..."""
     overlap_expected: int
@@ -53,9 +53,9 @@ class CellSummary:
     of_cell: str
     """What the protocol says about this cell alone, as JSON."""
     arguments: str
-    """The method's, fixed or by default, as JSON; `null` where a cell was stored without."""
+    """The method's, fixed or by default, as JSON; `null` if the cell was stored without them."""
     searched: str
-    """What a search chooses, by name, as JSON; `null` where a cell was stored without."""
+    """What a search chooses, by name, as JSON; `null` if the cell was stored without it."""
     trials: int
     failed_trials: int
     search_units: float
@@ -64,12 +64,12 @@ class CellSummary:
     """The method's."""
     year: int | None
     position: int
-    """Where the cell is in the order in which they were added, a plan's."""
+    """Its position in the order in which cells were added, that of a plan."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunDetail:
-    """What only the page shows of a final run."""
+    """What only the page shows about a final run."""
 
     params: dict[str, Any]
     """The chosen hyper-parameters."""
@@ -101,15 +101,15 @@ class Run:
     units: float
     created: str
     score_ms: float | None
-    """Of segmentation at several scales, in percent, where that was scored."""
+    """For segmentation, at several scales, in percent, if that was scored."""
     warnings: tuple[str, ...]
     """Sentences."""
     precision: str
-    """What it was computed in; empty where that isn't known, or wasn't read."""
+    """Its arithmetic; empty if unknown or not read."""
     flops: float | None
-    """Of a training step, an image; None where it wasn't counted."""
+    """Of a training step, per image; None if it wasn't counted."""
     detail: RunDetail | None = None
-    """None where it wasn't read."""
+    """None if it wasn't read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +158,8 @@ def read(
     detail: bool = False,
     precision: bool = False,
 ) -> Rows:
-    """The rows of the cells with these keys, or of all. `precision` and `detail`: read that too,
-    which takes longer."""
+    """The rows of the cells with these keys, or of all. `precision` and `detail` are read on
+    request, as they take longer."""
     summaries = _summaries(store, cells)
     runs = store.results() if detail else None
     done = (
@@ -191,7 +191,7 @@ def _runs(
     detailed: Iterable[Mapping[str, Any]] | None,
     precision: bool,
 ) -> Iterable[Run]:
-    """`detailed`: the results with all their columns, where they were read."""
+    """`detailed`: the results with all their columns, if they were read."""
     extras = store.extras()
     computed_in = store.provenance("precision") if precision or detailed is not None else {}
     for row in store.runs(("cell", *_RUN)) if detailed is None else detailed:

@@ -21,7 +21,7 @@ from harness.reporting.statistics.ranks import mean_ranks
 
 Sort = Literal["mean", "rank", "params"]
 SHARED = ("backbone", "backbone_sha", "side", "normalize", "protocol", "protocol_digest", "metric")
-"""Of `CellSummary`: what a machine-readable row gives of its section."""
+"""Fields of `CellSummary` by which a machine-readable row describes its section."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class Section:
     """The requested tasks, in order; None: all there are."""
     sort: Sort = "mean"
     left_out: tuple[str, ...] = ()
-    """Tasks that `complete_only` leaves out, since a method lacks them."""
+    """Tasks that `complete_only` leaves out because a method lacks them."""
     without: tuple[str, ...] = ()
-    """Variants that `complete_only` leaves out, since they have no score at all."""
+    """Variants that `complete_only` leaves out because they have no score at all."""
 
     @property
     def first(self) -> CellSummary:
@@ -48,7 +48,7 @@ class Section:
 
     @cached_property
     def groups(self) -> dict[str, list[str]]:
-        """Tasks by group, both in the order requested, else in that of the plan."""
+        """Tasks by group, both in the requested order, else in the plan's."""
         order = {task: index for index, task in enumerate(self.wanted or ())}
         groups: dict[str, list[str]] = {}
         for row in sorted(self.board, key=lambda row: order.get(row.task, 0)):
@@ -149,8 +149,8 @@ class Section:
     @cached_property
     def near(self) -> dict[str, set[str]]:
         """{task: variants} whose mean is within the 95 % interval of the task's best (Student's t
-        over its seeds), the best itself not."""
-        found: dict[str, set[str]] = {}
+        over its seeds), except the best itself."""
+        near: dict[str, set[str]] = {}
         for task in self.tasks:
             of_task = {
                 variant: scores[task] for variant, scores in self.scores.items() if task in scores
@@ -161,12 +161,12 @@ class Section:
                 if best is not None
                 else None
             )
-            found[task] = {
+            near[task] = {
                 variant
                 for variant, mean in of_task.items()
                 if around and variant != best and mean >= around[0]
             }
-        return found
+        return near
 
 
 @dataclass(frozen=True)
@@ -175,15 +175,15 @@ class MethodSummary:
 
     method: str
     statistics: dict[str, float | None]
-    """By the names of `STATISTICS`; None where a task is missing, or there are too few variants."""
+    """By the names in `STATISTICS`; None if a task is missing, or with too few variants."""
     group_means: dict[str, float | None]
     """None where a task is missing."""
     mean_of_present: float | None
-    """Over the tasks it has a score on, whether or not these are all."""
+    """Over the tasks on which it has a score, all or not."""
     params: float | None
     """Trained values, mean over tasks."""
     tasks: int
-    """On how many it has a score."""
+    """The number on which it has a score."""
     trials: tuple[float, float] | None
     """Per task, fewest and most; so are the epochs."""
     epochs: tuple[float, float] | None
@@ -230,7 +230,7 @@ def sections(
     complete_only: bool = False,
 ) -> list[Section]:
     """A leaderboard's sections. `wanted` tasks make one table whatever their suites; without them
-    each suite has its own.
+    every suite gets its own.
 
     `complete_only` keeps the tasks on which every variant that has any score has one. Raises
     `BadInput` where there is no such task.
@@ -240,7 +240,7 @@ def sections(
     for row in board:
         parts.setdefault(tuple(getattr(row.cell, name) for name in names), []).append(row)
     firsts = [rows[0].cell for rows in parts.values()]
-    made = []
+    result = []
     for rows in parts.values():
         first = rows[0].cell
         section = Section(
@@ -251,23 +251,25 @@ def sections(
             tuple(wanted) if wanted is not None else None,
             sort,
         )
-        made.append(_complete(section) if complete_only else section)
-    return made
+        result.append(_complete(section) if complete_only else section)
+    return result
 
 
 def _backbone(first: CellSummary, namesakes: Sequence[CellSummary]) -> str:
-    """Its name, and what its name doesn't say where sections of the same name differ in it."""
+    """Its name, and what sections of the same name differ in."""
     several = len({other.backbone_sha for other in namesakes}) > 1
     weights = f"@{first.backbone_sha[:8]}" if several else ""
     return first.backbone + weights + _inputs(first, namesakes)
 
 
 def _inputs(first: CellSummary, namesakes: Sequence[CellSummary]) -> str:
-    """What a backbone was given, as far as its name doesn't say it or other sections of the same
-    backbone were given something else."""
-    own = own_side(first.backbone)
+    """A backbone's inputs, where they differ from those that its name implies, or between sections
+    of the same backbone."""
+    default_side = own_side(first.backbone)
     several_sides = len({row.side for row in namesakes}) > 1
-    side = first.side and first.metric == "top1" and (several_sides or first.side != str(own))
+    side = (
+        first.side and first.metric == "top1" and (several_sides or first.side != str(default_side))
+    )
     several = len({row.normalize for row in namesakes}) > 1
     return (f" at {first.side} px" if side else "") + (
         f", normalized by {first.normalize}" if several or first.normalize != "imagenet" else ""
@@ -281,13 +283,13 @@ def _protocol(first: CellSummary, namesakes: Sequence[CellSummary]) -> str:
 
 
 def _complete(section: Section) -> Section:
-    """The section's common tasks alone."""
+    """The section with only its common tasks."""
     scored = {variant: scores for variant, scores in section.scores.items() if scores}
     kept = common_tasks(scored, section.tasks) if scored else []
     if not kept:
         raise BadInput(
             f"--complete-only: on {section.backbone}, protocol {section.protocol}, no task has a"
-            " score of every method."
+            " score for every method."
         )
     return replace(
         section,
@@ -298,7 +300,7 @@ def _complete(section: Section) -> Section:
 
 
 def _differences(settings: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> str:
-    """What sets a protocol apart from others of the same name, as `(trials=8)`; empty where nothing
+    """What sets a protocol apart from others of the same name, as `(trials=8)`; empty if nothing
     does."""
     apart = {
         name: value

@@ -1,4 +1,4 @@
-"""`harness report --serve`: the page on this machine, made anew as rows arrive. Loopback only,
+"""`harness report --serve`: the page on this machine, refreshed as rows arrive. Loopback only,
 read-only."""
 
 import threading
@@ -13,14 +13,14 @@ _NAMES = ("127.0.0.1", "localhost", "::1")
 
 
 class Server(ThreadingHTTPServer):
-    """Answers `/` with the page and `/version` with a text that changes when the page would.
-    Nothing else is to be had."""
+    """Answers `/` with the page and `/version` with a text that changes when the page does.
+    Serves nothing else."""
 
     daemon_threads = True
 
     def __init__(self, page: Callable[[str], str], version: Callable[[], str], port: int):
-        """`page` is made once a version, which it is given. `port` 0 takes a free one. Raises
-        `BadInput` where the port can't be had."""
+        """`page` is called once per version, with it. `port` 0 picks a free one. Raises `BadInput`
+        if the port isn't available."""
         self._page, self.version = page, version
         self._made: tuple[str, bytes] | None = None
         self._making = threading.Lock()
@@ -28,7 +28,7 @@ class Server(ThreadingHTTPServer):
             super().__init__((HOST, port), _Handler)
         except (OSError, OverflowError) as error:
             raise BadInput(
-                f"--port {port} can't be had ({getattr(error, 'strerror', None) or error}): give"
+                f"--port {port} isn't available ({getattr(error, 'strerror', None) or error}): give"
                 " another, or 0 for a free one."
             ) from error
 
@@ -59,9 +59,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, body: bool) -> None:
         path = urlsplit(self.path).path
-        # another site's name that was made to lead here
+        # another site's name that resolves to this machine
         if urlsplit(f"//{self.headers.get('Host', '')}").hostname not in _NAMES:
-            return self._send(403, "text/plain", b"This page is for this machine.\n", body)
+            return self._send(
+                403, "text/plain", b"This page is only served to this machine.\n", body
+            )
         try:
             if path in ("/", "/index.html"):
                 return self._send(200, "text/html", self.server.page(), body)
@@ -69,7 +71,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return self._send(200, "text/plain", self.server.version().encode(), body)
         except BadInput as error:
             return self._send(503, "text/plain", f"{error}\n".encode(), body)
-        self._send(404, "text/plain", b"There is only /.\n", body)
+        self._send(404, "text/plain", b"Not found: only / is served.\n", body)
 
     def _send(self, status: int, kind: str, content: bytes, body: bool) -> None:
         self.send_response(status)
@@ -86,4 +88,4 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(content)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Quiet: the terminal is the user's."""
+        """Logs nothing: the terminal belongs to the user."""

@@ -1,4 +1,4 @@
-"""Everything in one frame to give away: what the CSV and Parquet files hold."""
+"""Everything in one frame to share: what the CSV and Parquet files hold."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -37,9 +37,9 @@ def tidy(rows: Rows, published: Sequence[PublishedNumber] = ()) -> "pd.DataFrame
     `origin` is `measured`, or `published` for numbers from papers, which have a `source` and
     neither seed nor protocol. A final run that failed has no score, but a `reason`.
     """
-    import pandas as pd  # half a second to import, which other formats needn't wait for
+    import pandas as pd  # takes half a second to import, which other formats don't need
 
-    found: list[dict[str, Any]] = [
+    records: list[dict[str, Any]] = [
         {
             "origin": "measured",
             **_of_cell(run.cell),
@@ -47,18 +47,18 @@ def tidy(rows: Rows, published: Sequence[PublishedNumber] = ()) -> "pd.DataFrame
         }
         for run in rows.runs
     ]
-    found += [
+    records += [
         {"origin": "measured", **_of_cell(run.cell)}
         | {"seed": run.seed, "reason": run.reason, "created": run.created}
         for run in rows.failed
     ]
-    found += [
+    records += [
         {"origin": "published", "variant": number.method, "score": number.value}
         | {name: getattr(number, name) for name in ("method", "task", "metric", "backbone")}
         | {"pretrain": number.pretrain, "source": number.source}
         for number in published
     ]
-    return pd.DataFrame(found, columns=list(COLUMNS)).astype(COLUMNS)
+    return pd.DataFrame(records, columns=list(COLUMNS)).astype(COLUMNS)
 
 
 def _of_cell(cell: CellSummary) -> dict[str, Any]:

@@ -1,5 +1,4 @@
-"""Ablations found in what was measured: variants of one method that differ in arguments that are
-true or false."""
+"""Ablations among the stored variants: those of one method that differ in boolean arguments."""
 
 import re
 from collections.abc import Mapping
@@ -15,8 +14,8 @@ class FamilySetting:
 
     variant: str
     on: dict[str, bool | None]
-    """By toggle; None where the variant doesn't write it and its default can't be told from the
-    others."""
+    """By toggle; None where the variant doesn't write it and its default can't be inferred
+    from the others."""
     difference: Difference | None
     """To the reference; None for itself, and where the two don't have the same tasks and a common
     seed on each."""
@@ -24,7 +23,7 @@ class FamilySetting:
 
 @dataclass(frozen=True)
 class ToggleFamily:
-    """A method whose variants switch toggles, all else being the same."""
+    """A method whose variants switch toggles, all else being equal."""
 
     name: str
     """The method with the arguments that all have."""
@@ -37,7 +36,7 @@ class ToggleFamily:
 
 
 def families(section: Section) -> list[ToggleFamily]:
-    found: dict[str, dict[str, dict[str, bool]]] = {}
+    by_method: dict[str, dict[str, dict[str, bool]]] = {}
     for variant in section.scores:
         written = arguments(variant)
         toggles = {
@@ -45,10 +44,10 @@ def families(section: Section) -> list[ToggleFamily]:
         }
         rest = ",".join(f"{name}={value}" for name, value in written.items() if name not in toggles)
         method = variant.partition("(")[0]
-        found.setdefault(f"{method}({rest})" if rest else method, {})[variant] = toggles
+        by_method.setdefault(f"{method}({rest})" if rest else method, {})[variant] = toggles
     return [
         _family(section, name, variants)
-        for name, variants in found.items()
+        for name, variants in by_method.items()
         if len({str(on) for on in variants.values()}) > 1
     ]
 

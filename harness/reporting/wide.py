@@ -1,4 +1,4 @@
-"""What a store has, as frames to work with: one row a final run or a trial, with a column for each
+"""What a store holds, as frames: one row per final run or trial, with a column for each
 hyper-parameter."""
 
 from collections.abc import Callable, Collection, Iterable
@@ -18,16 +18,16 @@ _ABOUT: dict[str, Callable[[Cell], Any]] = {
     "protocol": lambda cell: cell.labels["protocol"],
     "metric": lambda cell: cell.labels["metric"],
 }
-"""Columns that say what a row is of."""
+"""Columns that identify a row."""
 _RESULT = ("trainable", "train_only", "head_params", "seconds", "memory", "units", "created")
 
 
 def results(store: Store, cells: Collection[str] | None = None) -> pd.DataFrame:
-    """One row a final run, in the order they were stored. `cells`: keys; None: all.
+    """One row per final run, in the order they were stored. `cells`: keys; None: all.
 
     Columns: `id`, `variant`, `method`, `task`, `suite`, `backbone`, `protocol`, `metric`, `seed`,
     `score` (percent, on test); the hyper-parameters, those of the method and of the protocol, by
-    their names (one that is called as another column is, as `param_NAME`); `trainable` (values,
+    their names (`param_NAME` if another column has that name); `trainable` (values,
     without the head), `head_params`, `seconds`, `memory` (bytes), `units` (forward-image units)
     and `created`.
     """
@@ -44,9 +44,9 @@ def results(store: Store, cells: Collection[str] | None = None) -> pd.DataFrame:
 
 
 def trials(store: Store, cells: Collection[str] | None = None) -> pd.DataFrame:
-    """One row a trial of the searches. Columns: as of `results`, with `number`, `state`
-    (`complete`, `pruned` or `failed`), `score` (percent, on val; of a pruned trial, its last) and
-    `reason` for those of a final run."""
+    """One row per trial of the searches. Columns: those of `results`, with `number`, `state`
+    (`complete`, `pruned` or `failed`), `score` (percent, on val; a pruned trial's last) and
+    `reason` in place of a final run's."""
     known = _known(store, cells)
     return _frame(
         (
@@ -65,8 +65,8 @@ def trials(store: Store, cells: Collection[str] | None = None) -> pd.DataFrame:
 
 
 def failures(store: Store, cells: Collection[str] | None = None) -> pd.DataFrame:
-    """One row a final run that is missing because it failed: what it is, `seed`, `reason` (a line)
-    and `traceback` (None where there is none)."""
+    """One row per final run that is missing because it failed: what it is, `seed`, `reason` (a
+    line) and `traceback` (or None)."""
     known = _known(store, cells)
     done = {(run["cell"], run["seed"]) for run in store.runs(("cell", "seed"))}
     rows = [
@@ -90,7 +90,7 @@ def _known(store: Store, cells: Collection[str] | None) -> dict[str, Cell]:
 def _of(
     read: Callable[[str | None], list[_Row]], known: Collection[str], cells: Collection[str] | None
 ) -> list[_Row]:
-    """Rows of these cells: those of a few aren't looked for among all."""
+    """Rows of these cells; if `cells` are given, read one by one rather than filtered."""
     if cells is None:
         return [row for row in read(None) if row.cell in known]
     return [row for key in cells for row in read(key)]
@@ -120,16 +120,16 @@ def _frame(
     kinds = {
         column[name]: {int: "Int64", bool: "boolean"}.get(kind)
         for name in names
-        if len(found := {type(of_row[name]) for of_row in params if name in of_row}) == 1
-        for kind in found
+        if len(types := {type(of_row[name]) for of_row in params if name in of_row}) == 1
+        for kind in types
     }
     # whole numbers and flags stay so where some rows lack them
     return frame.astype({name: kind for name, kind in kinds.items() if kind})
 
 
 def _fixed(cell: Cell) -> dict[str, Any]:
-    """What a variant fixes, and what it leaves at its default; a cell that came from elsewhere may
-    not say the latter."""
+    """What a variant fixes, and what it leaves at its default; cells from elsewhere may lack the
+    latter."""
     settled = cell.labels.get("arguments")
     return {
         **(settled if isinstance(settled, dict) else {}),

@@ -1,8 +1,8 @@
 """Results in SQL: the calls that read and write them (`database`) and what a row is (`records`).
 
 Behind the calls: where a store is (`url`), its transactions (`engine`), what they wait for
-(`retry`), its tables (`tables`) from schema to schema (`schema`, `migrations`), who works on what
-(`leases`), whether a row is right (`validate`), and whether a store is sound (`check`).
+(`retry`), its tables (`tables`) and their versions (`schema`, `migrations`), who works on what
+(`leases`), whether a row is valid (`validate`), and whether a store is consistent (`check`).
 """
 
 from harness.store.database import Duplicate, DuplicateResult, DuplicateTrial, Store

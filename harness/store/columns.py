@@ -1,10 +1,10 @@
-"""From a record to its columns: how the fields of a dataclass are kept in SQL, what they may hold,
-and a row's form as column values.
+"""From a record to its columns: how the fields of a dataclass are stored in SQL, what they may
+contain, and a row as column values.
 
-A field's annotation says all of it. Its SQL type follows from its Python type unless a type of
-SQLAlchemy stands in the `Annotated`; `Bounds` limits it; `Json` keeps an object as text. A field
-that takes None, or has a default, may be NULL: NULL stands for the default. A field that came with
-a later schema has a default, and the schema's number in `field(metadata={"since": 4})`.
+A field's annotation defines all of it. Its SQL type follows from its Python type unless the
+`Annotated` has an SQLAlchemy type; `Bounds` limits it; `Json` stores an object as text. A field
+that may be None, or has a default, may be NULL: NULL stands for the default. A field added by a
+later schema has a default, and the schema's number in `field(metadata={"since": 4})`.
 """
 
 import json
@@ -19,18 +19,17 @@ import sqlalchemy as sa
 from sqlalchemy.types import TypeEngine
 
 FIRST = 3
-"""The schema of the columns that don't say since when they are there, and the oldest one that is
-read."""
+"""The schema of columns without `since`, and the oldest one that can be read."""
 
 _SQL: dict[type, TypeEngine] = {str: sa.Text(), int: sa.BigInteger(), float: sa.Double()}
 
 
 class Bounds:
-    """What a value may be, in the words of pydantic's `Field`; pydantic is imported when something
-    is checked."""
+    """Limits of a value, as arguments of pydantic's `Field`; pydantic is imported when something is
+    checked."""
 
     def __init__(self, check: Callable[[Any], Any] | None = None, **bounds: Any) -> None:
-        """`check`: takes the value and gives it back, or raises `ValueError`."""
+        """`check`: takes the value and returns it, or raises `ValueError`."""
         self.check, self.bounds = check, bounds
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
@@ -41,7 +40,7 @@ class Bounds:
 
 
 class Form:
-    """Base of classes that name what a JSON object holds at least. More may be there."""
+    """Base of classes that name the required entries of a JSON object. It may have more."""
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
@@ -57,7 +56,7 @@ class Form:
 
 @dataclass(frozen=True)
 class Json:
-    """A JSON object, kept as text."""
+    """A JSON object, stored as text."""
 
     form: type[Form] | None = None
 
@@ -70,17 +69,17 @@ class Json:
 
 @dataclass(frozen=True)
 class Table:
-    """How rows of a record are kept."""
+    """How rows of a record are stored."""
 
     name: str
     keys: tuple[tuple[str, ...], ...]
-    """Columns that together name a row: all are unique, the last are how messages name it."""
+    """Sets of columns that identify a row: all are unique; messages use the last one."""
     ordered: bool = False
-    """Rows are numbered as they come, in a column `row`."""
+    """Whether rows are numbered in order of insertion, in a column `row`."""
     indexes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-class Record:
+class StoredRecord:
     """Base of the dataclasses that are rows. A column called `cell` holds the key of a cell."""
 
     TABLE: ClassVar[Table]
@@ -91,7 +90,7 @@ class Record:
     }
 
     def contradiction(self) -> str | None:
-        """What can't be right although each column is."""
+        """What is inconsistent although each column is valid."""
         return None
 
 
@@ -103,17 +102,17 @@ class Column:
     type: TypeEngine
     json: bool
     numbered: bool
-    """The names in the JSON object are numbers."""
+    """Whether the names in the JSON object are numbers."""
     optional: bool
-    """It may be NULL."""
+    """Whether it may be NULL."""
     default: Any
     """`MISSING`: none."""
     since: int
 
 
 @cache
-def columns(record: type[Record]) -> tuple[Column, ...]:
-    """Of a record, in order."""
+def columns(record: type[StoredRecord]) -> tuple[Column, ...]:
+    """A record's columns, in order."""
     hints = get_type_hints(record, include_extras=True)
     return tuple(_column(entry, hints[entry.name]) for entry in fields(record))  # type: ignore[arg-type]
 
@@ -139,11 +138,11 @@ def _column(entry: Field, hint: Any) -> Column:
 
 
 def _type(hint: Any) -> Any:
-    """A hint without what `Annotated` says of it."""
+    """A type hint without its `Annotated`."""
     return get_args(hint)[0] if get_origin(hint) is Annotated else hint
 
 
-def pack(row: Record) -> dict[str, Any]:
+def pack(row: StoredRecord) -> dict[str, Any]:
     """A row's columns. Refuses NaN and infinity: `ValueError`."""
     values = {}
     for column in columns(type(row)):
@@ -156,7 +155,7 @@ def pack(row: Record) -> dict[str, Any]:
             except ValueError as error:
                 raise ValueError(f"{column.name}: {error}") from error
         elif isinstance(value, float) and not math.isfinite(value):
-            raise ValueError(f"{column.name} is {value}: a store holds finite numbers only")
+            raise ValueError(f"{column.name} is {value}: a store can only hold finite numbers")
         elif isinstance(value, str):
             # what some databases can't hold
             value = value.encode(errors="replace").decode().replace("\0", " ")
@@ -164,15 +163,15 @@ def pack(row: Record) -> dict[str, Any]:
     return values
 
 
-AnyRecord = TypeVar("AnyRecord", bound=Record)
+AnyStored = TypeVar("AnyStored", bound=StoredRecord)
 
 
-def unpack(record: type[AnyRecord], row: Mapping[Any, Any]) -> AnyRecord:
-    """A row of these columns. Those that an older schema lacks take their defaults. Raises
-    `ValueError`, `TypeError` and `AttributeError` for what isn't the JSON of an object."""
-    given, values = dict(row), {}
+def unpack(record: type[AnyStored], row: Mapping[Any, Any]) -> AnyStored:
+    """A row from these columns. Those that an older schema lacks get their defaults. Raises
+    `ValueError`, `TypeError` and `AttributeError` for anything but the JSON of an object."""
+    stored, values = dict(row), {}
     for column in columns(record):
-        value = given.get(column.name)
+        value = stored.get(column.name)
         if value is None and column.default is not MISSING:
             continue
         if column.json:

@@ -1,9 +1,9 @@
-"""Results in SQL: cells, the trials of their search, one row a final run, and what failed. Each
+"""Results in SQL: cells, the trials of their searches, one row per final run, and failures. Each
 call that writes is one transaction.
 
 A SQLite file by default (write-ahead log, so that a report can read while a run writes), a
-PostgreSQL server for a team, or any URL that SQLAlchemy understands. A call waits where the
-database is busy or gone, and does nothing twice.
+PostgreSQL server for a team, or any URL that SQLAlchemy understands. A call waits if the database
+is busy or unreachable, and does nothing twice.
 """
 
 import json
@@ -25,7 +25,7 @@ from harness.store.engine import Engine
 from harness.store.leases import Lease
 from harness.store.records import Cell, Failure, Progress, Result, Row, Trial
 from harness.store.retry import PATIENCE
-from harness.store.schema import alone
+from harness.store.schema import lock_schema
 from harness.store.tables import batches, of
 from harness.store.tables import cells as _cells
 from harness.store.tables import failures as _failures
@@ -33,7 +33,7 @@ from harness.store.tables import results as _results
 from harness.store.tables import trials as _trials
 
 RUN_COLUMNS = tuple(column.name for column in columns(Result) if not column.json)
-"""Of results, those that are plain values."""
+"""Columns of results that are plain values."""
 
 
 def _to_stderr(line: str) -> None:
@@ -41,25 +41,25 @@ def _to_stderr(line: str) -> None:
 
 
 class Duplicate(RuntimeError):
-    """A row that was to be added is stored already."""
+    """A row to be added is already stored."""
 
 
 class DuplicateResult(Duplicate):
-    """A result of this (cell, seed), or with this id, is stored already."""
+    """A result for this (cell, seed), or with this id, is already stored."""
 
 
 class DuplicateTrial(Duplicate):
-    """A trial of this (cell, number) is stored already: another run is filling the same cell."""
+    """A trial for this (cell, number) is already stored: another run is filling the same cell."""
 
 
 class Store:
-    """What was measured. A store that doesn't exist reads as empty and is made by the first call
+    """What was measured. A store that doesn't exist reads as empty and is created by the first call
     that writes.
 
-    A call waits for a database that is locked, restarting or out of reach, and says so. What it
-    writes is there once, even where the answer of a commit was lost. Every method raises `BadInput`
-    where the database can't be used: silent for too long, full, not a database, another program's,
-    of a later version.
+    A call waits for a database that is locked, restarting or unreachable, and says so. What it
+    writes is stored once, even if the response to a commit was lost. Every method raises `BadInput`
+    if the database can't be used: unresponsive for too long, full, not a database, another
+    program's, or of a later version.
     """
 
     def __init__(
@@ -71,9 +71,9 @@ class Store:
     ) -> None:
         """`url`: any SQLAlchemy URL, or a plain path, which means a SQLite file. Touches nothing.
 
-        `foreign`: somebody else's, to be read only; it is refused where it is empty, damaged or
-        holds a text above `LONGEST`. `say`: takes a line where the store waits, or was migrated.
-        `patience`: seconds that a call waits at most.
+        `foreign`: somebody else's, only to be read; it is refused if it is empty, damaged or has a
+        text longer than `LONGEST`. `say`: called with a line when the store waits, or was
+        migrated. `patience`: seconds that a call waits at most.
         """
         self.engine = Engine(str(url), foreign, say, patience)
 
@@ -95,8 +95,8 @@ class Store:
 
     @property
     def checkpoints(self) -> Path:
-        """Where checkpoints lie: beside `NAME.db`, `NAME.checkpoints`; of another database,
-        `results/harness.checkpoints` where one is."""
+        """The folder of checkpoints: for `NAME.db`, `NAME.checkpoints` next to it; for another
+        database, `results/harness.checkpoints` in the current folder."""
         return (
             self.file.absolute().with_suffix(".checkpoints")
             if self.file
@@ -105,28 +105,28 @@ class Store:
 
     @property
     def page(self) -> Path:
-        """Where a run leaves the page: beside `NAME.db`, `NAME.html`; of another database,
+        """Where a run writes the page: for `NAME.db`, `NAME.html` next to it; for another database,
         `results/harness.html`."""
         return self.file.with_suffix(".html") if self.file else Path("results/harness.html")
 
     def add_cell(self, cell: Cell) -> None:
-        """Adds a cell; one that is there keeps its identity and takes the new labels."""
+        """Adds a cell; an existing one keeps its identity and gets the new labels."""
         self.add_cells([cell])
 
     def add_cells(self, cells: Iterable[Cell]) -> None:
-        """Adds cells in one transaction; those that are there keep their identities and take the
-        new labels."""
+        """Adds cells in one transaction; existing ones keep their identities and get the new
+        labels."""
         new = {cell.key: pack(cell) for cell in cells}
 
         def work(connection: sa.Connection, _: bool) -> None:
-            alone(connection)
-            there = {row["key"]: row for row in _stored(connection, _cells, new)}
+            lock_schema(connection)
+            stored = {row["key"]: row for row in _stored(connection, _cells, new)}
             for key, values in new.items():
-                if key in there and there[key]["identity"] != values["identity"]:
-                    raise ValueError(f"cell {key} is stored with another identity")
-            if fresh := [values for key, values in new.items() if key not in there]:
+                if key in stored and stored[key]["identity"] != values["identity"]:
+                    raise ValueError(f"cell {key} is stored with a different identity")
+            if fresh := [values for key, values in new.items() if key not in stored]:
                 connection.execute(sa.insert(_cells), fresh)
-            for key, row in there.items():
+            for key, row in stored.items():
                 if row["labels"] != new[key]["labels"]:
                     connection.execute(
                         sa.update(_cells)
@@ -138,11 +138,11 @@ class Store:
             self.engine.write(work)
 
     def cells(self) -> dict[str, Cell]:
-        """All cells by key, in the order they were added: a plan's."""
+        """All cells by key, in the order they were added, that of a plan."""
         return {cell.key: cell for cell in self._select(Cell, _cells.c.row)}
 
     def add_trials(self, trials: Sequence[Trial], held_by: str | None = None) -> None:
-        """Adds all of them or none. Raises `DuplicateTrial`; and `LeaseLost` where `held_by`
+        """Adds all of them or none. Raises `DuplicateTrial`; and `LeaseLost` if `held_by`
         doesn't hold the lease of their cell."""
         try:
             self._add(_trials, trials, held_by)
@@ -163,7 +163,7 @@ class Store:
         return self._select(Trial, _trials.c.cell, _trials.c.number, cell=cell_key)
 
     def best_trials(self, cell_key: str) -> list[Trial]:
-        """Of a cell's trials that completed, the one with the highest value; all that tie, by
+        """The completed trial of a cell with the highest value; in case of ties all of them, by
         number."""
         complete = sa.and_(_trials.c.cell == cell_key, _trials.c.state == "complete")
         best = sa.select(sa.func.max(_trials.c.value)).where(complete).scalar_subquery()
@@ -180,35 +180,34 @@ class Store:
         return counts
 
     def progress(self, cells: Iterable[str]) -> dict[str, Progress]:
-        """What is there of each of these cells (keys), in one view of the data. Reads indices, not
-        the trials."""
-        found = {key: Progress({}, {}, {}) for key in cells}
+        """What is stored for each of these cells (keys), from one snapshot. Reads indexes, not the
+        trials."""
+        progress = {key: Progress({}, {}, {}) for key in cells}
 
         def work(connection: sa.Connection, _: int) -> dict[str, Progress]:
-            for some in batches(list(found)):
+            for batch in batches(list(progress)):
                 for cell, state, count in connection.execute(
-                    _COUNTED.where(_trials.c.cell.in_(some))
+                    _COUNTED.where(_trials.c.cell.in_(batch))
                 ):
-                    found[cell].trials[state] = count
+                    progress[cell].trials[state] = count
                 for cell, seed, score in connection.execute(
-                    _SCORED.where(_results.c.cell.in_(some))
+                    _SCORED.where(_results.c.cell.in_(batch))
                 ):
-                    found[cell].scores[seed] = score
+                    progress[cell].scores[seed] = score
                 for row in connection.execute(
-                    sa.select(_failures).where(_failures.c.cell.in_(some))
+                    sa.select(_failures).where(_failures.c.cell.in_(batch))
                 ).mappings():
-                    found[row["cell"]].failures[row["seed"]] = unpack(Failure, row)
-            return found
+                    progress[row["cell"]].failures[row["seed"]] = unpack(Failure, row)
+            return progress
 
-        return self.engine.read(work, found)
+        return self.engine.read(work, progress)
 
     def failed_trials(self, cells: Collection[str], at_most: int) -> list[str | None]:
-        """Reasons of the failed trials of these cells, the first `at_most` that are found by the
-        index."""
+        """Reasons of the failed trials of these cells, the first `at_most` in the index."""
         reasons: list[str | None] = []
-        for some in batches(list(cells)):
+        for batch in batches(list(cells)):
             failed = sa.select(_trials.c.reason).where(
-                _trials.c.cell.in_(some), _trials.c.state == "failed"
+                _trials.c.cell.in_(batch), _trials.c.state == "failed"
             )
             reasons += [row.reason for row in self._rows(failed.limit(at_most - len(reasons)))]
             if len(reasons) >= at_most:
@@ -221,12 +220,12 @@ class Store:
         return {cell: float(units) for cell, units in self._rows(query)}
 
     def add_result(self, result: Result, held_by: str | None = None) -> None:
-        """Adds a final run. Raises `DuplicateResult`, and `LeaseLost` as `add_trials`."""
+        """Adds a final run. Raises `DuplicateResult`, and `LeaseLost` like `add_trials`."""
         self.add_results([result], held_by)
 
     def add_results(self, results: Sequence[Result], held_by: str | None = None) -> None:
-        """Adds all of them or none; they are failures no more. Raises `DuplicateResult`, and
-        `LeaseLost` as `add_trials`."""
+        """Adds all of them or none, and removes their failures. Raises `DuplicateResult`, and
+        `LeaseLost` like `add_trials`."""
         try:
             self._add(_results, results, held_by)
         except IntegrityError as error:
@@ -238,40 +237,40 @@ class Store:
             for result in results:
                 if result.id in ids or (result.cell, result.seed) in seeds:
                     raise DuplicateResult(
-                        f"result {result.id} (cell {result.cell}, seed {result.seed}) is stored"
-                        " already"
+                        f"result {result.id} (cell {result.cell}, seed {result.seed}) is already"
+                        " stored"
                     ) from error
                 ids.add(result.id)
                 seeds.add((result.cell, result.seed))
             raise
 
     def results(self, cell_key: str | None = None) -> list[Result]:
-        """Final runs of a cell, or all, in the order they were stored in."""
+        """Final runs of a cell, or all, in the order they were stored."""
         return self._select(Result, _results.c.row, cell=cell_key)
 
     def runs(self, columns: Sequence[str]) -> list[dict[str, Any]]:
-        """These columns of all final runs, in the order they were stored in: cheap where they
-        aren't JSON. `RUN_COLUMNS` are known."""
+        """These columns, of `RUN_COLUMNS`, for all final runs, in the order they were stored:
+        cheap, as they aren't JSON."""
         if unknown := set(columns) - set(RUN_COLUMNS):
             raise ValueError(f"{', '.join(sorted(unknown))}: not among {', '.join(RUN_COLUMNS)}")
         query = sa.select(*(_results.c[name] for name in columns)).order_by(_results.c.row)
         return [dict(row._mapping) for row in self._rows(query)]
 
     def provenance(self, name: str) -> dict[str, Any]:
-        """One entry of the provenance of final runs, by their ids: of those that have it."""
+        """One entry of the provenance of final runs, by id, for those that have it."""
         query = sa.select(_results.c.id, _results.c.provenance)
         return {
             id: made[name] for id, text in self._rows(query) if name in (made := json.loads(text))
         }
 
     def extras(self) -> dict[str, dict[str, Any]]:
-        """What else was measured in final runs, by their ids: of those that have any."""
+        """What else was measured in final runs, by id, for those with any."""
         query = sa.select(_results.c.id, _results.c.extras).where(_results.c.extras.is_not(None))
         return {id: json.loads(text) for id, text in self._rows(query)}
 
     def add_extras(self, id: str, extras: Mapping[str, Any]) -> None:
-        """Adds to what else was measured in the final run `id`, or replaces a part of it. Raises
-        `ValueError` for NaN and infinity."""
+        """Adds to the extras of the final run `id`, or replaces some of them. Raises `ValueError`
+        for NaN and infinity."""
 
         def work(connection: sa.Connection, _: bool) -> None:
             before = connection.execute(
@@ -300,19 +299,21 @@ class Store:
         if result is not None:
             return result
         if ids:
-            some = ", ".join(ids[:4]) + (", ..." if len(ids) > 4 else "")
-            raise BadInput(f"'{id_or_prefix}' begins {len(ids)} ids: {some}. Give more of it.")
+            shown = ", ".join(ids[:4]) + (", ..." if len(ids) > 4 else "")
+            raise BadInput(
+                f"{len(ids)} ids start with '{id_or_prefix}': {shown}. Give more digits."
+            )
         raise BadInput(
-            f"no result '{id_or_prefix}' in {self.name}: see the ids in"
-            f" `{commands.command('results', 'list', store=self)}`."
+            f"no result '{id_or_prefix}' in {self.name}:"
+            f" `{commands.command('results', 'list', store=self)}` lists the ids."
         )
 
     def ids(self, prefix: str) -> list[str]:
-        """Ids of final runs with this prefix, in the order they were stored in."""
+        """Ids of final runs with this prefix, in the order they were stored."""
         return self.engine.read(lambda connection, _: _ids(connection, prefix), [])
 
     def add_failure(self, failure: Failure) -> None:
-        """Notes that a final run failed; in place of what was noted of it before."""
+        """Records that a final run failed, replacing an earlier record."""
 
         def work(connection: sa.Connection, _: bool) -> None:
             connection.execute(_failure_of(failure.cell, failure.seed))
@@ -321,11 +322,11 @@ class Store:
         self.engine.write(work)
 
     def failures(self, cell_key: str | None = None) -> list[Failure]:
-        """What failed in a cell, or in all, by seed."""
+        """Failures of a cell, or of all, by seed."""
         return self._select(Failure, _failures.c.cell, _failures.c.seed, cell=cell_key)
 
     def clear_failure(self, cell: str, seed: int) -> None:
-        """Forgets a failure, if there is one."""
+        """Removes a failure, if there is one."""
         self.engine.write(lambda connection, _: connection.execute(_failure_of(cell, seed)))
 
     def add(
@@ -335,8 +336,8 @@ class Store:
         results: Iterable[Result] = (),
         failures: Iterable[Failure] = (),
     ) -> None:
-        """Adds rows of every kind, all or none. Cells that are there stay as they are; what is a
-        result now is no failure any more.
+        """Adds rows of every kind, all or none. Existing cells stay as they are; failures that now
+        have a result are removed.
 
         Raises `Duplicate`, and whatever the iterables raise.
         """
@@ -347,10 +348,13 @@ class Store:
         ]
 
         def work(connection: sa.Connection, again: bool) -> None:
-            alone(connection)
-            there = set(connection.execute(sa.select(_cells.c.key)).scalars())
+            lock_schema(connection)
+            stored = set(connection.execute(sa.select(_cells.c.key)).scalars())
             _insert(
-                connection, _cells, [cell for key, cell in named.items() if key not in there], again
+                connection,
+                _cells,
+                [cell for key, cell in named.items() if key not in stored],
+                again,
             )
             for table, rows in rest:
                 _insert(connection, table, rows, again)
@@ -372,11 +376,11 @@ class Store:
         failures: Collection[tuple[str, int]] = (),
         searches: Collection[str] = (),
     ) -> dict[str, int]:
-        """Removes results by id and failures by (cell, seed); of the cells in `searches` that have
-        no result left, trials and failures too.
+        """Removes results by id and failures by (cell, seed); and the trials and failures of cells
+        in `searches` that have no result left.
 
-        A cell goes when nothing of it is left. All in one transaction. Gives back how many rows of
-        each table went.
+        A cell is removed when nothing of it is left. All in one transaction. Returns how many rows
+        of each table were removed.
         """
         ids, seeds, keys = (
             [{"a": id} for id in results],
@@ -388,7 +392,7 @@ class Store:
             table: ~sa.exists().where(table.c.cell == one)
             for table in (_results, _trials, _failures)
         }
-        gone = {"cells": 0, "trials": 0, "results": 0, "failures": 0}
+        counts = {"cells": 0, "trials": 0, "results": 0, "failures": 0}
 
         def work(connection: sa.Connection, _: bool) -> None:
             stored = (
@@ -427,23 +431,23 @@ class Store:
                     [{"a": cell} for cell in touched],
                 ),
             ]
-            went = dict.fromkeys(gone, 0)
+            deleted = dict.fromkeys(counts, 0)
             for name, statement, values in steps:
-                went[name] += connection.execute(statement, values).rowcount if values else 0
-            # nothing is left for a second try to remove
-            gone.update({name: max(gone[name], count) for name, count in went.items()})
+                deleted[name] += connection.execute(statement, values).rowcount if values else 0
+            # a second attempt finds nothing left to remove
+            counts.update({name: max(counts[name], count) for name, count in deleted.items()})
 
         self.engine.write(work)
-        return gone
+        return counts
 
     def lease(
         self, cells: Iterable[str], owner: str, seconds: float, at_most: int | None = None
     ) -> set[str]:
-        """Leases those of `cells` (keys, in the order they are wanted) that are free, expired or
-        `owner`'s already; gives back which.
+        """Leases those of `cells` (keys, in order of preference) that are free, expired or already
+        `owner`'s; returns which.
 
-        All at once, so that no cell is two drivers' (see `harness.store.leases`). `at_most`: how
-        many. The cells must be in the store.
+        Atomically, so that no cell belongs to two drivers (see `harness.store.leases`). `at_most`:
+        how many. The cells must be in the store.
         """
         keys = list(cells)
         return self.engine.write(
@@ -451,12 +455,12 @@ class Store:
         )
 
     def renew(self, owner: str, seconds: float) -> set[str]:
-        """Puts off the end of all leases of `owner`; gives back the cells that are still its own.
-        The others are lost."""
+        """Extends all leases of `owner`; returns the cells that it still holds. The others are
+        lost."""
         return self.engine.write(lambda connection, _: leases.renew(connection, owner, seconds))
 
     def release(self, owner: str, cells: Collection[str] | None = None) -> None:
-        """Gives back what `owner` holds: these cells, or all."""
+        """Releases what `owner` holds: these cells, or all."""
         self.engine.write(lambda connection, _: leases.release(connection, owner, cells))
 
     def leases(self) -> list[Lease]:
@@ -464,7 +468,7 @@ class Store:
         return self.engine.read(lambda connection, _: leases.held(connection), [])
 
     def state(self) -> str:
-        """A short text that changes when rows come, go or are replaced: how many there are, and the
+        """A short text that changes when rows are added, removed or replaced: their number, and the
         newest."""
 
         def work(connection: sa.Connection, _: int) -> list[Any]:
@@ -486,17 +490,16 @@ class Store:
         return "-".join(str(part or 0) for part in self.engine.read(work, []))
 
     def migrate(self) -> int | None:
-        """Brings an older store up to date, as the first call that writes would; gives back its
-        schema of before, None without a store."""
+        """Migrates an older store, as the first call that writes would; returns its previous
+        schema, None without a store."""
         return self.engine.migrate()
 
     def held_open(self) -> AbstractContextManager[None]:
-        """While it is entered, a SQLite file keeps its log from call to call, which halves what a
-        write costs."""
+        """Inside, a SQLite file keeps its log between calls, which halves the cost of a write."""
         return self.engine.held_open()
 
     def close(self) -> None:
-        """Ends the connections; the store opens again when it is used again."""
+        """Closes the connections; the store reopens when it is used again."""
         self.engine.close()
 
     def _add(
@@ -551,17 +554,17 @@ def _insert(
     rows: Sequence[Cell | Trial | Result | Failure],
     again: bool,
 ) -> None:
-    """Adds rows, a few hundred at a time; when it is done `again`, without those that are stored
-    just as they are."""
-    for some in ([pack(row) for row in part] for part in batches(rows)):
+    """Adds rows, a few hundred at a time; if this is done `again`, except those that are already
+    stored identically."""
+    for batch in ([pack(row) for row in part] for part in batches(rows)):
         if again:
-            keys = {values[_NAMED_BY[table].name] for values in some}
-            there = {
-                tuple(row[name] for name in some[0]) for row in _stored(connection, table, keys)
+            keys = {values[_NAMED_BY[table].name] for values in batch}
+            stored = {
+                tuple(row[name] for name in batch[0]) for row in _stored(connection, table, keys)
             }
-            some = [values for values in some if tuple(values.values()) not in there]
-        if some:
-            connection.execute(sa.insert(table), some)
+            batch = [values for values in batch if tuple(values.values()) not in stored]
+        if batch:
+            connection.execute(sa.insert(table), batch)
 
 
 def _read(
@@ -571,7 +574,7 @@ def _read(
     where: sa.ColumnElement[bool] | None,
     *order: sa.Column,
 ) -> list[Row]:
-    """Rows of a store of this schema, which lacks the columns that came later."""
+    """Rows of a store of this schema, which lacks later columns."""
     names = [column.name for column in columns(record) if column.since <= schema]
     query = sa.select(*(of[record].c[name] for name in names)).order_by(*order)
     if where is not None:
@@ -586,7 +589,7 @@ def _ids(connection: sa.Connection, prefix: str) -> list[str]:
         return []
     id = _results.c.id
     within = [id >= prefix, id.startswith(prefix)]
-    # Danish and Norwegian servers sort "aa" behind "z": behind an "a" the range begins early
+    # Danish and Norwegian servers sort "aa" after "z": with a final "a" the range starts early
     if stem := prefix.rstrip("a"):
         within.append(id < stem[:-1] + _NEXT[stem[-1]])
     query = sa.select(id).where(*within).order_by(_results.c.row)
@@ -600,8 +603,10 @@ def _stored(
     connection: sa.Connection, table: sa.Table, keys: Collection[str]
 ) -> Iterator[sa.RowMapping]:
     """The rows of cells with these keys."""
-    for some in batches(list(keys)):
-        yield from connection.execute(sa.select(table).where(_NAMED_BY[table].in_(some))).mappings()
+    for batch in batches(list(keys)):
+        yield from connection.execute(
+            sa.select(table).where(_NAMED_BY[table].in_(batch))
+        ).mappings()
 
 
 def _failure_of(cell: Any, seed: Any) -> sa.Delete:

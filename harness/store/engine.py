@@ -1,5 +1,5 @@
-"""A database as the store uses it: transactions that wait where it is busy or gone, tables made on
-writing, one line for a fault."""
+"""The database of a store: transactions that wait if it is busy or unreachable, tables created on
+the first write, errors in one line."""
 
 import os
 import sqlite3
@@ -21,20 +21,20 @@ from harness.store.retry import no_room, passes, patiently
 from harness.store.url import address, unreadable
 
 LONGEST = 1_000_000
-"""Bytes of the longest text that is read from a foreign SQLite file."""
+"""Bytes of the longest text to read from somebody else's SQLite file."""
 
 _BUSY_SECONDS = 5
-"""How long SQLite itself waits for a lock, deaf to signals."""
+"""How long SQLite itself waits for a lock, ignoring signals."""
 
 LOCK_SECONDS = 30
-"""How long PostgreSQL waits for a lock before `waiting` has its say."""
+"""How long PostgreSQL waits for a lock before we take over."""
 
 _COMPUTED = """
 SELECT count(*) FROM sqlite_master AS made LEFT JOIN pragma_table_xinfo(made.name) AS of
 WHERE made.type IN ('view', 'trigger') OR made.sql LIKE 'create virtual%' OR of.hidden > 0
 """
-"""Whatever can make more of a SQLite file than is in it: an endless view, a column computed to any
-length."""
+"""Counts what can make a SQLite file yield more than it contains: an endless view, a computed
+column of any length."""
 
 _NETWORK = {
     "connect_timeout": 10,
@@ -43,9 +43,9 @@ _NETWORK = {
     "keepalives_count": 3,
     "tcp_user_timeout": 60_000,
 }
-"""So that a server that is gone without a word is missed within a minute (libpq's names)."""
+"""So that a server that vanished silently is noticed within a minute (libpq's names)."""
 
-_Found = TypeVar("_Found")
+_T = TypeVar("_T")
 
 
 class Engine:
@@ -54,8 +54,8 @@ class Engine:
     def __init__(self, text: str, foreign: bool, say: Callable[[str], None], patience: float):
         self.address = address(text)
         self.foreign, self.say, self.patience = foreign, say, patience
-        self.mend = "get it again from where it comes from" if foreign else "give another --store"
-        self._current = False  # our tables are known to be there, as they are today
+        self.remedy = "download or copy it again" if foreign else "give another --store"
+        self._current = False  # whether our tables are known to exist, in the current schema
         self._answered = False
         file, psycopg, options = (
             self.address.file,
@@ -68,9 +68,9 @@ class Engine:
                 "connect_args": {"timeout": _BUSY_SECONDS},
             }
         elif psycopg:
-            given = self.address.url.query
+            query = self.address.url.query
             options = {
-                "connect_args": {key: value for key, value in _NETWORK.items() if key not in given}
+                "connect_args": {key: value for key, value in _NETWORK.items() if key not in query}
             }
         try:
             self._engine = sa.create_engine(self.address.url, **options)
@@ -81,7 +81,7 @@ class Engine:
             raise BadInput(
                 f"store {self.address.name}: install its driver, {error.name}{extra}."
             ) from error
-        # a pooled connection isn't left open by a store that nobody has any more
+        # a store that is garbage-collected leaves no pooled connection open
         weakref.finalize(self, self._engine.dispose)
         if self.address.backend == "sqlite":
             event.listen(self._engine, "do_connect", self._connect_unlocked)
@@ -92,12 +92,12 @@ class Engine:
         elif psycopg:
             event.listen(self._engine, "connect", _set_up_postgresql)
 
-    def read(self, work: Callable[[sa.Connection, int], _Found], absent: _Found) -> _Found:
-        """`work` with one view of the data and the schema that they have; `absent` where there is
+    def read(self, work: Callable[[sa.Connection, int], _T], absent: _T) -> _T:
+        """Calls `work` with one snapshot of the data and its schema; returns `absent` if there is
         no store yet."""
         file = self.address.file
 
-        def attempt(_: bool) -> _Found:
+        def attempt(_: bool) -> _T:
             if file is not None and not file.exists():
                 return absent
             with (
@@ -111,19 +111,17 @@ class Engine:
 
         return self._carried_out(attempt)
 
-    def write(self, work: Callable[[sa.Connection, bool], _Found]) -> _Found:
-        """One transaction: committed when `work` returns, rolled back where it raises. Makes or
-        migrates the tables before.
+    def write(self, work: Callable[[sa.Connection, bool], _T]) -> _T:
+        """One transaction: committed when `work` returns, rolled back if it raises. Creates or
+        migrates the tables first.
 
-        `work` may be called again, with True then: its rows may be stored already, by a commit
-        whose answer was lost.
+        `work` may be called again, then with True: its rows may be stored already, by a commit
+        whose response was lost.
         """
         if self.foreign:
-            raise BadInput(
-                f"store {self.address.name} can't be written: it was opened as readonly."
-            )
+            raise BadInput(f"store {self.address.name} can't be written: it was opened read-only.")
 
-        def attempt(again: bool) -> _Found:
+        def attempt(again: bool) -> _T:
             self._make_ready()
             with (
                 self._engine.connect().execution_options(immediate=True) as connection,
@@ -135,18 +133,18 @@ class Engine:
         return self._carried_out(attempt)
 
     def migrate(self) -> int | None:
-        """Brings the tables up to date; gives back the schema that they had before, None where
-        there were none (and are none now)."""
+        """Migrates the tables; returns their previous schema, None if there were none (and still
+        aren't)."""
         if self.read(lambda _, schema: schema, None) is None:
             return None
-        found = []
-        self._carried_out(lambda _: found.append(self._make_ready()))
-        return found[-1] or versions.SCHEMA
+        versions_before = []
+        self._carried_out(lambda _: versions_before.append(self._make_ready()))
+        return versions_before[-1] or versions.SCHEMA
 
     @contextmanager
     def held_open(self) -> Iterator[None]:
-        """A connection that does nothing: the last one that closes makes SQLite move its log into
-        the file."""
+        """Keeps an idle connection: when the last one closes, SQLite moves its log into the
+        file."""
         with ExitStack() as held:
             if self.address.file is not None and self.address.file.exists():
                 held.enter_context(closing(self._engine.raw_connection()))
@@ -157,15 +155,14 @@ class Engine:
 
     @property
     def _one_view(self) -> dict[str, Any]:
-        """Options of a connection that reads: all its statements see the same data, and it can't
+        """Options of a reading connection: all its statements see the same snapshot, and it can't
         write."""
         if self.address.backend == "postgresql":
             return {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         return {}
 
     def _make_ready(self) -> int | None:
-        """Makes the tables where there are none, and migrates older ones; gives back the schema
-        that they had before, if it did either."""
+        """Creates missing tables, and migrates older ones; returns the previous schema."""
         file = self.address.file
         if file is not None and not file.exists():
             self._current = False
@@ -176,7 +173,7 @@ class Engine:
             self._answered = True
             old = self._version(connection)
         if old is None and file is not None:
-            # another process is making it
+            # another process is creating it
             with closing(self._engine.raw_connection()) as raw, suppress(sqlite3.OperationalError):
                 # not possible within a transaction; the file remembers it
                 raw.cursor().execute("PRAGMA journal_mode=WAL")
@@ -186,8 +183,8 @@ class Engine:
                 self._engine.connect().execution_options(immediate=True) as connection,
                 connection.begin(),
             ):
-                versions.alone(connection)
-                old = self._version(connection)  # again: another process may have been quicker
+                versions.lock_schema(connection)
+                old = self._version(connection)  # again: another process may have been faster
                 if old is None:
                     versions.make(connection)
                 elif old < versions.SCHEMA:
@@ -195,38 +192,40 @@ class Engine:
                     versions.migrate(connection, old)
         self._current = True
         if old is not None and old < versions.SCHEMA:
-            kept = f"; as it was before: {copied}" if copied else ""
+            kept = f"; a copy of the old one is {copied}" if copied else ""
             self.say(
-                f"the store {self.address.name} was brought from schema {old} to"
+                f"the store {self.address.name} was migrated from schema {old} to"
                 f" {versions.SCHEMA}{kept}."
             )
         return old
 
     def _version(self, connection: sa.Connection) -> int | None:
-        """The schema of the store, as `versions.version` says; a foreign one may not be empty, and
-        is looked through for damage first."""
+        """The schema of the store, from `versions.version`; a foreign one may not be empty, and is
+        checked for damage first."""
         name = self.address.name
         if (
             self.foreign
             and self.address.backend == "sqlite"
             and connection.exec_driver_sql("PRAGMA quick_check(1)").scalar() != "ok"
         ):
-            raise BadInput(f"{name} is damaged: {self.mend}.")
+            raise BadInput(f"{name} is damaged: {self.remedy}.")
         if (
             self.foreign
             and self.address.backend == "sqlite"
             and connection.exec_driver_sql(_COMPUTED).scalar()
         ):
             raise BadInput(
-                f"{name} has views, triggers or computed columns, which no store has: {self.mend}."
+                f"{name} has views, triggers or computed columns, which a store never has:"
+                f" {self.remedy}."
             )
-        found = versions.version(connection, name, self.mend)
-        if found is None and self.foreign:
-            raise BadInput(f"{name} is empty: {self.mend}.")
-        return found
+        version = versions.version(connection, name, self.remedy)
+        if version is None and self.foreign:
+            raise BadInput(f"{name} is empty: {self.remedy}.")
+        return version
 
-    def _carried_out(self, attempt: Callable[[bool], _Found]) -> _Found:
-        """Patiently; and what a database or file system says, as one line."""
+    def _carried_out(self, attempt: Callable[[bool], _T]) -> _T:
+        """Calls `attempt`, waiting if that helps; reports errors of the database or file system in
+        one line."""
         try:
             return patiently(
                 attempt,
@@ -238,24 +237,24 @@ class Engine:
         except IntegrityError:
             raise
         except (DBAPIError, sqlite3.Error, OSError) as error:
-            said = self.address.line(error)
+            message = self.address.line(error)
             if no_room(error):
                 raise BadInput(
-                    f"store {self.address.name}: no room left where it is ({said}). All that was"
-                    " stored before is safe: make room, then give the same command again."
+                    f"store {self.address.name}: the disk or quota is full ({message}). Everything"
+                    " stored before is safe: free some space, then run the same command again."
                 ) from error
             raise BadInput(
-                f"store {self.address.name} can't be used: {said}. Mend it, or {self.mend}."
+                f"store {self.address.name} can't be used: {message}. Fix it, or {self.remedy}."
             ) from error
 
     def _connect_unlocked(
         self, dialect: sa.Dialect, _: Any, arguments: list[Any], options: dict[str, Any]
     ) -> None:
-        """Of a SQLite file that this user can only read, opens it so that it needs no files beside
-        it; as long as nobody has some there.
+        """Opens a SQLite file that this user can only read so that it needs no auxiliary files,
+        unless it has some.
 
-        A log beside it is of somebody who writes at this moment, or was killed: then SQLite reads
-        both, where it may.
+        A log next to it belongs to a process that is writing, or was killed: then SQLite reads
+        both, if permitted.
         """
         file = self.address.file
         if (
@@ -264,24 +263,27 @@ class Engine:
             or (os.access(file, os.W_OK) and os.access(file.absolute().parent, os.W_OK))
         ):
             return
-        log = _beside(file, "-wal")
-        lonely = "" if log.exists() and log.stat().st_size else "&immutable=1"
-        arguments[0], options["uri"] = f"file:{quote(str(file.absolute()))}?mode=ro{lonely}", True
+        log = _sidecar(file, "-wal")
+        immutable = "" if log.exists() and log.stat().st_size else "&immutable=1"
+        arguments[0], options["uri"] = (
+            f"file:{quote(str(file.absolute()))}?mode=ro{immutable}",
+            True,
+        )
 
 
-def _beside(file: Path, end: str) -> Path:
+def _sidecar(file: Path, end: str) -> Path:
     return file.with_name(f"{file.name}{end}")
 
 
 def _set_up_sqlite(connection: sqlite3.Connection, _: Any) -> None:
-    # BEGIN is ours: Python's own would leave CREATE TABLE outside the transaction
+    # we issue BEGIN: Python's own would leave CREATE TABLE outside the transaction
     connection.isolation_level = None
     connection.execute("PRAGMA foreign_keys=ON")
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
-    """Writers take their lock at once, so that they wait for each other rather than fail in the
-    middle."""
+    """Writers take their lock immediately, so that they wait for each other rather than fail
+    midway."""
     connection.exec_driver_sql(
         "BEGIN IMMEDIATE" if connection.get_execution_options().get("immediate") else "BEGIN"
     )
@@ -294,8 +296,8 @@ def _set_up_foreign(connection: sqlite3.Connection, _: Any) -> None:
 
 
 def _set_up_postgresql(connection: Any, _: Any) -> None:
-    """No lock is waited for in silence, and a driver that hangs within a transaction holds the
-    others up for a minute at most."""
+    """Limits waiting for locks, so that it can be reported, and how long a driver that hangs within
+    a transaction can block others: a minute."""
     with connection.cursor() as cursor:
         cursor.execute(f"SET lock_timeout = {LOCK_SECONDS * 1000:.0f}")
         cursor.execute("SET idle_in_transaction_session_timeout = '60s'")

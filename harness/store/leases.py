@@ -1,22 +1,20 @@
-"""Leases: a cell is one driver's at a time, for as long as that driver renews.
+"""Leases: a cell belongs to one driver at a time, for as long as that driver renews.
 
-A driver names itself with `new_owner()`, adds its cells to the store, then
-1. takes what it is about to work on: `store.lease(keys, owner, 60, at_most=8)` gives back the keys
-that it won, first ones first;
-2. renews well before they expire, at a third of the time: `store.renew(owner, 60)` gives back what
-is still its own. A cell that isn't
-   among them has gone to another driver (this one was asleep, or cut off): its study must be
-   dropped, and rebuilt where it comes back;
+A driver gets a name from `new_owner()`, adds its cells to the store, then
+1. leases what it is about to work on: `store.lease(keys, owner, 60, at_most=8)` returns the keys
+that it got, first ones first;
+2. renews well before they expire, after a third of the time: `store.renew(owner, 60)` returns what
+it still holds. A cell that is missing has gone to another driver (this one was suspended, or cut
+   off): its study must be dropped, and rebuilt if it comes back;
 3. stores trials with `held_by=owner`, so that a driver that was cut off adds none to a search that
-is another's now (`LeaseLost`);
-4. gives back a cell that is done, or all: `store.release(owner, keys)`, `store.release(owner)`.
-Where nothing is won, others have it all: wait, and ask again. A dead driver's cells are free when
-its leases expire; of one that is known
-to be `gone`, others may release them.
+now belongs to another (`LeaseLost`);
+4. releases a cell that is done, or all: `store.release(owner, keys)`, `store.release(owner)`.
+If it gets nothing, others have everything: wait, and try again. A dead driver's cells are free when
+its leases expire; if it is known to be `gone`, others may release them.
 
-All times are the database's own, so the drivers' clocks don't matter. Should the database's clock
-jump ahead, leases expire early; then two drivers may work on a cell, but what each stores is still
-there once: results are unique by (cell, seed), trials by (cell, number).
+All times are the database's, so the drivers' clocks don't matter. If the database's clock jumps
+ahead, leases expire early; then two drivers may work on a cell, but each row is still stored once:
+results are unique by (cell, seed), trials by (cell, number).
 """
 
 import hashlib
@@ -50,21 +48,21 @@ class Lease:
     cell: str
     owner: str
     seconds: float
-    """Until it expires, by the database's clock; negative where it has expired, and the cell is
+    """Until it expires, by the database's clock; negative if it has expired, and the cell is
     free."""
 
 
 class LeaseLost(RuntimeError):
-    """A row of a cell that another driver holds now."""
+    """A row belongs to a cell that another driver now holds."""
 
 
 def new_owner() -> str:
-    """A name for this driver that no other has: HOST/MACHINE/PROCESS/8 hex digits."""
+    """A unique name for this driver: HOST/MACHINE/PROCESS/8 hex digits."""
     return f"{socket.gethostname()[:150]}/{_machine()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
 
 
 def gone(owner: str) -> bool:
-    """Whether this driver ran on this machine, since it was started, and runs no more: nobody need
+    """Whether this driver ran on this machine, since its last boot, and has ended: nobody needs to
     wait until its leases expire."""
     parts = owner.split("/")
     if len(parts) != 4 or parts[:2] != new_owner().split("/")[:2]:
@@ -79,15 +77,15 @@ def gone(owner: str) -> bool:
 
 
 def _machine() -> str:
-    """8 hex digits that differ between machines, starts of one, and containers that number their
-    processes apart."""
-    told = [str(uuid.getnode())]
+    """8 hex digits that differ between machines, boots, and containers with separate process
+    ids."""
+    facts = [str(uuid.getnode())]
     with suppress(OSError):
-        told += [
+        facts += [
             Path("/proc/sys/kernel/random/boot_id").read_text(),
             os.readlink("/proc/self/ns/pid"),
         ]
-    return hashlib.sha256("".join(told).encode()).hexdigest()[:8]
+    return hashlib.sha256("".join(facts).encode()).hexdigest()[:8]
 
 
 def take(
@@ -97,38 +95,38 @@ def take(
     seconds: float,
     at_most: int | None = None,
 ) -> set[str]:
-    """Leases those of `cells` that are free, expired or `owner`'s already, the first `at_most` of
-    them; gives back which."""
+    """Leases those of `cells` that are free, expired or already `owner`'s, the first `at_most` of
+    them; returns which."""
     now, wanted = _now(connection, seconds), list(dict.fromkeys(cells))
     if at_most is not None:
         others = sa.select(leases.c.cell).where(leases.c.owner != owner, leases.c.expires > now)
         held = set(connection.execute(others).scalars())
         wanted = [cell for cell in wanted if cell not in held][:at_most]
-    won = set()
-    wanted.sort()  # all drivers take rows in one order, so that none waits for another in a circle
-    for some in batches(wanted):
+    leased = set()
+    wanted.sort()  # all drivers lock rows in the same order, so that they can't deadlock
+    for batch in batches(wanted):
         insert = _INSERT[connection.dialect.name](leases).values(
-            [{"cell": cell, "owner": owner, "expires": now + seconds} for cell in some]
+            [{"cell": cell, "owner": owner, "expires": now + seconds} for cell in batch]
         )
         free = sa.or_(leases.c.owner == owner, leases.c.expires <= now)
         new = {"owner": insert.excluded.owner, "expires": insert.excluded.expires}
         connection.execute(
             insert.on_conflict_do_update(index_elements=[leases.c.cell], set_=new, where=free)
         )
-        won |= set(
+        leased |= set(
             connection.execute(
-                sa.select(leases.c.cell).where(leases.c.cell.in_(some), leases.c.owner == owner)
+                sa.select(leases.c.cell).where(leases.c.cell.in_(batch), leases.c.owner == owner)
             ).scalars()
         )
-    return won
+    return leased
 
 
 def renew(connection: sa.Connection, owner: str, seconds: float) -> set[str]:
-    """Puts off the end of all leases of `owner`, expired ones too that nobody has taken; gives back
-    which cells they are of."""
-    now, mine = _now(connection, seconds), leases.c.owner == owner
-    connection.execute(sa.update(leases).where(mine).values(expires=now + seconds))
-    return set(connection.execute(sa.select(leases.c.cell).where(mine)).scalars())
+    """Extends all leases of `owner`, including expired ones that nobody has taken; returns their
+    cells."""
+    now, is_ours = _now(connection, seconds), leases.c.owner == owner
+    connection.execute(sa.update(leases).where(is_ours).values(expires=now + seconds))
+    return set(connection.execute(sa.select(leases.c.cell).where(is_ours)).scalars())
 
 
 def release(connection: sa.Connection, owner: str, cells: Collection[str] | None = None) -> None:
@@ -151,16 +149,16 @@ def held(connection: sa.Connection) -> list[Lease]:
 
 
 def must_hold(connection: sa.Connection, owner: str, cells: Collection[str]) -> None:
-    """Raises `LeaseLost` unless `owner` holds all these cells; then nobody takes one before the
-    transaction ends."""
-    mine = (
+    """Raises `LeaseLost` unless `owner` holds all these cells; then nobody can take one before
+    the transaction ends."""
+    held_cells = (
         sa.select(leases.c.cell)
         .where(leases.c.owner == owner, leases.c.cell.in_(list(cells)))
         .with_for_update(read=True)
     )
-    lost = set(cells) - set(connection.execute(mine).scalars())
+    lost = set(cells) - set(connection.execute(held_cells).scalars())
     if lost:
-        raise LeaseLost(f"cell {min(lost)} is no more leased by {owner}")
+        raise LeaseLost(f"cell {min(lost)} is no longer leased by {owner}")
 
 
 def _now(connection: sa.Connection, seconds: float = 1.0) -> float:

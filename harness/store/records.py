@@ -1,4 +1,4 @@
-"""What a store holds: cells, trials, results and failures. Each is described here once.
+"""What a store holds: cells, trials, results and failures, each defined only here.
 
 The tables (`tables`), the columns of exported files (`transfer.exchange`), and what an import and
 `harness store check` refuse (`validate`) follow from the fields and their annotations. A new column
@@ -15,15 +15,15 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import sqlalchemy as sa
 
-from harness.store.columns import Bounds, Form, Json, Record, Table
+from harness.store.columns import Bounds, Form, Json, StoredRecord, Table
 
 SCHEMA = 4
 """Version of the tables. An older store is read as it is, and migrated by the first call that
 writes; one from before `columns.FIRST`, or of a later version, is refused."""
 
 WARNINGS = "warnings"
-"""Of a result's extras: what a reader of its score should know, a sentence each. Every form of the
-leaderboard shows them."""
+"""Key of a result's extras: what a reader of its score should know, as sentences. Every format of
+the leaderboard shows them."""
 
 
 FLOPS = "flops"
@@ -82,7 +82,7 @@ class Protocol(Form):
 
 
 class Identity(Form):
-    """All that a score depends on."""
+    """Everything that a score depends on."""
 
     method: Method
     task: Task
@@ -106,9 +106,9 @@ class Labels(Form):
 
 
 @dataclass(frozen=True)
-class Cell(Record):
-    """One square of the leaderboard, seed aside: a method variant on a task with a backbone under a
-    protocol."""
+class Cell(StoredRecord):
+    """One cell of the leaderboard, for all seeds: a method variant on a task with a backbone under
+    a protocol."""
 
     TABLE = Table("cells", keys=(("key",),), ordered=True)
 
@@ -123,13 +123,13 @@ class Cell(Record):
 
 
 @dataclass(frozen=True)
-class Trial(Record):
+class Trial(StoredRecord):
     """One point of a cell's search, trained on `train` and scored on `val`."""
 
     TABLE = Table(
         "trials",
         keys=(("cell", "number"),),
-        # what a run counts when it starts, and picks the best of, without reading the trials
+        # lets a run count trials, and find the best one, without reading them
         indexes={"trials_by_state": ("cell", "state", "value")},
     )
 
@@ -138,9 +138,9 @@ class Trial(Record):
     params: Object
     state: Annotated[Literal["complete", "pruned", "failed"], sa.String(16)]
     value: Percent | None
-    """The last score on val; None where the trial didn't complete."""
+    """The last score on val; None if the trial didn't complete."""
     curve: Curve
-    """Of val."""
+    """On val."""
     reason: str | None
     """Why it failed."""
     seconds: Amount
@@ -152,11 +152,11 @@ class Trial(Record):
     def contradiction(self) -> str | None:
         if (self.state == "complete") == (self.value is not None):
             return None
-        return f"it is {self.state}, and has {'no' if self.value is None else 'a'} value"
+        return f"it is {self.state}, but has {'no' if self.value is None else 'a'} value"
 
 
 @dataclass(frozen=True)
-class Result(Record):
+class Result(StoredRecord):
     """One final run: trained on all training images with the chosen point, scored once on test."""
 
     # the order in which they were stored: `created` has only seconds
@@ -180,8 +180,8 @@ class Result(Record):
     provenance: Object
     created: Time
     extras: Object = field(default_factory=dict)
-    """What else was measured, e.g. mIoU at other scales, IoU by class. Finite numbers only, as JSON
-    can hold them."""
+    """What else was measured, e.g. mIoU at other scales, IoU by class. Only finite numbers, as JSON
+    has no others."""
     train_only: Count = field(default=0, metadata={"since": 4})
     """Trained values of the method that predictions don't need; not in `trainable`."""
     curves: Curves = field(default_factory=dict, metadata={"since": 4})
@@ -193,15 +193,15 @@ class Result(Record):
 
 
 @dataclass(frozen=True)
-class Failure(Record):
-    """A final run that didn't come through: a gap, with its reason."""
+class Failure(StoredRecord):
+    """A final run that failed: a gap, with its reason."""
 
     TABLE = Table("failures", keys=(("cell", "seed"),))
 
     cell: Digest
     seed: Count
     reason: str
-    """A line; where it has a traceback, that follows it."""
+    """One line, followed by the traceback if there is one."""
     created: Time
 
     @property
@@ -211,21 +211,21 @@ class Failure(Record):
 
     @property
     def traceback(self) -> str | None:
-        found = self.reason.partition("\nTraceback")
-        return f"Traceback{found[2]}" if found[1] else None
+        parts = self.reason.partition("\nTraceback")
+        return f"Traceback{parts[2]}" if parts[1] else None
 
 
-RECORDS: tuple[type[Record], ...] = (Cell, Trial, Result, Failure)
+RECORDS: tuple[type[StoredRecord], ...] = (Cell, Trial, Result, Failure)
 
 Row = TypeVar("Row", Cell, Trial, Result, Failure)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What a store has of a cell."""
+    """What a store has for a cell."""
 
     trials: dict[str, int]
-    """How many, by state."""
+    """Counts by state."""
     scores: dict[int, float]
     """Of final runs, by seed."""
     failures: dict[int, Failure]

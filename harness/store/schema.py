@@ -1,5 +1,5 @@
-"""What a database holds: nothing, our tables of some schema, or another program's. Making them, and
-bringing older ones up to date."""
+"""What a database contains: nothing, our tables in some schema, or another program's. Creates ours,
+and migrates older ones."""
 
 import filecmp
 import re
@@ -19,29 +19,28 @@ from harness.store.records import RECORDS, SCHEMA
 from harness.text import plain
 
 _LOCK = 0x7670745F68726E73
-"""Of PostgreSQL's advisory locks, the one that whoever makes or migrates tables holds:
-"vpt_hrns"."""
+"""PostgreSQL's advisory lock that is held while tables are created or migrated: "vpt_hrns"."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 _TABLES = {record.TABLE.name for record in RECORDS}
-"""What every schema has. A view in place of one could have any number of rows."""
+"""Tables of every schema. A view in place of one could have any number of rows."""
 
-_one_at_a_time = threading.Lock()  # Alembic's `op` is one for the whole process
+_one_at_a_time = threading.Lock()  # Alembic's `op` is global to the process
 
 
-def version(connection: sa.Connection, name: str, mend: str) -> int | None:
-    """The schema of our tables; None where the database is empty. Raises `BadInput` where it is
-    anything else.
+def version(connection: sa.Connection, name: str, remedy: str) -> int | None:
+    """The schema of our tables; None if the database is empty. Raises `BadInput` if it is anything
+    else.
 
-    `name` and `mend`: for the message, what the store is called, and what to do.
+    `name` and `remedy`: for the message, the store's name, and what to do.
     """
-    there = sa.inspect(connection).get_table_names()
-    if not there:
+    names = sa.inspect(connection).get_table_names()
+    if not names:
         return None
     columns = (
         {column["name"] for column in sa.inspect(connection).get_columns("meta")}
-        if "meta" in there
+        if "meta" in names
         else set()
     )
     meta = (
@@ -50,33 +49,33 @@ def version(connection: sa.Connection, name: str, mend: str) -> int | None:
         else {}
     )
     if meta.get("format") != "vpt-harness":
-        some = plain(", ".join(sorted(there)[:3]))[:80]
-        raise BadInput(f"{name} is another program's database (tables {some}): {mend}.")
+        shown = plain(", ".join(sorted(names)[:3]))[:80]
+        raise BadInput(f"{name} is another program's database (tables {shown}): {remedy}.")
     number = meta.get("schema", "")
     if not re.fullmatch("[1-9][0-9]{0,8}", number) or int(number) > SCHEMA:
         raise BadInput(
-            f"{name} has schema {plain(number)[:20] or None}, this harness knows {SCHEMA}: upgrade"
-            f" vpt-harness, or {mend}."
+            f"{name} has schema {plain(number)[:20] or None}, but this harness knows {SCHEMA}:"
+            f" upgrade vpt-harness, or {remedy}."
         )
     if int(number) < FIRST:
         raise BadInput(
-            f"{name} has schema {number}, this harness reads {FIRST} and later: use the version of"
-            f" vpt-harness that made it, or {mend}."
+            f"{name} has schema {number}, but this harness reads {FIRST} and later: use the"
+            f" version of vpt-harness that created it, or {remedy}."
         )
-    if not set(there) >= _TABLES:
-        raise BadInput(f"{name} lacks tables, or has views in their place: {mend}.")
+    if not set(names) >= _TABLES:
+        raise BadInput(f"{name} lacks tables, or has views in their place: {remedy}.")
     return int(number)
 
 
-def alone(connection: sa.Connection) -> None:
-    """Until the transaction ends, no other process makes or migrates tables here. On SQLite a
-    transaction that writes is alone anyway."""
+def lock_schema(connection: sa.Connection) -> None:
+    """Until the transaction ends, no other process can create or migrate tables here. On SQLite a
+    writing transaction is exclusive anyway."""
     if connection.dialect.name == "postgresql":
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
 
 
 def make(connection: sa.Connection) -> None:
-    """Our tables, as they are today, in a database that has none."""
+    """Creates our tables, in the current schema, in an empty database."""
     tables.schema.create_all(connection)
     connection.execute(
         sa.insert(tables.meta),
@@ -85,8 +84,8 @@ def make(connection: sa.Connection) -> None:
 
 
 def migrate(connection: sa.Connection, old: int) -> None:
-    """From our tables of schema `old` to today's, by the revisions in `migrations`. Within the
-    transaction."""
+    """Migrates our tables from schema `old` to the current one, by the revisions in `migrations`,
+    within the transaction."""
     from alembic.migration import MigrationContext
     from alembic.operations import Operations
     from alembic.script import ScriptDirectory
@@ -105,8 +104,8 @@ def migrate(connection: sa.Connection, old: int) -> None:
 
 
 def copy(file: Path) -> Path:
-    """A copy of a SQLite store, whole or absent, beside it: `NAME.before-N`, N being the schema
-    that it is brought to. Raises `OSError`, `sqlite3.Error`."""
+    """Copies a SQLite store, atomically, to `NAME.before-N` next to it, N being the schema that it
+    is migrated to. Raises `OSError`, `sqlite3.Error`."""
     plain_name = file.with_name(f"{file.name}.before-{SCHEMA}")
     with temporary(plain_name) as part:
         with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(part)) as into:
@@ -114,7 +113,7 @@ def copy(file: Path) -> Path:
         shutil.copymode(file, part)
         synced(part)
         target, number = plain_name, 1
-        # of another store that had this name
+        # the copy of another store that had this name
         while target.exists() and not filecmp.cmp(part, target, shallow=False):
             number += 1
             target = plain_name.with_name(f"{plain_name.name}.{number}")

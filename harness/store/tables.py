@@ -1,7 +1,7 @@
-"""The tables of a store as they are today, in SQL that SQLite, PostgreSQL and MySQL understand:
-those of the records, and what else a store keeps.
+"""The current tables of a store, in SQL that SQLite, PostgreSQL and MySQL understand: those of the
+records, and a few more.
 
-A change is a new schema: see `harness.store.migrations`.
+Any change needs a new schema: see `harness.store.migrations`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,13 +9,13 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
-from harness.store.columns import Column, Record, columns
+from harness.store.columns import Column, StoredRecord, columns
 from harness.store.records import RECORDS, Cell, Failure, Result, Trial
 
 schema = sa.MetaData()
 
 
-def _table(record: type[Record]) -> sa.Table:
+def _table(record: type[StoredRecord]) -> sa.Table:
     about = record.TABLE
     first, *others = (sa.UniqueConstraint(*names) for names in about.keys)
     if not about.ordered:
@@ -59,6 +59,6 @@ _Item = TypeVar("_Item")
 
 
 def batches(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
-    """A few hundred at a time: what one statement may name in any SQLite."""
+    """A few hundred at a time: as many as a statement may name in any SQLite."""
     for start in range(0, len(items), 300):
         yield items[start : start + 300]

@@ -1,5 +1,4 @@
-"""Where a store is: from what the user wrote to a URL, and to a name that is fit for messages,
-without a secret in it."""
+"""Where a store is: from the user's text to a URL, and to a name for messages, without secrets."""
 
 import re
 import warnings
@@ -10,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, SAWarning
 
 from harness.errors import BadInput
-from harness.io import flags as asked
+from harness.io import flags
 from harness.text import plain
 
 _SHOWN = {
@@ -24,7 +23,8 @@ _SHOWN = {
     "connect_timeout",
     "target_session_attrs",
 }
-"""Of a URL's query, what is no secret; libpq takes `password` and `sslpassword` there too."""
+"""Parts of a URL's query that aren't secret; libpq accepts `password` and `sslpassword` there
+too."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Address:
 
     @property
     def name(self) -> str:
-        """As a message names it: its file, or its URL without secrets."""
+        """Its name in messages: its file, or its URL without secrets."""
         if self.file is not None:
             return str(self.file)
         shown = {key: value if key in _SHOWN else "***" for key, value in self.url.query.items()}
@@ -63,23 +63,23 @@ class Address:
         )
 
     def line(self, error: BaseException) -> str:
-        """What the database, its driver or the file system says, in one line, without the
+        """The message of the database, its driver or the file system, in one line, without the
         password."""
-        said = " ".join(str(error.orig if isinstance(error, DBAPIError) else error).split())
-        return said.replace(str(self.url.password), "***") if self.url.password else said
+        message = " ".join(str(error.orig if isinstance(error, DBAPIError) else error).split())
+        return message.replace(str(self.url.password), "***") if self.url.password else message
 
 
 def address(text: str) -> Address:
     """Reads a plain path, which means a SQLite file, or a URL. Raises `BadInput`."""
     try:
         if text == "":
-            # which SQLite would take for a database that ends with the process
+            # which SQLite would take for a temporary database
             raise ArgumentError("an empty URL")
         url = sa.make_url(text) if "://" in text else sa.URL.create("sqlite", database=text)
         if url.drivername.startswith("sqlite") and (url.database or "").startswith("~"):
-            url = url.set(database=str(asked.path(str(url.database))))
+            url = url.set(database=str(flags.path(str(url.database))))
         if url.drivername in ("postgres", "postgresql"):
-            # the driver that is tested, whichever SQLAlchemy would choose
+            # the tested driver, whichever SQLAlchemy would choose
             url = url.set(drivername="postgresql+psycopg")
         backend = url.get_backend_name()
         if backend == "sqlite" and url.query:
@@ -98,15 +98,15 @@ def address(text: str) -> Address:
 
 
 def _refuse_unknown(url: sa.URL) -> None:
-    """Raises `SAWarning` where the driver would warn of a part of the query that it doesn't know,
-    and open another file without it."""
+    """Raises `SAWarning` where the driver would warn about an unknown part of the query, and open
+    another file without it."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", SAWarning)
         url.get_dialect()().create_connect_args(url)
 
 
 def unreadable(text: str) -> BadInput:
-    """The error for what is no address."""
+    """The error for something that isn't an address."""
     return BadInput(
         f"store '{without_secrets(text)}' is neither a file nor an SQLAlchemy URL such as"
         " sqlite:///results/harness.db."
@@ -114,8 +114,8 @@ def unreadable(text: str) -> BadInput:
 
 
 def without_secrets(text: str) -> str:
-    """A URL that may be broken, without anything that may be a password: what stands before the
-    host, and the query's values."""
+    """A URL that may be broken, without anything that may be a password: what precedes the host,
+    and the query's values."""
     shown = (
         re.sub(r"=[^&]*", "=***", re.sub(r"://.*@", "://***@", text, flags=re.DOTALL))
         if "://" in text

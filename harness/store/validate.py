@@ -1,5 +1,4 @@
-"""Whether a row is one that the harness can have written: types, bounds and keys, as `records`
-describes them."""
+"""Whether the harness can have written a row: types, bounds and keys, as defined in `records`."""
 
 import re
 from collections.abc import Mapping
@@ -8,16 +7,16 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from harness.store.columns import Record, pack
+from harness.store.columns import StoredRecord, pack
 from harness.text import plain
 
 
 @cache
-def _form(record: type[Record]) -> TypeAdapter:
+def _form(record: type[StoredRecord]) -> TypeAdapter:
     return TypeAdapter(record)
 
 
-def fault(row: Record) -> str | None:
+def fault(row: StoredRecord) -> str | None:
     """What is wrong with it, in a line: a type, a bound, a number that isn't finite, a key."""
     try:
         _form(type(row)).validate_python(row)
@@ -34,8 +33,8 @@ def fault(row: Record) -> str | None:
     return row.contradiction()
 
 
-def named(record: type[Record], values: Mapping[str, Any]) -> str:
-    """A row, for a message, whatever is in it."""
+def named(record: type[StoredRecord], values: Mapping[str, Any]) -> str:
+    """A row's name in messages, whatever it contains."""
     kind, (*of, last) = record.__name__.lower(), record.TABLE.keys[-1]
     if of:
         return f"{kind} with {last} {values[last]} of cell {values['cell']}"

@@ -1,5 +1,5 @@
-"""Cards: what a task is, said in TOML. Suites: which tasks go together. Neither imports torch, so
-that listing them is quick."""
+"""Cards: what a task is, in TOML. Suites: which tasks belong together. Neither imports torch, so
+that listing them is fast."""
 
 import hashlib
 import json
@@ -18,37 +18,37 @@ from harness.tasks.kinds import KINDS, TaskKind
 SplitName = Literal["train", "val", "test"]
 T = TypeVar("T")
 DRAWN = ("vpt", "setr")
-"""Ways of making pixels that take another crop of an image each time that it is trained on."""
+"""Values of `pixels` with random crops in training."""
 AT_SOURCE = ("tf", "setr")
-"""Ways of making pixels that are kept at the size of their source."""
+"""Values of `pixels` that are kept at source size."""
 LARGEST_CROP = 4096
-"""Pixels: what a card, or a checkpoint of somebody else's, may ask a backbone to be resized to."""
+"""Pixels: the largest size that a card, or somebody else's checkpoint, may resize a backbone to."""
 IMAGE_SIZE = 224
-"""Pixels: the side that most papers of the field run backbones at."""
+"""Pixels: the image side in most papers of the field."""
 MOST_RECORDS = 10_000_000
-"""Of a task's source; dSprites, the largest, has 737,280."""
+"""In a task's source; dSprites, the largest, has 737,280."""
 LONGEST_NAME, LONGEST_PATH = 150, 1000
-"""Bytes of a name in a card that may become a file's or folder's, and of a path; file systems
-refuse 256 and 4,096."""
+"""Bytes of a name in a card that may become a file's or folder's, and of a path; file systems allow
+up to 255 and 4,095."""
 
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 
 
 class Reader(BaseModel):
-    """Which reader a task's files need, and that reader's own arguments."""
+    """Which reader a task's files need, and that reader's arguments."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
     format: str
     pixels: Literal["tf", "pil", "vpt"] | None = None
-    """Replaces the card's where this reader is used."""
+    """Replaces the card's if this reader is used."""
 
     @model_validator(mode="after")
     def _stays_inside(self) -> "Reader":
-        """Whatever may be part of a path: folders, files, names of classes."""
+        """Checks whatever may be part of a path: folders, files, class names."""
         for text in _texts(self.arguments):
             path = PurePosixPath(text)
             if path.is_absolute() or ".." in path.parts or "\0" in text:
-                raise ValueError(f"{text[:60]!r} leads out of the data's folder")
+                raise ValueError(f"{text[:60]!r} is outside the data's folder")
             if len(text.encode()) > LONGEST_PATH or any(
                 len(part.encode()) > LONGEST_NAME for part in path.parts
             ):
@@ -57,7 +57,8 @@ class Reader(BaseModel):
 
     @model_validator(mode="after")
     def _is_bounded(self) -> "Reader":
-        """Counts of records, by split or class: as many keys are made and sorted."""
+        """Checks counts of records, by split or class, since as many keys are created and
+        sorted."""
         for counts in (value for value in self.arguments.values() if isinstance(value, dict)):
             if sum(count for count in counts.values() if isinstance(count, int)) > MOST_RECORDS:
                 raise ValueError(f"more than {MOST_RECORDS:,} records")
@@ -68,8 +69,8 @@ class Reader(BaseModel):
         return dict(self.model_extra or {})
 
     def argument(self, name: str, task: str, kind: type[T]) -> T:
-        """One of the reader's arguments. Raises `BadInput` where the card lacks it, or has it as
-        another type."""
+        """One of the reader's arguments. Raises `BadInput` if the card lacks it, or it has another
+        type."""
         if name not in self.arguments:
             raise BadInput(
                 f"task {task}: its card's [reader] needs '{name}' for format '{self.format}'."
@@ -84,7 +85,7 @@ class Reader(BaseModel):
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """All texts in a value of TOML, names included."""
+    """All strings in a TOML value, including names."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict | list | tuple):
@@ -93,18 +94,18 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 class Archive(BaseModel):
-    """A file that a task's owner publishes, and what it should be, as far as that is known."""
+    """A file published by a task's owner, and its size and checksums as far as known."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     url: str = Field(pattern=r"^https?://")
     name: str = Field(default="", pattern=r"^[^./\\\x00-\x1f][^/\\\x00-\x1f]*$")
-    """The file's own name; by default the address's last part."""
+    """The file's own name; by default the last part of the URL."""
     bytes: int | None = Field(default=None, gt=0)
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     md5: str | None = Field(default=None, pattern=r"^[0-9a-f]{32}$")
     folder: str = Field(default="", pattern=r"^(\.|[\w-][\w.-]*)?$")
     """Where it is extracted, below the data root; by default the task's name. Tasks that share
-    files name the same."""
+    files use the same."""
 
     @model_validator(mode="before")
     @classmethod
@@ -113,8 +114,7 @@ class Archive(BaseModel):
 
 
 class TaskCard(BaseModel):
-    """A task: what is predicted from what, how many there are, where the data is and how it is
-    read."""
+    """A task: what is predicted from what, its sizes, where the data are and how they are read."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=LONGEST_NAME)
@@ -124,11 +124,11 @@ class TaskCard(BaseModel):
     kind: str
     classes: int = Field(gt=1)
     class_names: tuple[str, ...] = ()
-    """In the order of the labels, for `harness predict`; empty where the card doesn't say."""
+    """In the order of the labels, for `harness predict`; empty if the card has none."""
     sizes: dict[SplitName, int]
     reader: Reader
     sources: tuple[Reader, ...] = ()
-    """Other forms in which people have the same data; the first that is there is read."""
+    """Other formats in which people have the same data; the first that is present is read."""
     pixels: Literal["tf", "pil", "vpt", "setr"]
     """`pil`: straight bicubic resize to the backbone's square. `tf`: TensorFlow 1's bilinear.
     `vpt`: resize, crop, flip. `setr`: segmentation's random scales and crops, and sliding
@@ -143,14 +143,13 @@ class TaskCard(BaseModel):
     licence: str
     citation: str
     archives: tuple[Archive, ...] = ()
-    """What `harness data fetch` gets."""
+    """What `harness data fetch` downloads."""
     by_hand: str = Field(default="", pattern=r"^[^\n\r]*$")
-    """Why a person must get the data, or a part of it: one sentence."""
+    """Why the data, or part of them, must be obtained by hand: one sentence."""
     howto: str = Field(default="", pattern=r"^[^\n\r]*$")
-    """How to get the data, said when it is missing: one line."""
+    """How to get the data, shown when they are missing: one line."""
     overlap: int = Field(default=0, ge=0)
-    """How many test images may be in train or val too, byte for byte, in the data as their owner
-    published them."""
+    """How many test images may also be in train or val, byte for byte, in the data as published."""
     slices: dict[str, str] = {}
     """Which records of the original make each split; documentation."""
     label_rule: str = ""
@@ -171,10 +170,10 @@ class TaskCard(BaseModel):
         ):
             raise ValueError("sizes needs train and test, all above zero")
         if "val" not in self.sizes:
-            raise ValueError("sizes needs val, which tuning is scored on")
+            raise ValueError("sizes needs val, on which tuning is scored")
         if self.class_names and len(self.class_names) != self.classes:
             raise ValueError(
-                f"class_names has {len(self.class_names)} names, and classes is {self.classes}"
+                f"class_names has {len(self.class_names)} names, but classes is {self.classes}"
             )
         kind = self.task_kind
         if self.metric != kind.metric.name:
@@ -196,7 +195,7 @@ class TaskCard(BaseModel):
 
     @property
     def masked(self) -> bool:
-        """Whether an image has a mask in place of a label."""
+        """Whether images have masks instead of labels."""
         return self.task_kind.target == "mask"
 
     @property
@@ -205,18 +204,18 @@ class TaskCard(BaseModel):
         return self.task_kind.labels(self.classes)
 
     def side(self, backbone: int, patch: int) -> int:
-        """Of the squares, in pixels, that a backbone for images of side `backbone` is given: that;
-        or the card's crop, in whole patches."""
+        """The side, in pixels, of the inputs to a backbone for images of side `backbone`: that; or
+        the card's crop, rounded down to whole patches."""
         return backbone if self.crop is None else self.crop - self.crop % patch
 
     @property
     def pixels_are_drawn(self) -> bool:
-        """Whether training sees other pixels of an image each time: random crops."""
+        """Whether training uses random crops."""
         return self.pixels in DRAWN
 
     def digest(self) -> str:
-        """sha256 of the fields that can change a score. What the reader gives is in the data's
-        fingerprint."""
+        """sha256 of the fields that can change a score. The reader's output is covered by the
+        data's fingerprint."""
         crop = {"crop"} if self.task_kind.cropped else set()
         fields = self.model_dump(
             mode="json", include={"kind", "classes", "sizes", "pixels", "metric", "train_on", *crop}
@@ -225,18 +224,16 @@ class TaskCard(BaseModel):
 
 
 class Suite(BaseModel):
-    """Tasks that are reported together, with the backbone and protocol that they run with unless
-    the user says otherwise."""
+    """Tasks that are reported together, with their default backbone and protocol."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: str
     title: str
     backbone: str = ""
-    """With the protocol: empty where each task runs with its own suite's."""
+    """Like the protocol, empty if each task uses that of its own suite."""
     protocol: str = ""
     image_size: int = Field(default=IMAGE_SIZE, gt=0, le=LARGEST_CROP)
-    """Of a classification task: the side of images for a backbone whose name says none, as
-    DINOv2's."""
+    """For classification: the image side for a backbone whose name has none, such as DINOv2."""
     tasks: tuple[str, ...] = Field(min_length=1)
 
 
@@ -244,18 +241,20 @@ def load_cards(extra: Path | None = None) -> dict[str, TaskCard]:
     """The shipped cards, then those of the folder `extra`, by name. Raises `BadInput` with file and
     key for a broken one."""
     if extra is not None and not extra.is_dir():
-        raise BadInput(f"--cards {extra}: no such folder.")
-    mine = sorted(extra.rglob("*.toml")) if extra else []
-    if extra is not None and not mine:
-        raise BadInput(f"--cards {extra}: no card (*.toml) in this folder.")
+        raise BadInput(f"--cards {extra}: there is no such folder.")
+    user_cards = sorted(extra.rglob("*.toml")) if extra else []
+    if extra is not None and not user_cards:
+        raise BadInput(f"--cards {extra}: there are no cards (*.toml) in this folder.")
     shipped = [
         path for path in sorted(datasets_dir().rglob("*.toml")) if path.name != "suites.toml"
     ]
     cards: dict[str, TaskCard] = {}
-    for path in shipped + mine:
+    for path in shipped + user_cards:
         fields = read_toml("card", path)
         if "path" in fields:
-            raise BadInput(f"card {path}: path: a card doesn't say where it is; delete this key.")
+            raise BadInput(
+                f"card {path}: path: a card's path isn't written in it; delete this key."
+            )
         card = validated(TaskCard, {**fields, "path": path.absolute()}, f"card {path}")
         if card.name in cards:
             raise BadInput(
@@ -266,7 +265,7 @@ def load_cards(extra: Path | None = None) -> dict[str, TaskCard]:
 
 
 def load_suites() -> dict[str, Suite]:
-    """The suites of datasets/suites.toml by name. A suite's tasks may name other suites, as
+    """The suites of datasets/suites.toml by name. A suite's tasks may include other suites, such as
     `@vtab`."""
     path = datasets_dir() / "suites.toml"
     suites: dict[str, Suite] = {}
@@ -283,7 +282,7 @@ def load_suites() -> dict[str, Suite]:
 
 
 def named_tasks(suite: str | None, names: str | None) -> list[str] | None:
-    """The tasks that `--suite` and `--tasks` mean, in their suite's order; None where neither is
+    """The tasks selected by `--suite` and `--tasks`, in the suite's order; None if neither is
     given. Raises `BadInput`."""
     if names is not None:
         return [name.strip() for name in names.split(",") if name.strip()]

@@ -1,14 +1,14 @@
-"""Kinds of task on paper: what a card of a kind says, what an image is scored by, in which metric.
+"""Kinds of task: what their cards contain, what predictions are compared with, in which metric.
 
-How a kind is trained and scored is `harness.training.kind.Kind`. This half imports no torch, so
-that listing tasks and printing boards is quick.
+`harness.training.kind.Kind` defines how a kind is trained and scored. This half doesn't import
+torch, so that listing tasks and printing leaderboards is fast.
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
 IGNORED = 255
-"""In a mask: this pixel counts neither in training nor in scoring."""
+"""In a mask: this pixel is ignored in training and scoring."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Metric:
     title: str
     """In captions."""
     published: str = ""
-    """In published.csv, of numbers that compare; empty: there are none."""
+    """In published.csv, for comparable numbers; empty: there are none."""
     scales: bool = False
     """Whether it may be measured at several scales too: boards then call the two SS and MS."""
 
@@ -32,9 +32,9 @@ class TaskKind:
     name: str
     metric: Metric
     pixels: tuple[str, ...]
-    """The ways of making pixels that its cards may name."""
+    """The values of `pixels` that its cards may have."""
     target: Literal["label", "mask"] = "label"
-    """What an image is trained on and scored by."""
+    """What an image is trained on, and predictions are compared with."""
     cropped: bool = False
     """Whether a card says `crop`, the side of the squares that a backbone takes; else it is the
     backbone's."""
@@ -58,7 +58,7 @@ SEGMENTATION = TaskKind(
     target="mask",
     cropped=True,
     table="segmentation",
-    most_classes=IGNORED,  # the values below the one that a mask ignores
+    most_classes=IGNORED,  # the values below the one for ignored pixels
 )
 
 KINDS = {kind.name: kind for kind in (CLASSIFICATION, SEGMENTATION)}
@@ -66,7 +66,7 @@ KINDS = {kind.name: kind for kind in (CLASSIFICATION, SEGMENTATION)}
 
 
 def metric_of(name: str) -> Metric:
-    """A stored metric; of a kind that isn't known here, its name alone."""
+    """A stored metric; for an unknown kind, only its name."""
     known = (kind.metric for kind in KINDS.values())
     return next((metric for metric in known if metric.name == name), Metric(name, name))
 

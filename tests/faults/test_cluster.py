@@ -165,7 +165,7 @@ def test_a_cluster_whose_head_is_lost_ends_the_run_in_one_line_and_the_same_comm
     out = process.said(120)
     assert process.returncode == 2, out
     assert "harness: the Ray cluster at 127.0.0.1:" in out
-    assert "the same command goes on" in out
+    assert "the same command resumes" in out
     assert "Traceback" not in out
     before = Store(grid.store).trials()
     done = harness(
@@ -203,7 +203,7 @@ def test_a_node_with_other_files_is_passed_over_and_its_jobs_go_elsewhere(grid, 
     out = finish(begin(grid, cluster, pause=0.4))
     whole(grid)
     assert runs_by_node(grid).keys() == {"head"}
-    assert "task toy: its files are not those of the driver's machine" in out
+    assert "task toy: its files differ from those on the driver's machine" in out
     reasons = {trial.reason for trial in Store(grid.store).trials() if trial.state == "failed"}
     assert reasons
     assert all(str(reason).startswith("its node ") for reason in reasons)
@@ -247,7 +247,7 @@ def mounted(source: Path, place: Path) -> tuple[str, ...]:
 def test_an_address_that_is_no_cluster_is_said_in_one_line(tiny, harness):
     done = harness(*tiny.arguments("--address", "127.0.0.1:1"))
     assert done.returncode == 2
-    assert done.stderr.startswith("harness: no Ray cluster at 127.0.0.1:1: nobody listens there.")
+    assert done.stderr.startswith("harness: no Ray cluster at 127.0.0.1:1: nothing listens there.")
     assert "Traceback" not in done.stderr
 
 

@@ -138,7 +138,7 @@ def test_the_flags_are_the_keyword_arguments():
 
 
 def test_what_is_measured_is_one_dataclass():
-    assert {field for field in options.Measured.__dataclass_fields__} == (
+    assert {field for field in options.PlanOptions.__dataclass_fields__} == (
         set(get_type_hints(api.PlanOptions)) | {"suite", "tasks"}
     )
 

@@ -9,7 +9,7 @@ from made_up import cell, result, trial
 from rich.console import Console
 
 from harness.cli import status as screen
-from harness.engine.status import Status, planned_work
+from harness.engine.status import StoreStatus, planned_work
 from harness.store import Cell, Store
 
 ASKED = planned_work(trials=2, seeds=(0, 1), trial_units=100.0, final_units=50.0)
@@ -45,7 +45,7 @@ def done(of: Cell, store: Store, *seconds_ago: float) -> None:
     )
 
 
-def text_of(status: Status, width: int = 100, height: int | None = None) -> str:
+def text_of(status: StoreStatus, width: int = 100, height: int | None = None) -> str:
     console = Console(file=io.StringIO(), width=width)
     console.print(screen.picture(status, height))
     return console.file.getvalue()  # type: ignore[attr-defined]

@@ -1,5 +1,5 @@
-"""Readers: a class per format, in a file of its own. Each gives a split's records in order and
-decodes nothing that isn't asked for."""
+"""Readers: one class per format, each in its own file. A reader returns a split's records in order,
+and decodes nothing until it is needed."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -62,8 +62,8 @@ FORMATS: dict[str, type[TaskReader]] = {
 def resolve(card: TaskCard, root: Path | None, pixels: str | None = None) -> TaskCard:
     """The card with one reader: prepared data, else as `originals`.
 
-    `pixels` replaces what card and reader say. Raises `BadInput` for pixels that don't exist, or
-    aren't for this kind of task.
+    `pixels` overrides card and reader. Raises `BadInput` for unknown pixels, or those of another
+    kind of task.
     """
     if pixels is not None and pixels not in ("tf", "pil", "vpt"):
         raise unknown("pixels", pixels, ("tf", "pil", "vpt"))
@@ -83,8 +83,8 @@ def resolve(card: TaskCard, root: Path | None, pixels: str | None = None) -> Tas
 
 
 def originals(card: TaskCard, root: Path | None) -> TaskCard:
-    """The card with one reader: of its `sources`, then its `reader`, the first whose files are
-    there; its `reader` where none is."""
+    """The card with one reader: the first of its `sources` whose files are present, else its
+    `reader`."""
     chosen = next(
         (reader for reader in card.sources if is_present(card, reader, root)), card.reader
     )
@@ -94,18 +94,18 @@ def originals(card: TaskCard, root: Path | None) -> TaskCard:
 
 
 def is_present(card: TaskCard, reader: Reader, root: Path | None) -> bool:
-    """Whether the files that one of a card's readers needs are there at all."""
-    return reader.format in FORMATS and open_reader(alone(card, reader), root).present()
+    """Whether the files that one of a card's readers needs are present."""
+    return reader.format in FORMATS and open_reader(with_reader(card, reader), root).present()
 
 
-def alone(card: TaskCard, reader: Reader) -> TaskCard:
-    """The card with this one of its readers."""
+def with_reader(card: TaskCard, reader: Reader) -> TaskCard:
+    """The card with only this one of its readers."""
     return card.model_copy(update={"reader": reader, "sources": ()})
 
 
 def open_reader(card: TaskCard, root: Path | None) -> TaskReader:
-    """The reader of the card's format. Raises `BadInput` for a format or an argument that this
-    version lacks."""
+    """The reader for the card's format. Raises `BadInput` for a format or an argument that this
+    version doesn't have."""
     name = card.reader.format
     if name not in FORMATS:
         known = f"(it has {', '.join(FORMATS)}).{nearest(name, FORMATS)} {card.howto}"
@@ -122,10 +122,10 @@ def open_reader(card: TaskCard, root: Path | None) -> TaskReader:
 
 def records(card: TaskCard, root: Path | None, split: SplitName) -> Sequence[Record]:
     """The records of one split, in order; touches no other split. Raises `BadInput` for data that
-    is missing, short or wrong."""
+    are missing, incomplete or wrong."""
     return open_reader(card, root).read(split)
 
 
 def check(card: TaskCard, root: Path | None) -> None:
-    """Reads the lists and labels of all splits, decodes no image. Raises `BadInput`."""
+    """Reads the lists and labels of all splits, without decoding images. Raises `BadInput`."""
     open_reader(card, root).check_all()

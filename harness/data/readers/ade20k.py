@@ -2,9 +2,9 @@
 `annotations/{training,validation}/NAME.png`.
 
 A pixel of an annotation is 0, which isn't scored (255 for us), or 1 to 150: our 0 to 149. Test is
-the official validation set, whose labels are the only public ones; so val, which tuning is scored
-on, is held out from the training set: numpy's RandomState(seed).permutation of the sorted names,
-the first for train, as many as the card says, the others for val.
+the official validation set, whose labels are the only public ones; so val, on which tuning is
+scored, is held out from the training set: numpy's RandomState(seed).permutation of the sorted
+names, of which the card's number go to train, and the rest to val.
 """
 
 from collections.abc import Sequence
@@ -37,17 +37,19 @@ class ADE20K(TaskReader):
             shuffled = np.random.RandomState(self.argument("seed", int)).permutation(len(names))
             n = self.card.sizes["train"]
             names = [names[place] for place in (shuffled[:n] if split == "train" else shuffled[n:])]
-        found = []
+        records = []
         for name in names:
             image, annotation = (
                 images / part / f"{name}.jpg",
                 images.parent / "annotations" / part / f"{name}.png",
             )
             if not annotation.is_file():
-                raise self.error(f"{image} has no mask: {annotation} is missing. Get a whole copy.")
+                raise self.error(
+                    f"{image} has no mask: {annotation} is missing. Get a complete copy."
+                )
             mask = Mask(annotation.read_bytes, partial(_classes, self.card, image, annotation))
             key = f"{part}/{name}"
-            found.append(
+            records.append(
                 Record(
                     key,
                     0,
@@ -58,7 +60,7 @@ class ADE20K(TaskReader):
                     file=str(image),
                 )
             )
-        return found
+        return records
 
     def _places(self) -> tuple[str, str]:
         return f"{self.argument('folder', str)}/images", "images"
@@ -80,13 +82,13 @@ def _classes(card: TaskCard, image: Path, annotation: Path) -> UInt8[np.ndarray,
         if labels.size != size:
             sizes = " x ".join(map(str, labels.size)), " x ".join(map(str, size))
             raise BadInput(
-                f"task {card.name}: {annotation} is {sizes[0]} pixels, its image {sizes[1]}. Get"
-                " a whole copy."
+                f"task {card.name}: {annotation} is {sizes[0]} pixels, but its image {sizes[1]}."
+                " Get a complete copy."
             )
         stored = np.asarray(labels)
     if stored.max() > card.classes:
         raise BadInput(
             f"task {card.name}: {annotation} has the value {stored.max()}, expected 0 to"
-            f" {card.classes}. Get a whole copy."
+            f" {card.classes}. Get a complete copy."
         )
     return stored - np.uint8(1)  # 0 wraps to 255

@@ -1,8 +1,8 @@
-"""One .npz beside its card: `<split>_images` uint8 (n, h, w) or (n, h, w, 3), and `<split>_labels`
-(n,) of integers; and if they have names, `<split>_keys` (n,) of integers or texts.
+"""One .npz next to its card: `<split>_images` uint8 (n, h, w) or (n, h, w, 3), and `<split>_labels`
+(n,) of integers; optionally `<split>_keys` (n,), their names, integers or strings.
 
-For segmentation, in place of the labels: `<split>_masks` uint8 (n, h, w), 255 where a pixel doesn't
-count.
+For segmentation, in place of the labels: `<split>_masks` uint8 (n, h, w), 255 where a pixel isn't
+scored.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ class Arrays(TaskReader):
 
     def records(self, split: SplitName) -> Sequence[Record]:
         """The rows of the split's arrays. The file is read without pickle, and only this split's
-        arrays are."""
+        arrays."""
         file = self._file()
         stat = file.stat()
         images, targets, keys = _arrays(
@@ -59,16 +59,16 @@ class Arrays(TaskReader):
         ]
 
     def check(self) -> None:
-        """The file's checksum, where the card gives one."""
+        """The file's checksum, if the card has one."""
         if "sha256" not in self.card.reader.arguments:
             return
         file, expected = self._file(), self.argument("sha256", str)
         with file.open("rb") as content:
-            found = hashlib.file_digest(content, "sha256").hexdigest()
-        if found != expected:
+            actual = hashlib.file_digest(content, "sha256").hexdigest()
+        if actual != expected:
             raise self.error(
-                f"{file} has sha256 {found}, expected {expected}. Get this file"
-                " again, or mend its card."
+                f"{file} has sha256 {actual}, expected {expected}. Download this file"
+                " again, or fix its card."
             )
 
     def _file(self) -> Path:
@@ -79,12 +79,12 @@ class Arrays(TaskReader):
         return file
 
     def _raw(self) -> Callable[[np.ndarray], bytes]:
-        """What an image's bytes are, for the fingerprint: led by its shape, as the same bytes in
-        another shape are another image; or its pixels alone, as they were published."""
+        """An image's bytes, for the fingerprint: preceded by its shape, as the same bytes in
+        another shape are another image; or just its pixels, as they were published."""
         stored = self.card.reader.arguments.get("bytes", "shape and pixels")
         if stored not in ("shape and pixels", "pixels"):
             raise self.error(
-                f"'bytes' in its card's [reader] is {str(stored)[:40]!r}, expected 'pixels', or"
+                f"'bytes' in its card's [reader] is {str(stored)[:40]!r}, expected 'pixels' or"
                 " 'shape and pixels'."
             )
         return np.ndarray.tobytes if stored == "pixels" else _raw
@@ -115,9 +115,9 @@ def _arrays(
             f"task {task}: {file} has no {split}_images or no {split}_{target}."
         ) from error
     except Exception as error:
-        # NumPy and zipfile raise many kinds for a file that isn't what it should be
+        # NumPy and zipfile raise many kinds for an invalid file
         raise BadInput(
-            f"task {task}: {file} is damaged, or no npz file of plain arrays."
+            f"task {task}: {file} is damaged, or not an npz file of plain arrays."
         ) from error
     if (
         images.dtype != np.uint8
@@ -145,7 +145,7 @@ def _arrays(
     if keys.dtype.kind not in "iuU" or keys.shape != images.shape[:1] or len({*names}) < len(names):
         raise BadInput(
             f"task {task}: {split}_keys of {file} is {keys.dtype} {keys.shape}, expected"
-            f" {images.shape[:1]} integers or texts, none twice."
+            f" {images.shape[:1]} integers or strings, without repeats."
         )
     return images, targets, names
 

@@ -64,7 +64,7 @@ def _arrays(task: str, path: Path, changed: str) -> tuple[np.ndarray, np.ndarray
         if len(content) % (2 + BYTES):
             raise BadInput(
                 f"task {task}: {path} has {len(content)} bytes, not a multiple of {2 + BYTES}: it"
-                " is cut short. Get it again."
+                " is truncated. Download it again."
             )
         rows = np.frombuffer(content, np.uint8).reshape(-1, 2 + BYTES)
         return rows[:, 2:], rows[:, 1]
@@ -76,7 +76,7 @@ def _arrays(task: str, path: Path, changed: str) -> tuple[np.ndarray, np.ndarray
         )
     except Exception as error:  # a damaged pickle raises nearly anything
         raise BadInput(
-            f"task {task}: {path} is damaged, or not CIFAR-100's python version. Get it again."
+            f"task {task}: {path} is damaged, or not CIFAR-100's python version. Download it again."
         ) from error
     if pixels.dtype != np.uint8 or pixels.shape != (len(labels), BYTES):
         raise BadInput(
@@ -87,20 +87,20 @@ def _arrays(task: str, path: Path, changed: str) -> tuple[np.ndarray, np.ndarray
 
 
 def unpickled(content: bytes) -> Any:
-    """Plain values, and a `Described` where NumPy put an array. Nothing else is made: a pickle
+    """Plain values, and a `PickledArray` for each NumPy array. Nothing else is created: a pickle
     could otherwise run any program.
 
     Raises nearly anything for a pickle of something else.
     """
     for opcode, argument, _ in pickletools.genops(content):
-        # a table of this size would be made
+        # a table of this size would be allocated
         if "PUT" in opcode.name and int(argument or 0) > len(content):
             raise pickle.UnpicklingError(f"{opcode.name} {argument}")
     return _Unpickler(io.BytesIO(content), encoding="latin1").load()
 
 
-class Described:
-    """An array as a pickle describes it: NumPy's own functions believe whatever a pickle says."""
+class PickledArray:
+    """An array as a pickle describes it: NumPy's own functions trust whatever a pickle says."""
 
     def __init__(self, *_: Any):
         self.state: tuple = ()
@@ -109,41 +109,41 @@ class Described:
         self.state = state
 
     def array(self) -> np.ndarray:
-        """Of uint8, as CIFAR's arrays are. Raises `ValueError` for other ones."""
+        """An array of uint8, as CIFAR's are. Raises `ValueError` for others."""
         _, shape, kind, by_column, content = self.state
-        if not isinstance(kind, Kind) or kind.name != "u1":
-            raise ValueError("no array of bytes")
+        if not isinstance(kind, PickledDtype) or kind.name != "u1":
+            raise ValueError("not an array of bytes")
         return np.frombuffer(
             content.encode("latin1") if isinstance(content, str) else content, np.uint8
         ).reshape(shape, order="F" if by_column else "C")
 
 
-class Kind:
+class PickledDtype:
     """A dtype."""
 
     def __init__(self, name: str, *_: Any):
         self.name = name
 
     def __setstate__(self, state: tuple) -> None:
-        """Byte order and the like, which bytes don't have."""
+        """Byte order and the like, which don't matter for bytes."""
 
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        found = {
-            ("numpy.core.multiarray", "_reconstruct"): Described,
-            ("numpy._core.multiarray", "_reconstruct"): Described,
-            ("numpy", "ndarray"): Described,
-            ("numpy", "dtype"): Kind,
+        allowed = {
+            ("numpy.core.multiarray", "_reconstruct"): PickledArray,
+            ("numpy._core.multiarray", "_reconstruct"): PickledArray,
+            ("numpy", "ndarray"): PickledArray,
+            ("numpy", "dtype"): PickledDtype,
             ("_codecs", "encode"): _encode,
         }.get((module, name))
-        if found is None:
-            raise pickle.UnpicklingError(f"{module}.{name} is no array")
-        return found
+        if allowed is None:
+            raise pickle.UnpicklingError(f"{module}.{name} isn't an array")
+        return allowed
 
 
 def _encode(text: str, _: str = "") -> bytes:
-    """What Python 3 makes of a Python 2 pickle's bytes."""
+    """How Python 3 unpickles a Python 2 pickle's bytes."""
     return text.encode("latin1")
 
 

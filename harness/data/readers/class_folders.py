@@ -1,4 +1,4 @@
-"""EuroSAT and RESISC45: a folder a class, `Forest/Forest_687.jpg`; their keys are
+"""EuroSAT and RESISC45: one folder per class, `Forest/Forest_687.jpg`; their keys are
 `Forest_Forest_687.jpg` and follow from the counts."""
 
 import re
@@ -10,7 +10,7 @@ from harness.errors import BadInput
 from harness.tasks.cards import SplitName
 
 TEMPLATE = re.compile(r"([^{}]|\{class\}|\{number(:0\dd?)?\})*")
-"""Of the name; Python's own formatting would make one of any length."""
+"""Syntax of the name; Python's own formatting could create one of any length."""
 
 
 class ClassFolders(SlicedReader[str]):
@@ -41,7 +41,7 @@ class ClassFolders(SlicedReader[str]):
         )
 
     def check(self) -> None:
-        """The card counts images of as many classes as it has."""
+        """The card lists as many classes as it has."""
         if len(self._images()) != self.card.classes:
             raise BadInput(
                 f"card {self.card.path}: reader.images has {len(self._images())} classes, expected"

@@ -1,7 +1,7 @@
 """CLEVR v1.0: `scenes/CLEVR_{train,val}_scenes.json` and `images/{train,val}/`. VTAB's test set is
 CLEVR's val.
 
-count: the number of objects less 3. distance: with d the least `pixel_coords[2]` of a scene's
+count: the number of objects minus 3. distance: with d the smallest `pixel_coords[2]` of a scene's
 objects, the largest i with thr[i] < d.
 """
 
@@ -42,14 +42,16 @@ class CLEVR(SlicedReader[str]):
         count = self.count(source)
         objects, distances = _facts(self.card.name, path, stamp(path))
         if len(objects) != count:
-            raise self.error(f"{path} has {len(objects)} scenes, expected {count}. Get it again.")
+            raise self.error(
+                f"{path} has {len(objects)} scenes, expected {count}. Download it again."
+            )
         labels = objects - 3 if self.argument("label", str) == "count" else binned(distances)
         folder = path.parent.parent / "images" / PARTS[source]
         chosen = self.selected(split)
         return self.images([(key, int(labels[int(key[-10:-4])]), folder / key) for key in chosen])
 
     def check(self) -> None:
-        """The label is one that VTAB has."""
+        """The label is one of VTAB's."""
         if self.argument("label", str) not in ("count", "distance"):
             raise BadInput(f"card {self.card.path}: reader.label: expected count or distance.")
 
@@ -67,8 +69,8 @@ def _scenes(source: str) -> tuple[str, str]:
 
 @lru_cache(maxsize=2)
 def _facts(task: str, path: Path, changed: str) -> tuple[np.ndarray, np.ndarray]:
-    """Objects (scene,) and least distance (scene,) by number of image. A gigabyte of JSON is parsed
-    once and remembered as two columns."""
+    """Objects (scene,) and smallest distance (scene,) by image number. A gigabyte of JSON is parsed
+    once and cached as two columns."""
     memo = cache_dir() / "scenes" / f"{path.stem}-{changed.replace('/', '-')}.npy"
     with making(memo):
         try:
@@ -84,13 +86,13 @@ def _parsed(task: str, path: Path) -> np.ndarray:
     try:
         scenes = json.loads(path.read_bytes())["scenes"]
         rows = {int(scene["image_filename"][-10:-4]): scene["objects"] for scene in scenes}
-        found = [
+        facts = [
             (len(rows[row]), min(one["pixel_coords"][2] for one in rows[row]))
             for row in range(len(rows))
         ]
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise BadInput(
-            f"task {task}: {path} is damaged or cut short ({type(error).__name__}: {error}). Get it"
-            " again."
+            f"task {task}: {path} is damaged or truncated ({type(error).__name__}: {error})."
+            " Download it again."
         ) from error
-    return np.array(found, np.float64)
+    return np.array(facts, np.float64)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness.data.readers import examples
-from harness.data.readers.lists import whole
+from harness.data.readers.lists import checked_names
 from harness.data.readers.reader import SlicedReader
 from harness.data.readers.record import Record
 from harness.data.readers.tfrecord import Values
@@ -24,7 +24,7 @@ class DMLab(SlicedReader[str]):
     def keys(self, source: str) -> Sequence[str]:
         """The records' `filename`."""
         shards = self._shards(source)
-        return whole(
+        return checked_names(
             self.card,
             shards.paths[0].parent,
             source,
@@ -45,22 +45,22 @@ class DMLab(SlicedReader[str]):
             if self.root is not None
             else ()
         ):
-            found = (
+            paths = (
                 sorted(
                     path for path in folder.glob(f"{pattern}{source}*tfrecord*") if path.is_file()
                 )
                 if folder.is_dir()
                 else []
             )
-            if found:
-                return found
+            if paths:
+                return paths
         return []
 
     def _shards(self, source: str) -> examples.Shards:
         paths = self._paths(source)
         if not paths:
             raise self.error(
-                f"no TFRecord files of {source} under {self.root}. To get them:"
+                f"no TFRecord files for {source} under {self.root}. To get them:"
                 f" {self.card.howto.rstrip('.')}."
             )
         return examples.Shards(self.card.name, tuple(paths))

@@ -47,7 +47,7 @@ class DSprites(RowReader):
         if images.shape != (count, 64, 64) or images.dtype != np.uint8:
             raise self.error(
                 f"imgs of {path} is {images.dtype} {images.shape}, expected uint8"
-                f" ({count}, 64, 64). Get it again."
+                f" ({count}, 64, 64). Download it again."
             )
         mark = partial(stamp, path)
         return [
@@ -56,7 +56,7 @@ class DSprites(RowReader):
         ]
 
     def check(self) -> None:
-        """The factor is one that VTAB has."""
+        """The factor is one of VTAB's."""
         if self.argument("factor", str) not in ("location", "orientation"):
             raise BadInput(
                 f"card {self.card.path}: reader.factor: expected location or orientation."
@@ -82,8 +82,10 @@ def _images(task: str, path: Path, changed: str) -> "np.ndarray | h5py.Dataset":
     except BadInput:
         raise
     except Exception as error:
-        # NumPy and zipfile raise many kinds for a file that isn't what it should be
-        raise BadInput(f"task {task}: {path} is damaged, or has no imgs. Get it again.") from error
+        # NumPy and zipfile raise many kinds for an invalid file
+        raise BadInput(
+            f"task {task}: {path} is damaged, or has no imgs. Download it again."
+        ) from error
 
 
 def _packed(path: Path) -> BufferedIOBase:

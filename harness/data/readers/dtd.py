@@ -3,7 +3,7 @@
 
 from collections.abc import Sequence
 
-from harness.data.readers.lists import inside, whole
+from harness.data.readers.lists import checked_names, inside
 from harness.data.readers.reader import SlicedReader
 from harness.data.readers.record import Record
 from harness.tasks.cards import SplitName
@@ -24,7 +24,7 @@ class DTD(SlicedReader[str]):
 
     def _listed(self, source: str) -> Sequence[str]:
         path = self.need(*_names(source))
-        return whole(self.card, path, source, self.lists.names(path))
+        return checked_names(self.card, path, source, self.lists.names(path))
 
     def records(self, split: SplitName) -> Sequence[Record]:
         folder = self.need(*_names("train")).parent.parent / "images"

@@ -1,5 +1,5 @@
-"""Records of TFRecord shards of tf.Example: every one is read and checked once, and where it lies
-is remembered in the cache."""
+"""Records of TFRecord shards of tf.Example: each is read and checked once, and its location is
+cached."""
 
 import hashlib
 import io
@@ -22,8 +22,8 @@ from harness.io.atomic import making, replacing
 from harness.io.resources import cache_dir
 
 Describe = Callable[[dict[str, Values], int], tuple[str, int]]
-"""Takes an Example's features and its place in the split; gives key and label. Raises `KeyError` or
-`IndexError` for one without them. Its `repr` says all that it does: what it gave is remembered
+"""Takes an Example's features and its position in the split; returns key and label. Raises
+`KeyError` or `IndexError` for one without them. Its `repr` identifies it: its results are cached
 under that."""
 
 
@@ -33,11 +33,10 @@ class Shards(NamedTuple):
     task: str
     paths: tuple[Path, ...]
     lengths: tuple[int, ...] | None = None
-    """How many records each has, where that is known: then only the shards that a slice touches are
-    read."""
+    """How many records each has, if known: then only the shards that a slice touches are read."""
 
 
-class Row(NamedTuple):
+class IndexedRecord(NamedTuple):
     key: str
     label: int
     shard: int
@@ -45,33 +44,35 @@ class Row(NamedTuple):
     length: int
 
 
-def rows(shards: Shards, describe: Describe, start: int = 0, stop: int | None = None) -> list[Row]:
+def rows(
+    shards: Shards, describe: Describe, start: int = 0, stop: int | None = None
+) -> list[IndexedRecord]:
     """The records from `start` to before `stop`. Raises `BadInput`."""
     for path in shards.paths:
         if not path.is_file():
-            raise BadInput(f"task {shards.task}: no file {path}. Get a whole copy.")
+            raise BadInput(f"task {shards.task}: no file {path}. Get a complete copy.")
     return _rows(shards, describe, start, stop, "".join(stamp(path) for path in shards.paths))
 
 
 @lru_cache(maxsize=8)
 def _rows(
     shards: Shards, describe: Describe, start: int, stop: int | None, changed: str
-) -> list[Row]:
+) -> list[IndexedRecord]:
     name = hashlib.sha256(
         f"{shards.paths}{changed}{describe!r}{start}:{stop}".encode()
     ).hexdigest()[:24]
     memo = cache_dir() / "tfrecords" / f"{shards.task}-{name}.json"
     with making(memo):
         if memo.is_file():
-            return [Row(*row) for row in json.loads(memo.read_bytes())]
-        found = _read(shards, describe, start, stop)
+            return [IndexedRecord(*row) for row in json.loads(memo.read_bytes())]
+        selected = _read(shards, describe, start, stop)
         with replacing(memo) as file:
-            file.write(json.dumps(found).encode())
-    return found
+            file.write(json.dumps(selected).encode())
+    return selected
 
 
-def _read(shards: Shards, describe: Describe, start: int, stop: int | None) -> list[Row]:
-    found: list[Row] = []
+def _read(shards: Shards, describe: Describe, start: int, stop: int | None) -> list[IndexedRecord]:
+    selected: list[IndexedRecord] = []
     place = 0
     for number, path in enumerate(shards.paths):
         if shards.lengths is not None:
@@ -84,37 +85,36 @@ def _read(shards: Shards, describe: Describe, start: int, stop: int | None) -> l
             if shards.lengths is not None and len(index) != shards.lengths[number]:
                 raise BadInput(
                     f"task {shards.task}: {path} has {len(index)} records, expected"
-                    f" {shards.lengths[number]}. Get it again."
+                    f" {shards.lengths[number]}. Download it again."
                 )
             for offset, length in index:
                 if start <= place and (stop is None or place < stop):
                     key, label = describe(
                         tfrecord.example(tfrecord.read(path, offset, length)), place
                     )
-                    found.append(Row(key, label, number, offset, length))
+                    selected.append(IndexedRecord(key, label, number, offset, length))
                 place += 1
         except (tfrecord.Damaged, OSError) as error:
-            raise BadInput(f"task {shards.task}: {path}: {error}. Get it again.") from error
+            raise BadInput(f"task {shards.task}: {path}: {error}. Download it again.") from error
         except (KeyError, IndexError, ValueError) as error:
             raise BadInput(
-                f"task {shards.task}: {path} has a record without what its key or label needs"
-                f" ({error}). Get it again."
+                f"task {shards.task}: {path} has a record that lacks the fields for its key or"
+                f" label ({error}). Download it again."
             ) from error
-    return found
+    return selected
 
 
 def text(value: bytes | float) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def records(shards: Shards, chosen: Sequence[Row], scale: int = 1) -> list[Record]:
-    """Records whose `image` is the Example's, as it was encoded; its pixels are multiplied by
-    `scale`."""
-    found = []
+def records(shards: Shards, chosen: Sequence[IndexedRecord], scale: int = 1) -> list[Record]:
+    """Records with the Example's encoded `image`; pixels are multiplied by `scale`."""
+    result = []
     for row in chosen:
         path = shards.paths[row.shard]
         of = (shards.task, path, row.offset, row.length)
-        found.append(
+        result.append(
             Record(
                 row.key,
                 row.label,
@@ -124,7 +124,7 @@ def records(shards: Shards, chosen: Sequence[Row], scale: int = 1) -> list[Recor
                 file=f"{path} at byte {row.offset}",
             )
         )
-    return found
+    return result
 
 
 def _raw(task: str, path: Path, offset: int, length: int) -> bytes:
@@ -132,7 +132,7 @@ def _raw(task: str, path: Path, offset: int, length: int) -> bytes:
     try:
         return tfrecord.example(tfrecord.read(path, offset, length))["image"][0]  # type: ignore[return-value]
     except (tfrecord.Damaged, KeyError, IndexError) as error:
-        raise BadInput(f"task {task}: {path}: {error}. Get it again.") from error
+        raise BadInput(f"task {task}: {path}: {error}. Download it again.") from error
 
 
 def _image(task: str, path: Path, offset: int, length: int, scale: int) -> Image.Image:

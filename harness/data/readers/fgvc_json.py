@@ -1,5 +1,5 @@
 """FGVC as VPT's authors split it: `{train,val,test}.json`, each `{"relative/path.jpg": class id}`,
-beside the images of the original.
+next to the original images.
 
 Ids are renumbered from 0 by their order over all three lists, as integers where they are integers.
 """
@@ -9,8 +9,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from harness.data.readers.files import by_alpha, in_order
-from harness.data.readers.lists import name_of, refuse_doubles
+from harness.data.readers.files import image_opener, in_order
+from harness.data.readers.lists import name_of, refuse_repeats
 from harness.data.readers.reader import TaskReader
 from harness.data.readers.record import Record
 from harness.tasks.cards import SPLITS, SplitName
@@ -35,7 +35,7 @@ class FGVCJson(TaskReader):
                 (path, labels[of_class], images / path)
                 for path, of_class in self._list(split).items()
             ],
-            by_alpha(self.card),
+            image_opener(self.card),
         )
 
     def check(self) -> None:
@@ -45,14 +45,14 @@ class FGVCJson(TaskReader):
             for path in self._list(split):
                 if path in seen:
                     raise self.error(
-                        f"{path} is in {seen[path]}.json and in {split}.json. Get"
+                        f"{path} is in {seen[path]}.json and in {split}.json. Download"
                         " VPT's lists again."
                     )
                 seen[path] = split
-        found = len(self.classes())
-        if found != self.card.classes:
+        count = len(self.classes())
+        if count != self.card.classes:
             raise self.error(
-                f"the lists have {found} classes, expected {self.card.classes}. Get VPT's"
+                f"the lists have {count} classes, expected {self.card.classes}. Download VPT's"
                 " lists again."
             )
 
@@ -71,26 +71,29 @@ class FGVCJson(TaskReader):
     def _read(self, split: SplitName) -> dict[str, str]:
         path = self.need(f"{self.argument('folder', str)}/{split}.json")
         try:
-            # whatever the file's encoding is, and with or without a mark
+            # whatever the file's encoding is, and with or without a byte order mark
             pairs = json.loads(path.read_bytes(), object_pairs_hook=list)
-            found = [(name_of(str(name)), str(of_class)) for name, of_class in pairs]
+            listed = [(name_of(str(name)), str(of_class)) for name, of_class in pairs]
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise self.error(
-                f"{path} is damaged, or no object of paths and classes. Get VPT's lists again."
+                f"{path} is damaged, or not an object of paths and classes. Download VPT's lists"
+                " again."
             ) from error
-        for name, of_class in found:
+        for name, of_class in listed:
             if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-                raise self.error(f"{path} names {name[:60]!r}, which leaves the folder of images.")
+                raise self.error(
+                    f"{path} names {name[:60]!r}, which is outside the folder of images."
+                )
             if re.fullmatch(r"[\w.-]{1,60}", of_class) is None:
                 raise self.error(
                     f"{path} has {of_class[:40]!r} for the class of {visible(name)},"
                     " expected a number or a name."
                 )
-        refuse_doubles(self.card, path, (name for name, _ in found))
-        if len(found) != self.card.sizes.get(split, 0):
+        refuse_repeats(self.card, path, (name for name, _ in listed))
+        if len(listed) != self.card.sizes.get(split, 0):
             expected = self.card.sizes.get(split, 0)
             raise self.error(
-                f"{split} has {len(found)} records, expected {expected} ({path}). Get"
+                f"{split} has {len(listed)} records, expected {expected} ({path}). Download"
                 " VPT's lists again."
             )
-        return dict(found)
+        return dict(listed)

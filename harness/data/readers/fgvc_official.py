@@ -1,10 +1,10 @@
 """FGVC from the datasets' own files, for those who lack VPT's lists: the official training set,
 split by a seed into train and val.
 
-The split is not VPT's, and scores on it are not comparable to those: so every key of train and val
-begins with `not-vpt-split:`, which sets the fingerprint apart. Flowers has an official val and no
-such mark. The seeded split is numpy's RandomState(seed).permutation of the sorted keys: the first
-are train, as many as the card says, the others val.
+The split isn't VPT's, and scores on it aren't comparable to VPT's: so every key of train and val
+begins with `not-vpt-split:`, which changes the fingerprint. Flowers has an official val and no such
+prefix. The seeded split is numpy's RandomState(seed).permutation of the sorted keys, of which the
+card's number go to train, and the rest to val.
 """
 
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from harness.data.readers import matlab
-from harness.data.readers.files import by_alpha, in_order, stamp
-from harness.data.readers.lists import inside, name_of, refuse_doubles, whole
+from harness.data.readers.files import image_opener, in_order, stamp
+from harness.data.readers.lists import checked_names, inside, name_of, refuse_repeats
 from harness.data.readers.reader import TaskReader
 from harness.data.readers.record import Record
 from harness.tasks.cards import SplitName
@@ -27,12 +27,12 @@ FIRST = {
     "dogs": ("lists/train_list.mat", "train_list.mat"),
     "cars": ("cars_annos.mat", "devkit/cars_train_annos.mat", "cars_train_annos.mat"),
 }
-"""By layout, the list that shows that it is there."""
+"""By layout, the list whose presence identifies it."""
 
 LABELS_OF_CARS = (
-    "They were a download of their own"
-    " (https://ai.stanford.edu/~jkrause/cars/cars_test_annos_withlabels.mat, which answers no"
-    " more); copies of the data set on Kaggle and Hugging Face have the file under this name."
+    "They were a separate download"
+    " (https://ai.stanford.edu/~jkrause/cars/cars_test_annos_withlabels.mat, no longer"
+    " available); copies of the data set on Kaggle and Hugging Face have the file under this name."
 )
 
 
@@ -53,7 +53,7 @@ class FGVCOfficial(TaskReader):
     arguments = ("alpha", "counts", "folder", "layout", "seed")
 
     def present(self) -> bool:
-        """Whether the official lists are there, and VPT's are not."""
+        """Whether the official lists are present, and VPT's aren't."""
         folder = self.argument("folder", str)
         lists = [f"{folder}/{name}" for name in FIRST[self._layout()]]
         of_vpt = self.find(f"{folder}/train.json", f"{self.card.name}/train.json")
@@ -68,7 +68,7 @@ class FGVCOfficial(TaskReader):
         if split == "test" or official_val:
             return self.images(
                 [(one.key, labels[one.of_class], one.path) for one in listed if one.part == split],
-                by_alpha(self.card),
+                image_opener(self.card),
             )
         training = sorted((one for one in listed if one.part == "train"), key=lambda one: one.key)
         shuffled = np.random.RandomState(self.argument("seed", int)).permutation(len(training))
@@ -76,16 +76,16 @@ class FGVCOfficial(TaskReader):
         chosen = [training[place] for place in (shuffled[:n] if split == "train" else shuffled[n:])]
         return self.images(
             [(MARK + one.key, labels[one.of_class], one.path) for one in chosen],
-            by_alpha(self.card),
+            image_opener(self.card),
         )
 
     def check(self) -> None:
         """The lists have as many classes as the card."""
-        found = len({one.of_class for one in self._listed()})
-        if found != self.card.classes:
+        count = len({one.of_class for one in self._listed()})
+        if count != self.card.classes:
             raise self.error(
-                f"the official lists have {found} classes, expected {self.card.classes}."
-                " Get them again."
+                f"the official lists have {count} classes, expected {self.card.classes}."
+                " Download them again."
             )
 
     def _layout(self) -> str:
@@ -110,16 +110,16 @@ class FGVCOfficial(TaskReader):
             "cars": self._cars,
         }
         try:
-            found = read[layout](first)
+            listed = read[layout](first)
         except (TypeError, ValueError, IndexError, KeyError, AttributeError) as error:
             # a .mat file may hold anything
             raise self.error(
-                f"the lists in {first.parent} are not what they should be. Get them again."
+                f"the lists in {first.parent} are invalid. Download them again."
             ) from error
-        refuse_doubles(self.card, first, [one.key for one in found])
-        for part in dict.fromkeys(one.part for one in found):
-            whole(self.card, first, part, [one.key for one in found if one.part == part])
-        return found
+        refuse_repeats(self.card, first, [one.key for one in listed])
+        for part in dict.fromkeys(one.part for one in listed):
+            checked_names(self.card, first, part, [one.key for one in listed if one.part == part])
+        return listed
 
     def _cub(self, images_txt: Path) -> list[Listed]:
         """CUB-200-2011 and NABirds: three lists of `id value`. NABirds' ids are UUIDs and its
@@ -130,14 +130,16 @@ class FGVCOfficial(TaskReader):
             pairs = [line.split(maxsplit=1) for line in self.lists.lines(folder / f"{name}.txt")]
             if any(len(pair) != 2 for pair in pairs):
                 raise self.error(
-                    f"{folder / name}.txt has a line without two columns. Get it again."
+                    f"{folder / name}.txt has a line without two columns. Download it again."
                 )
-            refuse_doubles(self.card, folder / f"{name}.txt", (id for id, _ in pairs))
+            refuse_repeats(self.card, folder / f"{name}.txt", (id for id, _ in pairs))
             columns[name] = dict(pairs)
         paths, of_class, trained = columns.values()
         paths = {id: name_of(path) for id, path in paths.items()}
         if not paths.keys() == of_class.keys() == trained.keys():
-            raise self.error(f"the lists in {folder} don't name the same images. Get them again.")
+            raise self.error(
+                f"the lists in {folder} don't name the same images. Download them again."
+            )
         return [
             Listed(
                 path,
@@ -167,25 +169,25 @@ class FGVCOfficial(TaskReader):
         folder = (
             train_list.parent.parent if train_list.parent.name == "lists" else train_list.parent
         )
-        found = []
+        listed = []
         for part in ("train", "test"):
             fields = self._fields(train_list.with_name(f"{part}_list.mat"), "file_list", "labels")
             labels = fields.numbers("labels").reshape(-1)
             for name, label in zip(fields.texts("file_list"), labels, strict=True):
-                found.append(
+                listed.append(
                     Listed(name, str(int(label)), part, inside(self.card, folder / "Images", name))
                 )
-        return found
+        return listed
 
     def _cars(self, annotations: Path) -> list[Listed]:
         """The combined list of `car_ims/`, or the devkit's two lists."""
-        found = []
+        listed = []
         if annotations.name == "cars_annos.mat":
             for row in self._fields(annotations, "annotations").rows("annotations"):
                 name, part = row["relative_im_path"], "test" if int(row["test"]) else "train"
                 path = inside(self.card, annotations.parent, name)
-                found.append(Listed(name, str(int(row["class"])), part, path))
-            return found
+                listed.append(Listed(name, str(int(row["class"])), part, path))
+            return listed
         folder = (
             annotations.parent.parent if annotations.parent.name == "devkit" else annotations.parent
         )
@@ -201,16 +203,16 @@ class FGVCOfficial(TaskReader):
             if part == "test" and not place.is_file():
                 raise self.error(
                     f"no {name} in {annotations.parent} or {folder}: the labels of"
-                    " the test images were never in the devkit, whose cars_test_annos.mat has boxes"
-                    f" alone. {LABELS_OF_CARS}"
+                    " the test images were never in the devkit, whose cars_test_annos.mat only has"
+                    f" boxes. {LABELS_OF_CARS}"
                 )
             for row in self._fields(place, "annotations").rows("annotations"):
                 key = f"cars_{part}/{row['fname']}"
                 path = inside(self.card, folder, key)
-                found.append(Listed(key, str(int(row["class"])), part, path))
-        return found
+                listed.append(Listed(key, str(int(row["class"])), part, path))
+        return listed
 
     def _fields(self, path: Path, *names: str) -> matlab.Variables:
         if not path.is_file():
-            raise self.error(f"no file {path}. Get a whole copy.")
+            raise self.error(f"no file {path}. Get a complete copy.")
         return matlab.read(self.card.name, path, names, stamp(path))

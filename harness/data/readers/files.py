@@ -1,5 +1,5 @@
 """Where a reader's files are: in the task's folder of the data root, or in the data root itself;
-and what is alike in reading them."""
+and what readers share."""
 
 import os
 import unicodedata
@@ -17,8 +17,8 @@ from harness.text import printable, visible
 
 
 def find(card: TaskCard, root: Path | None, *names: str) -> Path | None:
-    """The first of `names` (relative paths) that is there: under `<root>/<task>`, then under
-    `<root>`. None where none is."""
+    """The first of `names` (relative paths) that exists, under `<root>/<task>`, then under
+    `<root>`; None if there is none."""
     for folder in (root / card.name, root) if root is not None else ():
         for name in names:
             if (folder / name).exists():
@@ -27,14 +27,15 @@ def find(card: TaskCard, root: Path | None, *names: str) -> Path | None:
 
 
 def need(card: TaskCard, root: Path | None, *names: str) -> Path:
-    """As `find`. Raises `BadInput`: what is missing, where it was looked for, and how to get it."""
-    found = find(card, root, *names)
-    if found is not None:
-        return found
+    """As `find`. Raises `BadInput` that says what is missing, where it was expected, and how to get
+    it."""
+    path = find(card, root, *names)
+    if path is not None:
+        return path
     howto = f" To get it: {card.howto.rstrip('.')}." if card.howto else ""
     if root is None:
         raise BadInput(
-            f"task {card.name}: give --data-root, the folder that holds {names[0]}.{howto}"
+            f"task {card.name}: give --data-root, the folder that contains {names[0]}.{howto}"
         )
     raise BadInput(
         f"task {card.name}: no {' or '.join(names)} in {root / card.name} or {root}.{howto}"
@@ -48,23 +49,23 @@ def stamp(path: Path) -> str:
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """Names of classes, as numbers where all are, however long."""
-    found = set(names)
-    if not all(name.isascii() and name.isdecimal() for name in found):
-        return sorted(found)
-    return sorted(found, key=lambda name: (len(name.lstrip("0")), name.lstrip("0"), name))
+    """Class names in order; in numeric order if all are numbers, however long."""
+    unique = set(names)
+    if not all(name.isascii() and name.isdecimal() for name in unique):
+        return sorted(unique)
+    return sorted(unique, key=lambda name: (len(name.lstrip("0")), name.lstrip("0"), name))
 
 
 class Present:
-    """Files that lists name, as they are spelt on the disk; from one listing a folder instead of a
-    look at each file."""
+    """Files that lists name, as they are spelt on disk; lists each folder once instead of checking
+    each file."""
 
     def __init__(self) -> None:
         self.listed: dict[Path, set[str]] = {}
 
     def __call__(self, path: Path) -> Path | None:
-        """The file; or the one whose name is the same letters, composed otherwise (NFC, NFD):
-        copies from macOS. None where none is."""
+        """The file; or the one with the same name in another Unicode form (NFC, NFD), as in copies
+        from macOS. None if there is none."""
         return path if path.name in self._names(path.parent) else self._spelt(path)
 
     def _names(self, folder: Path) -> set[str]:
@@ -84,22 +85,24 @@ class Present:
 
 
 def composed(text: str) -> str:
-    """With each letter and its accents as one character: NFC."""
+    """In Unicode's NFC, each letter and its accents as one character."""
     return unicodedata.normalize("NFC", text)
 
 
-def absent(card: TaskCard, path: Path, named: str, by: str = "") -> BadInput:
-    """The error for an image that isn't where a list says. `named`: the name in the list; `by`: the
-    list."""
+def missing_image(card: TaskCard, path: Path, named: str, by: str = "") -> BadInput:
+    """The error for an image that a list names but that doesn't exist. `named`: the name in the
+    list; `by`: the list."""
     spelt = "" if named.isascii() and named.isprintable() else f", as {visible(named)}"
     where = f" ({by} names it{spelt})" if by else f" (named{spelt[1:]})" if spelt else ""
-    howto = f" To get it: {card.howto.rstrip('.')}." if card.howto and by else " Get a whole copy."
+    howto = (
+        f" To get it: {card.howto.rstrip('.')}." if card.howto and by else " Get a complete copy."
+    )
     return BadInput(f"task {card.name}: {printable(str(path))[:300]} is missing{where}.{howto}")
 
 
-def by_alpha(card: TaskCard) -> Callable[[Path], Image]:
-    """How a reader opens images: by its argument `alpha`, `grey` or `dropped`. Raises `BadInput`
-    for another."""
+def image_opener(card: TaskCard) -> Callable[[Path], Image]:
+    """How a reader opens images, by its argument `alpha`: `grey` or `dropped`. Raises `BadInput`
+    for another value."""
     alpha = card.reader.arguments.get("alpha", "grey")
     if alpha not in ("grey", "dropped"):
         raise BadInput(
@@ -115,20 +118,20 @@ def image_records(
     open_image: Callable[[Path], Image] = rgb,
 ) -> list[Record]:
     """Records of image files: (key, label, path), opened by Pillow or `open_image`. Every file must
-    be there. Raises `BadInput`."""
-    found, present = [], Present()
+    exist. Raises `BadInput`."""
+    records, present = [], Present()
     for key, label, named in images:
         path = present(named)
         if path is None:
-            raise absent(card, named, key)
-        found.append(image_record(key, label, path, open_image))
-    return found
+            raise missing_image(card, named, key)
+        records.append(image_record(key, label, path, open_image))
+    return records
 
 
 def image_record(
     key: str, label: int, path: Path, open_image: Callable[[Path], Image] = rgb
 ) -> Record:
-    """The record of one image file that is there."""
+    """The record of an existing image file."""
     return Record(
         key,
         label,

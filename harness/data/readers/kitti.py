@@ -3,7 +3,7 @@
 
 Split by video, as TensorFlow Datasets does: with numpy's RandomState(123), a tenth of the sorted
 videos are test, then as many of the rest validation. A label is the largest i with thr[i] < z, z
-the least depth of a Car, Van or Truck, and 1000 where there is none: class 3 is "no vehicle".
+the smallest depth of a Car, Van or Truck, and 1000 if there is none: class 3 is "no vehicle".
 KITTI's own mapping gives 6,347, 423 and 711 images.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.data.readers.lists import whole
+from harness.data.readers.lists import checked_names
 from harness.data.readers.reader import SlicedReader
 from harness.data.readers.record import Record
 from harness.tasks.cards import SplitName
@@ -20,10 +20,10 @@ from harness.tasks.cards import SplitName
 THRESHOLDS = np.array([-100.0, 8.0, 20.0, 999.0])
 VEHICLES = ("Car", "Van", "Truck")
 NO_VEHICLE = 1000.0
-"""The depth where there is none, in metres."""
+"""The depth if there is none, in metres."""
 
 DEPTH = 13
-"""Of location's z among a label line's 15 columns."""
+"""Index of the location's z among a label line's 15 columns."""
 
 
 class KITTI(SlicedReader[str]):
@@ -38,7 +38,9 @@ class KITTI(SlicedReader[str]):
         videos = self._videos()
         chosen = split_videos(sorted(set(videos)))[source]
         names = [f"{row:06}.png" for row, video in enumerate(videos) if video in chosen]
-        return whole(self.card, self.need(*_places("mapping/train_rand.txt")), source, names)
+        return checked_names(
+            self.card, self.need(*_places("mapping/train_rand.txt")), source, names
+        )
 
     def records(self, split: SplitName) -> Sequence[Record]:
         labels = self.need(*_places("training/label_2"))
@@ -54,14 +56,14 @@ class KITTI(SlicedReader[str]):
             parts = line.split()
             if len(parts) != 15:
                 raise self.error(
-                    f"{path} has a line of {len(parts)} columns, expected 15. Get it again."
+                    f"{path} has a line of {len(parts)} columns, expected 15. Download it again."
                 )
             if parts[0] in VEHICLES:
                 try:
                     depths.append(float(parts[DEPTH]))
                 except ValueError as error:
                     raise self.error(
-                        f"{path} has {parts[DEPTH][:20]!r} for a depth. Get it again."
+                        f"{path} has {parts[DEPTH][:20]!r} for a depth. Download it again."
                     ) from error
         return min(depths)
 
@@ -80,7 +82,7 @@ class KITTI(SlicedReader[str]):
             )
         except (ValueError, IndexError) as error:
             raise self.error(
-                f"{rand} and {mapping} don't fit each other ({error}). Get both again."
+                f"{rand} and {mapping} don't match ({error}). Download both again."
             ) from error
 
 
@@ -94,7 +96,7 @@ def split_videos(videos: Sequence[str]) -> dict[str, set[str]]:
 
 
 def binned(depth: float) -> int:
-    """VTAB's class of the least depth, in metres; strict: 8.0 is still class 0."""
+    """VTAB's class of the smallest depth, in metres; strict: 8.0 is still class 0."""
     return int(np.searchsorted(THRESHOLDS, depth, side="left")) - 1
 
 

@@ -1,9 +1,9 @@
-"""Lists of images as people's editors save them: the one place that reads text files of data sets.
+"""Lists of images, whatever editor saved them: the one place that reads text files of data sets.
 
-Read as what is clearly meant: a byte order mark, lines ended by CR, LF or both, blank lines, spaces
-at a line's ends, file names composed (NFC, as Linux and Windows write them) or decomposed (NFD, as
-macOS does), and backslashes between folders. Anything else is refused in a line that shows what
-can't be seen: `'a\\xa0b'`.
+Accepted because they are unambiguous: a byte order mark, lines ended by CR, LF or both, blank
+lines, spaces at a line's ends, file names composed (NFC, as Linux and Windows write them) or
+decomposed (NFD, as macOS does), and backslashes between folders. Anything else is refused, with an
+error that shows invisible characters: `'a\\xa0b'`.
 """
 
 import csv
@@ -20,11 +20,11 @@ from harness.text import visible
 
 UTF16_OR_32 = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 MARK = "\ufeff"
-"""The byte order mark. At a line's beginning where lists were put behind one another."""
+"""The byte order mark. At the beginning of a line where lists were concatenated."""
 
 
 class Lists:
-    """A task's lists, each read once however often it is asked for."""
+    """A task's lists, each read only once."""
 
     def __init__(self, card: TaskCard):
         self.card = card
@@ -50,7 +50,7 @@ class Lists:
         return [name_of(line) for line in self.lines(path)]
 
     def table(self, path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:
-        """These columns of a CSV file with a header, in the order given. Raises `BadInput`."""
+        """These columns of a CSV file with a header, in this order. Raises `BadInput`."""
         lines = self.lines(path)
         try:
             rows = csv.reader(io.StringIO("\n".join(lines)), strict=True)
@@ -60,19 +60,18 @@ class Lists:
                 first = "".join(lines[:1])[:60]
                 raise BadInput(
                     f"task {self.card.name}: {path} lacks the columns"
-                    f" {', '.join(missing)}: its first line is {first!a}. Get it again."
+                    f" {', '.join(missing)}: its first line is {first!a}. Download it again."
                 )
             places = [header.index(name) for name in columns]
             return [tuple(row[place].strip() for place in places) for row in rows]
         except (csv.Error, IndexError) as error:
             raise BadInput(
                 f"task {self.card.name}: {path} is damaged: a line has too few columns, or an"
-                " open quote. Get it again."
+                " open quote. Download it again."
             ) from error
 
     def as_published(self, path: Path) -> None:
-        """Raises `BadInput` for a list that isn't the one whose sha256 the card has, as saved by
-        whatever editor."""
+        """Raises `BadInput` for a list whose sha256 isn't the card's, whatever editor saved it."""
         for archive in self.card.archives:
             if archive.name != path.name or archive.sha256 is None:
                 continue
@@ -82,44 +81,45 @@ class Lists:
                 raise BadInput(
                     f"task {self.card.name}: {path} is not the list that its owner published: its"
                     f" lines have sha256 {digest[:16]}, expected {archive.sha256[:16]}. Delete it,"
-                    f" and fetch the task again or get it from {archive.url}."
+                    f" and fetch the task again or download it from {archive.url}."
                 )
 
 
 def name_of(text: str) -> str:
-    """A file's name as records are called by it: folders parted by `/`, letters composed."""
+    """A file's name as it is used in keys: folders separated by `/`, in Unicode's NFC."""
     return composed(text.replace("\\", "/"))
 
 
-def refuse_doubles(card: TaskCard, path: Path, names: Iterable[str]) -> None:
+def refuse_repeats(card: TaskCard, path: Path, names: Iterable[str]) -> None:
     """Raises `BadInput` for a list that names one thing twice."""
-    before: set[str] = set()
+    seen: set[str] = set()
     for name in names:
-        if name in before:
-            raise BadInput(f"task {card.name}: {path} names {visible(name)} twice. Get it again.")
-        before.add(name)
+        if name in seen:
+            raise BadInput(
+                f"task {card.name}: {path} names {visible(name)} twice. Download it again."
+            )
+        seen.add(name)
 
 
-def whole(card: TaskCard, path: Path, source: str, names: Sequence[str]) -> Sequence[str]:
-    """`names`, which `path` gives for a split of the source: as many as the card counts there, and
-    none twice. Raises `BadInput`.
+def checked_names(card: TaskCard, path: Path, source: str, names: Sequence[str]) -> Sequence[str]:
+    """Returns `names`, which `path` lists for a split of the source, after checking that there are
+    as many as the card says, without repeats. Raises `BadInput`.
 
-    VTAB's slices are those of the whole list: with a row less, all records behind it in their order
-    are others.
+    VTAB's slices are those of the complete list: if a row is missing, all later records change.
     """
-    refuse_doubles(card, path, names)
-    expect(card, path, source, len(names))
+    refuse_repeats(card, path, names)
+    check_count(card, path, source, len(names))
     return names
 
 
-def expect(card: TaskCard, path: Path, source: str, found: int) -> None:
-    """Raises `BadInput` where `path` has another number of records of a split of the source than
-    the card counts."""
+def check_count(card: TaskCard, path: Path, source: str, count: int) -> None:
+    """Raises `BadInput` if `path` doesn't have as many records of a split of the source as the card
+    says."""
     expected = card.reader.arguments.get("counts", {}).get(source)
-    if expected is not None and found != expected:
+    if expected is not None and count != expected:
         raise BadInput(
-            f"task {card.name}: {path} has {found:,} records of {source}, expected {expected:,}:"
-            " with any other number, the splits are made of other records. Get it again."
+            f"task {card.name}: {path} has {count:,} records of {source}, expected {expected:,}:"
+            " with any other number, the splits would have other records. Download it again."
         )
 
 
@@ -129,7 +129,7 @@ def inside(card: TaskCard, folder: Path, name: str) -> Path:
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts:
         raise BadInput(
-            f"task {card.name}: a list names {name[:60]!r}, which is outside of {folder}. Don't"
+            f"task {card.name}: a list names {name[:60]!r}, which is outside {folder}. Don't"
             " trust its source."
         )
     return folder / name
@@ -145,33 +145,33 @@ def _content(task: str, path: Path) -> bytes:
     try:
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
-        raise BadInput(f"task {task}: {path} is missing. Get a whole copy.") from error
+        raise BadInput(f"task {task}: {path} is missing. Get a complete copy.") from error
     except OSError as error:
         raise BadInput(
-            f"task {task}: {path} can't be read ({error.strerror}). Get it again."
+            f"task {task}: {path} can't be read ({error.strerror}). Download it again."
         ) from error
 
 
 def _text(task: str, path: Path, content: bytes) -> str:
     if content.startswith(UTF16_OR_32):
-        raise BadInput(
-            f"task {task}: {path} is no text in UTF-8, but in UTF-16 or UTF-32. Save it as UTF-8."
-        )
+        raise BadInput(f"task {task}: {path} is UTF-16 or UTF-32, not UTF-8. Save it as UTF-8.")
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         wrong = str(content.split(b"\n")[line - 1][:60])[1:]
         raise BadInput(
-            f"task {task}: {path} is no text in UTF-8: line {line} is {wrong}. Save it as UTF-8, or"
-            " get it again."
+            f"task {task}: {path} isn't UTF-8 text: line {line} is {wrong}. Save it as UTF-8, or"
+            " download it again."
         ) from error
-    # which some programs end lines with, and others take for letters
+    # line ends for some programs, letters for others
     if odd := re.search("[\x85\u2028\u2029]", text):
-        raise BadInput(f"task {task}: {path} has the line end {odd[0]!a}. Save it with line feeds.")
+        raise BadInput(
+            f"task {task}: {path} has the line ending {odd[0]!a}. Save it with line feeds."
+        )
     if "\0" in text:
         raise BadInput(
-            f"task {task}: {path} is no text: it has NUL characters. Save it as UTF-8, or get it"
-            " again."
+            f"task {task}: {path} isn't text: it has NUL characters. Save it as UTF-8, or download"
+            " it again."
         )
     return text

@@ -1,5 +1,5 @@
-"""Lists and arrays in MATLAB's format of version 5, read by SciPy in a process of its own, with
-limits (`matlab_process.py`)."""
+"""Lists and arrays in MATLAB files of version 5, read by SciPy in a separate process with limits
+(`matlab_process.py`)."""
 
 import json
 import math
@@ -17,11 +17,11 @@ from harness.io.limits import Room
 
 PROCESS = Path(__file__).with_name("matlab_process.py")
 SECONDS, BYTES_A_SECOND = 60, 1_000_000
-"""Of the CPU: these, and one more for so many bytes of the file."""
+"""CPU seconds: these, and one more per this many bytes of the file."""
 
 
 class Variables(NamedTuple):
-    """What was read of a file."""
+    """What was read from a file."""
 
     task: str
     path: Path
@@ -32,40 +32,42 @@ class Variables(NamedTuple):
         return self._of(np.ndarray, name, "numbers")
 
     def texts(self, name: str) -> list[str]:
-        """A text, or a cell of texts. Raises `BadInput`."""
-        return self._of(Texts, name, "texts")
+        """A string, or a cell array of strings. Raises `BadInput`."""
+        return self._of(TextValues, name, "texts")
 
     def rows(self, name: str) -> list[dict[str, Any]]:
-        """A struct array: texts and numbers by field; None where a field is neither. Raises
+        """A struct array: strings and numbers by field; None for a field that is neither. Raises
         `BadInput`."""
-        return self._of(Rows, name, "rows")
+        return self._of(StructRows, name, "rows")
 
     def _of(self, kind: type, name: str, what: str) -> Any:
         value = self.values.get(name)
         if value is None:
-            raise BadInput(f"task {self.task}: {self.path} has no {name}. Get it again.")
+            raise BadInput(f"task {self.task}: {self.path} has no {name}. Download it again.")
         if not isinstance(value, kind):
-            raise BadInput(f"task {self.task}: {name} of {self.path} has no {what}. Get it again.")
+            raise BadInput(
+                f"task {self.task}: {name} of {self.path} has no {what}. Download it again."
+            )
         return value
 
 
-class Texts(list[str]):
-    """Told apart from rows."""
+class TextValues(list[str]):
+    """Strings, as a type that differs from `StructRows`."""
 
 
-class Rows(list[dict[str, Any]]):
-    """Told apart from texts."""
+class StructRows(list[dict[str, Any]]):
+    """Rows of a struct array, as a type that differs from `TextValues`."""
 
 
 @lru_cache(maxsize=8)
 def read(task: str, path: Path, names: tuple[str, ...], changed: str) -> Variables:
-    """The variables with these names. `changed`: the file's stamp, so that it is read anew when it
-    is another. Raises `BadInput`."""
+    """The variables with these names. `changed`: the file's stamp, so that a changed file is read
+    again. Raises `BadInput`."""
     try:
         size = path.stat().st_size
         seconds = SECONDS + size // BYTES_A_SECOND
         done = subprocess.run(
-            # by its path: by name, it would import the package around it
+            # by its path: by name, it would import the package that contains it
             [
                 *(sys.executable, "-P", str(PROCESS)),
                 *(str(path), str(Room(path).left), str(seconds), *names),
@@ -79,19 +81,19 @@ def read(task: str, path: Path, names: tuple[str, ...], changed: str) -> Variabl
         return Variables(task, path, _parsed(done.stdout))
     except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError) as error:
         raise BadInput(
-            f"task {task}: {path} is damaged, or no .mat file of version 5. Get it again."
+            f"task {task}: {path} is damaged, or not a .mat file of version 5. Download it again."
         ) from error
 
 
 def _parsed(content: bytes) -> dict[str, Any]:
-    """The process's answer. Raises `ValueError`, `KeyError`, `TypeError` for another one."""
+    """The process's output. Raises `ValueError`, `KeyError`, `TypeError` for anything else."""
     place = content.index(b"\n") + 1
     values: dict[str, Any] = {}
     for name, of in json.loads(content[:place]).items():
         if "texts" in of:
-            values[name] = Texts(of["texts"])
+            values[name] = TextValues(of["texts"])
         elif "rows" in of:
-            values[name] = Rows(of["rows"])
+            values[name] = StructRows(of["rows"])
         else:
             dtype, shape = np.dtype(of["dtype"]), of["shape"]
             array = np.frombuffer(content, dtype, math.prod(shape), place)

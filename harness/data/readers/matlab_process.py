@@ -1,14 +1,14 @@
-"""Reads lists of MATLAB's format with SciPy, in a process of its own: `matlab.py` starts it.
+"""Reads MATLAB files with SciPy, in a separate process that `matlab.py` starts.
 
     python matlab_process.py FILE MEMORY SECONDS NAME...
 
-SciPy's reader is written for files of one's own: a damaged one may end the process, and what is
-compressed may become gigabytes. So here it has `MEMORY` bytes beyond those that starting took,
-`SECONDS` of the CPU, and can write no file. It imports nothing of the harness.
+SciPy's reader is written for trusted files: a damaged one may crash the process, and compressed
+data may become gigabytes. So here it has `MEMORY` bytes beyond those used at the start, `SECONDS`
+of the CPU, and can't write files. It imports nothing from the harness.
 
-The answer, on stdout, is a line of JSON and the bytes of the arrays behind one another. By
-variable, the line has `{"dtype", "shape"}` of an array of numbers, in MATLAB's order (columns
-first); `{"texts"}` of texts or of a cell of them; `{"rows"}` of a struct array. A variable that
+The output, on stdout, is a line of JSON and the concatenated bytes of the arrays. By variable, the
+line has `{"dtype", "shape"}` for an array of numbers, in MATLAB's order (columns first);
+`{"texts"}` for strings or a cell array of them; `{"rows"}` for a struct array. A variable that
 isn't in the file is left out.
 """
 
@@ -27,21 +27,21 @@ from scipy.io.matlab import matfile_version
 
 def main(path: str, memory: str, seconds: str, *names: str) -> None:
     limit(int(memory), int(seconds))
-    if matfile_version(path)[0] != 1:  # its number for files of version 5
+    if matfile_version(path)[0] != 1:  # how it denotes version 5
         raise ValueError("another version")
-    found = loadmat(path, variable_names=names)
+    variables = loadmat(path, variable_names=names)
     head, arrays = {}, []
-    for name in (name for name in names if name in found):
-        head[name] = described(found[name])
+    for name in (name for name in names if name in variables):
+        head[name] = described(variables[name])
         if "dtype" in head[name]:
-            arrays.append(np.ascontiguousarray(found[name].T))
+            arrays.append(np.ascontiguousarray(variables[name].T))
     sys.stdout.buffer.write(json.dumps(head).encode() + b"\n")
     for array in arrays:
         sys.stdout.buffer.write(array.data)
 
 
 def limit(memory: int, seconds: int) -> None:
-    """From here on; whatever a system can't limit, it doesn't."""
+    """Limits the process from here on, as far as the system can."""
     status = Path("/proc/self/statm")
     pages = int(status.read_text().split()[0]) if status.exists() else 0
     for what, most in (
@@ -55,10 +55,10 @@ def limit(memory: int, seconds: int) -> None:
 
 
 def described(value: Any) -> dict[str, Any]:
-    """What the line says of a variable. Raises `ValueError` for what no list has: sparse and
-    complex numbers, objects, functions, cells in cells."""
+    """A variable's entry in the line. Raises `ValueError` for what no list contains: sparse and
+    complex numbers, objects, functions, nested cells."""
     if type(value) is not np.ndarray:
-        raise ValueError("no array")
+        raise ValueError("not an array")
     if value.dtype.kind in "iuf":
         return {"dtype": value.dtype.str, "shape": value.shape}
     if value.dtype.names:
@@ -72,7 +72,7 @@ def described(value: Any) -> dict[str, Any]:
 
 
 def plain(value: Any) -> str | int | float | None:
-    """The text or number that arrays of one element are wrapped around; None for anything else."""
+    """The string or number inside nested one-element arrays; None for anything else."""
     while isinstance(value, np.ndarray) and value.size == 1 and not value.dtype.names:
         value = value.item()
     return value if isinstance(value, str | int | float) else None

@@ -1,9 +1,9 @@
 """The OpenCV operations with which TensorFlow Datasets made sun397 and diabetic_retinopathy, and
-what stands in where OpenCV is absent.
+substitutes for when OpenCV isn't installed.
 
-Images here are uint8 arrays of (height, width, 3), blue first, as OpenCV has them. The stand-ins
-give nearly the same pixels, not the same: then the keys of records begin with `not-tfds-exact:`,
-which sets the fingerprint and so every score apart.
+Images here are uint8 arrays of (height, width, 3), blue first, as in OpenCV. The substitutes give
+nearly, but not exactly, the same pixels: then the keys of records begin with `not-tfds-exact:`,
+which changes the fingerprint and so separates the scores.
 """
 
 import io
@@ -15,13 +15,13 @@ from PIL import Image, ImageOps
 
 from harness.data.images import MOST, SIGNATURES, as_rgb, opened
 
-os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MOST))  # which it reads when it is imported
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MOST))  # read when it is imported
 try:
     import cv2
 except ImportError:  # the extra [tfds]
     cv2 = None
 else:
-    cv2.setNumThreads(1)  # many images are processed side by side
+    cv2.setNumThreads(1)  # many images are processed in parallel
 
 Pixels = UInt8[np.ndarray, "height width 3"]
 Resized = UInt8[np.ndarray, "down across 3"]
@@ -30,15 +30,15 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def marked(key: str) -> str:
-    """The key of a record whose pixels are made here."""
+    """The key of a record whose pixels are processed here."""
     return key if cv2 is not None else MARK + key
 
 
 def decode(content: bytes) -> Pixels:
-    """Raises `OSError` and others for what is no image.
+    """Raises `OSError` and others if it isn't an image.
 
     TensorFlow read the GIFs (named .jpg) that OpenCV couldn't, red first, and OpenCV encoded them
-    as if blue were: so is it here.
+    as if they were blue first; this does the same.
     """
     if not content.startswith(SIGNATURES):
         raise OSError("cannot identify image file")
@@ -51,20 +51,20 @@ def decode(content: bytes) -> Pixels:
             np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
         )
         if image is not None:
-            if image.dtype != np.uint8:  # which OpenCV's encoder would cut at 255
+            if image.dtype != np.uint8:  # which OpenCV's encoder would clip at 255
                 raise OSError(
-                    f"its pixels are {image.dtype}, and this task's own processing takes 8 bits:"
-                    " save it with 8 bits a channel"
+                    f"its pixels are {image.dtype}, but this task's processing needs 8 bits:"
+                    " save it with 8 bits per channel"
                 )
             return image
     return _decoded_by_pillow(content)[..., ::-1]
 
 
 def _holds_its_chunks(png: bytes) -> bool:
-    """OpenCV makes room for as many bytes as a chunk says it has, up to 2 GB, before it reads
-    them."""
+    """Whether all chunks fit in the file: OpenCV allocates as many bytes as a chunk claims, up to
+    2 GB, before it reads them."""
     place, kind = len(PNG), b""
-    while place + 8 <= len(png) and kind != b"IEND":  # what comes after the end is nobody's
+    while place + 8 <= len(png) and kind != b"IEND":  # what follows the end is ignored
         kind = png[place + 4 : place + 8]
         place += 12 + int.from_bytes(png[place : place + 4])
     return place <= len(png)
@@ -74,8 +74,8 @@ def _decoded_by_pillow(content: bytes) -> Pixels:
     with opened(io.BytesIO(content)) as image:
         if image.mode.startswith("I"):
             raise OSError(
-                "its pixels have 16 bits, and this task's own processing takes 8: save it with 8"
-                " bits a channel"
+                "its pixels have 16 bits, but this task's processing needs 8: save it with 8"
+                " bits per channel"
             )
         return np.asarray(as_rgb(ImageOps.exif_transpose(image), "dropped"))
 
@@ -90,7 +90,7 @@ def encode(image: Pixels, quality: int = 95) -> bytes:
 
 
 def resize(image: Pixels, factor: float) -> Resized:
-    """Bilinear between half-pixel centres, without antialias. Raises `OSError` where the result
+    """Bilinear between half-pixel centres, without antialias. Raises `OSError` if the result
     would be huge."""
     if image.shape[0] * image.shape[1] * factor**2 > MOST:
         raise OSError(
@@ -127,7 +127,7 @@ def blur(image: Pixels, sigma: float) -> Pixels:
 
 
 def disc(height: int, width: int, radius: int) -> UInt8[np.ndarray, "height width 1"]:
-    """1 in a filled circle about the middle, 0 elsewhere."""
+    """1 in a filled circle around the centre, 0 elsewhere."""
     if cv2 is not None:
         return cv2.circle(
             np.zeros((height, width, 1), np.uint8), (width // 2, height // 2), radius, 1, -1

@@ -1,7 +1,7 @@
 """PatchCamelyon: `camelyonpatch_level_2_split_{train,valid,test}_{x,y}.h5`, images `x` (n, 96, 96,
 3) and labels `y` (n, 1, 1, 1).
 
-Gzipped, as they are published, they are unpacked once, 8 GB in the cache.
+The published files are gzipped; they are unpacked once, 8 GB in the cache.
 """
 
 import gzip
@@ -46,11 +46,12 @@ class PatchCamelyon(SlicedReader[str]):
         if images.shape != (count, 96, 96, 3) or images.dtype != np.uint8:
             raise self.error(
                 f"x of {path} is {images.dtype} {images.shape}, expected uint8"
-                f" ({count}, 96, 96, 3). Get it again."
+                f" ({count}, 96, 96, 3). Download it again."
             )
         if labels.shape[0] != count or labels.size != count:
             raise self.error(
-                f"y of {labels_path} is {labels.shape}, expected ({count}, 1, 1, 1). Get it again."
+                f"y of {labels_path} is {labels.shape}, expected ({count}, 1, 1, 1). Download it"
+                " again."
             )
         of_row, mark = np.asarray(labels).reshape(-1), partial(stamp, path)
         chosen = [(key, int(key.rpartition("_")[2])) for key in self.selected(split)]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from harness.data.images import rgb
-from harness.data.readers.lists import inside, name_of, whole
+from harness.data.readers.lists import checked_names, inside, name_of
 from harness.data.readers.reader import SlicedReader
 from harness.data.readers.record import Record
 from harness.data.splits import parse
@@ -49,7 +49,7 @@ class Pets(SlicedReader[str]):
                 )
             names.append(name_of(f"{parts[0]}.jpg"))
             labels.append(int(parts[1]) - 1)
-        return dict(zip(whole(self.card, path, source, names), labels, strict=True))
+        return dict(zip(checked_names(self.card, path, source, names), labels, strict=True))
 
 
 def _names(source: str) -> tuple[str, str]:

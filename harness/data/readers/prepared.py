@@ -1,10 +1,10 @@
-"""A task that `harness data prepare` made ready: `<root>/<task>.prepared/`, decoded, lossless, read
+"""A task that `harness data prepare` converted: `<root>/<task>.prepared/`, decoded, lossless, read
 through a memory map.
 
-A split is two files. `test.pixels` is its images behind one another, each uint8 of (height, width,
-3); `test.csv` has a line an image: key, label, height, width, and the sha256 of the bytes that were
-published and of the pixels. `prepared.json`, written last, says that all is there. The fingerprint
-is that of the published bytes: a score's key doesn't depend on whether its data were prepared.
+A split is two files. `test.pixels` is its images, concatenated, each uint8 of (height, width, 3);
+`test.csv` has one line per image: key, label, height, width, and the sha256 of the published bytes
+and of the pixels. `prepared.json`, written last, marks it complete. The fingerprint is that of the
+published bytes: a score's key doesn't depend on whether its data were prepared.
 """
 
 import csv
@@ -30,7 +30,7 @@ MARK = "prepared.json"
 COLUMNS = ("key", "label", "height", "width", "sha256", "pixels_sha256")
 
 
-class Row(NamedTuple):
+class PreparedRow(NamedTuple):
     """A line of a split's csv."""
 
     key: str
@@ -57,7 +57,7 @@ class Prepared(TaskReader):
 
     @property
     def pixels(self) -> Literal["tf", "pil", "vpt"] | None:
-        """Of the form that it was made from. Raises `BadInput`."""
+        """The `pixels` of the format that it was made from. Raises `BadInput`."""
         assert self.root is not None
         path = folder_of(self.card.name, self.root) / MARK
         try:
@@ -94,8 +94,8 @@ class Prepared(TaskReader):
             *commands.cards([self.card]),
         )
 
-    def opened(self, split: SplitName) -> tuple[list[Row], Mapped]:
-        """A split's rows, and its images as they lie on the disk. Raises `BadInput`."""
+    def opened(self, split: SplitName) -> tuple[list[PreparedRow], Mapped]:
+        """A split's rows, and its images as stored on disk. Raises `BadInput`."""
         if self.root is None or not self.present():
             raise self.error(f"no prepared data in {self.root}. Run `{self._prepare()}`.")
         path = folder_of(self.card.name, self.root) / f"{split}.pixels"
@@ -109,24 +109,24 @@ class Prepared(TaskReader):
         needed = sum(row.bytes for row in rows)
         if flat.size != needed:
             raise self.error(
-                f"{path} has {flat.size} bytes, its .csv says {needed}. Delete"
+                f"{path} has {flat.size} bytes, but its .csv says {needed}. Delete"
                 f" {path.parent} and prepare it again."
             )
         labels = np.array(
             [max(-1, min(row.label, self.card.labels)) for row in rows], dtype=np.int64
-        )  # what is out of range is an error of its record
+        )  # a label out of range is reported with its record
         shapes = np.array([(row.height, row.width) for row in rows], dtype=np.int64).reshape(-1, 2)
         return rows, Mapped(labels, shapes, flat)
 
 
-def rows_of(path: Path) -> list[Row]:
+def rows_of(path: Path) -> list[PreparedRow]:
     """The lines of a split's csv. Raises `OSError`, `ValueError`, `TypeError` or `csv.Error`."""
     with path.open(newline="", encoding="utf-8") as file:
         lines = csv.reader(file)
         if tuple(next(lines, ())) != COLUMNS:
             raise ValueError(f"its first line is not {','.join(COLUMNS)}")
         rows = [
-            Row(key, int(label), int(height), int(width), *digests)
+            PreparedRow(key, int(label), int(height), int(width), *digests)
             for key, label, height, width, *digests in lines
         ]
     if any(row.height < 1 or row.width < 1 for row in rows):
@@ -146,8 +146,8 @@ def _image(images: Mapped, place: int) -> Image.Image:
     return Image.fromarray(_pixels(images, place))
 
 
-def _sha256(task: str, images: Mapped, place: int, row: Row) -> str:
-    """Of the published bytes; believed only where the pixels are those that were made of them."""
+def _sha256(task: str, images: Mapped, place: int, row: PreparedRow) -> str:
+    """Of the published bytes; trusted only if the pixels are unchanged."""
     if hashlib.sha256(_raw(images, place)).hexdigest() != row.pixels_sha256:
         raise BadInput(
             f"task {task}: the prepared pixels of {row.key} have changed. Delete {task}.prepared"

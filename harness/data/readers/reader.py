@@ -1,4 +1,4 @@
-"""What every format of data on disk is read by: a class per format, an object per task and data
+"""The base of all readers of data on disk: one class per format, one object per task and data
 root."""
 
 from abc import ABC, abstractmethod
@@ -23,15 +23,14 @@ T = TypeVar("T")
 class TaskReader(ABC):
     """Reads one task's records from files of one format.
 
-    What it has read of lists it keeps, so that who asks the same object twice reads them once; it
-    is made anew where files may have changed. Pixels aren't kept, and nothing is decoded that isn't
-    asked for.
+    It keeps the lists that it has read, so that an object reads them only once; create another if
+    files may have changed. Pixels aren't kept, and nothing is decoded until it is needed.
     """
 
     format: ClassVar[str]
-    """What a card's [reader] calls it."""
+    """Its name in a card's [reader]."""
     arguments: ClassVar[tuple[str, ...]] = ()
-    """The keys of a card's [reader] that it knows."""
+    """The keys of a card's [reader] that it accepts."""
 
     def __init__(self, card: TaskCard, root: Path | None):
         self.card, self.root = card, root
@@ -39,8 +38,7 @@ class TaskReader(ABC):
         self._kept: dict[Hashable, Any] = {}
 
     def present(self) -> bool:
-        """Whether its files are there at all; of a card's `sources`, the first that is present is
-        read."""
+        """Whether its files are present; the first of a card's `sources` that is gets read."""
         return True
 
     @abstractmethod
@@ -49,31 +47,32 @@ class TaskReader(ABC):
         `OSError`."""
 
     def check(self) -> None:  # noqa: B027  (most formats have nothing to add)
-        """Raises `BadInput` for what no single split can show."""
+        """Raises `BadInput` for faults that no single split reveals."""
 
     def labels(self, split: SplitName) -> list[int] | None:
-        """The labels of a split where they follow from its keys, without any data; else None."""
+        """The labels of a split if they follow from its keys, without any data; else None."""
         return None
 
     def read(self, split: SplitName) -> Sequence[Record]:
-        """`records`, held to the card. Raises `BadInput` for data that is missing, short or
-        wrong."""
+        """`records`, checked against the card. Raises `BadInput` for data that are missing,
+        incomplete or wrong."""
         try:
             rows = self.records(split)
         except (OSError, RecursionError, MemoryError) as error:
-            # what no reader foresaw: a folder in place of a file, a list within lists ...
+            # what no reader anticipates: a folder in place of a file, deeply nested lists ...
             reason = plain(
                 " ".join(str(part) for part in (error.strerror, error.filename) if part)
                 if isinstance(error, OSError)
                 else ""
             )
             raise self.error(
-                f"{split} can't be read ({reason[:200] or type(error).__name__}). Get a whole copy."
+                f"{split} can't be read ({reason[:200] or type(error).__name__}). Get a complete"
+                " copy."
             ) from error
         if len(rows) != self.card.sizes.get(split, 0):
             raise self.error(
                 f"{split} has {len(rows)} records, expected {self.card.sizes.get(split, 0)}. Get a"
-                " whole copy."
+                " complete copy."
             )
         for record in rows:
             if not 0 <= record.label < self.card.labels:
@@ -84,54 +83,56 @@ class TaskReader(ABC):
             if (record.mask is not None) != self.card.masked:
                 has = "no masks" if record.mask is None else "masks"
                 raise self.error(
-                    f"reader '{self.format}' gives {has}, and its card says {self.card.kind}: mend"
+                    f"reader '{self.format}' has {has}, but its card says {self.card.kind}: fix"
                     " the card."
                 )
         return rows
 
     def check_all(self) -> None:
-        """Reads the lists and labels of all splits, decodes no image. Raises `BadInput`: which
-        task, what was expected, what is there."""
+        """Reads the lists and labels of all splits, without decoding images. Raises `BadInput` that
+        names the task, what was expected, and what was found."""
         for split in SPLITS:
             if split in self.card.sizes:
                 self.read(split)
         self.check()
 
     def error(self, message: str) -> BadInput:
-        """One that names the task."""
+        """An error that names the task."""
         return BadInput(f"task {self.card.name}: {message}")
 
     def argument(self, name: str, kind: type[T]) -> T:
-        """Of the card's [reader]. Raises `BadInput` where it is missing, or of another type."""
+        """An argument of the card's [reader]. Raises `BadInput` if it is missing, or of another
+        type."""
         return self.card.reader.argument(name, self.card.name, kind)
 
     def find(self, *names: str) -> Path | None:
-        """The first of these relative paths that is there: under `<root>/<task>`, then under
-        `<root>`."""
+        """The first of these relative paths that exists, under `<root>/<task>`, then under
+        `<root>`; None if there is none."""
         return find(self.card, self.root, *names)
 
     def need(self, *names: str) -> Path:
-        """As `find`. Raises `BadInput`: what is missing, where it was looked for, and how to get
-        it."""
+        """As `find`. Raises `BadInput` that says what is missing, where it was expected, and how to
+        get it."""
         return need(self.card, self.root, *names)
 
     def images(
         self, files: Sequence[tuple[str, int, Path]], opened: Callable[[Path], Image] = rgb
     ) -> list[Record]:
-        """Records of image files: (key, label, path). Raises `BadInput` where one isn't there."""
+        """Records of image files: (key, label, path). Raises `BadInput` if one is missing."""
         return image_records(self.card, files, opened)
 
     def once(self, name: Hashable, read: Callable[[], T]) -> T:
-        """What `read` gives, kept under this name."""
+        """What `read` returns, kept under this name."""
         if name not in self._kept:
             self._kept[name] = read()
         return self._kept[name]
 
 
 class SlicedReader(TaskReader, Generic[Key]):
-    """Of a source that VTAB-1k takes slices of, in an order that follows from its records' names.
+    """Reads a source that VTAB-1k takes slices of, in an order that follows from its records'
+    names.
 
-    `keys` needs no image, and often no file.
+    `keys` needs no images, and often no files.
     """
 
     @abstractmethod
@@ -139,7 +140,8 @@ class SlicedReader(TaskReader, Generic[Key]):
         """All keys of a split of the source, in any order. Raises `BadInput`."""
 
     def count(self, source: str) -> int:
-        """Records of a split of the source, as the card's `counts` says. Raises `BadInput`."""
+        """The number of records in a split of the source, by the card's `counts`. Raises
+        `BadInput`."""
         return self.argument("counts", dict)[source]
 
     def selected(self, split: SplitName) -> list[Key]:
@@ -148,14 +150,14 @@ class SlicedReader(TaskReader, Generic[Key]):
 
 
 class RowReader(SlicedReader[int]):
-    """Of a source whose records have no names: their keys are row numbers."""
+    """Reads a source whose records have no names: their keys are row numbers."""
 
     def keys(self, source: str) -> Sequence[int]:
         return range(self.count(source))
 
     def check_rows(self, path: Path, rows: int, source: str) -> None:
-        """Raises `BadInput` for a file with another number of rows than the source has."""
+        """Raises `BadInput` for a file that doesn't have as many rows as the source."""
         if rows != self.count(source):
             raise self.error(
-                f"{path} has {rows} rows, expected {self.count(source)}. Get it again."
+                f"{path} has {rows} rows, expected {self.count(source)}. Download it again."
             )

@@ -1,4 +1,4 @@
-"""A record: one image with its label or its mask, named but not yet decoded."""
+"""A record: one image with its label or mask, not yet decoded."""
 
 import hashlib
 from collections.abc import Callable
@@ -11,13 +11,13 @@ from PIL.Image import Image
 
 @dataclass(frozen=True)
 class Mask:
-    """What each pixel of an image is, not yet decoded."""
+    """The class of each pixel of an image, not yet decoded."""
 
     raw: Callable[[], bytes]
     """The stored bytes."""
     classes: Callable[[], UInt8[np.ndarray, "height width"]]
-    """Decodes to classes, 255 where a pixel doesn't count. Raises `OSError` where the bytes are no
-    image, `BadInput` for a size or a class that can't be."""
+    """Decodes to classes, 255 where a pixel isn't scored. Raises `OSError` if the bytes aren't an
+    image, `BadInput` for a wrong size or class."""
 
 
 @dataclass(frozen=True)
@@ -25,26 +25,26 @@ class Record:
     key: str
     """The record's name in its source: a file, a row number."""
     label: int
-    """0-based class; of a segmentation task 0."""
+    """0-based class; 0 for a segmentation task."""
     raw: Callable[[], bytes]
-    """The stored bytes, undecoded: what a fingerprint is made of."""
+    """The stored bytes, undecoded: what a fingerprint is made from."""
     image: Callable[[], Image]
-    """Decodes to RGB. Raises `OSError` where the bytes are no image."""
+    """Decodes to RGB. Raises `OSError` if the bytes aren't an image."""
     stamp: Callable[[], str] = lambda: ""
     """Changes when the stored bytes may have changed (size and time of a file); cheap."""
     known_sha256: Callable[[], str] | None = None
-    """For data in another form than they were published in: the digest of the bytes that were."""
+    """For converted data: the digest of the bytes that were published."""
     mask: Mask | None = None
-    """Of a segmentation task."""
+    """For a segmentation task."""
     file: str = ""
-    """The file that the bytes are in, for errors; empty where the key says it, or nothing does."""
+    """The file that contains the bytes, for errors; empty if the key names it, or it is unknown."""
 
     def sha256(self) -> str:
-        """Of the stored bytes; where there is a mask, of the image's digest and the mask's."""
+        """Of the stored bytes; with a mask, of the image's and the mask's digests."""
         return self.digests()[0]
 
     def digests(self) -> tuple[str, str]:
-        """`sha256`, and that of the image's stored bytes alone. Both are read once."""
+        """`sha256`, and that of just the image's stored bytes. Both are read once."""
         if self.known_sha256:
             return (known := self.known_sha256()), known
         image = hashlib.sha256(self.raw())

@@ -17,7 +17,7 @@ from PIL.Image import Image
 
 from harness.data.images import rgb
 from harness.data.readers import opencv
-from harness.data.readers.lists import inside, name_of, whole
+from harness.data.readers.lists import checked_names, inside, name_of
 from harness.data.readers.opencv import Pixels, Resized
 from harness.data.readers.reader import SlicedReader
 from harness.data.readers.record import Record
@@ -37,7 +37,7 @@ class Retinopathy(SlicedReader[str]):
         return self.find("trainLabels.csv") is not None
 
     def keys(self, source: str) -> Sequence[str]:
-        """Names of images, as 10_left."""
+        """Names of images, such as 10_left."""
         return list(self._grades(source))
 
     def records(self, split: SplitName) -> Sequence[Record]:
@@ -57,23 +57,24 @@ class Retinopathy(SlicedReader[str]):
         return self.once(source, lambda: self._read(source))
 
     def _read(self, source: str) -> dict[str, int]:
-        """Grades by name, of one Usage where that is a column."""
+        """Grades by name, for one Usage if that is a column."""
         usage = USAGE.get(source)
         path = self.need("trainLabels.csv" if source == "train" else "retinopathy_solution.csv")
         rows = self.lists.table(path, ("image", "level", "Usage") if usage else ("image", "level"))
-        found = [(name_of(row[0]), row[1]) for row in rows if usage is None or row[2] == usage]
-        for name, level in found:
+        grades = [(name_of(row[0]), row[1]) for row in rows if usage is None or row[2] == usage]
+        for name, level in grades:
             if re.fullmatch("[0-9]", level) is None:
                 raise self.error(
                     f"{path} has the grade {level[:20]!r} for {name[:60]!r}, expected"
-                    " 0 to 4. Get it again."
+                    " 0 to 4. Download it again."
                 )
-        whole(self.card, path, source, [name for name, _ in found])
-        return {name: int(level) for name, level in found}
+        checked_names(self.card, path, source, [name for name, _ in grades])
+        return {name: int(level) for name, level in grades}
 
 
 def processed(path: Path) -> Image:
-    """As TensorFlow Datasets made it. Raises `OSError` and others for a file that is no image."""
+    """As TensorFlow Datasets made it. Raises `OSError` and others for a file that isn't an
+    image."""
     return rgb(io.BytesIO(opencv.encode(btgraham(opencv.decode(path.read_bytes())), QUALITY)))
 
 
@@ -91,7 +92,7 @@ def btgraham(image: Pixels) -> Resized:
 
 def _radius(image: Pixels) -> float:
     """Half the width, in the middle row, of what is brighter than a tenth of the row's mean; half
-    the height where that is nothing."""
+    the height if nothing is."""
     row = image[image.shape[0] // 2].sum(axis=1)
     radius = float((row > row.mean() / 10).sum() / 2)
     return radius if radius >= 1 else image.shape[0] / 2

@@ -45,10 +45,12 @@ class SmallNORB(RowReader):
         if images.shape != (count, 2, 96, 96) or images.dtype != np.uint8:
             raise self.error(
                 f"{path} is {images.dtype} {images.shape}, expected uint8 ({count},"
-                " 2, 96, 96). Get it again."
+                " 2, 96, 96). Download it again."
             )
         if info.shape != (count, 4):
-            raise self.error(f"{info_path} is {info.shape}, expected ({count}, 4). Get it again.")
+            raise self.error(
+                f"{info_path} is {info.shape}, expected ({count}, 4). Download it again."
+            )
         labels = info[:, 1] if self.argument("factor", str) == "elevation" else info[:, 2] // 2
         mark = partial(stamp, path)
         return [
@@ -63,7 +65,7 @@ class SmallNORB(RowReader):
         ]
 
     def check(self) -> None:
-        """The factor is one that VTAB has."""
+        """The factor is one of VTAB's."""
         if self.argument("factor", str) not in ("azimuth", "elevation"):
             raise BadInput(f"card {self.card.path}: reader.factor: expected azimuth or elevation.")
 
@@ -80,8 +82,8 @@ def _matrix(task: str, path: Path, changed: str) -> np.ndarray:
         magic, dimensions = struct.unpack_from("<ii", content)
         if magic not in TYPES:
             raise BadInput(
-                f"task {task}: {path} begins with {magic:#x}, which is no matrix of bytes or"
-                " integers. Get it again."
+                f"task {task}: {path} begins with {magic:#x}, which isn't a matrix of bytes or"
+                " integers. Download it again."
             )
         sizes = struct.unpack_from(f"<{max(3, dimensions)}i", content, 8)[:dimensions]
         return np.frombuffer(
@@ -96,7 +98,9 @@ def _matrix(task: str, path: Path, changed: str) -> np.ndarray:
         MemoryError,
         TooLarge,
     ) as error:
-        raise BadInput(f"task {task}: {path} is damaged or cut short. Get it again.") from error
+        raise BadInput(
+            f"task {task}: {path} is damaged or truncated. Download it again."
+        ) from error
 
 
 def _content(path: Path) -> bytes:

@@ -2,8 +2,8 @@
 with lines `/a/abbey/sun_x.jpg`.
 
 Its images are capped at 120,000 pixels and encoded as JPEG again, at OpenCV's default quality:
-TensorFlow Datasets 4.0.0's description says 72, its code gives none for this set. Two images that
-can't be decoded reliably are left out.
+TensorFlow Datasets 4.0.0's description says 72, its code specifies none for this set. Two images
+that can't be decoded reliably are left out.
 """
 
 import io
@@ -15,7 +15,7 @@ from PIL.Image import Image
 
 from harness.data.images import rgb
 from harness.data.readers import opencv
-from harness.data.readers.lists import whole
+from harness.data.readers.lists import checked_names
 from harness.data.readers.reader import SlicedReader
 from harness.data.readers.record import Record
 from harness.tasks.cards import SplitName
@@ -51,9 +51,9 @@ class SUN397(SlicedReader[str]):
             if not (line.startswith("/") and line.count("/") > 1) or ".." in line:
                 raise self.error(
                     f"{path} has the line {line[:60]!r}, expected"
-                    " '/a/abbey/sun_x.jpg'. Get it again."
+                    " '/a/abbey/sun_x.jpg'. Download it again."
                 )
-        whole(self.card, path, source, lines)
+        checked_names(self.card, path, source, lines)
         self.lists.as_published(path)
         return [line for line in lines if line not in LEFT_OUT]
 
@@ -68,10 +68,10 @@ class SUN397(SlicedReader[str]):
 
     def check(self) -> None:
         """The lists have as many classes as the card."""
-        found = len(self._classes())
-        if found != self.card.classes:
+        count = len(self._classes())
+        if count != self.card.classes:
             raise self.error(
-                f"the three lists have {found} classes, expected {self.card.classes}. Get"
+                f"the three lists have {count} classes, expected {self.card.classes}. Download"
                 " them again."
             )
 
@@ -80,7 +80,8 @@ class SUN397(SlicedReader[str]):
 
 
 def processed(path: Path) -> Image:
-    """As TensorFlow Datasets made it. Raises `OSError` and others for a file that is no image."""
+    """As TensorFlow Datasets made it. Raises `OSError` and others for a file that isn't an
+    image."""
     image = opencv.decode(path.read_bytes())
     pixels = image.shape[0] * image.shape[1]
     if pixels > MOST:

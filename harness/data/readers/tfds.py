@@ -1,8 +1,8 @@
 """A directory of TensorFlow Datasets, read without TensorFlow: `<dataset>/[<config>/]<version>/`,
 `dataset_info.json` and TFRecord shards.
 
-The records' order on disk, shard after shard, is the one that slices such as `train[:800]` mean, so
-nothing is sorted here. Images are the bytes that TensorFlow Datasets wrote: for sun397 and
+Slices such as `train[:800]` refer to the records' order on disk, shard after shard, so nothing is
+sorted here. Images are the bytes that TensorFlow Datasets wrote: for sun397 and
 diabetic_retinopathy it had processed and re-encoded them.
 """
 
@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from harness.data.readers import clevr, examples, kitti
-from harness.data.readers.lists import expect
+from harness.data.readers.lists import check_count
 from harness.data.readers.reader import TaskReader
 from harness.data.readers.record import Record
 from harness.data.readers.tfrecord import Values
@@ -35,11 +35,11 @@ class TFDS(TaskReader):
         source, start, stop = parse(self.card.slices[split])
         shards = self._shards(source)
         total = sum(shards.lengths or ())
-        expect(self.card, shards.paths[0].parent, source, total)
+        check_count(self.card, shards.paths[0].parent, source, total)
         if stop is not None and stop > total:
             raise self.error(
-                f"{split} is {self.card.slices[split]} of {total} records under"
-                f" {shards.paths[0].parent}. Get a whole copy."
+                f"{split} needs {self.card.slices[split]}, but there are {total} records under"
+                f" {shards.paths[0].parent}. Get a complete copy."
             )
         arguments = self.card.reader.arguments
         describe = _Described(
@@ -61,9 +61,11 @@ class TFDS(TaskReader):
             if self.root is not None
             else ()
         ):
-            found = [path.parent for path in (place / dataset).glob(f"{major}.*/dataset_info.json")]
-            if found:
-                return max(found, key=_numbers)
+            versions = [
+                path.parent for path in (place / dataset).glob(f"{major}.*/dataset_info.json")
+            ]
+            if versions:
+                return max(versions, key=_numbers)
         return None
 
     def _shards(self, source: str) -> examples.Shards:
@@ -72,8 +74,8 @@ class TFDS(TaskReader):
             named = (self.argument(part, str) for part in ("dataset", "version"))
             wanted = f"{'/'.join(named)}.*"
             raise self.error(
-                f"no {wanted}/dataset_info.json under {self.root}. Name TensorFlow"
-                " Datasets' own folder, with --data-root."
+                f"no {wanted}/dataset_info.json under {self.root}. Give TensorFlow"
+                " Datasets' folder as --data-root."
             )
         path = folder / "dataset_info.json"
         try:
@@ -92,7 +94,8 @@ class TFDS(TaskReader):
             name = info["name"]
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise self.error(
-                f"{path} is damaged, or has no split '{source}' with shardLengths. Get it again."
+                f"{path} is damaged, or has no split '{source}' with shardLengths. Download it"
+                " again."
             ) from error
         paths = tuple(
             folder / f"{name}-{source}.tfrecord-{shard:05}-of-{len(lengths):05}"
@@ -121,18 +124,18 @@ RULES: dict[str, Callable[[Features], int]] = {
     "clevr-distance": _clevr_distance,
     "kitti-distance": _kitti_distance,
 }
-"""Labels that aren't a feature of their own, by what a card calls them."""
+"""Labels that aren't features themselves, by their names in cards."""
 
 
 def _of_class(features: Features, label: int) -> str:
-    """EuroSAT's and RESISC45's key, which TensorFlow Datasets orders by and doesn't store:
+    """EuroSAT's and RESISC45's key, by which TensorFlow Datasets sorts, but which it doesn't store:
     `Forest_Forest_687.jpg` of `Forest_687.jpg`."""
     name = examples.text(features["filename"][0])
     return f"{name.rpartition('_')[0]}_{name}"
 
 
 def _of_label(features: Features, label: int) -> str:
-    """Caltech-101's files are numbered in each class anew: `12/image_0003.jpg`, the label and the
+    """Caltech-101's files are numbered within each class: `12/image_0003.jpg`, the label and the
     file's name."""
     return f"{label}/{examples.text(features['image/file_name'][0])}"
 
@@ -141,18 +144,18 @@ KEYS: dict[str, Callable[[Features, int], str]] = {
     "class-and-filename": _of_class,
     "label-and-file-name": _of_label,
 }
-"""Keys that aren't a feature of their own, by what a card calls them."""
+"""Keys that aren't features themselves, by their names in cards."""
 
 
 class _Described(NamedTuple):
-    """An `examples.Describe`. The key is the feature or rule that the card names, and the place in
-    the split where there is none."""
+    """An `examples.Describe`. The key is the feature or rule that the card names, or the position
+    in the split if there is none."""
 
     source: str
     key: str
     label: str
     groups: float
-    """How many values of the feature are one class: VTAB groups neighbouring ones."""
+    """How many values of the feature form one class: VTAB groups adjacent ones."""
 
     def __call__(self, features: Features, place: int) -> tuple[str, int]:
         label = (

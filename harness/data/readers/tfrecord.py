@@ -19,33 +19,33 @@ Values = list[bytes] | list[float] | list[int]
 
 
 class Damaged(ValueError):
-    """The file is cut short, or a checksum doesn't fit."""
+    """The file is truncated, or a checksum doesn't match."""
 
 
 def masked(crc: int) -> int:
-    """TensorFlow's mask, so that a CRC of data with CRCs in it stays good."""
+    """TensorFlow's mask, so that CRCs of data that contain CRCs stay reliable."""
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 def index(path: Path) -> list[tuple[int, int]]:
-    """(offset, length) of each record's data. The lengths' checksums are checked, the data aren't
+    """(offset, length) of each record's data. The lengths' checksums are verified, the data aren't
     read. Raises `Damaged`."""
-    found, size = [], path.stat().st_size
+    records, size = [], path.stat().st_size
     with path.open("rb") as file:
         place = 0
         while place < size:
             file.seek(place)
             head = file.read(12)
             if len(head) < 12:
-                raise Damaged(f"cut short at byte {place}")
+                raise Damaged(f"truncated at byte {place}")
             length, crc = struct.unpack("<QI", head)
             if masked(crc32c(head[:8])) != crc:
-                raise Damaged(f"the checksum of the length at byte {place} doesn't fit")
+                raise Damaged(f"the checksum of the length at byte {place} doesn't match")
             if place + 16 + length > size:
-                raise Damaged(f"cut short in the record at byte {place}")
-            found.append((place + 12, length))
+                raise Damaged(f"truncated in the record at byte {place}")
+            records.append((place + 12, length))
             place += 16 + length
-    return found
+    return records
 
 
 def read(path: Path, offset: int, length: int) -> bytes:
@@ -58,49 +58,49 @@ def read(path: Path, offset: int, length: int) -> bytes:
         or len(tail) != 4
         or masked(crc32c(data)) != struct.unpack("<I", tail)[0]
     ):
-        raise Damaged(f"the checksum of the record at byte {offset} doesn't fit")
+        raise Damaged(f"the checksum of the record at byte {offset} doesn't match")
     return data
 
 
 def example(data: bytes) -> dict[str, Values]:
     """The features of a tf.train.Example. Raises `Damaged`."""
-    message, found = _EXAMPLE(), {}
+    message, features = _EXAMPLE(), {}
     try:
         message.ParseFromString(data)
         for entry in message.features.feature:
             if not (entry.HasField("key") and entry.HasField("value")):
                 raise ValueError("a feature without a name or a value")
             kind = entry.value.WhichOneof("kind")
-            found[entry.key.decode()] = list(getattr(entry.value, kind).value) if kind else []
+            features[entry.key.decode()] = list(getattr(entry.value, kind).value) if kind else []
     except (DecodeError, ValueError) as error:
-        raise Damaged(f"a record is no tf.train.Example ({error})") from error
-    return found
+        raise Damaged(f"a record isn't a tf.train.Example ({error})") from error
+    return features
 
 
 def _message() -> Any:
-    """The class of a tf.train.Example (TensorFlow's `example.proto` and `feature.proto`), in a pool
-    of its own, as TensorFlow's may be in the usual one.
+    """The class of a tf.train.Example (TensorFlow's `example.proto` and `feature.proto`), in a
+    separate pool, as TensorFlow's may be in the default one.
 
-    The map's entries are spelt out, so that one without a name is seen.
+    The map's entries are spelt out, so that one without a name is noticed.
     """
     field = descriptor_pb2.FieldDescriptorProto
     file = descriptor_pb2.FileDescriptorProto(name="example.proto", syntax="proto2")
 
     def message(name: str, *fields: tuple[str, Any, str], repeated: bool, kind: str = "") -> None:
-        of = file.message_type.add(name=name)
+        descriptor = file.message_type.add(name=name)
         if kind:
-            of.oneof_decl.add(name=kind)
+            descriptor.oneof_decl.add(name=kind)
         for label, of_type, of_name in fields:
-            made = of.field.add(
+            added = descriptor.field.add(
                 name=label,
-                number=len(of.field) + 1,
+                number=len(descriptor.field) + 1,
                 type=of_type,
                 label=field.LABEL_REPEATED if repeated else field.LABEL_OPTIONAL,
             )
             if of_name:
-                made.type_name = of_name
+                added.type_name = of_name
             if kind:
-                made.oneof_index = 0
+                added.oneof_index = 0
 
     message("BytesList", ("value", field.TYPE_BYTES, ""), repeated=True)
     message("FloatList", ("value", field.TYPE_FLOAT, ""), repeated=True)

@@ -16,7 +16,7 @@ from harness.io.resources import cache_dir
 
 def unpacked(task: str, path: Path, ending: str, opened: Callable[[Path], BufferedIOBase]) -> Path:
     """The file in the cache with what `opened` reads from `path`. Raises `BadInput`, and `KeyError`
-    where `opened` does."""
+    if `opened` does."""
     target = cache_dir() / "unpacked" / f"{path.stem}-{stamp(path).replace('/', '-')}{ending}"
     with making(target):
         if not target.is_file():
@@ -37,8 +37,10 @@ def _chunks(
                 yield chunk
     except TooLarge as error:
         raise BadInput(
-            f"task {task}: {path} was not unpacked: {error}. Make room; or get it again from its"
-            " owner."
+            f"task {task}: {path} was not unpacked: {error}. Free some space; or download it again"
+            " from its owner."
         ) from error
     except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise BadInput(f"task {task}: {path} is damaged or cut short. Get it again.") from error
+        raise BadInput(
+            f"task {task}: {path} is damaged or truncated. Download it again."
+        ) from error

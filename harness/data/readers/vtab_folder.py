@@ -1,9 +1,9 @@
-"""The VTAB-1k folder that NOAH made and others took over:
+"""The VTAB-1k folder introduced by NOAH and adopted by others:
 `<root>/<folder>/{train800,val200,train800val200,test}.txt`.
 
 Each line is a path relative to the task's folder, a space, and a 0-based label:
-`images/train800/000000.jpg 307`. Copies that `harness data export` wrote have
-`keys/{train800,val200,test}.txt` too.
+`images/train800/000000.jpg 307`. Copies written by `harness data export` also have
+`keys/{train800,val200,test}.txt`.
 """
 
 import re
@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.data.readers.files import Present, absent, image_record
+from harness.data.readers.files import Present, image_record, missing_image
 from harness.data.readers.lists import name_of
 from harness.data.readers.reader import TaskReader
 from harness.data.readers.record import Record
@@ -34,25 +34,25 @@ class VTABFolder(TaskReader):
         )
 
     def records(self, split: SplitName) -> Sequence[Record]:
-        """The lines of the split's list. Every image must be there."""
+        """The lines of the split's list. Every image must exist."""
         folder = self._folder()
         lines = self._lines(folder, LISTS[split])
         if len(lines) != self.card.sizes.get(split, 0):
             raise self.error(
-                f"{split} has {len(lines)} records, expected"
-                f" {self.card.sizes.get(split, 0)} ({folder / LISTS[split]}.txt). Get a whole copy."
+                f"{split} has {len(lines)} records, expected {self.card.sizes.get(split, 0)}"
+                f" ({folder / LISTS[split]}.txt). Get a complete copy."
             )
-        found, present = [], Present()
+        records, present = [], Present()
         for key, (name, label) in zip(self._keys(folder, lines, LISTS[split]), lines, strict=True):
             path = present(folder / name)
             if path is None:
-                raise absent(self.card, folder / name, name, f"{LISTS[split]}.txt")
-            found.append(image_record(key, label, path))
-        return found
+                raise missing_image(self.card, folder / name, name, f"{LISTS[split]}.txt")
+            records.append(image_record(key, label, path))
+        return records
 
     def check(self) -> None:
-        """train800val200, where there is one, holds the labels of train800 and val200. As
-        multisets: copies number their files differently."""
+        """train800val200, if it exists, has the labels of train800 and val200. Compared as
+        multisets, since copies number their files differently."""
         folder = self._folder()
         if not (folder / f"{UNION}.txt").is_file():
             return
@@ -64,12 +64,11 @@ class VTABFolder(TaskReader):
             label = min((parts - union) | (union - parts))
             raise self.error(
                 f"{folder / UNION}.txt has label {label} {union[label]} times,"
-                f" train800.txt and val200.txt together {parts[label]} times. Get a whole copy."
+                f" train800.txt and val200.txt together {parts[label]} times. Get a complete copy."
             )
 
     def _keys(self, folder: Path, lines: list[tuple[str, int]], name: str) -> list[str]:
-        """The paths; or what `harness data export` left beside them, the records' keys in their
-        source."""
+        """The paths; or the records' keys in their source, if `harness data export` wrote them."""
         listed = folder / "keys" / f"{name}.txt"
         if not listed.is_file():
             return [path for path, _ in lines]
@@ -77,14 +76,14 @@ class VTABFolder(TaskReader):
         if len(keys) != len(lines):
             raise self.error(
                 f"{listed} has {len(keys)} lines, {name}.txt has {len(lines)}. Get a"
-                " whole copy, or delete keys/."
+                " complete copy, or delete keys/."
             )
         return keys
 
     def _folder(self) -> Path:
         name = self.argument("folder", str)
         if self.root is None:
-            raise self.error(f"give --data-root, the folder that holds {name}/.{self._howto()}")
+            raise self.error(f"give --data-root, the folder that contains {name}/.{self._howto()}")
         if not (self.root / name).is_dir():
             raise self.error(f"no folder {self.root / name}.{self._howto()}")
         return self.root / name
@@ -96,7 +95,7 @@ class VTABFolder(TaskReader):
         file = folder / f"{name}.txt"
         if not file.is_file():
             raise self.error(f"no file {file}.{self._howto()}")
-        found = []
+        lines = []
         for number, line in self.lists.numbered(file):
             match = LINE.fullmatch(line)
             if match is None:
@@ -106,6 +105,8 @@ class VTABFolder(TaskReader):
                 )
             path, label = name_of(match["quoted"] or match["path"]), int(match["label"])
             if Path(path).is_absolute() or ".." in Path(path).parts:
-                raise self.error(f"{file} line {number} leaves the task's folder: {path[:60]!r}.")
-            found.append((path, label))
-        return found
+                raise self.error(
+                    f"{file} line {number} is outside the task's folder: {path[:60]!r}."
+                )
+            lines.append((path, label))
+        return lines

@@ -1,5 +1,5 @@
 """Protocols: how every method of a comparison is tuned, trained and selected. One TOML file each,
-beside this one."""
+next to this one."""
 
 from collections.abc import Mapping
 from itertools import product
@@ -35,7 +35,7 @@ class Choices(BaseModel):
 
 
 class Range(BaseModel):
-    """A number between two bounds, both included; uniform in its logarithm where `log`."""
+    """A number between two bounds, both included; uniform in its logarithm if `log`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     low: float
@@ -48,34 +48,34 @@ class Range(BaseModel):
 
 Optimizer = Literal["sgd", "adamw"]
 NoDecay = Literal["head", "biases", "vectors"]
-"""What weight decay spares: of the head its bias (in segmentation its biases and norms); all biases
-too; or all 1-d tensors too."""
+"""What is exempt from weight decay: the head's bias (in segmentation its biases and norms); also
+all biases; or also all 1-d tensors."""
 HeadInit = Literal["kaiming_normal", "xavier_uniform"]
-"""Of the linear head's weights: N(0, 2 / classes), which is kaiming normal of the fan out, as VPT's
-code has it; or xavier uniform."""
+"""Initialization of the linear head's weights: N(0, 2 / classes), which is kaiming normal with the
+fan-out, as in VPT's code; or xavier uniform."""
 TrainOn = Literal["train+val", "train"]
 SEARCHED = ("base_lr", "weight_decay")
 """What every protocol's space has."""
 
 
-class Search(BaseModel):
-    """What protocols of both kinds of task say: how a point is chosen and a step taken, and for
-    which cells something else holds."""
+class BaseProtocol(BaseModel):
+    """What protocols for both kinds of task define: how a point is chosen and optimised, and the
+    exceptions for some cells."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: str = ""
     title: str = ""
     seeds: tuple[int, ...] = ()
-    """Of the final runs. Not part of the identity: a result's key holds its own seed."""
+    """Of final runs. Not part of the identity: a result's key includes its own seed."""
     sampler: Literal["tpe", "random", "grid"]
     trials: int | None = Field(default=None, gt=0)
     """Points of a search; None: the whole grid."""
     pruner: Literal["none", "median"] = "none"
     score_every: int | None = Field(default=None, gt=0)
-    """Epochs (or iterations) between readings of val while tuning, for the pruner; None: after the
-    last one only."""
+    """Epochs (or iterations) between scores on val while tuning, for the pruner; None: only after
+    the last one."""
     prune_from: int = Field(default=0, ge=0)
-    """The first of them whose reading may end a trial: while the learning rate is high, good points
+    """The first of them whose score may prune a trial: while the learning rate is high, good points
     look bad."""
     optimizer: Optimizer
     momentum: float = Field(default=0.9, ge=0, lt=1)
@@ -88,18 +88,18 @@ class Search(BaseModel):
     """What a final run trains on; None: what the task's card says."""
     space: dict[Literal["base_lr", "weight_decay"], Choices | Range] = {}
     method_space: dict[str, Choices | Range] = {}
-    """By argument: narrows the methods' own search spaces to values that they allow. A method that
+    """By argument: narrows the methods' search spaces to values that they allow. A method that
     allows none of them keeps its own."""
     normalize: Literal["imagenet", "backbone", "none", "inception"] = "imagenet"
-    """Which mean and std are taken out of the pixels; `--normalize` wins. No part of `identity`:
-    the task's has the numbers."""
+    """The mean and std with which pixels are normalised; `--normalize` overrides it. Not part of
+    `identity`: the task's has the numbers."""
     method_arguments: dict[str, bool | int | float | str] = {}
-    """Fixes arguments of the methods, which must have them, and takes them out of the search; what
-    a variant says wins."""
+    """Fixes arguments of the methods, which must have them, and removes them from the search; a
+    variant overrides it."""
     override: tuple[Override, ...] = ()
-    """What holds for some cells or points alone."""
+    """What holds only for some cells or points."""
     _stored: dict[str, Any] | None = PrivateAttr(default=None)
-    """The identity that it was read from, in a store."""
+    """The stored identity that it was read from."""
 
     @property
     def last(self) -> int:
@@ -108,12 +108,12 @@ class Search(BaseModel):
 
     @property
     def arguments(self) -> frozenset[str]:
-        """Names of its own that a search or a variant may choose."""
+        """Its arguments that a search or a variant may choose."""
         return frozenset((*SEARCHED, "head_weight_decay"))
 
     @property
     def largest_batch(self) -> int:
-        """Of any point."""
+        """The largest of any point."""
         return max(
             self.batch_size,
             *(override.fields.get("batch_size", 0) for override in self.override),
@@ -130,8 +130,8 @@ class Search(BaseModel):
         )
 
     def identity(self) -> dict[str, Any]:
-        """The part of it that a result is keyed by: of one for a cell, all that the cell's numbers
-        depend on."""
+        """The part that enters a result's key: for a cell's protocol, everything that the cell's
+        numbers depend on."""
         if self._stored is not None:
             return self._stored
         fields = self.model_dump(
@@ -146,23 +146,24 @@ class Search(BaseModel):
                 "override",
             },
         )
-        return {**fields, "override": [override.said() for override in self.override]}
+        return {**fields, "override": [override.as_written() for override in self.override]}
 
     def for_cell(self, variant: "Variant", suite: str, backbone: str, train_on: TrainOn) -> Self:
-        """What of it holds for a method variant on a task of `suite`, whose card says `train_on`,
-        with a backbone, and nothing else.
+        """The part that holds for a method variant on a task of `suite`, whose card says
+        `train_on`, with a backbone.
 
-        The last one wins: the file; overrides with a pattern for the method; what the method's
-        class says; overrides with its name; and at a point of the search those that its values
-        meet. Raises `BadInput`.
+        In increasing precedence: the file; overrides with a pattern for the method; the method's
+        class; overrides with its name; and at a point of the search, overrides whose conditions it
+        meets. Raises `BadInput`.
         """
         from harness.planning.variants import own_arguments
 
-        own = self._fields()
-        # of a cell already; or of before there were overrides, when the class's word was the last
-        # one
+        fields = self._fields()
+        # already for a cell; or from before there were overrides, when the class had precedence
         if self._stored is not None:
-            return self if "override" in self._stored else self._with(self._of_class(variant, own))
+            return (
+                self if "override" in self._stored else self._with(self._of_class(variant, fields))
+            )
         known, searched = own_arguments(variant.method), variant.method.search_space
         fitting = [
             override for override in self.override if override.fits(variant.name, suite, backbone)
@@ -170,13 +171,13 @@ class Search(BaseModel):
         by_name = [override for override in fitting if variant.name in override.method]
         for override in fitting:
             if not override.when and override not in by_name:
-                own = merged(own, override.fields)
-        own = self._of_class(variant, own)
+                fields = merged(fields, override.fields)
+        fields = self._of_class(variant, fields)
         for override in by_name:
             if not override.when:
-                own = merged(own, override.fields)
+                fields = merged(fields, override.fields)
         for name in (
-            *own["method_arguments"],
+            *fields["method_arguments"],
             *(name for override in by_name for name in override.when if name not in self.arguments),
         ):
             if name not in known:
@@ -185,29 +186,31 @@ class Search(BaseModel):
                     f" '{name}'.{nearest(name, known)}"
                 )
         for table in ("space", "method_space", "method_arguments"):
-            own[table] = {
-                name: entry for name, entry in own[table].items() if name not in variant.arguments
+            fields[table] = {
+                name: entry
+                for name, entry in fields[table].items()
+                if name not in variant.arguments
             }
-        own["method_space"] = {
+        fields["method_space"] = {
             name: entry
-            for name, entry in own["method_space"].items()
-            if name in searched and name not in own["method_arguments"]
+            for name, entry in fields["method_space"].items()
+            if name in searched and name not in fields["method_arguments"]
         }
-        own["train_on"] = own["train_on"] or train_on
+        fields["train_on"] = fields["train_on"] or train_on
         defaults = {
             name: parameter.default
             for name, parameter in known.items()
-            if name not in {*searched, *own["space"]}
+            if name not in {*searched, *fields["space"]}
         }
-        fixed = {**defaults, **own["method_arguments"], **variant.arguments}
+        fixed = {**defaults, **fields["method_arguments"], **variant.arguments}
         points = []
         for override in fitting:
             left = override.left(fixed) if override.when else None
             if left is not None and not left.when:
-                own = merged(own, left.fields)
+                fields = merged(fields, left.fields)
             elif left is not None:
                 points.append(left)
-        return self._with({**own, "override": tuple(points)})
+        return self._with({**fields, "override": tuple(points)})
 
     def within(self, space: Mapping[str, BaseDistribution]) -> Self:
         """Without what only holds at points that a search of `space` can't choose."""
@@ -222,7 +225,7 @@ class Search(BaseModel):
         )
 
     def at(self, chosen: Mapping[str, Any]) -> Self:
-        """What of one for a cell holds at a point of its search."""
+        """A cell's protocol at a point of its search."""
         fields: dict[str, Any] = {}
         for override in self.override:
             if override.when and override.met(chosen):
@@ -237,13 +240,12 @@ class Search(BaseModel):
         }
 
     def _with(self, fields: Mapping[str, Any]) -> Self:
-        made = type(self)(**fields)
-        made._stored = self._stored
-        return made
+        protocol = type(self)(**fields)
+        protocol._stored = self._stored
+        return protocol
 
     def _of_class(self, variant: "Variant", fields: Mapping[str, Any]) -> dict[str, Any]:
-        """With what a method's class says of its optimiser and of what is searched in place of the
-        protocol's word."""
+        """With the optimiser and search space of a method's class in place of the protocol's."""
         wrong = [
             name
             for name in variant.method.optimizer
@@ -268,8 +270,8 @@ class Search(BaseModel):
 
     @model_validator(mode="after")
     def _overrides_are_valid(self) -> Self:
-        """A wrong key or value is an error of the file, whether a cell meets the conditions or
-        not."""
+        """A wrong key or value is an error in the file, whether or not a cell meets the
+        conditions."""
         for number, override in enumerate(self.override, 1):
             known = (
                 set(type(self).model_fields) & AT_A_POINT
@@ -292,9 +294,9 @@ class Search(BaseModel):
         return self
 
 
-class Segmentation(Search):
-    """A protocol's table [segmentation]: how it tunes and trains where every pixel has a class.
-    `identity` keys a result by it.
+class Segmentation(BaseProtocol):
+    """A protocol's table [segmentation]: how it tunes and trains when every pixel has a class.
+    `identity` enters a result's key.
 
     Name, title and seeds are the protocol's, unless the table has its own.
     """
@@ -304,14 +306,14 @@ class Segmentation(Search):
     may replace it."""
     weight_decay: float = Field(default=0.0, ge=0)
     head_factor: float = Field(default=10.0, gt=0)
-    """The head's learning rate, in the method's."""
+    """The head's learning rate, as a multiple of the method's."""
     power: float = Field(default=0.9, gt=0)
     lowest_lr: float = Field(default=0.0, ge=0)
-    """What the polynomial schedule ends at; not scaled."""
+    """The end of the polynomial schedule; not scaled."""
     iterations: int = Field(gt=0)
     multi_scale: bool = False
-    """Whether final runs are scored on several scales too. Changes no score: no part of the
-    identity."""
+    """Whether final runs are also scored at several scales. Changes no score, so it isn't part of
+    the identity."""
 
     @property
     def last(self) -> int:
@@ -319,20 +321,20 @@ class Segmentation(Search):
 
     @property
     def head_init(self) -> HeadInit:
-        """Of a linear head; that of segmentation has its own."""
+        """For a linear head; segmentation's has its own."""
         return "kaiming_normal"
 
 
-class Protocol(Search):
+class Protocol(BaseProtocol):
     """A protocol's file."""
 
     epochs: int = Field(gt=0)
     warmup_epochs: int = Field(ge=0)
     warmup_from_zero: bool = False
     """Whether the first epoch has learning rate 0, as in VPT's released code, and trains nothing;
-    else a `warmup_epochs`-th of the peak."""
+    else 1 / `warmup_epochs` of the peak."""
     head_init: HeadInit = "xavier_uniform"
-    """As it was before a protocol could say it: a file of then means what it meant."""
+    """The default from before protocols had this field, so that older files keep their meaning."""
     segmentation: Segmentation | None = None
 
     @property
@@ -341,31 +343,33 @@ class Protocol(Search):
 
     @property
     def multi_scale(self) -> bool:
-        """As a table [segmentation] may ask for it."""
+        """Only a table [segmentation] can request it."""
         return False
 
     def of(self, kind: str) -> "Settings":
-        """What it says of one kind of task. Raises `BadInput` where it says nothing."""
+        """The protocol for one kind of task. Raises `BadInput` if it has none."""
         table = KINDS[kind].table
         if not table:
             return self
-        own: Segmentation | None = getattr(self, table)
-        if own is None:
+        settings: Segmentation | None = getattr(self, table)
+        if settings is None:
             raise BadInput(
                 f"protocol {self.name} has no table [{table}]: add one, or give another --protocol."
             )
-        normalize = own.normalize if "normalize" in own.model_fields_set else self.normalize
+        normalize = (
+            settings.normalize if "normalize" in settings.model_fields_set else self.normalize
+        )
         shared = {
             "name": self.name,
-            "title": own.title or self.title,
-            "seeds": own.seeds or self.seeds,
+            "title": settings.title or self.title,
+            "seeds": settings.seeds or self.seeds,
             "normalize": normalize,
         }
-        return own.model_copy(update=shared)
+        return settings.model_copy(update=shared)
 
 
 Settings = Protocol | Segmentation
-"""What a protocol says of one kind of task."""
+"""A protocol for one kind of task."""
 
 
 def names() -> list[str]:
@@ -378,23 +382,27 @@ def load(name: str, trials: int | None = None) -> Protocol:
     path = _path(name, Path())
     fields = _read(path)
     if "name" in fields:
-        raise BadInput(f"protocol {path}: name: a protocol is called as its file; delete this key.")
+        raise BadInput(
+            f"protocol {path}: name: a protocol has the name of its file; delete this key."
+        )
     protocol = validated(Protocol, {**fields, "name": path.stem}, f"protocol {path}")
-    said = {
+    present = {
         "title": protocol.title,
         "seeds": protocol.seeds,
         **{f"space.{name}": name in protocol.space for name in SEARCHED},
     }
-    for field in (field for field, there in sorted(said.items()) if not there):
+    for field in (field for field, is_present in sorted(present.items()) if not is_present):
         raise BadInput(f"protocol {path}: {field}: Field required.")
     if trials is None:
         return protocol
-    own = protocol.segmentation and protocol.segmentation.model_copy(update={"trials": trials})
-    return protocol.model_copy(update={"trials": trials, "segmentation": own})
+    segmentation = protocol.segmentation and protocol.segmentation.model_copy(
+        update={"trials": trials}
+    )
+    return protocol.model_copy(update={"trials": trials, "segmentation": segmentation})
 
 
 def stored(kind: str, name: str, seed: int, identity: dict[str, Any]) -> Settings:
-    """A protocol from what a result is keyed by; what it doesn't say is the field's default."""
+    """A protocol from a result's key; what is missing gets the field's default."""
     protocol = (Segmentation if KINDS[kind].table else Protocol)(
         name=name, title="", seeds=(seed,), **identity
     )
@@ -417,8 +425,8 @@ def grid(space: dict[str, BaseDistribution]) -> list[dict[str, Any]]:
     return [dict(zip(space, point, strict=True)) for point in product(*axes)]
 
 
-def _path(name: str, beside: Path) -> Path:
-    path = beside / name if name.endswith(".toml") else Path(__file__).parent / f"{name}.toml"
+def _path(name: str, folder: Path) -> Path:
+    path = folder / name if name.endswith(".toml") else Path(__file__).parent / f"{name}.toml"
     if not path.is_file():
         raise unknown("protocol", name, names())
     return path
@@ -442,21 +450,20 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 
 def _extended(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with `own` fields in their place: tables entry by entry, overrides behind those of
-    `base`."""
-    found = merged(base, own)
+    """`base`, updated with `own`: tables entry by entry, overrides after those of `base`."""
+    result = merged(base, own)
     if isinstance(base.get("override"), list) and isinstance(own.get("override"), list):
-        found["override"] = [*base["override"], *own["override"]]
+        result["override"] = [*base["override"], *own["override"]]
     if isinstance(base.get("segmentation"), dict) and isinstance(own.get("segmentation"), dict):
-        found["segmentation"] = _extended(base["segmentation"], own["segmentation"])
-    return found
+        result["segmentation"] = _extended(base["segmentation"], own["segmentation"])
+    return result
 
 
 def _reachable(override: Override, space: Mapping[str, BaseDistribution]) -> bool:
     def may_be_met(name: str) -> bool:
-        of, asked = space.get(name), Override(when={name: override.when[name]})
-        if isinstance(of, CategoricalDistribution):
-            return any(asked.met({name: value}) for value in of.choices)
-        return isinstance(of, FloatDistribution | IntDistribution)
+        distribution, condition = space.get(name), Override(when={name: override.when[name]})
+        if isinstance(distribution, CategoricalDistribution):
+            return any(condition.met({name: value}) for value in distribution.choices)
+        return isinstance(distribution, FloatDistribution | IntDistribution)
 
     return all(may_be_met(name) for name in override.when)

@@ -1,4 +1,4 @@
-"""What of a protocol holds for some cells, or for some points of a search, alone."""
+"""What holds only for some cells of a protocol, or some points of a search."""
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 Patterns = Annotated[
     tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
 ]
-"""Names, or patterns with `*` and `?`; one may stand alone."""
+"""Names, or patterns with `*` and `?`; a single one needs no list."""
 
 AT_A_POINT = frozenset(
     ("optimizer", "momentum", "eps", "no_decay", "batch_size", "warmup_epochs", "warmup_from_zero")
@@ -22,55 +22,55 @@ FOR_ALL = frozenset(
         *("sampler", "trials", "pruner", "score_every", "prune_from"),
     )
 )
-"""Fields that no override has: how a point is chosen and what a backbone sees is the same for all
-that are compared."""
+"""Fields that no override may have: how a point is chosen and what a backbone sees must be the same
+for all that are compared."""
 
 
 class AtLeast(BaseModel):
-    """A number from this one on."""
+    """This number or a larger one."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     at_least: float
 
 
 class Override(BaseModel):
-    """A table [[override]]: its other keys are fields of the protocol, and replace them where all
+    """A table [[override]]: its other keys are fields of the protocol, and replace them if all
     conditions are met; the last one wins.
 
-    Of `space`, `method_space` and `method_arguments` it replaces the entries that it names. One
-    that gives the method by its name, not by a pattern, also replaces what the method's class says
-    of its optimiser and learning rates.
+    In `space`, `method_space` and `method_arguments` it replaces the entries that it names. One
+    with the method's name, not a pattern, also takes precedence over the optimiser and learning
+    rates of the method's class.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
     method: Patterns = ("*",)
     suite: Patterns = ("*",)
-    """A task's own."""
+    """The task's suite."""
     backbone: Patterns = ("*",)
     """By name, with the weights' tag: `vit_base_patch16_224.mae`."""
     when: dict[str, bool | int | float | str | AtLeast] = Field(default_factory=dict)
-    """Of a point of the search: values that it chooses. Such an override has fields of `AT_A_POINT`
-    alone."""
+    """Conditions on the values of a point of the search. Such an override may only have fields of
+    `AT_A_POINT`."""
 
     @property
     def fields(self) -> dict[str, Any]:
         return dict(self.model_extra or {})
 
     def fits(self, method: str, suite: str, backbone: str) -> bool:
-        asked = ((method, self.method), (suite, self.suite), (backbone, self.backbone))
+        filters = ((method, self.method), (suite, self.suite), (backbone, self.backbone))
         return all(
-            any(fnmatchcase(name, pattern) for pattern in patterns) for name, patterns in asked
+            any(fnmatchcase(name, pattern) for pattern in patterns) for name, patterns in filters
         )
 
     def met(self, chosen: Mapping[str, Any]) -> bool:
-        """Whether these values meet `when`; not where one is missing."""
+        """Whether these values meet `when`; False if one is missing."""
         return all(
             name in chosen and _meets(chosen[name], value) for name, value in self.when.items()
         )
 
     def left(self, known: Mapping[str, Any]) -> "Override | None":
-        """What is left of it for a cell where these values are fixed: the conditions on others.
-        None where it can't be met."""
+        """What remains for a cell in which these values are fixed: the conditions on others. None
+        if it can't be met."""
         if not self.model_copy(
             update={"when": {name: value for name, value in self.when.items() if name in known}}
         ).met(known):
@@ -80,8 +80,8 @@ class Override(BaseModel):
             **self.fields,
         )
 
-    def said(self) -> dict[str, Any]:
-        """As it stands in a file, for a key."""
+    def as_written(self) -> dict[str, Any]:
+        """As written in a file, for a key."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
 
@@ -92,7 +92,7 @@ def _meets(value: Any, wanted: "bool | int | float | str | AtLeast") -> bool:
 
 
 def merged(fields: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    """`fields` with those of `more` in their place; of a table, the entries that `more` names."""
+    """`fields` updated with `more`; in a table, only the entries that `more` names."""
     both = {
         name: {**value, **more[name]}
         for name, value in fields.items()

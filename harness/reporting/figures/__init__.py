@@ -1,7 +1,7 @@
 """Figures for a paper, by matplotlib without a display: `figure` draws one, `save` writes it.
 
-Each kind has its file. Text is text in PDF and SVG, the same data give the same bytes, and marks
-differ by more than colour.
+Each kind has its own file. Text stays text in PDF and SVG, the same data give the same bytes, and
+marks differ by more than colour.
 """
 
 from collections.abc import Sequence
@@ -35,17 +35,17 @@ SUFFIXES = (".png", ".pdf", ".svg")
 def figure(
     kind: str, parts: Sequence[Section], *, store: Store | None = None, baseline: str | None = None
 ) -> Figure:
-    """One of `FIGURES` of a leaderboard's only section. `differences` needs a baseline, `search`
-    the store.
+    """One of `FIGURES`, for a leaderboard with one section. `differences` needs a baseline,
+    `search` the store.
 
-    Raises `BadInput` for an unknown kind, several sections, or where there is too little to draw:
-    it says what is lacking.
+    Raises `BadInput` for an unknown kind, several sections, or too little to draw, and says what
+    is missing.
     """
     if kind not in FIGURES:
         raise unknown("figure", kind, FIGURES)
     if len(parts) != 1:
         raise BadInput(
-            f"a figure shows one backbone and protocol; here are {len(parts)}:"
+            f"a figure shows one backbone and protocol; this selection has {len(parts)}:"
             f" {'; '.join(shown(title_of(part)) for part in parts)}."
         )
     (section,) = parts
@@ -68,13 +68,13 @@ def _draw(kind: str, section: Section, store: Store | None, baseline: str | None
 
 
 def save(drawn: Figure, path: Path) -> None:
-    """Writes PNG (300 dots an inch), PDF or SVG, as the suffix says, whole or not at all. Raises
+    """Writes PNG (300 dots per inch), PDF or SVG, as the suffix says, whole or not at all. Raises
     `BadInput`."""
     form = path.suffix.lower()
     if form not in SUFFIXES:
-        raise BadInput(f"{path}: a figure is written as {', '.join(SUFFIXES)}.")
+        raise BadInput(f"{path}: a figure can be written as {', '.join(SUFFIXES)}.")
     if not path.parent.is_dir():
-        raise BadInput(f"{path}: no folder {path.parent}.")
+        raise BadInput(f"{path}: there is no folder {path.parent}.")
     with replacing(path) as file:
         encode(drawn, file, form[1:])
 

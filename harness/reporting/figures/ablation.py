@@ -37,47 +37,50 @@ class ToggleGrid:
 def families(variants: Sequence[str]) -> list[ToggleGrid]:
     """Families of two or more, by their labels, the largest first.
 
-    A label doesn't say arguments at their default, so an unwritten one is the opposite of what
-    other labels say; where they say both, the family can't be read and isn't one.
+    A label omits arguments at their default, so an omitted one is the opposite of what other
+    labels have; where these have both, the family is ambiguous and left out.
     """
     read: dict[tuple[str, ...], dict[str, dict[str, bool]]] = {}
     for variant in variants:
         name, _, inside = variant.partition("(")
         arguments = [part.strip() for part in inside.removesuffix(")").split(",") if part.strip()]
         switches = {
-            found[1]: found[2] == "true"
+            match[1]: match[2] == "true"
             for part in arguments
-            if (found := re.fullmatch(r"([^=]+)=(true|false)", part))
+            if (match := re.fullmatch(r"([^=]+)=(true|false)", part))
         }
         fixed = [part for part in arguments if part.partition("=")[0] not in switches]
         read.setdefault((name, *fixed), {})[variant] = switches
-    found = [_family(fixed, switches) for fixed, switches in read.items() if len(switches) > 1]
-    return sorted((family for family in found if family), key=lambda family: -len(family.settings))
+    grids = [_family(fixed, switches) for fixed, switches in read.items() if len(switches) > 1]
+    return sorted((family for family in grids if family), key=lambda family: -len(family.settings))
 
 
 def _family(
     fixed: tuple[str, ...], switches: Mapping[str, Mapping[str, bool]]
 ) -> ToggleGrid | None:
-    said = {
+    written = {
         name: [of[name] for of in switches.values() if name in of]
         for name in sorted({name for of in switches.values() for name in of})
     }
     same = {
         name
-        for name, values in said.items()
+        for name, values in written.items()
         if len(values) == len(switches) and len(set(values)) == 1
     }
-    toggles = tuple(name for name in said if name not in same)
-    if any(len(set(said[name])) > 1 and len(said[name]) < len(switches) for name in toggles):
+    toggles = tuple(name for name in written if name not in same)
+    if any(len(set(written[name])) > 1 and len(written[name]) < len(switches) for name in toggles):
         return None
     settings = {
-        variant: tuple(of.get(name, not said[name][0]) for name in toggles)
+        variant: tuple(of.get(name, not written[name][0]) for name in toggles)
         for variant, of in switches.items()
     }
     if len(set(settings.values())) < len(settings):
         return None
     inside = ",".join(
-        [*fixed[1:], *(f"{name}={str(said[name][0]).lower()}" for name in said if name in same)]
+        [
+            *fixed[1:],
+            *(f"{name}={str(written[name][0]).lower()}" for name in written if name in same),
+        ]
     )
     ordered = dict(
         sorted(settings.items(), key=lambda item: (sum(item[1]), [not on for on in item[1]]))
@@ -86,18 +89,19 @@ def _family(
 
 
 def draw(section: Section, store: Store | None = None) -> Figure:
-    found = families(list(section.scores))
-    if not found:
+    grids = families(list(section.scores))
+    if not grids:
         some = commands.command("ablate", store=store)
         raise BadInput(
-            f"figure ablation: no two variants that differ only in what is on. `{some}` makes them."
+            "figure ablation: no two variants differ only in their toggles. Run them with"
+            f" `{some}`."
         )
-    if len(found) > 1 and len(found[0].settings) == len(found[1].settings):
+    if len(grids) > 1 and len(grids[0].settings) == len(grids[1].settings):
         raise BadInput(
-            "figure ablation: which method? Give one with --methods:"
-            f" {', '.join(shown(family.name) for family in found)}."
+            "figure ablation: choose one method with --methods:"
+            f" {', '.join(shown(family.name) for family in grids)}."
         )
-    family, off = found[0], found[0].off
+    family, off = grids[0], grids[0].off
     if off is None:
         raise BadInput(
             f"figure ablation: no variant of {shown(family.name)} has all of"
@@ -119,8 +123,8 @@ def draw(section: Section, store: Store | None = None) -> Figure:
 
 
 def _bars(section: Section, family: ToggleGrid, worth: Mapping[str, Difference | None]) -> Figure:
-    """Toggles as dots on the left, filled where on; bars on the right; at their ends the mean over
-    tasks."""
+    """Toggles as dots on the left, filled if on; bars on the right, with the mean over tasks at
+    their ends."""
     heads = names(family.toggles, 12, 1)
     wide = len(family.toggles) > 4
     head = max(measured(name)[0] for name in heads.values()) / 72
@@ -135,11 +139,11 @@ def _bars(section: Section, family: ToggleGrid, worth: Mapping[str, Difference |
         [
             (
                 f"{family.name}: mean over {len(section.tasks)} tasks, as the difference to all"
-                " off, paired by task and seed; at the right the mean itself. Line: 95 % interval"
-                " (Student's t), tasks taken as a sample; hatched where it holds 0 or there are"
-                " too few tasks."
+                " off, paired by task and seed; on the right, the mean itself. Line: 95 % interval"
+                " (Student's t), tasks taken as a sample; hatched where it contains 0 or there"
+                " are too few tasks."
             ),
-            *([f"Left out, for want of a score on every task: {', '.join(lost)}."] if lost else []),
+            *([f"Left out because they lack scores: {', '.join(lost)}."] if lost else []),
         ],
     )
     dots, bars = figure.subplots(

@@ -19,15 +19,18 @@ def draw(section: Section) -> Figure:
     kept, _ = complete(section.scores, section.tasks)
     if not kept:
         raise BadInput(
-            f"figure cost: no method has a score on each of the {len(section.tasks)} tasks. Narrow"
-            " them with --tasks."
+            f"figure cost: no method has a score on all {len(section.tasks)} tasks. Choose fewer"
+            " with --tasks."
         )
-    said = names(kept, 42, 1)
+    labels = names(kept, 42, 1)
     figure = Figure(figsize=(DOUBLE, len(kept) * LINE * 1.1 + 0.6), layout="constrained")
     note(
         figure,
         section,
-        [f"A final run, mean over {len(section.tasks)} tasks and their seeds.", *left_out(section)],
+        [
+            f"Per final run, mean over {len(section.tasks)} tasks and their seeds.",
+            *left_out(section),
+        ],
     )
     seconds, memory = (
         {variant: _mean(section, variant, name) for variant in kept}
@@ -50,7 +53,7 @@ def draw(section: Section) -> Figure:
         GREEN,
         "////",
     )
-    left.set_yticks(range(len(kept)), list(said.values()))
+    left.set_yticks(range(len(kept)), list(labels.values()))
     left.set_ylim(len(kept) - 0.4, -0.6)
     return figure
 
@@ -62,7 +65,7 @@ def _mean(section: Section, variant: str, name: str) -> float:
 
 
 def _unit(most: float, units: Mapping[str, float]) -> tuple[float, str]:
-    """The largest unit of which there are two."""
+    """The largest unit that is at most half of `most`."""
     fitting = [(size, unit) for unit, size in units.items() if most >= 2 * size]
     return fitting[-1] if fitting else next((size, unit) for unit, size in units.items())
 

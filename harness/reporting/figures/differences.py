@@ -1,5 +1,5 @@
-"""Each task's difference to a baseline: a panel a method with intervals, or one matrix where there
-are many methods."""
+"""Each task's difference to a baseline: one panel per method with intervals, or one matrix for
+many methods."""
 
 from collections.abc import Mapping, Sequence
 
@@ -24,7 +24,7 @@ from harness.reporting.figures.text import names, note, shown
 from harness.reporting.section import Section
 
 MOST_PANELS = 8
-"""Methods that get a panel each; more share a matrix."""
+"""Up to this many methods get a panel each; more share a matrix."""
 ACROSS = 4
 
 
@@ -32,46 +32,49 @@ def draw(section: Section, baseline: str | None) -> Figure:
     known = list(section.scores)
     if baseline is None:
         raise BadInput(
-            "figure differences: to which method? Give --baseline, one of"
-            f" {', '.join(map(shown, known))}."
+            f"figure differences: give --baseline, one of {', '.join(map(shown, known))}."
         )
     if baseline not in known:
         raise unknown("baseline", baseline, known)
-    found = {
+    by_variant = {
         variant: paired(section, variant, baseline) for variant in known if variant != baseline
     }
-    found = {variant: of_tasks for variant, of_tasks in found.items() if of_tasks}
-    if not found:
+    by_variant = {variant: of_tasks for variant, of_tasks in by_variant.items() if of_tasks}
+    if not by_variant:
         raise BadInput(
             f"figure differences: no other method shares a task and a seed with {shown(baseline)}."
         )
-    return (_panels if len(found) <= MOST_PANELS else matrix)(section, shown(baseline), found)
+    return (_panels if len(by_variant) <= MOST_PANELS else matrix)(
+        section, shown(baseline), by_variant
+    )
 
 
-def _panels(section: Section, baseline: str, found: Mapping[str, Mapping[str, Paired]]) -> Figure:
+def _panels(
+    section: Section, baseline: str, by_variant: Mapping[str, Mapping[str, Paired]]
+) -> Figure:
     """Tasks down, under the names of their groups, the mean over tasks last."""
     lines: list[tuple[str, str]] = []
     for group, tasks in section.groups.items():
         lines += [("group", group)] * (len(section.groups) > 1) + [("task", task) for task in tasks]
     lines.append(("mean", f"mean of {len(section.tasks)}"))
-    across = min(len(found), ACROSS)
-    down = -(-len(found) // across)
+    across = min(len(by_variant), ACROSS)
+    down = -(-len(by_variant) // across)
     width = SINGLE if across == 1 else DOUBLE
-    titles = names(found, 40 if across == 1 else 22 if across < 4 else 18, 3)
+    titles = names(by_variant, 40 if across == 1 else 22 if across < 4 else 18, 3)
     above = down * (LINE * (1 + max(title.count("\n") for title in titles.values())) + 0.1) + 0.4
     # closer where the page would end
     pitch = min(LINE, max(0.12, (TALLEST - 0.6 - above) / (down * len(lines))))
     figure = Figure(figsize=(width, above + down * len(lines) * pitch), layout="constrained")
-    means = {variant: over_tasks(section, of_tasks) for variant, of_tasks in found.items()}
+    means = {variant: over_tasks(section, of_tasks) for variant, of_tasks in by_variant.items()}
     note(
         figure,
         section,
         [
             f"Difference to {baseline}: mean over paired seeds with its 95 % interval (Student's"
-            " t); filled where the interval leaves out 0"
+            " t); filled where the interval excludes 0"
             + (
-                ", a cross where one seed gives none."
-                if any(pair.span is None for of in found.values() for pair in of.values())
+                ", a cross where one seed gives no interval."
+                if any(pair.span is None for of in by_variant.values() for pair in of.values())
                 else "."
             )
             + (
@@ -79,12 +82,12 @@ def _panels(section: Section, baseline: str, found: Mapping[str, Mapping[str, Pa
                 if any(mean and mean.span for mean in means.values())
                 else ""
             ),
-            *gaps(section, found),
+            *gaps(section, by_variant),
         ],
     )
     grid = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
     for number, (axes, (variant, of_tasks)) in enumerate(
-        zip(grid.flat, found.items(), strict=False)
+        zip(grid.flat, by_variant.items(), strict=False)
     ):
         mean = means[variant]
         drawn = {
@@ -98,7 +101,7 @@ def _panels(section: Section, baseline: str, found: Mapping[str, Mapping[str, Pa
         axes.xaxis.set_major_locator(MaxNLocator(4, steps=ROUND))
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
-    for axes in list(grid.flat)[len(found) :]:
+    for axes in list(grid.flat)[len(by_variant) :]:
         axes.set_visible(False)
     first = grid[0, 0]
     first.set_ylim(len(lines) - 0.4, -0.6)
@@ -107,7 +110,7 @@ def _panels(section: Section, baseline: str, found: Mapping[str, Mapping[str, Pa
         for label, (kind, _) in zip(row[0].get_yticklabels(), lines, strict=True):
             label.set_fontweight("normal" if kind == "task" else "bold")
     for column in range(across):
-        bottom = max(row for row in range(down) if row * across + column < len(found))
+        bottom = max(row for row in range(down) if row * across + column < len(by_variant))
         grid[bottom, column].tick_params(labelbottom=True)
         grid[bottom, column].set_xlabel("Points")
     return figure
@@ -115,13 +118,13 @@ def _panels(section: Section, baseline: str, found: Mapping[str, Mapping[str, Pa
 
 def _points(
     axes: Axes,
-    found: Mapping[tuple[str, str], Paired],
+    differences: Mapping[tuple[str, str], Paired],
     lines: Sequence[tuple[str, str]],
     number: int,
 ) -> None:
-    """A marker with its interval: filled where that leaves out 0, hollow where not, a cross where
+    """A marker with its interval: filled where that excludes 0, hollow where not, a cross where
     there is none."""
-    for line, pair in found.items():
+    for line, pair in differences.items():
         y, kind = lines.index(line), line[0]
         color = BLUE if pair.mean >= 0 else VERMILLION
         if pair.span is not None:

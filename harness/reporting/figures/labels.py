@@ -1,4 +1,4 @@
-"""Labels at points, put where they cover neither another label nor a point."""
+"""Places labels at points where they cover neither another label nor a point."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -23,8 +23,8 @@ def place(
     size: float,
     steps: Sequence[tuple[float, float]] = (),
 ) -> None:
-    """Writes each label near its point; further off with a thin line where it is crowded. The
-    figure's layout is final after it.
+    """Writes each label near its point; further away, with a thin line, where it is crowded. The
+    figure's layout is final afterwards.
 
     Greedy, in the order given: of a ring of places around the point, the one that covers least, the
     nearest first. `steps` are the corners of a line in steps, right then up, that labels keep clear
@@ -46,7 +46,7 @@ def place(
         width, height = measured(label, size)
         box, distance = min(
             _around(x, y, width, height),
-            key=lambda found: (_covered(found[0], taken, bounds), found[1]),
+            key=lambda candidate: (_covered(candidate[0], taken, bounds), candidate[1]),
         )
         taken.append(box)
         middle = ((box[0] + box[2]) / 2 - x, (box[1] + box[3]) / 2 - y)
@@ -70,13 +70,13 @@ def place(
 
 def _around(x: float, y: float, width: float, height: float) -> list[tuple[Box, float]]:
     """Boxes around a point, each with the gap between."""
-    found = []
+    boxes = []
     for gap in (1.5, 4.0, 9.0, 15.0, 22.0, 30.0, 40.0, 52.0):
         for turn in range(16):
             cosine, sine = math.cos(turn * math.pi / 8), math.sin(turn * math.pi / 8)
             middle_x = x + cosine * (_MARK + gap + width / 2)
             middle_y = y + sine * (_MARK + gap + height / 2)
-            found.append(
+            boxes.append(
                 (
                     (
                         middle_x - width / 2,
@@ -87,7 +87,7 @@ def _around(x: float, y: float, width: float, height: float) -> list[tuple[Box, 
                     gap,
                 )
             )
-    return found
+    return boxes
 
 
 def _covered(box: Box, taken: list[Box], bounds: Box) -> float:

@@ -1,5 +1,5 @@
-"""Many methods' differences to a baseline in one matrix: a triangle a task, that points up for
-better, as large as the difference."""
+"""Many methods' differences to a baseline in one matrix: one triangle per task, which points up
+for better, as large as the difference."""
 
 from collections.abc import Mapping
 
@@ -11,36 +11,41 @@ from harness.reporting.figures.style import BLUE, DOUBLE, GREY, LINE, POINT, VER
 from harness.reporting.figures.text import measured, names, note
 from harness.reporting.section import Section
 
-Found = Mapping[str, Mapping[str, Paired]]
+Differences = Mapping[str, Mapping[str, Paired]]
 """Differences by variant and task."""
 
 
-def matrix(section: Section, baseline: str, found: Found) -> Figure:
+def matrix(section: Section, baseline: str, differences: Differences) -> Figure:
     """Methods down, tasks across, groups of tasks a little apart."""
     columns: dict[str, float] = {}
     for place, tasks in enumerate(section.groups.values()):
         columns |= {task: len(columns) + number + 0.6 * place for number, task in enumerate(tasks)}
-    most = max(abs(pair.mean) for of_tasks in found.values() for pair in of_tasks.values()) or 1.0
-    across, down = names(columns, 30, 1), names(found, 42, 1)
+    most = (
+        max(abs(pair.mean) for of_tasks in differences.values() for pair in of_tasks.values())
+        or 1.0
+    )
+    across, down = names(columns, 30, 1), names(differences, 42, 1)
     height = (
-        len(found) * LINE * 1.05 + max(measured(name)[0] for name in across.values()) * POINT + 0.55
+        len(differences) * LINE * 1.05
+        + max(measured(name)[0] for name in across.values()) * POINT
+        + 0.55
     )
     figure = Figure(figsize=(DOUBLE, height), layout="constrained")
-    said = (
-        f"Difference to {baseline}, mean over paired seeds: up for better, down for worse, its area"
-        f" in proportion, the largest {most:.1f} points. Filled where the 95 % interval over seeds"
-        " (Student's t) leaves out 0; a cross where there is no pair."
+    caption = (
+        f"Difference to {baseline}, mean over paired seeds: up for better, down for worse, area in"
+        f" proportion, the largest {most:.1f} points. Filled where the 95 % interval over seeds"
+        " (Student's t) excludes 0; a cross where no seed is shared."
     )
-    note(figure, section, [said, *gaps(section, found)])
+    note(figure, section, [caption, *gaps(section, differences)])
     axes = figure.add_subplot()
     room = 72 * DOUBLE - 16 - max(measured(name)[0] for name in down.values())
     pitch = min(72 * LINE, room / (max(columns.values()) + 1.4))  # points from mark to mark
     for better in (True, False):
         for apart in (True, False):
-            _triangles(axes, found, columns, better, apart, (0.95 * pitch) ** 2 / most)
+            _triangles(axes, differences, columns, better, apart, (0.95 * pitch) ** 2 / most)
     empty = [
         (columns[task], y)
-        for y, of_tasks in enumerate(found.values())
+        for y, of_tasks in enumerate(differences.values())
         for task in section.tasks
         if task not in of_tasks
     ]
@@ -48,9 +53,9 @@ def matrix(section: Section, baseline: str, found: Found) -> Figure:
         [x for x, _ in empty], [y for _, y in empty], "x", color=GREY, markersize=3, gid="gaps"
     )
     axes.set_xlim(-0.7, max(columns.values()) + 0.7)
-    axes.set_ylim(len(found) - 0.4, -0.6)
+    axes.set_ylim(len(differences) - 0.4, -0.6)
     axes.set_xticks(list(columns.values()), list(across.values()), rotation=90)
-    axes.set_yticks(range(len(found)), list(down.values()))
+    axes.set_yticks(range(len(differences)), list(down.values()))
     axes.tick_params(length=0)
     axes.grid(linewidth=0.3)
     axes.spines[:].set_visible(False)
@@ -60,13 +65,18 @@ def matrix(section: Section, baseline: str, found: Found) -> Figure:
 
 
 def _triangles(
-    axes: Axes, found: Found, columns: Mapping[str, float], better: bool, apart: bool, scale: float
+    axes: Axes,
+    differences: Differences,
+    columns: Mapping[str, float],
+    better: bool,
+    apart: bool,
+    scale: float,
 ) -> None:
-    """The differences of one sign, with intervals that leave out 0 or that don't; `scale`: square
-    points a point of difference."""
+    """The differences of one sign, with intervals that exclude 0 or that don't; `scale`: square
+    points per point of difference."""
     chosen = [
         (columns[task], y, max(0.6, abs(pair.mean) * scale))
-        for y, of_tasks in enumerate(found.values())
+        for y, of_tasks in enumerate(differences.values())
         for task, pair in of_tasks.items()
         if (pair.mean >= 0) == better and pair.apart == apart
     ]
@@ -84,7 +94,7 @@ def _triangles(
 
 
 def _groups(axes: Axes, section: Section, columns: Mapping[str, float], pitch: float) -> None:
-    """Each group's name above its tasks, upright where it is wider than they are."""
+    """Each group's name above its tasks, rotated where it is wider than they are."""
     for tasks, name in zip(
         section.groups.values(), names(section.groups, 24, 1).values(), strict=True
     ):

@@ -40,43 +40,43 @@ class _Scale:
 
 
 def draw(section: Section) -> Figure:
-    found = friedman(section.scores, section.tasks)
-    if isinstance(found, TooFew):
-        raise BadInput(f"figure ranks: {found} Choose others with --methods and --tasks.")
-    groups = cliques(found)
-    said = {
-        variant: f"{name} ({found.ranks[variant]:.2f})"
-        for variant, name in names(found.variants, 30).items()
+    test = friedman(section.scores, section.tasks)
+    if isinstance(test, TooFew):
+        raise BadInput(f"figure ranks: {test} Choose others with --methods and --tasks.")
+    groups = cliques(test)
+    labels = {
+        variant: f"{name} ({test.ranks[variant]:.2f})"
+        for variant, name in names(test.variants, 30).items()
     }
     best, worst = (
-        found.variants[: math.ceil(len(said) / 2)],
-        found.variants[: math.ceil(len(said) / 2) - 1 : -1],
+        test.variants[: math.ceil(len(labels) / 2)],
+        test.variants[: math.ceil(len(labels) / 2) - 1 : -1],
     )
     sides = {
-        side: max(measured(said[variant])[0] for variant in of)
+        side: max(measured(labels[variant])[0] for variant in of)
         for side, of in (("left", worst), ("right", best))
     }
-    width = 72 * (SINGLE if sum(sides.values()) < 120 and len(said) <= 8 else DOUBLE)
-    first, last = math.floor(min(found.ranks.values())), math.ceil(max(found.ranks.values()))
-    last = max(last, first + math.ceil(found.critical_difference))
+    width = 72 * (SINGLE if sum(sides.values()) < 120 and len(labels) <= 8 else DOUBLE)
+    first, last = math.floor(min(test.ranks.values())), math.ceil(max(test.ranks.values()))
+    last = max(last, first + math.ceil(test.critical_difference))
     scale = _Scale(first, last, _EDGE + sides["left"] + 10, width - _EDGE - sides["right"] - 10)
     levels = _levels(
-        [(scale.at(found.ranks[group[-1]]), scale.at(found.ranks[group[0]])) for group in groups]
+        [(scale.at(test.ranks[group[-1]]), scale.at(test.ranks[group[0]])) for group in groups]
     )
     top = _AXIS + _BELOW + _BAR * (max(levels, default=-1) + 1) + 6
     heights = [
-        sum(_LINE * (1 + said[variant].count("\n")) + 1 for variant in of) for of in (worst, best)
+        sum(_LINE * (1 + labels[variant].count("\n")) + 1 for variant in of) for of in (worst, best)
     ]
     height = top + max(heights) + _EDGE
     figure = Figure(figsize=(width / 72, height / 72))
-    note(figure, section, [_said(found), *left_out(section)])
+    note(figure, section, [_caption(test), *left_out(section)])
     share = height / 72 / figure.get_figheight()
     axes = figure.add_axes((0, 1 - share, 1, share), xlim=(0, width), ylim=(height, 0))
     axes.set_axis_off()
-    _rank_axis(axes, scale, found.critical_difference)
+    _rank_axis(axes, scale, test.critical_difference)
     for number, (group, level) in enumerate(zip(groups, levels, strict=True)):
         y = _AXIS + _BELOW + _BAR * level
-        ends = (scale.at(found.ranks[group[-1]]) - 2, scale.at(found.ranks[group[0]]) + 2)
+        ends = (scale.at(test.ranks[group[-1]]) - 2, scale.at(test.ranks[group[0]]) + 2)
         axes.plot(
             ends,
             (y, y),
@@ -91,20 +91,20 @@ def draw(section: Section) -> Figure:
     ):
         y = top
         for variant in of:
-            lines = 1 + said[variant].count("\n")
+            lines = 1 + labels[variant].count("\n")
             middle = y + _LINE * lines / 2
-            x = scale.at(found.ranks[variant])
+            x = scale.at(test.ranks[variant])
             axes.plot(
                 (x, x, edge),
                 (_AXIS, middle, middle),
                 color=GREY,
                 linewidth=0.6,
-                gid=f"method-{found.variants.index(variant)}",
+                gid=f"method-{test.variants.index(variant)}",
             )
             axes.text(
                 edge + (-2 if align == "right" else 2),
                 middle,
-                said[variant],
+                labels[variant],
                 ha=align,
                 va="center",
                 linespacing=1.0,
@@ -137,7 +137,7 @@ def _rank_axis(axes: Axes, scale: _Scale, difference: float) -> None:
 
 
 def _levels(spans: Sequence[tuple[float, float]]) -> list[int]:
-    """Bars that would touch go to levels of their own, the lowest that is free."""
+    """Bars that would touch get different levels, each the lowest that is free."""
     ends: list[float] = []
     levels = []
     for left, right in spans:
@@ -147,10 +147,10 @@ def _levels(spans: Sequence[tuple[float, float]]) -> list[int]:
     return levels
 
 
-def _said(found: Friedman) -> str:
-    chance = f"p {'< 0.001' if found.f_p < 0.001 else f'= {found.f_p:.3f}'}"
+def _caption(test: Friedman) -> str:
+    chance = f"p {'< 0.001' if test.f_p < 0.001 else f'= {test.f_p:.3f}'}"
     return (
-        f"Mean rank over {len(found.tasks)} tasks, taken as a sample; 1 is the best. Methods joined"
-        f" by a bar don't differ by the critical difference CD (Nemenyi, {LEVEL:g}). Friedman's"
+        f"Mean rank over {len(test.tasks)} tasks, taken as a sample; 1 is the best. Methods joined"
+        f" by a bar differ by less than the critical difference CD (Nemenyi, {LEVEL:g}). Friedman's"
         f" test that all are equal: {chance} (Iman and Davenport's F)."
     )

@@ -1,5 +1,5 @@
-"""The search history of studies: the score on val trial by trial, and the best so far. A panel a
-study, which is a method on a task."""
+"""The search history of studies: the score on val trial by trial, and the best so far. One panel
+per study, which is a method on a task."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -31,11 +31,11 @@ def draw(section: Section, store: Store) -> Figure:
         place: row.cell.key for place, row in section.results.items() if counts.get(row.cell.key)
     }
     if not cells:
-        raise BadInput("figure search: no trial is stored of these methods and tasks.")
+        raise BadInput("figure search: no trials of these methods and tasks are stored.")
     if len(cells) > MOST_STUDIES:
         raise BadInput(
-            f"figure search: here are {len(cells)} studies, and {MOST_STUDIES} fit. Choose some"
-            " with --methods and --tasks."
+            f"figure search: {len(cells)} studies selected, of which {MOST_STUDIES} fit. Choose"
+            " fewer with --methods and --tasks."
         )
     order = [
         (variant, task)
@@ -47,18 +47,17 @@ def draw(section: Section, store: Store) -> Figure:
 
 
 def best_so_far(trials: Sequence[Trial]) -> list[tuple[int, float]]:
-    """(number, best score on val up to it) of the trials that completed: those that a point is
-    chosen from."""
-    found: list[tuple[int, float]] = []
+    """(number, best score on val so far) of the completed trials, from which the point is
+    chosen."""
+    best: list[tuple[int, float]] = []
     for trial in trials:
         if trial.state == "complete" and trial.value is not None:
-            found.append((trial.number, max(trial.value, found[-1][1] if found else trial.value)))
-    return found
+            best.append((trial.number, max(trial.value, best[-1][1] if best else trial.value)))
+    return best
 
 
 def reached(trial: Trial) -> float | None:
-    """The last score on val that a trial came to; None where it ended before the first, and for one
-    that failed."""
+    """A trial's last score on val; None if it ended before its first, or failed."""
     if trial.state == "failed":
         return None
     return trial.value if trial.value is not None else trial.curve.get(max(trial.curve, default=-1))
@@ -69,11 +68,11 @@ def _panels(section: Section, studies: Mapping[tuple[str, str], Sequence[Trial]]
     down = -(-len(studies) // across)
     width = SINGLE if across == 1 else DOUBLE
     figure = Figure(figsize=(width, down * 1.75 + 0.5), layout="constrained")
-    said = (
+    caption = (
         "Score on the validation split at the end of each trial of a search. Line: the best of"
-        " those that completed. At the foot: no score."
+        " the completed ones. At the bottom: no score."
     )
-    note(figure, section, [said])
+    note(figure, section, [caption])
     titles = names([f"{variant}, {task}" for variant, task in studies], 44 if across == 1 else 32)
     grid = figure.subplots(down, across, squeeze=False)
     for number, (axes, trials, title) in enumerate(

@@ -17,14 +17,14 @@ ROUND = [1, 2, 2.5, 5, 10]
 """Steps between the numbers of an axis, times a power of ten."""
 
 BLUE, VERMILLION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#6E6E6E"
-"""From M. Okabe and K. Ito, Color universal design (2008): told apart by the colour-blind, and by
-marks where there is no colour."""
+"""From M. Okabe and K. Ito, Color universal design (2008): distinguishable for the colour-blind;
+marks differ too, for print without colour."""
 
 _RC = {
     "figure.dpi": 300,
     "savefig.dpi": "figure",
     "font.family": ["sans-serif"],
-    # the first comes with matplotlib; the others are for who opens an SVG
+    # the first comes with matplotlib; the others are for viewers of an SVG
     "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial"],
     "font.size": 8,
     **dict.fromkeys(
@@ -53,7 +53,7 @@ _RC = {
     "ytick.major.width": 0.6,
     "hatch.linewidth": 0.5,
     "legend.frameon": False,
-    "pdf.fonttype": 42,  # TrueType: text that can be searched, and that publishers take
+    "pdf.fonttype": 42,  # TrueType: searchable text, which publishers accept
     "svg.fonttype": "none",
     "svg.hashsalt": "vpt-harness",  # the same data, the same bytes
 }
@@ -61,7 +61,7 @@ _RC = {
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Within it, matplotlib's settings are ours, whatever the user's own file says; after it, they
-    are what they were."""
+    """Uses our matplotlib settings, whatever the user's own file says, and restores the old ones
+    afterwards."""
     with matplotlib.style.context(["default", _RC]):
         yield

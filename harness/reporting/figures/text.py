@@ -1,4 +1,4 @@
-"""Text in figures: names as they fit, and the note below."""
+"""Text in figures: names shortened to fit, and the note below."""
 
 import re
 import textwrap
@@ -18,7 +18,7 @@ from harness.text import first_few, plain
 
 
 def shown(text: str) -> str:
-    """Any text on one line, in characters that the font has; others as their numbers, `U+4E2D`."""
+    """Any text on one line, in characters that the font has; others by code point, `U+4E2D`."""
     return "".join(
         character if _drawable(character) else f"U+{ord(character):04X}"
         for character in plain(text)
@@ -34,17 +34,17 @@ def _drawable(character: str) -> bool:
 
 
 def names(variants: Iterable[str], width: int, lines: int = 2) -> dict[str, str]:
-    """Each variant's name in at most so many lines of `width` characters; what is longer loses its
+    """Each variant's name in at most so many lines of `width` characters; longer ones lose their
     middle, and no two look alike."""
-    found: dict[str, str] = {}
+    labels: dict[str, str] = {}
     for variant in variants:
         name = _folded(shown(variant), width, lines)
         number = 1
-        while name in found.values():
+        while name in labels.values():
             number += 1
             name = _folded(f"{shown(variant)[: width * lines - 8]} #{number}", width, lines)
-        found[variant] = name
-    return found
+        labels[variant] = name
+    return labels
 
 
 _COARSE, _FINE = (
@@ -96,23 +96,23 @@ def measured(text: str, size: float = 8) -> tuple[float, float]:
 
 
 def left_out(section: Section) -> list[str]:
-    """Which methods have no mean, since they lack tasks."""
+    """Which methods have no mean because they lack tasks."""
     _, dropped = complete(section.scores, section.tasks)
-    said = [f"{variant} (lacks {first_few(tasks)})" for variant, tasks in dropped.items()]
-    return [f"Left out, for want of a score on every task: {', '.join(said)}."] if said else []
+    methods = [f"{variant} (lacks {first_few(tasks)})" for variant, tasks in dropped.items()]
+    return [f"Left out because they lack scores: {', '.join(methods)}."] if methods else []
 
 
 def note(figure: Figure, section: Section, lines: Sequence[str], size: float = 7) -> None:
-    """Says below the figure what it shows and what it leaves out; the figure grows by it."""
+    """Writes below the figure what it shows and what it leaves out, and makes room for that."""
     width = int(figure.get_figwidth() * 72 / (0.56 * size))
     source = f"{title_of(section)}; {section.seeds} seed{'s' if section.seeds > 1 else ''}."
     remarks = sorted({row.cell.note for row in section.board if row.cell.note})
-    told = [
+    wrapped = [
         line for text in (*lines, *remarks, source) for line in textwrap.wrap(shown(text), width)
     ]
-    figure.set_figheight(figure.get_figheight() + LINE * size / 8 * len(told) + 0.06)
+    figure.set_figheight(figure.get_figheight() + LINE * size / 8 * len(wrapped) + 0.06)
     figure.supxlabel(
-        "\n".join(told),
+        "\n".join(wrapped),
         x=0.01,
         ha="left",
         fontsize=size,

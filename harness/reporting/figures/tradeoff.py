@@ -1,4 +1,4 @@
-"""Score against tuned parameters: each method a point, and the front of those that no other beats
+"""Score against tuned parameters: one point per method, and the front of those that no other beats
 in both."""
 
 import math
@@ -17,7 +17,7 @@ from harness.reporting.section import Section
 from harness.reporting.statistics.pareto import pareto
 
 FEW = 12
-"""Methods that are named at their points; more have numbers there, and names below."""
+"""Up to this many methods are named at their points; more get numbers there, and names below."""
 
 
 def draw(section: Section) -> Figure:
@@ -28,8 +28,8 @@ def draw(section: Section) -> Figure:
     }
     if not points:
         raise BadInput(
-            f"figure tradeoff: no method has a score on each of the {len(section.tasks)} tasks."
-            " Narrow them with --tasks."
+            f"figure tradeoff: no method has a score on all {len(section.tasks)} tasks. Choose"
+            " fewer with --tasks."
         )
     few = len(points) <= FEW
     width = SINGLE if len(points) <= 5 else DOUBLE
@@ -48,9 +48,9 @@ def draw(section: Section) -> Figure:
         ],
     )
     if few:
-        axes, said = figure.add_subplot(), names(points, 22)
+        axes, label_of = figure.add_subplot(), names(points, 22)
     else:
-        said = {variant: str(number) for number, variant in enumerate(points, 1)}
+        label_of = {variant: str(number) for number, variant in enumerate(points, 1)}
         axes = _with_key(figure, points)
     at = _axis(axes, [params for params, _ in points.values()])
     axes.set_xlabel("Tuned parameters")
@@ -74,7 +74,7 @@ def draw(section: Section) -> Figure:
     labels.place(
         figure,
         axes,
-        {said[v]: (at(points[v][0]), points[v][1]) for v in (*front, *rest)},
+        {label_of[v]: (at(points[v][0]), points[v][1]) for v in (*front, *rest)},
         8 if few else 7,
         corners,
     )
@@ -82,8 +82,8 @@ def draw(section: Section) -> Figure:
 
 
 def _axis(axes: Axes, params: Sequence[float]) -> Callable[[float], float]:
-    """A logarithmic axis on which none at all has a place of its own, left of a break; gives back
-    where a number is on it."""
+    """A logarithmic axis with a place for 0, left of a break. Returns the function from a number
+    to its position."""
     some = [value for value in params if value > 0] or [1.0]
     lowest, highest = math.log10(min(some)), math.log10(max(some))
     gap = max(0.1, 0.25 * (highest - lowest))
@@ -113,8 +113,8 @@ def _axis(axes: Axes, params: Sequence[float]) -> Callable[[float], float]:
 
 
 def _ticks(lowest: float, highest: float) -> list[float]:
-    """Round numbers between the two or just outside, at least three where there are any."""
-    found = []
+    """Round numbers between the two or just outside, at least three if possible."""
+    ticks = []
     for steps in (
         (1,),
         (1, 2, 5),
@@ -122,15 +122,15 @@ def _ticks(lowest: float, highest: float) -> list[float]:
         (1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 4.5, 5, 5.5, 6, 7, 8, 9),
     ):
         decades = range(math.floor(math.log10(lowest)), math.ceil(math.log10(highest)) + 1)
-        found = [
+        ticks = [
             step * 10.0**decade
             for decade in decades
             for step in steps
             if 0.9 * lowest <= step * 10.0**decade <= 1.1 * highest
         ]
-        if len(found) >= 3:
-            return found
-    return found or [lowest]
+        if len(ticks) >= 3:
+            return ticks
+    return ticks or [lowest]
 
 
 def _with_key(figure: Figure, variants: Mapping[str, object]) -> Axes:

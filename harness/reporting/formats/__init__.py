@@ -1,6 +1,6 @@
 """A leaderboard in each format: a file that defines a `Format`, and its line in `FORMATS`.
 
-Modules are imported when their format is requested: some take a second, and `harness --help` names
+Modules are imported when their format is requested: some take a second, and `harness --help` lists
 them all.
 """
 
@@ -29,14 +29,14 @@ def load(name: str) -> "Format":
     from harness.reporting.formats.format import Format
 
     module, _, attribute = FORMATS[name].rpartition(".")
-    found = getattr(import_module(f"{__name__}.{module}"), attribute)
-    if not isinstance(found, Format):
-        raise TypeError(f"format {name}: {FORMATS[name]} is no Format")
-    return found
+    loaded = getattr(import_module(f"{__name__}.{module}"), attribute)
+    if not isinstance(loaded, Format):
+        raise TypeError(f"format {name}: {FORMATS[name]} is not a Format")
+    return loaded
 
 
 def by_suffix(suffix: str) -> str | None:
-    """The format of a file named so: `.tex` is latex, `.csv` csv."""
+    """The format of files with this suffix: `.tex` is latex, `.csv` csv."""
     name = suffix.removeprefix(".")
     if name in FORMATS:
         return name

@@ -9,17 +9,17 @@ from harness.reporting.contents import Contents
 
 class Format(ABC):
     suffixes: tuple[str, ...] = ()
-    """Of files that are of this format, beside `.NAME`."""
+    """Suffixes of files in this format, besides `.NAME`."""
     text = True
-    """Whether it can be printed; a format that can't makes a file, and has no `render`."""
+    """Whether it can be printed; one that can't makes a file, and has no `render`."""
 
     @abstractmethod
     def content(self, contents: Contents) -> bytes:
         """A whole file. Raises `BadInput`."""
 
     def render(self, contents: Contents, live: str = "") -> RenderableType:
-        """What is printed: a text, or what rich prints. `live`: the store's state that a served
-        page was made at. Raises `BadInput`."""
+        """What is printed: a text, or something that rich prints. `live`: for a served page, the
+        state of the store that it shows. Raises `BadInput`."""
         raise NotImplementedError
 
 

@@ -38,25 +38,25 @@ def document(
     baseline: str | None = None,
     published: Sequence[PublishedNumber] = (),
 ) -> str:
-    """Everything that the tables show, and the tests: of each section Friedman's, and Wilcoxon's of
-    all pairs or against a baseline."""
-    found: dict[str, list[Any]] = {
+    """Everything that the tables show, and the tests: for each section Friedman's, and Wilcoxon's
+    for all pairs or against a baseline."""
+    tables: dict[str, list[Any]] = {
         name: [] for name in ("rows", "groups", "methods", "gaps", "tests", "notes")
     }
     for section in parts:
         where = {"suite": section.suite} | _shared(section.first)
-        found["rows"] += _rows(section)
-        found["groups"] += _groups(section, where)
-        found["methods"] += [
+        tables["rows"] += _rows(section)
+        tables["groups"] += _groups(section, where)
+        tables["methods"] += [
             _method(section, variant, summary, where)
             for variant, summary in section.methods.items()
         ]
-        found["gaps"] += _gaps(section)
-        found["tests"].append({**where, **_tests(section, baseline)})
-        found["notes"] += [{**where, "note": note} for note in notes_of(section)]
+        tables["gaps"] += _gaps(section)
+        tables["tests"].append({**where, **_tests(section, baseline)})
+        tables["notes"] += [{**where, "note": note} for note in notes_of(section)]
     if published:
-        found["published"] = [asdict(number) for number in published]
-    return json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False)
+        tables["published"] = [asdict(number) for number in published]
+    return json.dumps(tables, indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def _shared(cell: CellSummary) -> dict[str, Any]:
@@ -74,12 +74,12 @@ _MEASURED = [
     if field.name not in ("cell", "scores", "gaps", "tracebacks")
 ]
 _OF_VARIANT = {"method", "version", "method_source", "variant", "suite", "backbone", "protocol"}
-"""What a row that was never run shares with others of its variant, beside what makes scores
+"""What a row that was never run shares with others of its variant, besides what makes scores
 comparable."""
 
 
 def _rows(section: Section) -> list[dict[str, Any]]:
-    """The results in the order of the table, without what is of no use outside; gaps too, each with
+    """The results in the order of the table, without what is useless elsewhere; gaps too, each with
     its `reason`."""
     groups = {task: group for group, tasks in section.groups.items() for task in tasks}
     rows = []
@@ -157,7 +157,7 @@ def _method(
 
 
 def _gaps(section: Section) -> list[dict[str, Any]]:
-    """A row a seed that failed."""
+    """One row per failed seed."""
     results = (
         section.results.get((variant, task)) for variant in section.scores for task in section.tasks
     )
@@ -172,7 +172,7 @@ def _gaps(section: Section) -> list[dict[str, Any]]:
 
 
 def _tests(section: Section, baseline: str | None) -> dict[str, Any]:
-    """What was found, or in one sentence why there is no test."""
+    """The tests' results, or in one sentence why there is no test."""
     together, pairs = (
         friedman(section.scores, section.tasks),
         pairwise(section.scores, section.tasks, baseline),

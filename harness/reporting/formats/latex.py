@@ -1,6 +1,6 @@
-r"""The leaderboard as LaTeX: a booktabs table a section, to \input or to paste into a paper.
+r"""The leaderboard as LaTeX: one booktabs table per section, to \input or paste into a paper.
 
-With many tasks headers stand upright, the spread goes below its number, and each group gets its
+With many tasks headers are rotated, the spread goes below its number, and each group gets its
 mean.
 """
 
@@ -26,9 +26,9 @@ from harness.reporting.formats.latex_text import escaped
 from harness.reporting.section import Section
 
 MOST_LINES = 50
-"""Lines of scores that a page holds where nothing is shrunk; a longer table is cut into parts."""
+"""Lines of scores that fit on a page unshrunk; a longer table is split into parts."""
 NAME, NARROW_NAME = 30, 22
-"""Characters of a name that go in one line; of a method's, beside many tasks."""
+"""Characters of a name per line; the second is for methods, next to many tasks."""
 
 _PREAMBLE = "% \\usepackage{booktabs,graphicx}\n"
 _DOCUMENT = r"""\documentclass{article}
@@ -51,11 +51,11 @@ LATEX = _Latex()
 
 
 def latex(parts: Sequence[Section], layout: Layout = PLAIN, standalone: bool = False) -> str:
-    r"""A `table` or `table*` a section, after a comment with the packages they need; `standalone`:
-    a whole document around them.
+    r"""One `table` or `table*` per section, after a comment with the packages they need;
+    `standalone`: a whole document around them.
 
-    A table is never wider than the text: \resizebox shrinks it where it must. One of more lines
-    than a page holds is cut into parts.
+    A table is never wider than the text: \resizebox shrinks it if needed. One with more lines
+    than a page holds is split into parts.
     """
     tables = [
         table
@@ -89,7 +89,7 @@ def _tables(section: Section, number: int, layout: Layout) -> list[str]:
 
 
 def _grouped(section: Section, layout: Layout, many: bool) -> list[tuple[str, list[Column]]]:
-    """The columns, with the name of the group they stand under; those of no group have none."""
+    """The columns, with the name of their group; empty for those without one."""
     if layout.groups:
         return [("", summary_columns(section, layout))]
     of_tasks: dict[str, list[Column]] = {}
@@ -122,11 +122,13 @@ def _table(
         for place, (_, of_group) in enumerate(groups)
     )
     heads = ["Method", *(_head(column.title, many) for column in columns)]
-    said = _caption(section, columns, many) + (f" Part {page} of {pages}." if pages > 1 else "")
+    caption_text = _caption(section, columns, many) + (
+        f" Part {page} of {pages}." if pages > 1 else ""
+    )
     body = [
         rf"\begin{{{wide}}}[t]",
         r"\sloppy\centering",
-        rf"\caption{{{escaped(said, breaks=True)}}}\vspace{{3pt}}",
+        rf"\caption{{{escaped(caption_text, breaks=True)}}}\vspace{{3pt}}",
         rf"\label{{tab:{_slug(section)}-{number}{f'-{page}' if page > 1 else ''}}}",
         rf"\footnotesize\setlength{{\tabcolsep}}{{{1.3 if many else 4}pt}}",
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
@@ -160,8 +162,8 @@ def _spans(groups: list[tuple[str, list[Column]]]) -> list[str]:
 
 
 def _row(name: list[str], entries: Sequence[Entry], stacked: bool) -> str:
-    """A method's line; with `stacked` the spreads have a line of their own, small, beside the
-    second line of a long name."""
+    """A method's line; with `stacked` the spreads have a line of their own, small, next to
+    the second line of a long name."""
     lines = [[_marked(entry, "" if stacked else entry.detail) for entry in entries]]
     if stacked and any(entry.detail for entry in entries):
         lines.append([_small(entry) for entry in entries])
@@ -183,8 +185,8 @@ def _marked(entry: Entry, detail: str) -> str:
 
 
 def _small(entry: Entry) -> str:
-    """What stands below a score: its spread, after the mark of being near the best, for which there
-    is no room beside the score."""
+    """What goes below a score: its spread, after the mark for being near the best, for which there
+    is no room next to the score."""
     near = r"$\approx$" if entry.near else ""
     return (
         rf"{{\scriptsize {near}{escaped(entry.detail.removeprefix('±'))}}}"
@@ -221,9 +223,9 @@ def _head(title: str, upright: bool) -> str:
 
 
 def _caption(section: Section, columns: Sequence[Column], many: bool) -> str:
-    """Where the numbers are from, what they are, and by which conventions their means are taken."""
+    """Where the numbers are from, what they are, and how their means are taken."""
     count, groups = len(section.tasks), len(section.groups)
-    said = [
+    sentences = [
         (
             f"Suite {section.suite} ({count} tasks); backbone {section.backbone}, protocol"
             f" {section.protocol}, pixels {_pixels(section)}."
@@ -236,13 +238,15 @@ def _caption(section: Section, columns: Sequence[Column], many: bool) -> str:
         ),
     ]
     if many and section.seeds > 1:
-        said.append("Small, below a score: its standard deviation.")
-    said.append(f"Mean of {count}: over tasks, each counting once.")
+        sentences.append("Small, below a score: its standard deviation.")
+    sentences.append(f"Mean of {count}: over tasks, each counting once.")
     if any(column.title == f"Mean of {groups} groups" for column in columns):
-        said.append(f"Mean of {groups} groups: of the groups' means, each group counting once.")
+        sentences.append(
+            f"Mean of {groups} groups: of the groups' means, each group counting once."
+        )
     if any(column.title == "Rank" for column in columns):
-        said.append("Rank: mean over tasks, 1 the best.")
-    return " ".join(said)
+        sentences.append("Rank: mean over tasks, 1 is the best.")
+    return " ".join(sentences)
 
 
 def _pixels(section: Section) -> str:
@@ -258,11 +262,11 @@ def _notes(section: Section, layout: Layout, columns: Sequence[Column]) -> list[
     shown = {entry.text for column in columns for entry in column.entries.values()}
     marks = [
         (r"$\times$: failed.", "failed"),
-        ("--: not run, or none for want of a task.", NOTHING),
+        ("--: not run, or not computed because a task is missing.", NOTHING),
     ]
-    notes = [said for said, text in marks if text in shown]
+    notes = [meaning for meaning, text in marks if text in shown]
     if any("/" in entry.detail for column in columns for entry in column.entries.values()):
-        notes.append("m/n: mean of the m tasks there are.")
+        notes.append("m/n: mean of the m tasks that have a score.")
     notes = ([" ".join(notes)] if notes else []) + [
         escaped(note, breaks=True) for note in [*tests_of(section, layout), *notes_of(section)]
     ]

@@ -1,5 +1,5 @@
-"""Anybody's text as LaTeX that compiles with pdflatex's own fonts: nothing in it is a command, and
-what isn't ASCII is spelt out."""
+"""Any text as LaTeX that compiles with pdflatex's own fonts: nothing in it is a command, and what
+isn't ASCII is spelt out."""
 
 import re
 import unicodedata
@@ -61,14 +61,14 @@ _GREEK = (
     "omega"
 )
 _BREAK, _NOTHING = "\ue000", "\ue001"
-"""A place where a line may end, and what parts two characters, while the text is still plain: from
-Unicode's private area."""
+"""A place where a line may break, and a separator of two characters, while the text is still plain:
+from Unicode's private area."""
 _KNOWN = {**_SPECIAL, **_LETTERS, **_QUOTES, **_MATHS, _BREAK: r"\allowbreak{}", _NOTHING: "{}"}
 
 
 def escaped(text: str, breaks: bool = False) -> str:
-    """`text` as LaTeX in ASCII; a character that pdflatex's fonts lack as its number, `U+4E2D`.
-    `breaks` lets long words end a line."""
+    """`text` as LaTeX in ASCII; a character that pdflatex's fonts lack becomes its code point,
+    `U+4E2D`. `breaks` lets lines break within long words."""
     text = re.sub(f"[{_BREAK}{_NOTHING}]", " ", unicodedata.normalize("NFC", plain(text)))
     if breaks:
         text = re.sub(

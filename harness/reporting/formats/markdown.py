@@ -1,4 +1,5 @@
-"""The leaderboard as GitHub's Markdown. With many tasks these go down, and methods across."""
+"""The leaderboard as GitHub's Markdown. With many tasks, these are the rows and methods the
+columns."""
 
 import re
 from collections.abc import Sequence
@@ -40,26 +41,27 @@ def _section(section: Section, layout: Layout, published: Sequence[PublishedNumb
         for variant in section.scores
     ]
     table = _table(grid, "Task" if many else None)
-    said = caption(
+    legend = caption(
         section, "italic", near="" if layout.groups else NEAR, groups=layout.groups or many
     )
     notes = "\n".join(
-        f"- {_escaped(note)}" for note in [said, *tests_of(section, layout), *notes_of(section)]
+        f"- {_escaped(note)}" for note in [legend, *tests_of(section, layout), *notes_of(section)]
     )
     text = f"### {_escaped(title_of(section))}\n\n{table}\n\n{notes}"
     if published is not None:
-        found = published_table(section, published, layout.groups)
-        grid = [[_escaped(cell) for cell in row] for row in found.grid]
+        printed = published_table(section, published, layout.groups)
+        grid = [[_escaped(cell) for cell in row] for row in printed.grid]
         text += (
             "\n\n"
             + (_table(grid, "Task" if many else None) + "\n\n" if grid else "")
-            + "\n".join(f"- {_escaped(note)}" for note in found.notes)
+            + "\n".join(f"- {_escaped(note)}" for note in printed.notes)
         )
     return text
 
 
 def _table(grid: list[list[str]], down: str | None) -> str:
-    """Rows of cells, the first the header; with `down` turned over, its first column called so."""
+    """Rows of cells, the first being the header; with `down`, transposed, and the first column has
+    that title."""
     if down is not None:
         grid = [list(line) for line in zip(*grid, strict=True)]
         grid[0][0] = down

@@ -11,7 +11,7 @@ from harness.text import plain
 
 
 def table(parts: Sequence[Section], layout: Layout) -> str:
-    """A table a section, with what a reader must know below it."""
+    """One table per section, with what a reader must know below it."""
     return "\n".join(_section(section, layout) for section in parts)
 
 

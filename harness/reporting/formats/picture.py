@@ -6,7 +6,7 @@ from harness.reporting.contents import Contents
 from harness.reporting.formats.format import Format
 
 USUAL = "tradeoff"
-"""The figure where none is named."""
+"""The figure if none is named."""
 
 
 class _Picture(Format):

@@ -21,7 +21,7 @@ from harness.reporting.section import Section
 from harness.text import plain
 
 _LEAST = ("Epochs", "Params", "W/T/L", "Rank", "Trials")
-"""Columns that a narrow terminal does without, after the groups, the first one first."""
+"""Columns that a narrow terminal leaves out, after the groups, in this order."""
 
 
 class _Terminal(Format):
@@ -42,8 +42,8 @@ TERMINAL = _Terminal()
 
 
 class LeaderboardTable:
-    """Prints itself with rich, in the fullest of its layouts that fits the width: one line a
-    method, two lines, means of groups."""
+    """Prints itself with rich, in the fullest layout that fits the width: one line per method, two
+    lines, means of groups."""
 
     def __init__(
         self,
@@ -101,8 +101,8 @@ class LeaderboardTable:
             ]
             if not in_full and not self.layout.groups:
                 lines.append(
-                    f"{len(section.tasks)} tasks don't fit here: with --format md, csv or html the"
-                    " report has each of them."
+                    f"{len(section.tasks)} tasks don't fit here: --format md, csv and html show all"
+                    " of them."
                 )
             for line in [*lines, *tests_of(section, self.layout), *notes_of(section)]:
                 yield Text(plain(line), style="dim")
@@ -144,11 +144,11 @@ def _table(
     return table
 
 
-def _published(found: PublishedTable, width: int) -> Iterator[RenderableType]:
-    """Papers' numbers, as narrow as a terminal needs: where not all columns fit, the last ones, the
+def _published(published: PublishedTable, width: int) -> Iterator[RenderableType]:
+    """Papers' numbers, as narrow as the terminal: if not all columns fit, only the last ones, the
     means."""
-    if found.grid:
-        head, *rows = found.grid
+    if published.grid:
+        head, *rows = published.grid
         table = Table(
             box=SIMPLE_HEAD,
             show_edge=False,
@@ -156,7 +156,7 @@ def _published(found: PublishedTable, width: int) -> Iterator[RenderableType]:
             padding=(0, 1, 0, 0),
             collapse_padding=True,
         )
-        room = width - 2 - max(len(row[0]) for row in found.grid)
+        room = width - 2 - max(len(row[0]) for row in published.grid)
         first = len(head)
         while (
             first > 1
@@ -170,12 +170,12 @@ def _published(found: PublishedTable, width: int) -> Iterator[RenderableType]:
         for name, *numbers in rows:
             table.add_row(Text(name), *(Text(number) for number in numbers[first - 1 :]))
         yield table
-    for note in found.notes:
+    for note in published.notes:
         yield Text(note, style="dim")
 
 
 def _styled(entry: Entry, between: str, stacked: bool, marked: bool) -> Text:
-    """`marked`: the column has a mark somewhere, so that all its numbers leave room for one."""
+    """`marked`: some entry of the column has a mark, so all of them leave room for one."""
     style = {1: "bold", 2: "underline"}.get(entry.place, "red" if entry.text == "failed" else "")
     mark = (NEAR if entry.near else " ") if marked else ""
     detail = (

@@ -1,5 +1,5 @@
-"""Numbers that papers print, to be read beside what was measured. They have a type of their own,
-and a source each; no mean, rank or test takes them in: `leaderboard` takes rows of another type.
+"""Numbers from papers, to be read next to measured ones. They have their own type, and a source
+each; they enter no mean, rank or test: `leaderboard` takes rows of another type.
 """
 
 import csv
@@ -26,11 +26,11 @@ from harness.tasks.kinds import metric_of
 from harness.text import plain
 
 COLUMNS = ("method", "backbone", "pretrain", "task", "metric", "value", "source")
-"""Of `results/published.csv`; results/README.md says what they hold."""
+"""Columns of `results/published.csv`; results/README.md describes them."""
 
 TOLERANCE = 0.1
-"""Points that a printed mean may be off the mean of printed numbers: where both are rounded to one
-decimal, each by half of it."""
+"""By how many points a printed mean may differ from the mean of printed numbers, when both are
+rounded to one decimal."""
 
 BACKBONES = {
     "vit_base_patch16_224.orig_in21k": ("ViT-B/16", "sup-IN21k"),
@@ -38,11 +38,11 @@ BACKBONES = {
     "vit_base_patch16_224.mae": ("ViT-B/16", "MAE-IN1k"),
     "vit_base_patch16_224.mocov3": ("ViT-B/16", "MoCov3-IN1k"),
 }
-"""How papers name the backbones here. MoCo v3's name is ours, as timm has none; a bare
+"""How papers call our backbones. MoCo v3's name is ours, as timm has none; a bare
 `vit_base_patch16_224=FILE` doesn't say what it was trained on."""
 
 USUAL = BACKBONES["vit_base_patch16_224.orig_in21k"]
-"""What most of the published tables are of."""
+"""The backbone of most published tables."""
 
 SEGMENTERS = {"vit_large_patch16_224.orig_in21k": ("ViT-L/16 + SETR-PUP", "sup-IN21k")}
 """The same for segmentation, where a head is part of the name."""
@@ -65,7 +65,7 @@ class PublishedNumber:
 
 @dataclass(frozen=True)
 class PublishedRow:
-    """What papers print of one method on one backbone."""
+    """What papers print for one method on one backbone."""
 
     method: str
     backbone: str
@@ -80,25 +80,25 @@ class PublishedRow:
 
     @property
     def source(self) -> str:
-        """All sources, each once."""
+        """All sources, without repeats."""
         return "; ".join(dict.fromkeys(self.sources.values()))
 
 
 @dataclass(frozen=True)
-class PublishedBeside:
-    """The published rows that may stand beside a section, and where there are none, why."""
+class PublishedMatches:
+    """The published rows that may be shown next to a section; if there are none, why."""
 
     rows: tuple[PublishedRow, ...]
     reason: str | None
 
 
 ALIASES = {"bitfit": "bias", "adaptformer": "adapter", "adapter": "adapter of papers"}
-"""Methods that papers name otherwise. Ours named `adapter` is AdaptFormer; what papers call Adapter
+"""Methods that papers call something else. Our `adapter` is AdaptFormer; what papers call Adapter
 is Houlsby's or Pfeiffer's."""
 
 
 def named_here(method: str) -> str:
-    """A published method as it is named here, without the note in brackets."""
+    """Our name of a published method, without the note in brackets."""
     name = re.sub(r"\(.*", "", method).strip().lower()
     return ALIASES.get(name, name)
 
@@ -121,8 +121,8 @@ def means() -> dict[str, tuple[str, ...]]:
 
 
 def published(path: Path | None = None) -> list[PublishedNumber]:
-    """The lines of a file with the columns `COLUMNS`; by default of the one that is shipped.
-    Raises `BadInput` for a file with a fault."""
+    """The lines of a file with the columns `COLUMNS`; by default the shipped one. Raises `BadInput`
+    for a file with a fault."""
     path = path or published_csv()
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -132,7 +132,7 @@ def published(path: Path | None = None) -> list[PublishedNumber]:
     header, *rest = lines or [[]]
     if tuple(header) != COLUMNS:
         raise BadInput(
-            f"{path} has the columns {', '.join(map(plain, header))[:160]}; they are"
+            f"{path} has the columns {', '.join(map(plain, header))[:160]}; name them"
             f" {', '.join(COLUMNS)}."
         )
     numbers: list[PublishedNumber] = []
@@ -142,7 +142,7 @@ def published(path: Path | None = None) -> list[PublishedNumber]:
             continue
         fault = _fault(line)
         if fault is None and (first := seen.setdefault(tuple(line[:5]), number)) != number:
-            fault = f"the same number as in line {first}"
+            fault = f"repeats the number of line {first}"
         if fault is not None:
             raise BadInput(f"{path}, line {number}: {fault}.")
         *key, value, source = line
@@ -151,36 +151,37 @@ def published(path: Path | None = None) -> list[PublishedNumber]:
 
 
 def means_disagree(numbers: Sequence[PublishedNumber]) -> list[str]:
-    """A line for each printed mean that is more than `TOLERANCE` off the mean of the numbers
-    printed for the same method and backbone.
+    """A line for each printed mean that differs by more than `TOLERANCE` from the mean of the
+    numbers printed for the same method and backbone.
 
-    Where there are no numbers of all tasks, means over VTAB's groups are held to the groups'
+    Where not all tasks have numbers, means over VTAB's groups are compared with the groups'
     printed means.
     """
     lines = []
     for row in _rows(numbers):
         for name, printed in row.means.items():
-            made = _recomputed(name, row)
-            if made is not None and abs(made - printed) > TOLERANCE + 1e-9:
+            recomputed = _recomputed(name, row)
+            if recomputed is not None and abs(recomputed - printed) > TOLERANCE + 1e-9:
                 where = f"{row.method} on {row.backbone} ({row.pretrain})"
                 lines.append(
-                    f"{where}: {name} is printed as {printed:g}, its own numbers give {made:.2f}"
+                    f"{where}: {name} is printed as {printed:g}, its own numbers give"
+                    f" {recomputed:.2f}"
                 )
     return lines
 
 
 def means_checked(numbers: Sequence[PublishedNumber]) -> tuple[int, int]:
-    """How many printed means can be recomputed, of how many."""
-    made = [_recomputed(name, row) for row in _rows(numbers) for name in row.means]
-    return sum(mean is not None for mean in made), len(made)
+    """How many printed means can be recomputed, and how many there are."""
+    recomputed = [_recomputed(name, row) for row in _rows(numbers) for name in row.means]
+    return sum(mean is not None for mean in recomputed), len(recomputed)
 
 
-def beside(section: Section, published: Sequence[PublishedNumber]) -> PublishedBeside:
+def matching_rows(section: Section, published: Sequence[PublishedNumber]) -> PublishedMatches:
     """The published rows on the section's backbone and metric that have a number on its tasks, or a
     mean over tasks that it all has.
 
-    Where papers don't know the backbone, those on the usual one, which `differences` then says.
-    Numbers on other tasks are left out, means over other tasks too.
+    If no paper uses the backbone, those on the usual one, which `differences` then mentions.
+    Numbers and means over other tasks are left out.
     """
     named = _named(section) or (
         USUAL if section.first.metric == "top1" else next(iter(SEGMENTERS.values()))
@@ -193,38 +194,46 @@ def beside(section: Section, published: Sequence[PublishedNumber]) -> PublishedB
         ):
             continue
         numbers = {task: row.numbers[task] for task in section.tasks if task in row.numbers}
-        whole = {
+        complete_means = {
             name: value
             for name, value in row.means.items()
             if set(means()[name]) <= set(section.tasks)
         }
-        if numbers or whole:
-            sources = {name: row.sources[name] for name in (*numbers, *whole)}
+        if numbers or complete_means:
+            sources = {name: row.sources[name] for name in (*numbers, *complete_means)}
             rows.append(
                 PublishedRow(
-                    row.method, row.backbone, row.pretrain, row.metric, numbers, whole, sources
+                    row.method,
+                    row.backbone,
+                    row.pretrain,
+                    row.metric,
+                    numbers,
+                    complete_means,
+                    sources,
                 )
             )
-    return PublishedBeside(
-        tuple(rows), None if rows else "different tasks: no paper's numbers are known on these"
+    return PublishedMatches(
+        tuple(rows), None if rows else "no paper's numbers on these tasks are known"
     )
 
 
 def differences(section: Section, row: PublishedRow) -> list[str]:
-    """What sets a section apart from a published row, a phrase each; then what isn't known of its
+    """What sets a section apart from a published row, as phrases; then what isn't known about its
     sources.
 
-    The rows here of the same method are compared, where there are any, else all: the facts of
+    Our rows of the same method are compared, if there are any, else all: the facts of
     `harness.reporting.published.setups`, one by one.
     """
-    found = []
+    phrases = []
     named = _named(section)
     if named != (row.backbone, row.pretrain):
-        found.append(
+        phrases.append(
             f"backbone: {plain(section.first.backbone)} here, {row.backbone} ({row.pretrain}) there"
         )
     if (measured := metric_of(section.first.metric).published) != row.metric:
-        found.append(f"metric: {measured or plain(section.first.metric)} here, {row.metric} there")
+        phrases.append(
+            f"metric: {measured or plain(section.first.metric)} here, {row.metric} there"
+        )
     known = {
         name: setup_of_source(source) if row.metric == "top1" else None
         for name, source in row.sources.items()
@@ -235,29 +244,29 @@ def differences(section: Section, row: PublishedRow) -> list[str]:
         if recipe
         for task in means().get(name, (name,))
     }
-    found += _apart(section, row.method, theirs) if theirs else []
+    phrases += _setup_phrases(section, row.method, theirs) if theirs else []
     if None in known.values():
-        found.append(
-            "how it was made: not known of"
+        phrases.append(
+            "how it was made: not known for"
             f" {'its source' if not any(known.values()) else 'some of its sources'}"
         )
-    return found
+    return phrases
 
 
-def _apart(section: Section, method: str, theirs: Mapping[str, Setup]) -> list[str]:
-    """What sets the section's rows of this published method apart; or all its rows, where there is
-    none of it."""
+def _setup_phrases(section: Section, method: str, theirs: Mapping[str, Setup]) -> list[str]:
+    """What sets the section's rows of this published method apart; or all its rows, if there are
+    none."""
     same = [result for result in section.board if result.cell.method == named_here(method)]
-    made: dict[str, list[Setup]] = {}
+    measured: dict[str, list[Setup]] = {}
     for result in same or section.board:
-        made.setdefault(result.task, []).append(measured_setup(result, section.seeds))
-    return setup_differences(made, theirs, bool(same))
+        measured.setdefault(result.task, []).append(measured_setup(result, section.seeds))
+    return setup_differences(measured, theirs, bool(same))
 
 
 def _fault(line: Sequence[str]) -> str | None:
     """What is wrong with a line of the file."""
     if len(line) != len(COLUMNS):
-        return f"{len(line)} columns, where there are {len(COLUMNS)}"
+        return f"{len(line)} columns, expected {len(COLUMNS)}"
     for name, text in zip(COLUMNS, line, strict=True):
         if not text.strip():
             return f"no {name}"
@@ -267,9 +276,9 @@ def _fault(line: Sequence[str]) -> str | None:
     try:
         value = float(printed)
     except ValueError:
-        return f"the value '{printed[:40]}' is no number"
+        return f"the value '{printed[:40]}' isn't a number"
     if not (math.isfinite(value) and 0 <= value <= 100):
-        return f"the value {printed[:40]} is no percentage"
+        return f"the value {printed[:40]} isn't a percentage"
     if metric not in ("top1", "mIoU-SS", "mIoU-MS"):
         return f"unknown metric '{metric[:40]}'; known: top1, mIoU-SS, mIoU-MS"
     known = {*_tasks(), *means()}
@@ -301,7 +310,7 @@ def _rows(numbers: Sequence[PublishedNumber]) -> list[PublishedRow]:
 
 def _recomputed(name: str, row: PublishedRow) -> float | None:
     """A mean from the numbers printed for its tasks, else from the printed means of VTAB's groups;
-    None where they aren't there."""
+    None if these are missing."""
     groups = [group for group in means() if group.startswith("mean-vtab_")]
     if all(task in row.numbers for task in means()[name]):
         of_groups = (

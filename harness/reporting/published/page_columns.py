@@ -1,5 +1,5 @@
-"""Published numbers for the page's own tab, each in the column that it belongs to: looked at beside
-what was measured, and nothing else."""
+"""Published numbers for the page's own tab, each in the column that it belongs to: shown next to
+measured ones, and used for nothing else."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,8 +8,8 @@ from harness.reporting.display import rounded
 from harness.reporting.published.numbers import (
     PublishedNumber,
     PublishedRow,
-    beside,
     differences,
+    matching_rows,
     means,
     means_disagree,
     named_here,
@@ -19,28 +19,28 @@ from harness.text import plain
 
 
 def published_rows(section: Section, published: Sequence[PublishedNumber]) -> dict[str, Any]:
-    """`rows`, and where there are none the `reason`; their `sources`, and the `phrases` of what
-    sets them apart, each once; and the `faults` of printed means that aren't those of their own
+    """`rows`, and if there are none, the `reason`; their `sources`, and the `phrases` for what sets
+    them apart, without repeats; and the `faults` of printed means that disagree with their own
     numbers.
 
     A row has `method`, `key` (the method as it is named here), `identity`, `apart` (places of
     phrases) and `values`: a list of [column, value, place of its source, text], a column being
     "mean", "mean_of_groups", "group,N", "task,N" or "other,NAME".
     """
-    found = beside(section, published)
-    methods = {row.method for row in found.rows}
+    matches = matching_rows(section, published)
+    methods = {row.method for row in matches.rows}
     faults = [
         plain(line)
         for line in means_disagree(published)
         if any(line.startswith(f"{method} on ") for method in methods)
     ]
-    sources = sorted({plain(source) for row in found.rows for source in row.sources.values()})
+    sources = sorted({plain(source) for row in matches.rows for source in row.sources.values()})
     places = {source: place for place, source in enumerate(sources)}
     phrases: dict[str, int] = {}
-    rows = [_row(section, row, places, phrases) for row in found.rows]
+    rows = [_row(section, row, places, phrases) for row in matches.rows]
     return {
         "rows": rows,
-        "reason": found.reason,
+        "reason": matches.reason,
         "sources": sources,
         "phrases": list(phrases),
         "faults": faults,
@@ -75,7 +75,7 @@ def _row(
 
 
 def _column(section: Section, name: str) -> str:
-    """The column of a printed mean, where the page has one of the same tasks."""
+    """The column of a printed mean, if the page has one over the same tasks."""
     tasks = set(means()[name])
     if tasks == set(section.tasks):
         return "mean_of_groups" if name.endswith("_groups") else "mean"

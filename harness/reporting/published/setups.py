@@ -1,9 +1,9 @@
-"""How numbers were made, in the same words for ours and for papers': what sets a measured row apart
+"""How numbers were made, in the same terms for ours and for papers': what sets a measured row apart
 from a published one.
 
 Ours are read from what a row is keyed by and stored with; papers' from `results/recipes.toml`, each
-with the place where it was read. What isn't known of either is said as that, and never taken for
-equal.
+with the place where it was read. What isn't known about either is reported as unknown, and never
+taken as equal.
 """
 
 import json
@@ -39,9 +39,9 @@ class Setup(BaseModel):
     side: Value | None = Field(None, title="image side")
     pooling: Value | None = Field(None, title="features")
     form: Value | None = Field(None, title="method")
-    """Only of papers: where their method of that name is another than ours."""
+    """Papers only: where their method of that name differs from ours."""
     dropout: Value | None = Field(None, title="dropout")
-    """Of what the method adds, such as prompts."""
+    """On what the method adds, such as prompts."""
     backbone_dropout: Value | None = Field(None, title="the backbone's dropout")
     drop_path: Value | None = Field(None, title="drop-path")
     optimizer: Value | None = Field(None, title="optimiser")
@@ -78,7 +78,7 @@ def _suites() -> Mapping[str, str]:
 
 
 class PartialSetup(BaseModel):
-    """Setup that hold for some of a source's numbers."""
+    """Facts that hold for some of a source's numbers."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     methods: Patterns = ("*",)
@@ -88,14 +88,14 @@ class PartialSetup(BaseModel):
     facts: Setup
 
     def fits(self, method: str, task: str, pretrain: str) -> bool:
-        asked = (
+        filters = (
             (method, self.methods),
             (_suites()[task], self.suites),
             (task, self.tasks),
             (pretrain, self.pretrains),
         )
         return all(
-            any(fnmatchcase(name, pattern) for pattern in patterns) for name, patterns in asked
+            any(fnmatchcase(name, pattern) for pattern in patterns) for name, patterns in filters
         )
 
 
@@ -105,7 +105,7 @@ class SourceSetup(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: str
     sources: Patterns = Field(min_length=1)
-    """How a `source` begins that is of it."""
+    """Beginnings of the `source`s that it covers."""
     read: str = Field(min_length=20)
     """Where it was read."""
     facts: Setup
@@ -113,7 +113,7 @@ class SourceSetup(BaseModel):
     _merged: dict[tuple[Setup, ...], Setup] = PrivateAttr(default_factory=dict)
 
     def at(self, method: str, task: str, pretrain: str) -> Setup:
-        """The facts of one number: those of the last `of` that fits win."""
+        """The facts of one number: the last matching `of` wins."""
         fitting = tuple(of.facts for of in self.of if of.fits(method, task, pretrain))
         if fitting not in self._merged:
             parts = (self.facts, *fitting)
@@ -143,10 +143,10 @@ def setup_of_source(source: str) -> SourceSetup | None:
 
 
 def measured_setup(result: TaskResult, seeds: int) -> Setup:
-    """Of a classification result of a leaderboard, whose section has `seeds` seeds. What its cell
-    was stored without is None."""
+    """The setup of a leaderboard's classification result, whose section has `seeds` seeds. What its
+    cell was stored without is None."""
     cell = result.cell
-    return _made(
+    return _setup(
         seeds,
         cell.method,
         cell.of_cell,
@@ -161,7 +161,7 @@ def measured_setup(result: TaskResult, seeds: int) -> Setup:
 
 
 @lru_cache(4096)
-def _made(
+def _setup(
     seeds: int,
     method: str,
     of_cell: str,
@@ -173,10 +173,10 @@ def _made(
     pooling: str,
     precision: str,
 ) -> Setup:
-    """Of texts, so that what a published row is compared with is read once, not once for each."""
+    """From texts, so that the cache reads what published rows are compared with only once."""
     settings, arguments, searched = map(_table, (of_cell, arguments_, searched_))
-    resolved = "override" in settings  # for one cell, its method's own word included
-    made = {
+    resolved = "override" in settings  # for one cell, with what its method overrides
+    facts = {
         "pixels": pixels,
         "normalize": normalize,
         "side": int(side) if side.isdecimal() else None,
@@ -215,25 +215,24 @@ def _made(
         "precision": precision or None,
     }
     try:
-        return Setup.model_validate(made)
+        return Setup.model_validate(facts)
     except ValidationError as error:  # somebody else's store may hold anything
         odd = {str(of["loc"][0]) for of in error.errors()}
         return Setup.model_validate(
-            {name: value for name, value in made.items() if name not in odd}
+            {name: value for name, value in facts.items() if name not in odd}
         )
 
 
 def setup_differences(
     ours: Mapping[str, Collection[Setup]], theirs: Mapping[str, Setup], same_method: bool = True
 ) -> list[str]:
-    """A phrase for each fact that isn't the same, and one for those that aren't known of the
-    source.
+    """A phrase for each fact that differs, and one for those that aren't known about the source.
 
-    `ours`: by task, those of each row that is compared; `theirs`: by task, of a number, or of a
-    mean that the task is in. Without `same_method`, ours are of other methods, and what these don't
-    agree on isn't listed.
+    `ours`: by task, those of each row that is compared; `theirs`: by task, those of a number, or
+    of a mean that includes the task. Without `same_method`, ours belong to other methods, and
+    their values of facts on which they disagree aren't listed.
     """
-    found, unknown = [], []
+    phrases, unknown = [], []
     tasks = [task for task in theirs if task in ours]
     for name, title in TITLES.items():
         pairs: dict[tuple[tuple[Value | None, ...], Value], list[str]] = {}
@@ -253,17 +252,19 @@ def setup_differences(
                     (() if varies or name == "form" else tuple(differing), there), []
                 ).append(task)
         for (here, there), some in pairs.items():
-            theirs_alone = f"{_said(there)} there{', by the method here' if name != 'form' else ''}"
-            found.append(
+            theirs_alone = (
+                f"{_shown(there)} there{', by the method here' if name != 'form' else ''}"
+            )
+            phrases.append(
                 f"{title}: {_pair(here, there) if here else theirs_alone}{_on(some, tasks)}"
             )
-    return [*found, f"{', '.join(unknown)}: not known of its source"] if unknown else found
+    return [*phrases, f"{', '.join(unknown)}: not known for its source"] if unknown else phrases
 
 
 def _pair(here: Sequence[Value | None], there: Value) -> str:
-    *ours, theirs = (_said(value) for value in (*here, there))
-    if theirs in ours:  # grids of as many values between the same ends
-        *ours, theirs = (_said(value, whole=True) for value in (*here, there))
+    *ours, theirs = (_shown(value) for value in (*here, there))
+    if theirs in ours:  # grids of equally many values between the same ends
+        *ours, theirs = (_shown(value, in_full=True) for value in (*here, there))
     return (
         f"{' or '.join(ours)} here, {theirs} there"
         if ours != ["not recorded"]
@@ -271,12 +272,12 @@ def _pair(here: Sequence[Value | None], there: Value) -> str:
     )
 
 
-def _said(value: Value | None, whole: bool = False) -> str:
+def _shown(value: Value | None, in_full: bool = False) -> str:
     if value is None:
         return "not recorded"
     if not isinstance(value, tuple):
         return f"{value:g}" if isinstance(value, float) else plain(str(value))
-    if len(value) > 6 and not whole:
+    if len(value) > 6 and not in_full:
         return f"{len(value)} values from {value[0]:g} to {value[-1]:g}"
     return "/".join(f"{one:g}" for one in value)
 
@@ -292,8 +293,7 @@ _DROPOUT = {
     ("adapter", "released"): 0.1,
     ("adapter", "paper"): 0,
 }
-"""Of the built-in methods that have no such argument, by their `form`; of others' nothing is
-known."""
+"""For built-in methods without such an argument, by their `form`; for others nothing is known."""
 
 _NO_DECAY = {"head": "the head's bias", "biases": "all biases", "vectors": "all 1-d tensors"}
 
@@ -309,21 +309,21 @@ def _optimizer(settings: Mapping[str, Any]) -> str:
 
 
 def _at_points(settings: Mapping[str, Any], of: Callable[[Mapping[str, Any]], str]) -> str:
-    """What a cell's protocol says; and what it says where a search chooses some values, if that is
-    another thing."""
-    said = [of(settings)]
+    """What a cell's protocol says, and what it says for certain values of a search, if that
+    differs."""
+    phrases = [of(settings)]
     overrides = settings.get("override")
     for override in map(_only_table, overrides if isinstance(overrides, list) else ()):
-        there = of(
+        value = of(
             {**settings, **{name: value for name, value in override.items() if name != "when"}}
         )
         when = " and ".join(
             f"{name} is {_condition(value)}"
             for name, value in _only_table(override.get("when")).items()
         )
-        if there != said[0] and when:
-            said.append(f"{there} where {when}")
-    return "; ".join(said)
+        if value != phrases[0] and when:
+            phrases.append(f"{value} where {when}")
+    return "; ".join(phrases)
 
 
 def _condition(value: Any) -> str:
@@ -333,8 +333,8 @@ def _condition(value: Any) -> str:
 def _argument(
     name: str, arguments: Mapping[str, Any], searched: Mapping[str, Any], without: Value | None
 ) -> Any:
-    """What an argument is, or is searched over; `without` for a method that has no such argument;
-    None where none were recorded."""
+    """An argument's value, or what it is searched over; `without` for a method without such an
+    argument; None if no arguments were recorded."""
     if name in searched:
         return searched[name]
     if name in arguments:
@@ -350,7 +350,7 @@ def _search(settings: Mapping[str, Any]) -> str | None:
         return "whole grid"
     start = settings.get("prune_from") or settings.get("score_every")
     ended = (
-        f", hopeless ones ended from epoch {_text(start)} on"
+        f", poor ones pruned from epoch {_text(start)} on"
         if settings.get("pruner", "none") != "none"
         else ""
     )
@@ -362,7 +362,7 @@ def _table(text: str) -> Mapping[str, Any]:
 
 
 def _only_table(value: Any) -> Mapping[str, Any]:
-    """What was JSON: a table as it is, and anything else as an empty one."""
+    """A table as it is, and anything else as an empty one."""
     return value if isinstance(value, dict) else {}
 
 

@@ -1,4 +1,4 @@
-"""Published numbers as a table beside a section's: never ranked, never marked best, each row with
+"""Published numbers as a table next to a section's: never ranked, never marked best, each row with
 its source and what sets it apart."""
 
 from collections.abc import Sequence
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from harness.reporting.display import NOTHING, rounded
 from harness.reporting.published.numbers import (
     PublishedNumber,
-    beside,
     differences,
+    matching_rows,
     means,
     means_disagree,
 )
@@ -18,7 +18,8 @@ from harness.text import plain
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """A grid of texts, header first, and the notes below it; without rows, the notes say why."""
+    """A grid of texts, header first, and the notes below it; if there are no rows, the notes say
+    why."""
 
     grid: list[list[str]]
     notes: list[str]
@@ -27,21 +28,21 @@ class PublishedTable:
 def published_table(
     section: Section, published: Sequence[PublishedNumber], groups: bool
 ) -> PublishedTable:
-    """The published rows of `published.published()` that stand beside a section: numbers by task,
-    or with `groups` printed means alone."""
-    found = beside(section, published)
-    if not found.rows:
-        return PublishedTable([], [f"Published: none, {found.reason}."])
+    """The rows of `published.published()` that may be shown next to a section: numbers by task, or
+    with `groups`, printed means only."""
+    matches = matching_rows(section, published)
+    if not matches.rows:
+        return PublishedTable([], [f"Published: none, {matches.reason}."])
     shown = (
-        [task for task in section.tasks if any(task in row.numbers for row in found.rows)]
+        [task for task in section.tasks if any(task in row.numbers for row in matches.rows)]
         if not groups
         else []
     )
-    named = [name for name in means() if any(name in row.means for row in found.rows)]
+    named = [name for name in means() if any(name in row.means for row in matches.rows)]
     head = ["Published", *shown, *(_mean(name) for name in named)]
     sources: dict[tuple[str, ...], int] = {}
     grid = [head]
-    for row in found.rows:
+    for row in matches.rows:
         number = sources.setdefault(
             (plain(row.source.rstrip(".")), *map(plain, differences(section, row))),
             len(sources) + 1,
@@ -51,14 +52,16 @@ def published_table(
         ]
         if set(numbers) != {NOTHING}:
             grid.append([f"{plain(row.method)} [{number}]", *numbers])
-    notes = ["Published numbers, as printed; they are in no mean, rank or test here."]
+    notes = ["Published numbers, as printed; no mean, rank or test here includes them."]
     notes += [f"[{number}] {source}." for (source, *_), number in sources.items()]
-    said: dict[str, list[int]] = {}
+    rows_of_phrase: dict[str, list[int]] = {}
     for (_, *apart), number in sources.items():
         for phrase in apart:
-            said.setdefault(phrase, []).append(number)
-    notes += [f"Not as here, {_ranges(numbers)}: {phrase}." for phrase, numbers in said.items()]
-    shown_methods = {row.method for row in found.rows}
+            rows_of_phrase.setdefault(phrase, []).append(number)
+    notes += [
+        f"Unlike here, {_ranges(numbers)}: {phrase}." for phrase, numbers in rows_of_phrase.items()
+    ]
+    shown_methods = {row.method for row in matches.rows}
     wrong = [
         line
         for line in means_disagree(published)
@@ -79,7 +82,7 @@ def _mean(name: str) -> str:
 
 
 def _ranges(numbers: Sequence[int]) -> str:
-    """[1 to 3, 7], of numbers that rise."""
+    """[1 to 3, 7], for increasing numbers."""
     runs: list[list[int]] = []
     for number in numbers:
         if runs and number == runs[-1][-1] + 1:

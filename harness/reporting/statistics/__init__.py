@@ -1,7 +1,7 @@
-"""What is computed of scores: means, ranks, intervals, tests.
+"""What is computed from scores: means, ranks, intervals, tests.
 
-A statistic that is a column of every leaderboard is a `Statistic` in a file of its own, and stands
-in `STATISTICS`, in the order of the columns.
+A statistic that is a column of every leaderboard is a `Statistic` in its own file, and listed in
+`STATISTICS`, in the order of the columns.
 """
 
 from harness.reporting.statistics.means import MEAN, MEAN_OF_GROUPS

@@ -1,9 +1,9 @@
-"""What the tests over tasks share: their level, which methods take part, and the sentence where
-there is too little to test.
+"""What the tests over tasks share: their level, which methods take part, and the sentence shown
+when there is too little to test.
 
 Tests follow J. Demšar, Statistical comparisons of classifiers over multiple data sets, JMLR 7
-(2006): tasks are a sample, a method's score on a task is one number, the mean over its seeds. Equal
-means equal to 9 digits: the same scores in another order of seeds are a tie.
+(2006): tasks are a sample, a method's score on a task is one number, the mean over its seeds.
+Scores are compared to 9 digits: the same ones in another order of seeds are a tie.
 """
 
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ from harness.reporting.statistics.statistic import Scores
 LEVEL = 0.05
 DIGITS = 9
 FEWEST_TASKS = 5
-"""Below it there is no test and no bootstrap over tasks."""
+"""With fewer there is no test and no bootstrap over tasks."""
 
 
 @dataclass(frozen=True)
 class TooFew:
-    """In place of a test: why there is none, in one sentence."""
+    """Returned instead of a test: why there is none, in one sentence."""
 
     reason: str
 

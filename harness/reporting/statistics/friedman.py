@@ -21,17 +21,17 @@ from harness.reporting.statistics.statistic import Scores
 
 @dataclass(frozen=True)
 class Friedman:
-    """Whether methods differ at all, and by how much mean ranks must differ for two of them to
+    """Whether methods differ at all, and by how much the mean ranks of two must differ for them to
     (Nemenyi, at 0.05)."""
 
     variants: list[str]
     """In order of rank, the best first."""
     tasks: list[str]
     ranks: dict[str, float]
-    """Mean rank over tasks, 1 the best; ties share the average."""
+    """Mean rank over tasks, 1 is the best; ties share the average."""
     chi2: float
-    """Friedman's statistic as Demšar has it, without correction for ties: with ties it errs towards
-    no difference."""
+    """Friedman's statistic as in Demšar, without correction for ties: with ties it is
+    conservative."""
     p: float
     f: float
     """Iman and Davenport's F, less conservative; infinite where all tasks rank all methods
@@ -43,18 +43,18 @@ class Friedman:
 def friedman(scores: Scores, tasks: Sequence[str]) -> Friedman | TooFew:
     """Friedman's test over tasks, of the variants that have all of them (see `complete`): at least
     3 on at least 5 tasks."""
-    from scipy import stats  # a second to import, which tables without tests needn't wait for
+    from scipy import stats  # takes a second to import, which tables without tests don't need
 
     kept, dropped = complete(scores, tasks)
     common = list(next(iter(kept.values()), {}))
     if len(kept) < 3:
-        return TooFew(f"Friedman's test takes 3 methods, {methods_here(len(kept), len(dropped))}.")
+        return TooFew(f"Friedman's test needs 3 methods, {methods_here(len(kept), len(dropped))}.")
     if len(common) < FEWEST_TASKS:
-        return TooFew(f"Friedman's test takes {FEWEST_TASKS} tasks, here {are(len(common))}.")
+        return TooFew(f"Friedman's test needs {FEWEST_TASKS} tasks, here {are(len(common))}.")
     table = np.array([list(of_tasks.values()) for of_tasks in kept.values()]).round(DIGITS)
     k, n = table.shape
-    found = dict(zip(kept, stats.rankdata(-table, axis=0).mean(axis=1).tolist(), strict=True))
-    ranks = dict(sorted(found.items(), key=lambda item: item[1]))
+    mean_ranks = dict(zip(kept, stats.rankdata(-table, axis=0).mean(axis=1).tolist(), strict=True))
+    ranks = dict(sorted(mean_ranks.items(), key=lambda item: item[1]))
     chi2 = (
         12
         * n
@@ -65,7 +65,7 @@ def friedman(scores: Scores, tasks: Sequence[str]) -> Friedman | TooFew:
     if most - chi2 > 1e-9 * most:
         f = (n - 1) * chi2 / (most - chi2)
         f_p = float(stats.f.sf(f, k - 1, (k - 1) * (n - 1)))
-    else:  # every task ranks them alike, which by chance happens once in k!^(n-1)
+    else:  # every task ranks them alike; the probability of that is 1 in k!^(n-1)
         f, f_p = math.inf, math.exp(-(n - 1) * math.lgamma(k + 1))
     difference = (
         stats.studentized_range.ppf(1 - LEVEL, k, np.inf)
@@ -84,15 +84,15 @@ def friedman(scores: Scores, tasks: Sequence[str]) -> Friedman | TooFew:
     )
 
 
-def cliques(found: Friedman) -> list[list[str]]:
+def cliques(test: Friedman) -> list[list[str]]:
     """The largest groups, of two or more variants in order of rank, whose mean ranks all differ by
     less than the critical difference."""
-    order, groups, covered = found.variants, [], 0
+    order, groups, covered = test.variants, [], 0
     for first in range(len(order)):
         last = max(
             i
             for i in range(first, len(order))
-            if found.ranks[order[i]] - found.ranks[order[first]] < found.critical_difference
+            if test.ranks[order[i]] - test.ranks[order[first]] < test.critical_difference
         )
         if last > first and last + 1 > covered:
             groups.append(order[first : last + 1])

@@ -65,7 +65,7 @@ def studentised(
         apart = table[part] - means[part, None]
         shifts = counts @ apart.T / n
         variances = (counts @ (apart**2).T - n * shifts**2) / (n - 1)
-        # of a resample that drew equal values only, t isn't defined: left out
+        # t isn't defined for a resample of equal values: left out
         alike = variances <= 1e-9 * (apart**2).max(axis=1)
         t = np.where(alike, np.nan, shifts / np.sqrt(np.where(alike, 1, variances) / n))
         below, above = _quantiles(t, tails)
@@ -95,7 +95,7 @@ def _quantiles(columns: np.ndarray, levels: Sequence[float]) -> list[np.ndarray]
 @dataclass(frozen=True)
 class Difference:
     """How much better one method is than another, in percentage points, with a 95 % interval; None
-    where there are too few tasks."""
+    with too few tasks."""
 
     mean: float
     low: float | None
@@ -109,7 +109,7 @@ def mean_difference(
     by task and seed.
 
     The interval is Student's t over tasks taken as a sample, each task's difference averaged over
-    its seeds, so that it holds the spread of both. None where the two don't have the same tasks, or
+    its seeds, so that it covers the spread of both. None if the two don't have the same tasks, or
     share no seed on one.
     """
     if not one or one.keys() != other.keys():

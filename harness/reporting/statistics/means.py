@@ -1,4 +1,4 @@
-"""Means over tasks, by both conventions of the field. Nothing is filled in: with a missing task a
+"""Means over tasks, by both conventions of the field. Nothing is imputed: with a missing task a
 mean is None."""
 
 from collections.abc import Mapping, Sequence
@@ -29,8 +29,8 @@ def mean_of_groups(scores: Mapping[str, float], groups: Groups) -> float | None:
 
 
 def mean_of_present(scores: Mapping[str, float], tasks: Sequence[str]) -> float | None:
-    """Mean over those of the tasks that have a score, to be shown as such and never ranked; None
-    where none has."""
+    """Mean over the tasks that have a score, to be shown as such and never ranked; None if none
+    has."""
     present = [scores[task] for task in tasks if task in scores]
     return float(np.mean(present)) if present else None
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 
 def pareto(points: Mapping[str, tuple[float, float]]) -> list[str]:
-    """Of {variant: (cost, score)}, those that no other equals or beats in both while better in one;
-    by cost. Of several that are equal in both, all are on the front or none."""
+    """The variants of {variant: (cost, score)} that no other dominates, by cost. Of several that
+    are equal in both, all are on the front or none."""
     front: list[str] = []
     best = (math.inf, -math.inf)
     for variant in sorted(points, key=lambda variant: (points[variant][0], -points[variant][1])):

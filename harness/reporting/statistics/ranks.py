@@ -8,8 +8,8 @@ from harness.reporting.statistics.statistic import Scores, Statistic
 
 
 def mean_ranks(scores: Scores, tasks: Sequence[str]) -> dict[str, float | None]:
-    """Mean rank of each variant over the tasks, 1 the best, among the variants that have all of
-    them. Ties share the average.
+    """Mean rank of each variant over the tasks, 1 is the best, among the variants that have all
+    of them. Ties share the average.
 
     None for a variant that lacks a task: it isn't ranked, and doesn't change the ranks of the
     others.

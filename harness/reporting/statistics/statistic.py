@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 Scores = Mapping[str, Mapping[str, float]]
-"""Mean score in percent: {variant: {task: score}}. What is missing isn't there."""
+"""Mean score in percent: {variant: {task: score}}, without missing ones."""
 Groups = Mapping[str, Sequence[str]]
 """The tasks of each group."""
 
@@ -16,7 +16,7 @@ class Statistic:
     name: str
     """Its key in JSON."""
     of: Callable[[Scores, Groups], Mapping[str, float | None]]
-    """By variant; None where it can't be had, such as for want of a task."""
+    """By variant; None if it can't be computed, such as when a task is missing."""
     title: Callable[[Groups], str]
     """Of its column."""
     help: str
@@ -24,7 +24,7 @@ class Statistic:
     digits: int = 2
     lowest_is_best: bool = False
     partial: Callable[[Mapping[str, float], Sequence[str]], float | None] | None = None
-    """What stands, small and unranked, for a variant that lacks a task."""
+    """What is shown, small and unranked, for a variant that lacks a task."""
     fewest_variants: int = 1
     fewest_groups: int = 1
     beside_groups: bool = False

@@ -44,7 +44,7 @@ class Pair:
     p_holm: float
     """`p` by Holm's step-down correction over the `family`."""
     effect: float
-    """Matched-pairs rank-biserial correlation, -1 to 1: the share of the ranks for `one` less that
+    """Matched-pairs rank-biserial correlation, -1 to 1: the share of the ranks for `one` minus that
     for `other`."""
     family: int
     """How many pairs were tested together."""
@@ -56,8 +56,8 @@ def pairwise(
     """Wilcoxon's signed-rank test of all pairs of variants that have all tasks (see `complete`), or
     of each against the baseline.
 
-    In the scores' order, the baseline as `other`. There is no test with fewer than 5 tasks, or
-    where no pair differs on 5.
+    In the order of `scores`, the baseline as `other`. There is no test with fewer than 5 tasks,
+    or if no pair differs on 5.
     """
     kept, dropped = complete(scores, tasks)
     common = list(next(iter(kept.values()), {}))
@@ -69,9 +69,9 @@ def pairwise(
         )
         return TooFew(f"The baseline {baseline} {why}.")
     if len(kept) < 2:
-        return TooFew(f"Wilcoxon's test takes 2 methods, {methods_here(len(kept), len(dropped))}.")
+        return TooFew(f"Wilcoxon's test needs 2 methods, {methods_here(len(kept), len(dropped))}.")
     if len(common) < FEWEST_TASKS:
-        return TooFew(f"Wilcoxon's test takes {FEWEST_TASKS} tasks, here {are(len(common))}.")
+        return TooFew(f"Wilcoxon's test needs {FEWEST_TASKS} tasks, here {are(len(common))}.")
     order = list(kept)
     names = (
         list(combinations(order, 2))
@@ -83,7 +83,7 @@ def pairwise(
     most = int((differences != 0).sum(axis=1).max())
     if 0 < most < FEWEST_TASKS:
         return TooFew(
-            f"Wilcoxon's test takes {FEWEST_TASKS} tasks with a difference, here {are(most)}."
+            f"Wilcoxon's test needs {FEWEST_TASKS} tasks with a difference, here {are(most)}."
         )
     ranks = _signed_ranks(differences)
     sums = [(math.fsum(row[row > 0]), -math.fsum(row[row < 0])) for row in ranks]
@@ -93,13 +93,13 @@ def pairwise(
     ]
     lows, highs = bootstraps(differences)
     corrected = holm(p)
-    found = []
+    pairs = []
     for index, (one, other) in enumerate(names):
         row, (plus, minus) = differences[index], sums[index]
         counts = (int((row > 0).sum()), int((row == 0).sum()), int((row < 0).sum()))
         over_tasks = (float(row.mean()), float(lows[index]), float(highs[index]))
         effect = (plus - minus) / (plus + minus) if plus + minus else 0.0
-        found.append(
+        pairs.append(
             Pair(
                 one,
                 other,
@@ -113,7 +113,7 @@ def pairwise(
                 len(names),
             )
         )
-    return found
+    return pairs
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -127,7 +127,7 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def _signed_ranks(differences: np.ndarray) -> np.ndarray:
-    """Each row's ranks by size, from 1, with the differences' signs; what is 0 has none."""
+    """Each row's ranks by size, from 1, with the differences' signs; zeros have rank 0."""
     from scipy.stats import rankdata
 
     sizes = np.abs(differences)
@@ -136,8 +136,8 @@ def _signed_ranks(differences: np.ndarray) -> np.ndarray:
 
 
 def _exact(doubled: tuple[int, ...], smaller: float) -> float:
-    """P that the smaller sum of ranks is at most this, were every sign a coin's toss; exact with
-    ties too, where scipy approximates.
+    """Probability that the smaller sum of ranks is at most this if every sign is a fair coin flip;
+    exact with ties too, for which scipy approximates.
 
     `doubled`: the ranks times two, since ties share halves.
     """
@@ -146,7 +146,7 @@ def _exact(doubled: tuple[int, ...], smaller: float) -> float:
 
 @lru_cache(maxsize=1024)
 def _sums(doubled: tuple[int, ...]) -> np.ndarray:
-    """The probability of each sum that a random half of the ranks has."""
+    """The probability of each sum of a random subset of the ranks."""
     chances = np.zeros(sum(doubled) + 1)
     chances[0] = 1
     for rank in doubled:

@@ -1,2 +1,2 @@
-"""`harness results`: what one store gives to another. Rows go as they are, under the key of all
-that their scores depend on."""
+"""`harness results`: exchange of rows between stores. Rows are copied unchanged, under the key of
+everything that their scores depend on."""

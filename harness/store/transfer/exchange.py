@@ -1,8 +1,8 @@
-"""Rows on their way from store to store, and the file they travel in: one parquet with everything
-that is needed to import them again.
+"""Rows exchanged between stores, and their file: one parquet with everything that is needed to
+import them again.
 
 A table with a row for each cell, trial, result and failure: `kind` says which, columns that a kind
-doesn't have are null, what is nested is JSON text. The file's metadata hold `format` and `schema`.
+doesn't have are null, nested values are JSON text. The file's metadata hold `format` and `schema`.
 `pandas.read_parquet` reads it too.
 """
 
@@ -20,26 +20,26 @@ from harness.errors import BadInput
 from harness.io.atomic import placing
 from harness.io.limits import Room, TooLarge
 from harness.store import LONGEST, SCHEMA, Store
-from harness.store.columns import FIRST, Record, columns, pack, unpack
+from harness.store.columns import FIRST, StoredRecord, columns, pack, unpack
 from harness.store.records import RECORDS, Cell, Failure, Result, Trial
 
 FORMAT = "vpt-harness results"
-"""What the file's metadata say it is. `schema` is that of the rows: files of earlier ones are read
+"""The file's type in its metadata. `schema` is that of the rows: files of earlier ones can be read
 too."""
 
 OLDEST = 2
-"""The schema of the oldest files that are read: they have the columns of the store's schema 3."""
+"""The schema of the oldest readable files: they have the columns of the store's schema 3."""
 
 MOST = 5_000_000
-"""Rows of the largest file that is read."""
+"""Rows of the largest file that can be read."""
 
 _KINDS = {record.__name__.lower(): record for record in RECORDS}
 _ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64()}
 
 
 def _columns(schema: int) -> dict[str, pa.DataType]:
-    """Of a file of this schema: `kind`, and those of all records by name. In the rows of kind
-    `cell` too, `cell` is the cell's key."""
+    """The columns of a file of this schema: `kind`, and those of all records by name. In rows of
+    kind `cell`, `cell` is the cell's key too."""
     named = {
         "cell" if (record, column.name) == (Cell, "key") else column.name: column
         for record in RECORDS
@@ -61,7 +61,7 @@ _schema = pa.schema(
 
 
 @dataclass(frozen=True)
-class Rows:
+class StoreRows:
     """Rows of every kind, each in the order they were stored."""
 
     cells: list[Cell]
@@ -70,9 +70,9 @@ class Rows:
     failures: list[Failure]
 
 
-def of_store(store: Store, cells: Collection[str] | None = None) -> Rows:
-    """All that a store holds, or what it holds of the cells with these keys."""
-    # cells are read last, so that those of all other rows are among them while a run goes on
+def of_store(store: Store, cells: Collection[str] | None = None) -> StoreRows:
+    """Everything in a store, or in its cells with these keys."""
+    # cells are read last, so that they include those of all other rows even during a run
     trials, results, failures, known = (
         store.trials(),
         store.results(),
@@ -80,9 +80,9 @@ def of_store(store: Store, cells: Collection[str] | None = None) -> Rows:
         store.cells(),
     )
     if cells is None:
-        return Rows(list(known.values()), trials, results, failures)
+        return StoreRows(list(known.values()), trials, results, failures)
     keys = set(cells)
-    return Rows(
+    return StoreRows(
         [cell for key, cell in known.items() if key in keys],
         [row for row in trials if row.cell in keys],
         [row for row in results if row.cell in keys],
@@ -90,13 +90,13 @@ def of_store(store: Store, cells: Collection[str] | None = None) -> Rows:
     )
 
 
-def write(rows: Rows, file: Path) -> None:
-    """Writes the file, whole or not at all. Raises `BadInput` where it can't, or where something
-    else has that name."""
+def write(rows: StoreRows, file: Path) -> None:
+    """Writes the file atomically. Raises `BadInput` if it can't, or if something else has that
+    name."""
     if file.suffix != ".parquet":
-        raise BadInput(f"{file}: name it {file.stem}.parquet, so that it is known for what it is.")
+        raise BadInput(f"{file}: name it {file.stem}.parquet.")
     if file.exists() and not is_exported(file):
-        raise BadInput(f"{file} is there already, and is something else: name another file.")
+        raise BadInput(f"{file} exists, and isn't an exported store: name another file.")
     packed = (
         _packed(kind, row)
         for kind, record in _KINDS.items()
@@ -111,25 +111,25 @@ def write(rows: Rows, file: Path) -> None:
 
 
 def is_exported(file: Path) -> bool:
-    """Whether a file is one that `write` made, of any schema. Raises `BadInput` for a file that is
-    no parquet at all."""
+    """Whether a file was written by `write`, in any schema. Raises `BadInput` for a file that isn't
+    parquet at all."""
     return _metadata(_open(file)).get("format") == FORMAT
 
 
-def read(file: Path) -> Rows:
-    """The rows of a file, not yet checked. Raises `BadInput` where it isn't one that `write` made,
-    or is damaged."""
+def read(file: Path) -> StoreRows:
+    """The rows of a file, not yet validated. Raises `BadInput` if `write` didn't write it, or it is
+    damaged."""
     opened = _open(file)
     metadata = _metadata(opened)
     if metadata.get("format") != FORMAT:
         raise BadInput(
-            f"{file} is another program's parquet: `harness results export FILE.parquet` makes"
-            " those that can be imported."
+            f"{file} is another program's parquet: only those written by `harness results export"
+            " FILE.parquet` can be imported."
         )
     schema = metadata.get("schema")
     if schema not in {str(number) for number in range(OLDEST, SCHEMA + 1)}:
         raise BadInput(
-            f"{file} has schema {schema}, this harness knows {OLDEST} to {SCHEMA}: upgrade"
+            f"{file} has schema {schema}, but this harness knows {OLDEST} to {SCHEMA}: upgrade"
             " vpt-harness, or export it again."
         )
     known = _columns(int(schema))
@@ -137,13 +137,13 @@ def read(file: Path) -> Rows:
         field.name: field.type for field in opened.schema_arrow
     } != known or opened.metadata.num_rows > MOST:
         raise BadInput(
-            f"{file} has other columns than an exported store, or more than {MOST:,} rows: export"
-            " it again."
+            f"{file} doesn't have the columns of an exported store, or has more than {MOST:,}"
+            " rows: export it again."
         )
     texts = [name for name, kind in known.items() if kind == pa.string()]
-    rows = Rows([], [], [], [])
+    rows = StoreRows([], [], [], [])
     try:
-        # as dictionaries: a text that is repeated a million times is read once
+        # as dictionaries: a text repeated a million times is read once
         for row in _dicts(_open(file, texts), texts, file):
             if (record := _KINDS.get(row["kind"])) is None:
                 raise BadInput(f"{file} holds a row of kind '{row['kind']}': export it again.")
@@ -168,8 +168,8 @@ def _open(file: Path, dictionaries: Sequence[str] = ()) -> pq.ParquetFile:
         return pq.ParquetFile(file, read_dictionary=dictionaries)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise BadInput(
-            f"{file} can't be read as parquet ({' '.join(str(error).split())[:160]}): get it again,"
-            " or export it again."
+            f"{file} can't be read as parquet ({' '.join(str(error).split())[:160]}): copy it"
+            " again, or export it again."
         ) from error
 
 
@@ -181,7 +181,7 @@ def _metadata(opened: pq.ParquetFile) -> dict[str, str]:
 
 
 def _dicts(opened: pq.ParquetFile, texts: Sequence[str], file: Path) -> Iterator[dict[str, Any]]:
-    """The rows; `texts`: the columns that hold text, whose length is looked at first."""
+    """The rows; `texts`: the columns that hold text, whose lengths are checked first."""
     room = Room(file)
     for batch in opened.iter_batches(1000):
         for name in texts:
@@ -191,8 +191,8 @@ def _dicts(opened: pq.ParquetFile, texts: Sequence[str], file: Path) -> Iterator
             longest = pc.call_function("max", [lengths]).as_py() or 0
             if longest > LONGEST:
                 raise BadInput(
-                    f"{file} holds a text of {longest:,} bytes in {name}, and {LONGEST:,} is the"
-                    " most: export it again."
+                    f"{file} holds a text of {longest:,} bytes in {name}, but {LONGEST:,} is the"
+                    " maximum: export it again."
                 )
             if coded:
                 lengths = pc.call_function("take", [lengths, column.indices])
@@ -200,6 +200,6 @@ def _dicts(opened: pq.ParquetFile, texts: Sequence[str], file: Path) -> Iterator
         yield from batch.to_pylist()
 
 
-def _packed(kind: str, row: Record) -> Mapping[str, Any]:
+def _packed(kind: str, row: StoredRecord) -> Mapping[str, Any]:
     values = pack(row)
     return {"kind": kind, "cell": values.pop("key", None), **values}

@@ -18,18 +18,18 @@ class Source:
 
     name: str
     file: Path | None
-    """None where it is a database behind a URL."""
+    """None for a database with a URL."""
     url: str = field(default="", repr=False)
-    """Of that database, its password included; `name` is without."""
+    """Of that database, including its password, which `name` omits."""
 
     @property
     def checkpoints(self) -> Path | None:
-        """Where its checkpoints would lie: beside `NAME.db` or `NAME.parquet`,
-        `NAME.checkpoints`."""
+        """The folder for its checkpoints: `NAME.checkpoints` next to `NAME.db` or
+        `NAME.parquet`."""
         return self.file.absolute().with_suffix(".checkpoints") if self.file else None
 
-    def rows(self) -> exchange.Rows:
-        """All its rows, checked. Raises `BadInput`."""
+    def rows(self) -> exchange.StoreRows:
+        """All its rows, validated. Raises `BadInput`."""
         if self.file is not None and _is_parquet(self.file):
             return checked(exchange.read(self.file), self.name)
         store = Store(self.file or self.url, foreign=True)
@@ -37,7 +37,7 @@ class Source:
             return checked(exchange.of_store(store), self.name)
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise BadInput(
-                f"{self.name} is damaged ({' '.join(str(error).split())[:160]}): get it again."
+                f"{self.name} is damaged ({' '.join(str(error).split())[:160]}): copy it again."
             ) from error
         finally:
             store.close()
@@ -47,14 +47,14 @@ def sources(text: str, into: Store) -> Iterator[Source]:
     """The sources that one argument names: a file, a folder's *.db and exported *.parquet, or an
     SQLAlchemy URL. Raises `BadInput`.
 
-    `into`: the store to import into, which is no source; in a folder it is passed over.
+    `into`: the store to import into, which isn't a source; in a folder it is skipped.
     """
     if "://" in text:
         store = Store(text)
         if store.file is None:
             if store.name == into.name:
                 raise BadInput(
-                    f"{store.name} is the store to import into itself: give another --store."
+                    f"{store.name} is itself the store to import into: give another --store."
                 )
             yield Source(store.name, None, text)
             return
@@ -74,14 +74,14 @@ def sources(text: str, into: Store) -> Iterator[Source]:
         ]
         if not files:
             raise BadInput(
-                f"{path} holds neither a store (*.db) nor a file that `harness results export"
-                " FILE.parquet` made (*.parquet)."
+                f"{path} contains neither a store (*.db) nor a file written by `harness results"
+                " export FILE.parquet` (*.parquet)."
             )
         yield from (Source(str(file), file) for file in files)
     elif not path.is_file():
-        raise BadInput(f"no file or folder {path}.")
+        raise BadInput(f"there is no file or folder {path}.")
     elif _same(path, into):
-        raise BadInput(f"{path} is the store to import into itself: give another --store.")
+        raise BadInput(f"{path} is itself the store to import into: give another --store.")
     else:
         yield Source(str(path), path)
 
@@ -99,8 +99,8 @@ def _is_parquet(file: Path) -> bool:
 
 
 def _may_be_exported(file: Path) -> bool:
-    """False for another program's parquet; what can't be read is a source all the same, so that its
-    fault is told."""
+    """False for another program's parquet; an unreadable file counts as a source, so that its fault
+    is reported."""
     try:
         return exchange.is_exported(file)
     except BadInput:

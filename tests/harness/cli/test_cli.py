@@ -45,7 +45,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
         ),
         (["run", "--backbone", "vit_tiny_patch16_224=absent.pth"], "/absent.pth."),
         (["run", "--seeds", "one"], "--seeds one: write whole numbers"),
-        (["run", "--seeds", "-1"], "seeds are from 0"),
+        (["run", "--seeds", "-1"], "seeds must be from 0"),
         (["run", "--cards", "absent"], "absent"),
         (["run", "--tasks", "cifar100", "--backbone", "mini_vit"], "task cifar100"),
         (["run", "--tasks", "cifar100", "--backbone", "mini_vit", "--data-root", "."], "cifar"),

@@ -69,12 +69,12 @@ def test_import_says_what_it_did(call, store: Store, tmp_path: Path) -> None:
     filled(tmp_path / "theirs.db", [LINEAR])
     assert call("import", "theirs.db") == (
         0,
-        "theirs.db: added 2 results, 3 trials, 1 cell, 1 failure; 0 results there already\n",
+        "theirs.db: added 2 results, 3 trials, 1 cell, 1 failure; 0 results already there\n",
         "",
     )
     assert call("import", "theirs.db") == (
         0,
-        "theirs.db: nothing new; 2 results there already\n",
+        "theirs.db: nothing new; 2 results already there\n",
         "",
     )
     assert len(store.results()) == 6
@@ -87,10 +87,10 @@ def test_import_exits_with_1_where_results_contradict_and_merges_the_rest(
     theirs.add([VPT], [trial(VPT, 0)], [result(VPT, 0, 70.0)])
     code, out, err = call("import", "theirs.db")
     assert (code, err) == (1, "")
-    assert "conflict, ours stays: vpt on digits, seed 0" in out
+    assert "conflict, ours is kept: vpt on digits, seed 0" in out
     assert "here 90.00" in out
     assert "there 70.00" in out
-    assert "their search differs (1 trial there, 3 here): ours stays" in out
+    assert "their search differs (1 trial there, 3 here): ours is kept" in out
     assert len(store.results(LINEAR.key)) == 2
 
 
@@ -260,7 +260,7 @@ def test_list_as_json_with_filters(call, store: Store) -> None:
     [
         (["list", "--methods", "vtp"], "unknown method 'vtp'. Did you mean 'vpt'"),
         (["list", "--suite", "min"], "unknown suite 'min'. Did you mean 'mini'"),
-        (["list", "--tasks", "svhn"], "holds nothing of svhn"),
+        (["list", "--tasks", "svhn"], "holds nothing for svhn"),
         (["list", "--seed", "one"], "--seed one: write whole numbers"),
         (["list", "--format", "csv"], "unknown format 'csv'"),
         (["list", "--store", "absent.db"], "absent.db holds no results"),
@@ -268,9 +268,9 @@ def test_list_as_json_with_filters(call, store: Store) -> None:
         (["export", "a.csv"], "name it a.parquet"),
         (["show", "zz"], "no result 'zz'"),
         (["rm", "zz"], "no result 'zz'"),
-        (["rm"], "by their ids, or by --suite"),
-        (["rm", "ab", "--suite", "mini"], "one or the other"),
-        (["rm", "--seed", "9"], "nothing of this in"),
+        (["rm"], "give either the results' ids, or --suite"),
+        (["rm", "ab", "--suite", "mini"], "give either"),
+        (["rm", "--seed", "9"], "has nothing like that"),
         (["rm", "--methods", "vpt"], "give --yes"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
@@ -376,5 +376,5 @@ def test_checkpoints_that_cant_be_removed_are_said(call, store: Store) -> None:
     file.mkdir(parents=True)
     code, _, err = call("rm", result(VPT, 7).id, "--yes")
     assert (code, len(err.splitlines())) == (2, 1)
-    assert "remove it by hand" in err
+    assert "delete it by hand" in err
     shutil.rmtree(store.checkpoints)

@@ -11,8 +11,8 @@ from PIL import Image as Picture
 from tiny_originals import card_of, write_svhn
 
 from harness.data import fingerprint as prints
-from harness.data.duplicates import Image, doubles
-from harness.data.fingerprint import contents
+from harness.data.duplicates import Image, duplicates
+from harness.data.fingerprint import data_summary
 from harness.data.readers import resolve
 from harness.data.readers.record import Record
 from harness.data.verify import verify
@@ -53,7 +53,7 @@ def test_a_run_refuses_test_images_that_were_trained_on(root: Path, cards: Path)
     with pytest.raises(BadInput) as error:
         plan(asked(root, cards))
     said = str(error.value)
-    assert "task tiny: 3 of 5 test images are in train or val too, byte for byte: " in said
+    assert "task tiny: 3 of 5 test images are also in train or val, byte for byte: " in said
     assert "images/test/000000.jpg = images/train800/000002.jpg" in said
     assert "images/test/000003.png = images/val200/000001.png" in said
     assert "--allow-overlap" in said
@@ -65,7 +65,7 @@ def test_lists_that_name_the_same_files_are_refused_too(root: Path, cards: Path)
     (folder / "test.txt").write_text(
         "".join((folder / "train800.txt").read_text().splitlines(keepends=True)[:5])
     )
-    with pytest.raises(BadInput, match="5 of 5 test images are in train or val too"):
+    with pytest.raises(BadInput, match="5 of 5 test images are also in train or val"):
         plan(asked(root, cards))
 
 
@@ -73,7 +73,7 @@ def test_allowed_it_goes_on_with_a_label_and_stands_beside_the_score(root: Path,
     leaked(root)
     allowed = plan(asked(root, cards, allow_overlap=True))
     warning, *_ = allowed.warnings
-    assert "3 of 5 test images are in train or val too" in warning
+    assert "3 of 5 test images are also in train or val" in warning
     (cell,) = allowed.cells
     assert cell.cell.labels["overlap"] == {"images": 3, "of": 5, "expected": 0}
 
@@ -91,7 +91,7 @@ def test_a_card_may_expect_as_many_as_the_published_data_have(root: Path, cards:
     ]
     key = found.cells[0].key
     path.write_text(text.replace("pixels =", "overlap = 2\npixels ="))
-    with pytest.raises(BadInput, match=r"3 of 5 test images .*, and its card expects at most 2: "):
+    with pytest.raises(BadInput, match=r"3 of 5 test images .*, but its card expects at most 2: "):
         plan(asked(root, cards))
     assert plan(asked(root, cards, allow_overlap=True)).cells[0].key == key
 
@@ -110,11 +110,11 @@ def test_doubles_within_a_split_and_two_labels_are_warnings(root: Path, cards: P
         " images/train800/000000.jpg." in said
     )
     assert (
-        "task tiny: 1 image under more than one label: images/train800/000004.jpg ="
+        "task tiny: 1 image with more than one label: images/train800/000004.jpg ="
         " images/train800/000000.jpg." in said
     )
     assert (
-        "task tiny: 1 of 4 val images is in train too: images/val200/000002.jpg ="
+        "task tiny: 1 of 4 val images is also in train: images/val200/000002.jpg ="
         " images/train800/000002.jpg." in said
     )
     verdict = verify(load_cards(cards)["tiny"], root, lambda line: None)
@@ -151,11 +151,11 @@ def test_a_memory_that_is_damaged_is_made_again(
     content: bytes, root: Path, card: TaskCard, cache: Path
 ):
     leaked(root)
-    before = contents(card, root)
+    before = data_summary(card, root)
     (memo,) = [path for path in (cache / "fingerprints").iterdir() if path.suffix != ".lock"]
-    assert contents(card, root) == before  # through JSON and back
+    assert data_summary(card, root) == before  # through JSON and back
     memo.write_bytes(content)
-    assert contents(card, root) == before
+    assert data_summary(card, root) == before
 
 
 def test_official_tasks_may_have_some_of_their_own(tmp_path: Path):
@@ -169,10 +169,11 @@ def test_official_tasks_may_have_some_of_their_own(tmp_path: Path):
         for split in ("train", "val", "test")
         for row in range(4)
     ]
-    found = doubles(grey)
+    found = duplicates(grey)
     assert found.error(card) == ""
     assert (
-        "4 of 6 test images are in train or val too, as its card expects" in found.warnings(card)[0]
+        "4 of 6 test images are also in train or val, as its card expects"
+        in found.warnings(card)[0]
     )
     assert found.labels == 1
 
@@ -184,7 +185,7 @@ def test_every_shipped_task_of_others_expects_some_and_a_whole_leak_is_still_an_
         assert 0 < card.overlap < min(card.sizes["test"], card.sizes["train"]) / 2, task
     for task in suites["mini"].tasks:
         assert cards[task].overlap == 0
-        assert not any(contents(resolve(cards[task], None), None).doubles)
+        assert not any(data_summary(resolve(cards[task], None), None).duplicates)
 
 
 def slow(images: list[Image]) -> dict[str, int]:
@@ -216,7 +217,7 @@ def test_counts_are_those_of_a_slow_search(seed: int):
         Image(split, str(row), 0, str(rng.integers(30)), str(rng.integers(2)))
         for row, split in enumerate(splits)
     ]
-    found = doubles(images)
+    found = duplicates(images)
     assert {"test": found.test, "val": found.val, "labels": found.labels} == slow(images)
     for split, extra, _, _ in found.within:
         digests = [image.digest for image in images if image.split == split]
@@ -238,9 +239,9 @@ def test_one_image_with_two_masks(tmp_path: Path):
         other = np.asarray(mask).copy()
     other[0, 0] = (other[0, 0] + 1) % 3
     Picture.fromarray(other).save(masks[1])
-    found = contents(card, tmp_path).doubles
+    found = data_summary(card, tmp_path).duplicates
     assert found.labels == 1
-    assert any("under more than one mask" in warning for warning in found.warnings(card))
+    assert any("with more than one mask" in warning for warning in found.warnings(card))
 
 
 def test_a_big_set_is_compared_in_little_time_and_room():
@@ -260,7 +261,7 @@ def test_a_big_set_is_compared_in_little_time_and_room():
     ]
     tracemalloc.start()
     start = time.process_time()
-    found = doubles(images)
+    found = duplicates(images)
     seconds, (_, peak) = time.process_time() - start, tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert found.within
@@ -269,4 +270,4 @@ def test_a_big_set_is_compared_in_little_time_and_room():
 
 
 def test_the_cache_is_the_one_that_a_fingerprint_has(card: TaskCard, root: Path):
-    assert prints.fingerprint(card, root) == contents(card, root).fingerprint
+    assert prints.fingerprint(card, root) == data_summary(card, root).fingerprint

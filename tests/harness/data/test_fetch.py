@@ -357,22 +357,22 @@ def by_hand(server: Server, tmp_path: Path) -> TaskCard:
         (wrong_sum, r"has sha256 [0-9a-f]{64}, expected 0{64}\. Try again"),
         (wrong_md5, r"has md5 [0-9a-f]{32}, expected 0{32}\. Try again"),
         (wrong_size, r"has [\d,]+ bytes, expected 10,000"),
-        (too_large, "has room for"),
+        (too_large, "but .* free. Free some space"),
         (wrong_by_hand, "has 5 bytes, expected 256,000. Delete"),
-        (not_there, "can't be downloaded: its server answered 404"),
-        (offline, "can't get none.zip from 127.0.0.1 .*is this machine online"),
-        (always_busy, "its server answered 503"),
-        (always_cut, "can't get a.bin from 127.0.0.1"),
+        (not_there, "can't be downloaded: its server responded 404"),
+        (offline, "can't download none.zip from 127.0.0.1 .*is this machine online"),
+        (always_busy, "its server responded 503"),
+        (always_cut, "can't download a.bin from 127.0.0.1"),
         (leaves_zip, "has an entry outside its folder"),
         (leaves_zip_windows, "has an entry outside its folder"),
         (leaves_tar, "has an entry outside its folder"),
         (absolute_tar, "has an entry outside its folder"),
         (link_tar, "has an entry outside its folder"),
         (link_zip, "has an entry outside its folder"),
-        (cut_zip, "is damaged or cut short"),
-        (cut_tar, "is damaged or cut short"),
-        (cut_gz, "is damaged or cut short"),
-        (no_zip, "is damaged or cut short"),
+        (cut_zip, "is damaged or truncated"),
+        (cut_tar, "is damaged or truncated"),
+        (cut_gz, "is damaged or truncated"),
+        (no_zip, "is damaged or truncated"),
         (by_hand, "task tiny can't be fetched: its owner wants a signature. To get it: draw it."),
     ],
 )
@@ -427,7 +427,7 @@ def test_the_command(server: Server, tmp_path: Path, cards: Path):
     ]
     first, again = (CliRunner().invoke(app, command) for _ in range(2))
     assert (first.exit_code, first.stdout) == (0, "tiny: fetched a.zip\n")
-    assert (again.exit_code, again.stdout) == (0, "tiny: was there\n")
+    assert (again.exit_code, again.stdout) == (0, "tiny: already there\n")
 
 
 def test_the_shipped_archives_are_named_and_checked():

@@ -355,7 +355,7 @@ def test_opencvs_way_refuses_16_bits(
     name = records(card, tmp_path, "test")[0].key.removeprefix(opencv.MARK)
     Image.fromarray(ALL16).save(tmp_path / "sun397" / "SUN397" / name[1:], "PNG")
     (fault,) = verify(card, tmp_path, lambda line: None).faults
-    assert "takes 8" in fault
+    assert "needs 8" in fault
     assert name in fault
 
 

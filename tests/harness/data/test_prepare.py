@@ -169,7 +169,7 @@ def flip(path: Path) -> None:
         (lambda folder: flip(folder / "test.pixels"), "prepared pixels of .* have changed"),
         (
             lambda folder: (folder / "test.pixels").write_bytes(b"short"),
-            "has 5 bytes, its .csv says",
+            "has 5 bytes, but its .csv says",
         ),
         (lambda folder: (folder / "test.csv").write_text("key\n"), "is damaged"),
         (lambda folder: (folder / "test.csv").unlink(), "is damaged"),

@@ -88,7 +88,7 @@ def test_what_is_wrong_with_a_copy_is_one_line(card: TaskCard, tmp_path: Path):
     assert "To get it: extract" in refused(card, tmp_path / "elsewhere")
     kept = first.read_bytes()
     Image.fromarray(np.zeros((9, 12), np.uint8)).save(first)
-    assert f"{first} is 12 x 9 pixels, its image 9 x 12" in refused(card, tmp_path)
+    assert f"{first} is 12 x 9 pixels, but its image 9 x 12" in refused(card, tmp_path)
     Image.fromarray(np.full((12, 9), 151, np.uint8)).save(first)
     assert f"{first} has the value 151, expected 0 to 150" in refused(card, tmp_path)
     Image.fromarray(np.zeros((12, 9, 3), np.uint8)).save(first)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.data.decode import CHUNK, looks
+from harness.data.decode import CHUNK, decode_checks
 from harness.data.images import FORMATS
 from harness.data.readers.record import Record
 from harness.data.verify import verify
@@ -105,7 +105,7 @@ def test_memory_is_bounded_by_the_threads():
         info: ClassVar[dict] = {}
 
     rows = [Record(str(row), 0, bytes, Picture) for row in range(10 * CHUNK)]  # type: ignore[arg-type]
-    assert [look.failure for look in looks(rows)] == [""] * len(rows)
+    assert [check.failure for check in decode_checks(rows)] == [""] * len(rows)
     assert most[0] <= 9
 
 

@@ -14,7 +14,7 @@ from places import REPOSITORY
 import harness.engine.scheduler
 from harness.engine.events import Events, Log, Traces
 from harness.engine.jobs import Outcome, TuneJob
-from harness.engine.run import _told
+from harness.engine.run import _logging_the_end
 from harness.engine.scheduler import Scheduler
 from harness.engine.signals import Interrupted
 from harness.errors import BadInput
@@ -31,7 +31,7 @@ def lines(file: Path) -> list[dict[str, Any]]:
 def test_an_event_is_a_line_with_its_times_and_what_is_known(tmp_path: Path):
     file = tmp_path / "new" / "log.jsonl"
     events = Events(Log(file))
-    events.tell("trial", cell="c", trial=3, value=None, reason="a\nb é\udc80")
+    events.emit("trial", cell="c", trial=3, value=None, reason="a\nb é\udc80")
     (line,) = lines(file)
     assert line.pop("time").endswith("+00:00")
     assert line.pop("seconds") >= 0
@@ -46,14 +46,14 @@ def test_an_event_is_a_line_with_its_times_and_what_is_known(tmp_path: Path):
 
 def test_a_second_run_appends_under_a_name_of_its_own(tmp_path: Path):
     for _ in range(2):
-        Events(Log(tmp_path / "log")).tell("ended")
+        Events(Log(tmp_path / "log")).emit("ended")
     one, two = lines(tmp_path / "log")
     assert one["run"] != two["run"]
 
 
 def test_without_a_file_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-    Traces().events().tell("ended")
+    Traces().events().emit("ended")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -68,7 +68,7 @@ def test_a_full_disk_costs_the_line_and_says_so_once_there_is_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     events = Events(Log(Path("/dev/full")))
-    events.tell("ended")
+    events.emit("ended")
     file, write, room = tmp_path / "log", os.write, [10**6, 10, 0, 0, 10**6, 10**6]
 
     def short(to: int, line: bytes) -> int:
@@ -80,7 +80,7 @@ def test_a_full_disk_costs_the_line_and_says_so_once_there_is_room(
     events = Events(Log(file))
     monkeypatch.setattr(os, "write", short)
     for number in range(5):
-        events.tell("reading", epoch=number)
+        events.emit("reading", epoch=number)
     found = file.read_text().splitlines()
     assert [json.loads(found[i]).get("epoch") for i in (0, -1)] == [0, 4]
     assert json.loads(found[-2])["lines"] == 3
@@ -90,7 +90,7 @@ def test_a_full_disk_costs_the_line_and_says_so_once_there_is_room(
 def test_a_line_that_an_earlier_run_left_cut_spoils_none_of_ours(tmp_path: Path):
     file = tmp_path / "log"
     file.write_text('{"event": "read')
-    Events(Log(file)).tell("ended")
+    Events(Log(file)).emit("ended")
     assert [line["event"] for line in map(json.loads, file.read_text().splitlines()[1:])] == [
         "ended"
     ]
@@ -189,7 +189,7 @@ def test_what_ends_a_run_early_is_told(run: RunPlan, store: Store):
         (Interrupted(signal.SIGTERM), ("interrupted", "SIGTERM")),
     ):
         heard = Heard(run, store)
-        with pytest.raises(type(error)), _told(heard.scheduler.tell.events):
+        with pytest.raises(type(error)), _logging_the_end(heard.scheduler.log.events):
             raise error
         (event,) = heard.all
         assert (event["event"], event.get("reason") or event.get("signal")) == told
@@ -266,7 +266,7 @@ def test_every_event_is_in_the_document_and_no_other():
     told = {
         kind
         for file in ("engine/event_log.py", "engine/run.py")
-        for kind in re.findall(r'tell\(\s*"(\w+)"', (sources / file).read_text())
+        for kind in re.findall(r'emit\(\s*"(\w+)"', (sources / file).read_text())
     }
     written = set(re.findall(r"^\| `(\w+)` \|", DOCUMENT.read_text(), re.MULTILINE))
     assert written == told | {"failed", "result", "lost"}

@@ -33,7 +33,7 @@ def test_several_scales_are_added_to_a_stored_row_without_training(
     assert (
         f"{second.id}: vpt-deep on halves, seed 3: mIoU {second.score:.2f} at one scale, " in said
     )
-    assert "1 result had it already." in said
+    assert "1 result already had it." in said
     assert all("miou_ms" in row.extras for row in stored.results())
 
 

@@ -100,7 +100,7 @@ def test_a_terminal_gets_a_live_view_that_leaves_nothing_behind():
     with ProgressView(Console(file=out, force_terminal=True, width=80)) as view:
         view.stage("loading")
         wait_for(lambda: "loading" in out.getvalue(), seconds=30)
-        view.tell("Warning: this stays")
+        view.print_line("Warning: this stays")
         before = out.getvalue()
     assert any("loading" in line for line in screen(before))
     assert "".join(screen(out.getvalue())) == "Warning: this stays"

@@ -9,7 +9,7 @@ import pytest
 from in_process import fill
 
 from harness.cli import main as cli
-from harness.engine.reproduce import Comparison, differences, reproduce
+from harness.engine.reproduce import Reproduction, differences, reproduce
 from harness.errors import BadInput
 from harness.inference.checkpoint import folder_of
 from harness.planning.plan import plan
@@ -38,13 +38,13 @@ def test_a_row_made_again_has_the_same_logits(stored):
 def test_what_differs_is_said(stored):
     (result,) = stored.results()
     other = dataclasses.replace(result, logits_sha256="0" * 64, score=result.score - 1)
-    comparison = Comparison(other, result.score, result.logits_sha256, ())
+    comparison = Reproduction(other, result.score, result.logits_sha256, ())
     assert not comparison.equal
     assert not comparison.within_tolerance
     on_cuda = dataclasses.replace(
         other, provenance={"device": "NVIDIA H200"}, score=result.score - 0.2
     )
-    assert Comparison(on_cuda, result.score, result.logits_sha256, ()).within_tolerance
+    assert Reproduction(on_cuda, result.score, result.logits_sha256, ()).within_tolerance
     before = {"versions": {"torch": "2.9"}, "threads": 1}
     assert differences(before, {"versions": {"torch": "2.10"}, "threads": 2}) == (
         "torch 2.9 -> 2.10",

@@ -9,7 +9,7 @@ import pytest
 from made_up import cell, failure, result, trial
 from status_rows import ago, cells, done, store, text_of
 
-from harness.engine.status import Status, read
+from harness.engine.status import StoreStatus, read
 from harness.store import Cell, Store, new_owner
 
 __all__ = ["cells", "store"]
@@ -91,14 +91,14 @@ def test_the_rate_and_the_time_left_follow_from_when_results_were_stored(
     )
     units = 3 * (2 * 100 + 2 * 50) / 2
     assert found.left == pytest.approx(2 * (2 * 100 + 2 * 50) / (units / 600), rel=0.02)
-    assert "18 results an hour, over the last 10 min" in text_of(found)
+    assert "18 results per hour, over the last 10 min" in text_of(found)
     assert "about 13 min" in text_of(found)
 
 
 def test_between_two_looks_trials_count_too(store: Store, cells: list[Cell]):
     store.lease([cells[0].key], new_owner(), 60)
     before = read(store)
-    long_ago = Status(**{**vars(before), "time": ago(100)})
+    long_ago = StoreStatus(**{**vars(before), "time": ago(100)})
     assert read(store, long_ago).rate is None
     store.add_trials([trial(of, number) for of in cells[:2] for number in range(2)])
     found = read(store, long_ago)
@@ -108,9 +108,9 @@ def test_between_two_looks_trials_count_too(store: Store, cells: list[Cell]):
 
 
 def test_what_the_rows_do_not_tell_is_unknown_with_the_reason(store: Store, cells: list[Cell]):
-    assert read(store).left == "unknown: no run is at work on it"
+    assert read(store).left == "unknown: no run is working on it"
     store.lease([cells[0].key], new_owner(), 60)
-    assert "as the rate is" in str(read(store).left)
+    assert "like the rate" in str(read(store).left)
     store.add_cell(cell("theirs"))
     assert "doesn't say" in str(read(store).left)
     assert (read(store).results_wanted, read(store).trials_wanted) == (None, None)

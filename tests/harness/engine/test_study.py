@@ -6,7 +6,7 @@ import optuna
 import pytest
 from planned import TPE, planned
 
-from harness.engine.study import Search
+from harness.engine.study import CellSearch
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ def test_a_third_of_the_trials_are_random_before_tpe_learns_two_at_least_ten_at_
         return sampler(**arguments)
 
     monkeypatch.setattr(optuna.samplers, "TPESampler", recorded)
-    search = Search(planned(protocol=TPE.model_copy(update={"trials": trials})), [])
+    search = CellSearch(planned(protocol=TPE.model_copy(update={"trials": trials})), [])
     made.clear()  # what Optuna makes of its own accord for a new study
     search.ask()
     search.ask()

@@ -34,16 +34,16 @@ def test_val_comes_by_epoch_as_it_is_read_and_test_at_the_end(tmp_path: Path):
     events = Events(Curves(tmp_path))
     at = tmp_path / "toy" / "vpt(prompts=5)-01234567"
     params = {"base_lr": 0.5, "prompts": 10, "cdc": True, "kind": "a"}
-    events.tell("job", **OF, job="j", kind="tune", trials=[3], params=[params])
-    events.tell("reading", **OF, job="j", trial=3, epoch=1, value=40.0)
+    events.emit("job", **OF, job="j", kind="tune", trials=[3], params=[params])
+    events.emit("reading", **OF, job="j", trial=3, epoch=1, value=40.0)
     assert scalars(at / "trial-0003", "val") == {1: 40.0}
-    events.tell(
+    events.emit(
         "trial", **OF, job="j", trial=3, state="complete", curve={1: 40.0, 2: 50.5}, value=50.5
     )
-    events.tell("job", **OF, job="k", kind="final", seeds=[0], params=params)
-    events.tell("reading", **OF, job="k", epoch=1, value=1.0)
-    events.tell("result", **OF, job="k", seed=0, value=60.25, curve={2: 60.25})
-    events.tell("ended")
+    events.emit("job", **OF, job="k", kind="final", seeds=[0], params=params)
+    events.emit("reading", **OF, job="k", epoch=1, value=1.0)
+    events.emit("result", **OF, job="k", seed=0, value=60.25, curve={2: 60.25})
+    events.emit("ended")
     assert scalars(at / "trial-0003", "val") == {1: 40.0, 2: 50.5}
     assert scalars(at / "seed-0", "test") == {2: 60.25}
     assert sorted(folder.name for folder in at.iterdir()) == ["seed-0", "trial-0003"]
@@ -61,11 +61,11 @@ def test_val_comes_by_epoch_as_it_is_read_and_test_at_the_end(tmp_path: Path):
 
 def test_trials_that_are_trained_together_have_their_curves_at_the_end(tmp_path: Path):
     events = Events(Curves(tmp_path))
-    events.tell(
+    events.emit(
         "job", **OF, job="j", kind="tune", trials=[0, 1], params=[{"base_lr": 0.1}, {"base_lr": 1}]
     )
     for number in range(2):
-        events.tell(
+        events.emit(
             "trial",
             **OF,
             job="j",
@@ -82,7 +82,7 @@ def test_trials_that_are_trained_together_have_their_curves_at_the_end(tmp_path:
 
 def test_a_name_never_leads_out_of_the_folder(tmp_path: Path):
     events = Events(Curves(tmp_path / "in"))
-    events.tell(
+    events.emit(
         "result",
         **{**OF, "method": "./mine.py:Mine", "task": "../../out"},
         job="k",
@@ -104,7 +104,7 @@ def test_a_folder_that_cannot_be_written_is_one_line_and_one_that_goes_costs_the
     events = Events(Curves(tmp_path / "in"))
     (tmp_path / "in").rmdir()
     (tmp_path / "in").touch()
-    events.tell("result", **OF, job="k", seed=0, value=1.0, curve={2: 1.0})
+    events.emit("result", **OF, job="k", seed=0, value=1.0, curve={2: 1.0})
 
 
 def test_without_the_package_one_line_names_the_extra_and_nothing_is_imported_unasked(

@@ -7,7 +7,7 @@ import sys
 import made_up
 
 from harness.engine.status import read
-from harness.engine.worker_output import MOST, WIDEST, Spoken
+from harness.engine.worker_output import MOST, WIDEST, CapturedOutput
 from harness.reporting import rows
 from harness.reporting.formats.page.html import write
 from harness.reporting.report import Report
@@ -41,23 +41,23 @@ class Stops(Loud):
 
 
 def test_lines_are_whole_and_bounded_in_number_and_width():
-    spoken = Spoken()
-    with spoken.listening():
+    output = CapturedOutput()
+    with output.capturing():
         print("a", end="")
-        assert spoken.taken() == []
+        assert output.taken() == []
         print("b\nc" + "x" * WIDEST)
         print("\n".join(str(number) for number in range(MOST)))
-    lines = spoken.taken()
+    lines = output.taken()
     assert lines[0] == "ab"
     assert len(lines[1]) == WIDEST
     assert len(lines) == MOST + 1
     assert "more than 50 lines" in lines[-1]
-    with spoken.listening():
+    with output.capturing():
         print("z" * 3 * WIDEST, end="")
-    assert spoken.taken(over=True) == []
-    with spoken.listening():
+    assert output.taken(over=True) == []
+    with output.capturing():
         print("a job later", end="")
-    assert spoken.taken(over=True) == ["a job later"]
+    assert output.taken(over=True) == ["a job later"]
 
 
 def test_a_failures_traceback_is_kept_beneath_its_line_and_shown_where_it_is_asked_for(tmp_path):

@@ -231,7 +231,7 @@ def test_a_method_of_the_users_that_can_no_longer_be_built_is_blamed_by_its_line
         f" super().__init__(vit, prompts)\n        {line}\n"
     )
     with (
-        pytest.warns(UserWarning, match="other code"),
+        pytest.warns(UserWarning, match="a different version of"),
         pytest.raises(BadInput, match=r"can't be built on .*mine.py:9, in __init__\)"),
     ):
         package.load(provenance_of(outcome)["checkpoint"], method=f"{own}:Mine")

@@ -72,7 +72,7 @@ def test_predicting_pixels_says_in_one_line_what_is_wrong(
     Image.new("RGB", (40, 30)).save(image)
     (tmp_path / "b.png").write_text("no image")
     arguments, said = {
-        "no output": ([image], "is of segmentation: give --output FOLDER."),
+        "no output": ([image], "is for segmentation: give --output FOLDER."),
         "no image": (
             [tmp_path / "b.png", "--output", tmp_path / "out"],
             "b.png is missing, or can't be decoded",

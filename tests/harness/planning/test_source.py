@@ -76,7 +76,7 @@ def test_what_it_imports_from_beside_it_is_its_code_and_nothing_else_is(tmp_path
     code = of_file(file)
     assert (
         {one.name for one in code.files[1:]}
-        == code.beside
+        == code.local
         == {"layers", "layers.gate", "layers.deeper", "alone", "lately"}
     )
     digests = [source(file)]
@@ -102,7 +102,7 @@ def test_modules_of_the_project_elsewhere_on_the_path_count_and_installed_ones_d
         more="import timm.layers\nfrom ourlab import gates\n",
     )
     assert [one.name for one in of_file(file).files[1:]] == ["ourlab", "ourlab.gates"]
-    assert not of_file(file).beside
+    assert not of_file(file).local
 
 
 def test_of_a_built_in_method_below_it_the_version_is_in_the_key(
@@ -223,15 +223,14 @@ def test_an_edited_file_makes_a_new_row_beside_the_old_one(tiny):
     (old,) = store.results()
     write(file, scale=0)
     assert (
-        "mine: its code has changed since 1 stored result of it was made. It stays in the store"
-        in run()
+        "mine: its code has changed since 1 stored result was made. It stays in the store" in run()
     )
     _, new = store.results()
     assert new.cell != old.cell
     assert new.logits_sha256 != old.logits_sha256
     report = str(Report(store).render("md"))
     assert f"{new.score:.1f}" in report
-    assert "Not shown, runs of an older version or code, card or data: mine on toy (1)." in report
+    assert "Not shown: runs of an older version, code, card or data: mine on toy (1)." in report
     listed = records(store, store.results())
     sources = [cell.identity["method"]["source"] for cell in store.cells().values()]
     assert [row["source"] for row in listed] == sources
@@ -240,7 +239,7 @@ def test_an_edited_file_makes_a_new_row_beside_the_old_one(tiny):
         replan(old, store.cells()[old.cell], None, None, None, method)
     said: list[str] = []
     checkpoint.load(checkpoint.find(store, old), method=method, say=said.append)
-    assert "tuned by other code of mine than its file holds now" in said[0]
+    assert "tuned by a different version of mine's file" in said[0]
     checkpoint.load(checkpoint.find(store, new), method=method, say=said.append)
     assert len(said) == 1
 
@@ -264,6 +263,6 @@ def test_a_row_of_before_there_were_sources_is_made_again_and_read(tiny):
     )
     assert "mine" in str(Report(store).render("csv"))
     assert (
-        "mine: its code has changed since 1 stored result of it was made"
+        "mine: its code has changed since 1 stored result was made"
         in notices.notes(plan(request), store)[0]
     )

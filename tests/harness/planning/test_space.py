@@ -95,9 +95,8 @@ def test_of_a_users_method_only_values_that_it_names_are_searched():
 def test_a_method_that_has_none_of_a_protocols_values_keeps_its_own_and_the_plan_says_so():
     mini, none = protocols.load("mini"), variant_of({"prompts": CHOICES((2, 4))})
     assert search_space(none, mini)["prompts"] == CHOICES((2, 4))
-    assert (
-        "prompts 2, 4 (its own: protocol mini has 10, 20, and it allows none of these)"
-        in searched(none, mini)
+    assert "prompts 2, 4 (its own: protocol mini has 10, 20, none of which it allows)" in searched(
+        none, mini
     )
 
 
@@ -142,7 +141,7 @@ class Mine(VPTDeep):
         (
             "search_space = {'prompts': [5, 10]}",
             (
-                r"search_space\['prompts'\] must be a distribution of Optuna's, not a list: .*\(5,"
+                r"search_space\['prompts'\] must be an Optuna distribution, not a list: .*\(5,"
                 r" 10\)"
             ),
         ),

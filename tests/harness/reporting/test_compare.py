@@ -81,7 +81,7 @@ def test_the_sentence_says_counts_mean_interval_and_test(filler: Any) -> None:
             " taken as a sample: not significant at 0.05 (Wilcoxon signed-rank, p ="
             f" {test.pvalue:.2g}, effect {1 - 2 * test.statistic / (17 * 18 / 2):.2f})."
         ),
-        "- Not to be claimed: that either is better, nor that they are equal.",
+        "- May not be claimed: that either is better, or that they are equal.",
     ]
     assert found.parts[0].claim == "not significant"
 
@@ -118,7 +118,7 @@ def test_ranks_may_differ_where_the_mean_does_not(filler: Any) -> None:
     _fill(filler, _three_seeds([1.0 + index / 100 for index in range(15)] + [-9.0, -9.5]))
     found = compare(filler.store, "vpt-deep", "vpt")
     assert found.parts[0].claim == "better"
-    assert "The interval holds 0, so no gain in points either." in _said(found)
+    assert "The interval contains 0, so no gain in points may be claimed." in _said(found)
 
 
 def test_single_seeds_are_refused_with_the_command_that_mends_it(filler: Any) -> None:
@@ -126,8 +126,8 @@ def test_single_seeds_are_refused_with_the_command_that_mends_it(filler: Any) ->
     found = compare(filler.store, "vpt-deep", "vpt", suite_name="mini")
     text = _said(found)
     assert (
-        "No claim: both have only one seed in common on every task, and a difference of single"
-        " seeds may be the seed." in text
+        "No claim: the two have only one seed in common on every task, so a difference may be"
+        " due to the seed." in text
     )
     assert (
         "What was measured: vpt-deep is better than vpt on 8 of 8 tasks (ties 0, losses 0); mean"
@@ -147,7 +147,7 @@ def test_single_seeds_are_refused_with_the_command_that_mends_it(filler: Any) ->
 def test_one_seed_on_one_task_is_refused_too(filler: Any) -> None:
     _fill(filler, [*_three_seeds([2.0] * 7), [2.0]])
     found = compare(filler.store, "vpt-deep", "vpt")
-    assert "No claim: both have only one seed in common on t7, and" in _said(found)
+    assert "No claim: the two have only one seed in common on t7, so" in _said(found)
 
 
 def test_one_seed_on_one_side_is_refused(filler: Any) -> None:
@@ -180,7 +180,7 @@ def test_few_tasks_get_intervals_over_seeds_and_no_p_value(filler: Any) -> None:
     low, high = interval([1.0, 2.0, 3.0]) or (0, 0)
     assert (
         "on 1 of 3 tasks (ties 1, losses 1); mean difference +0.3 points: no p-value. Wilcoxon's"
-        " test takes 5 tasks, here are 3." in text
+        " test needs 5 tasks, here are 3." in text
     )
     assert f"t0 +2.0 [{low:.1f}, {high:.1f}], t1 +0.0 [0.0, 0.0], t2 -1.0 [" in text
     assert "p = " not in text
@@ -191,12 +191,12 @@ def test_five_tasks_cannot_reach_significance_and_it_is_said(filler: Any) -> Non
     _fill(filler, _three_seeds([1.0, 2.0, 3.0, 4.0, 5.0]))
     text = _said(compare(filler.store, "vpt-deep", "vpt"))
     assert "not significant at 0.05 (Wilcoxon signed-rank, p = 0.062, effect 1.00)" in text
-    assert "With 5 tasks that differ, p can't be below 0.062, whatever the scores." in text
+    assert "With 5 tasks that differ, p can't be below 0.062, whatever the scores are." in text
     assert "Task by task" in text
-    assert "The interval leaves out 0, but it is the test that decides." in text
+    assert "The interval excludes 0, but the test decides." in text
     assert (
         "On these 5 tasks alone, taken as fixed, the mean difference's 95 % interval over seeds is"
-        " [1.8, 4.2]: it leaves out 0." in text
+        " [1.8, 4.2]: it excludes 0." in text
     )
 
 
@@ -233,7 +233,7 @@ def test_what_is_missing_failed_or_unequal_is_named(filler: Any) -> None:
         "Not compared: t6 (vpt-deep failed: out of memory on GPU 0), t7 (vpt-deep has no score), t8"
         " (no seed in common), t10 (vpt-deep has no score, vpt has no score)." in text
     )
-    assert "Tuning budgets differ on 1 of 7 tasks: vpt-deep 10, vpt 4 trials a task." in text
+    assert "Tuning budgets differ on 1 of 7 tasks: vpt-deep 10, vpt 4 trials per task." in text
     assert "Not like for like, since data differ: t9." in text
     assert "Not like for like, since pixels differ: t9." in text
     assert "vpt was run in versions 1, 2 on different tasks." in text
@@ -285,8 +285,8 @@ def test_nothing_in_common(filler: Any) -> None:
     filler.failure(filler.cell("ivpt", "t0"), 0, "broke")
     found = compare(filler.store, "ivpt", "vpt")
     assert (
-        "Nothing to compare: no task has a seed of both. Run: harness run --methods ivpt,vpt"
-        " --suite mini" in _said(found)
+        "Nothing to compare: no task has a seed that both were run with. Run: harness run"
+        " --methods ivpt,vpt --suite mini" in _said(found)
     )
     assert "t0 (ivpt failed: broke)" in _said(found)
     (said,) = json.loads(found.json())["comparisons"]

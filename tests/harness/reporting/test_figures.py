@@ -164,14 +164,14 @@ def test_forty_methods_have_numbers_and_a_key(filler: Any) -> None:
 def test_a_method_with_a_gap_is_left_out_and_named(filler: Any, kind: str) -> None:
     filler.grid(FOUR, MINI, missing=[("vpt", "fashion")])
     found = figure(kind, [filler.section()])
-    assert "Left out, for want of a score on every task: vpt (lacks fashion)." in _note(found)
+    assert "Left out because they lack scores: vpt (lacks fashion)." in _note(found)
     assert not any(text == "vpt" or text.startswith("vpt (") for text in _texts(found))
 
 
 def test_no_method_without_gaps_leaves_nothing_to_draw(filler: Any) -> None:
     filler.grid(["x", "y"], MINI, missing=[("x", "fashion"), ("y", "digits")])
     for kind in ("tradeoff", "cost"):
-        with pytest.raises(BadInput, match="no method has a score on each of the 5 tasks"):
+        with pytest.raises(BadInput, match="no method has a score on all 5 tasks"):
             figure(kind, [filler.section()])
 
 
@@ -210,7 +210,7 @@ def test_ranks_bars_and_the_critical_difference_are_to_scale(
 
 def test_too_few_tasks_or_methods_for_a_test_are_said(filler: Any) -> None:
     filler.grid(["x", "y", "z"], {"natural": ["t", "u", "v", "w"]})
-    with pytest.raises(BadInput, match="figure ranks: Friedman's test takes 5 tasks, here are 4"):
+    with pytest.raises(BadInput, match="figure ranks: Friedman's test needs 5 tasks, here are 4"):
         figure("ranks", [filler.section()])
 
 
@@ -272,7 +272,7 @@ def test_one_seed_makes_no_interval(filler: Any) -> None:
     filler.grid(["x", "y"], MINI, seeds=1)
     found = figure("differences", [filler.section()], baseline="x")
     assert set(_drawn(found, "interval-")) == {"interval-0-7"}
-    assert "a cross where one seed gives none" in _note(found)
+    assert "a cross where one seed gives no interval" in _note(found)
 
 
 def test_many_methods_share_a_matrix(filler: Any) -> None:
@@ -305,7 +305,7 @@ def test_many_methods_share_a_matrix(filler: Any) -> None:
 @pytest.mark.parametrize(
     ("baseline", "said"),
     [
-        (None, "Give --baseline, one of "),
+        (None, "give --baseline, one of "),
         ("lineer", "unknown baseline 'lineer'. Did you mean 'linear'"),
     ],
 )
@@ -370,13 +370,13 @@ def test_families_are_read_from_labels() -> None:
 
 def test_what_an_ablation_lacks_is_said(filler: Any) -> None:
     filler.grid(["linear", "vpt"], MINI)
-    with pytest.raises(BadInput, match="`harness ablate` makes them"):
+    with pytest.raises(BadInput, match="Run them with `harness ablate`"):
         figure("ablation", [filler.section()])
     filler.grid(["m(a=true,b=true)", "m(a=true)", "m(b=true)"], MINI)
     with pytest.raises(BadInput, match="no variant of m has all of a, b off"):
         figure("ablation", [filler.section()])
     filler.grid(["n", "n(a=true)", "n(b=true)"], MINI)
-    with pytest.raises(BadInput, match="which method"):
+    with pytest.raises(BadInput, match="choose one method"):
         figure("ablation", [filler.section()])
 
 
@@ -384,7 +384,7 @@ def test_an_ablated_variant_with_a_gap_has_no_bar(filler: Any) -> None:
     filler.grid(TOGGLED, MINI, missing=[("ivpt", "fashion")])
     found = figure("ablation", [filler.section()])
     assert "bar-5" not in _drawn(found, "bar-")
-    assert "Left out, for want of a score on every task: ivpt." in _note(found)
+    assert "Left out because they lack scores: ivpt." in _note(found)
 
 
 # Search.
@@ -404,7 +404,7 @@ def test_search_shows_each_trial_and_the_best_so_far(filler: Any) -> None:
 
 def test_search_has_a_panel_a_study_and_says_where_there_are_too_many(filler: Any) -> None:
     filler.grid(["x", "y"], MINI)
-    with pytest.raises(BadInput, match="no trial is stored"):
+    with pytest.raises(BadInput, match="no trials of these methods and tasks are stored"):
         figure("search", [filler.section()], store=filler.store)
     keys = list(filler.store.cells())
     _search(filler, keys, TRIALS)
@@ -416,7 +416,7 @@ def test_search_has_a_panel_a_study_and_says_where_there_are_too_many(filler: An
     }
     filler.grid(["z"], MINI)
     _search(filler, list(filler.store.cells())[len(keys) :], TRIALS)
-    with pytest.raises(BadInput, match="here are 15 studies, and 12 fit"):
+    with pytest.raises(BadInput, match="15 studies selected, of which 12 fit"):
         figure("search", [filler.section()], store=filler.store)
 
 
@@ -558,7 +558,8 @@ def test_kinds_and_files_that_cant_be_are_said(filler: Any, tmp_path: Path) -> N
     with pytest.raises(BadInput, match=r"unknown figure 'rank'\. Did you mean 'ranks'"):
         figure("rank", [section])
     with pytest.raises(
-        BadInput, match="one backbone and protocol; here are 2: mini · mini_vit · protocol mini; "
+        BadInput,
+        match="one backbone and protocol; this selection has 2: mini · mini_vit · protocol mini; ",
     ):
         figure("ranks", [section, section])
     found = figure("cost", [section])

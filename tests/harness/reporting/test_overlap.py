@@ -13,7 +13,7 @@ from harness.reporting.tidy import tidy
 from harness.store import Store
 
 SEEN = (
-    "Test images that train or val has too, byte for byte: digits 30 of 30 (allowed by"
+    "Test images that are also in train or val, byte for byte: digits 30 of 30 (allowed by"
     " --allow-overlap), fashion 2 of 100 (as published)."
 )
 
@@ -41,7 +41,7 @@ def test_every_document_says_it(store: Store, form: str):
     text = str(Report(store).render(form))
     plain = text.replace("\\-", "-").replace("\\_", "_").replace("{}", "")
     for part in (
-        "Test images that train or val has too, byte for byte: ",
+        "Test images that are also in train or val, byte for byte: ",
         "30 of 30 (allowed by",
         "fashion 2 of 100 (as published)",
     ):

@@ -179,7 +179,7 @@ def test_gaps_are_gaps(gaps: Store) -> None:
     text = str(render(gaps, fmt="md"))
     assert "| vpt | **52.0** ±2.0 | **50.0** n=1 | failed | 960 | 51.00 2/3 | \u2013 |" in text
     assert "| linear | **52.0** ±2.0 | \u2013 | **52.0** ±2.0 | 960 | 52.00 2/3 | \u2013 |" in text
-    assert "Without a rank, since they lack tasks: linear (fashion), vpt (sprites)." in text
+    assert "Not ranked because they lack tasks: linear (fashion), vpt (sprites)." in text
     assert "Fewer than 3 seeds: vpt on fashion (1)." in text
     document = _document(gaps)
     assert {
@@ -228,7 +228,7 @@ def test_older_runs_are_told_of(filler: Any) -> None:
     filler.results(filler.cell("vpt", "digits", version="2"), [60.0, 61.0])
     filler.results(filler.cell("linear", "digits", data="e" * 64), [40.0, 41.0])
     text = str(render(filler.store, fmt="md"))
-    assert "Not shown, runs of an older version or code, card or data: vpt on digits (2)." in text
+    assert "Not shown: runs of an older version, code, card or data: vpt on digits (2)." in text
     assert "vpt was run in versions 1, 2 on different tasks." in text
     assert "On digits, methods were run on different data." in text
     assert "60.5" in text
@@ -244,7 +244,7 @@ def test_unequal_budgets_are_told_of(filler: Any) -> None:
         key = filler.cell(variant, task)
         filler.trials(key, count)
         filler.results(key, [50.0])
-    assert "Tuning budgets differ; trials a task: vpt 8-10, linear 3." in str(
+    assert "Tuning budgets differ; trials per task: vpt 8-10, linear 3." in str(
         render(filler.store, fmt="md")
     )
 
@@ -291,15 +291,15 @@ def test_filters(mini: Store) -> None:
 
 def test_nothing_to_show_is_one_line(mini: Store, tmp_path: Path) -> None:
     with pytest.raises(
-        BadInput, match=r"absent.db holds no results: `harness run --store .*` makes some"
+        BadInput, match=r"absent.db holds no results: add some with `harness run --store .*`"
     ):
         render(Store(tmp_path / "absent.db"))
     assert not (tmp_path / "absent.db").exists()
     with pytest.raises(
-        BadInput, match=r"holds no results of vtab: `harness run --suite vtab` makes them"
+        BadInput, match=r"holds no results for vtab: run `harness run --suite vtab`"
     ):
         render(mini, tasks=["cifar100"], suite_name="vtab")
-    with pytest.raises(BadInput, match=r"of a,b: `harness results list`"):
+    with pytest.raises(BadInput, match=r"for a,b: `harness results list`"):
         render(mini, tasks=["a", "b"])
     with pytest.raises(BadInput, match="of this run"):
         render(mini, cells=[])
@@ -359,10 +359,7 @@ def test_many_tasks_fold_to_groups(vtab: tuple[Store, np.ndarray], width: int) -
     for number in (*groups.ravel(), *groups.mean(axis=1), *scores.mean(axis=1)):
         assert f"{number:.2f}" in text
     flat = " ".join(text.split())
-    assert (
-        "19 tasks don't fit here: with --format md, csv or html the report has each of them."
-        in flat
-    )
+    assert "19 tasks don't fit here: --format md, csv and html show all of them." in flat
     assert "…" not in text
 
 
@@ -408,7 +405,7 @@ def test_many_failures_stay_short(filler: Any) -> None:
         " vpt on t4 (seed 0)" in text
     )
     assert "and 14 more: the same" in text
-    assert "5 more reasons of failure: see --format json." in text
+    assert "5 more reasons for failures: see --format json." in text
     assert all(len(line) < 300 for line in text.splitlines() if line.startswith("- "))
     assert len(_document(filler.store)["gaps"]) == 30
 
@@ -470,9 +467,9 @@ def test_published_numbers_stand_beside_and_are_in_no_mean(one_of_vtab: Store) -
     measured, _, papers = text.partition("| Task | full")
     assert "| cifar100 | " in measured
     assert "| cifar100 | 68.9 | 63.4 | 77.7 | 78.8 |" in papers
-    assert "in no mean, rank or test here" in papers
+    assert "no mean, rank or test here includes them" in papers
     apart = papers.replace("\\", "")
-    assert re.search(r"- Not as here, \[1 to [0-9, to]+\]: pixels: pil here, tf there\.", apart)
+    assert re.search(r"- Unlike here, \[1 to [0-9, to]+\]: pixels: pil here, tf there\.", apart)
     assert "reported: last epoch here, best on test there" in apart
     flat = _bare(_printed(render(one_of_vtab, tasks=tasks, published=True), 80))
     assert "78.48" in flat
@@ -483,7 +480,9 @@ def test_published_numbers_stand_beside_and_are_in_no_mean(one_of_vtab: Store) -
 
 
 def test_on_other_tasks_there_is_nothing_published(mini: Store) -> None:
-    assert "Published: none, different tasks" in str(render(mini, fmt="md", published=True))
+    assert "Published: none, no paper's numbers on these tasks" in str(
+        render(mini, fmt="md", published=True)
+    )
 
 
 def test_a_baseline_and_budgets_fit_a_terminal(one_of_vtab: Store) -> None:
@@ -501,7 +500,7 @@ def test_a_baseline_and_budgets_fit_a_terminal(one_of_vtab: Store) -> None:
     ):
         assert shown in text
     few = str(render(one_of_vtab, fmt="md", tasks=["dtd", "svhn"], layout=layout))
-    assert "To linear: Wilcoxon's test takes 5 tasks, here are 2." in few
+    assert "To linear: Wilcoxon's test needs 5 tasks, here are 2." in few
 
 
 def sections_of(store: Store) -> list[Any]:
@@ -528,7 +527,10 @@ def test_methods_come_in_the_order_asked_for(filler: Any) -> None:
 def test_complete_only_says_what_it_keeps(gaps: Store) -> None:
     text = str(render(gaps, fmt="md", complete_only=True))
     assert "| Method | digits | Params | Mean of 1 | Rank |" in text
-    assert "Only the 1 tasks that every method has: digits (left out: fashion, sprites)." in text
+    assert (
+        "Only the 1 tasks on which every method has a score: digits (left out: fashion, sprites)."
+        in text
+    )
     document = _document(gaps, complete_only=True)
     assert {said["variant"]: said["mean_rank"] for said in document["methods"]} == {
         "linear": 1.5,
@@ -539,7 +541,7 @@ def test_complete_only_says_what_it_keeps(gaps: Store) -> None:
 def test_complete_only_without_a_common_task_is_one_line(filler: Any) -> None:
     filler.results(filler.cell("vpt", "digits"), [50.0])
     filler.results(filler.cell("linear", "fashion"), [50.0])
-    with pytest.raises(BadInput, match="no task has a score of every method"):
+    with pytest.raises(BadInput, match="no task has a score for every method"):
         str(render(filler.store, fmt="md", complete_only=True))
 
 

@@ -53,7 +53,7 @@ def test_the_columns_of_one_scale_and_of_several_stand_apart_from_accuracies(sto
     assert "| 51.00 | " in segmentation.replace("**", "")
     assert "*49.0*" in segmentation
     assert "*49.5* n=1" in segmentation
-    assert "mIoU (SS: at one scale, MS at six and mirrored) in %" in segmentation
+    assert "mIoU (SS: single scale, MS: six scales and their mirror images) in %" in segmentation
     for form in ("table", "latex"):
         said = board(store, form)
         assert said.index("digits") < said.index("SS") < said.index("MS")

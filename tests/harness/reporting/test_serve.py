@@ -90,5 +90,5 @@ def test_a_port_that_is_taken_is_one_line(made: Made):
     with socket.socket() as taken:
         taken.bind((HOST, 0))
         taken.listen()
-        with pytest.raises(BadInput, match="can't be had"):
+        with pytest.raises(BadInput, match="isn't available"):
             Server(made.page, lambda: made.version, taken.getsockname()[1])

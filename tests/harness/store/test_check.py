@@ -75,12 +75,12 @@ FAULTS = {
     'update results set curve = \'{"1": "a"}\' where row = 1': "curve.1 is 'a': ",
     "update results set curve = '{\"a\": 1.0}' where row = 1": "invalid literal",
     "update trials set state = 'won' where number = 0": "state is 'won': Input should be",
-    "update trials set value = null where number = 0": "it is complete, and has no value",
-    "update trials set value = 3 where number = 1": "it is failed, and has a value",
+    "update trials set value = null where number = 0": "it is complete, but has no value",
+    "update trials set value = 3 where number = 1": "it is failed, but has a value",
     "update trials set units = -1 where number = 1": "units is -1.0: Input should be greater",
     "update failures set seed = -1 where seed = 3": "failure with seed -1 of cell",
-    "update leases set owner = ''": "it is nobody's, or has no end",
-    "update leases set expires = 9e99": "it is nobody's, or has no end",
+    "update leases set owner = ''": "it has no owner, or no end",
+    "update leases set expires = 9e99": "it has no owner, or no end",
 }
 
 
@@ -169,8 +169,8 @@ def test_what_a_killed_run_leaves_is_no_fault(sound: Store, url: str, raw) -> No
     found = check(sound)
     assert found.faults == []
     assert found.notes == [
-        "2 failures that a result has made good since",
-        "1 lease of drivers that are gone; the next run takes the cells",
+        "2 failures with a later result",
+        "1 lease of drivers that are gone; the next run will take over their cells",
     ]
 
 
@@ -188,8 +188,8 @@ def checkpoint(folder: Path, name: str, **origin: Any) -> Path:
 
 CHECKPOINTS: dict[str, Callable[[Path, str], Any]] = {
     "no result of that name": lambda folder, id: checkpoint(folder, OTHER_ID, cell=DEEP.key),
-    "by another run": lambda folder, id: checkpoint(folder, id, logits_sha256="f" * 64),
-    "made by another run": lambda folder, id: checkpoint(folder, id, seed=8),
+    "from a different run": lambda folder, id: checkpoint(folder, id, logits_sha256="f" * 64),
+    "a different run than": lambda folder, id: checkpoint(folder, id, seed=8),
     "can't be read": (
         lambda folder, id: checkpoint(folder, id).write_bytes(
             checkpoint(folder, id).read_bytes()[:-4]
@@ -230,7 +230,7 @@ def test_the_command_tells_and_exits_with_1(url: str, sound: Store, raw, harness
     assert (
         done.stdout
         == f"{sound.name}: schema {SCHEMA}, 2 cells, 6 trials, 4 results, 2 failures, 1 lease, 0"
-        " checkpoints\nNo fault.\n"
+        " checkpoints\nNo faults.\n"
     )
     before = everything(sound)
     raw(url, "update results set score = 101")
@@ -251,8 +251,8 @@ def test_migrate_says_what_it_did(
     assert [done.returncode for done in printed] == [0, 0]
     assert (
         printed[0].stdout
-        == f"the store old.db was brought from schema {kept_store.OLD} to {SCHEMA + 1}; as it was"
-        f" before: old.db.before-{SCHEMA + 1}.\n"
+        == f"the store old.db was migrated from schema {kept_store.OLD} to {SCHEMA + 1}; a copy of"
+        f" the old one is old.db.before-{SCHEMA + 1}.\n"
     )
     assert printed[1].stdout == f"old.db is up to date: schema {SCHEMA + 1}.\n"
     done = harness("store", "migrate", "--store", "absent.db", cwd=tmp_path)

@@ -72,7 +72,7 @@ def test_results_come_in_the_order_they_were_stored(store: Store) -> None:
 def test_a_cell_again_takes_the_new_labels(store: Store) -> None:
     store.add_cell(replace(CELL, labels={"variant": "renamed"}))
     assert store.cells()[CELL.key] == replace(CELL, labels={"variant": "renamed"})
-    with pytest.raises(ValueError, match="another identity"):
+    with pytest.raises(ValueError, match="a different identity"):
         store.add_cell(replace(CELL, identity={}))
 
 
@@ -93,7 +93,7 @@ def test_results_are_added_all_or_none(store: Store) -> None:
     store.add_result(RESULT)
     new = replace(RESULT, seed=4, id=result_id(CELL.key, 4))
     for clash in (RESULT, new):
-        with pytest.raises(DuplicateResult, match=f"{clash.id} .* is stored already"):
+        with pytest.raises(DuplicateResult, match=f"{clash.id} .* is already stored"):
             store.add_results([new, clash])
     assert [result.seed for result in store.results()] == [3]
     store.add_results([new, replace(RESULT, seed=5, id=result_id(CELL.key, 5))])
@@ -219,7 +219,7 @@ def test_a_later_version_is_refused(store: Store, url: str, raw) -> None:
     raw(url, f"update meta set value = '{SCHEMA + 1}' where name = 'schema'")
     for use in (Store(url).results, lambda: Store(url).add_failure(FAILURE), Store(url).migrate):
         with pytest.raises(
-            BadInput, match=f"has schema {SCHEMA + 1}, this harness knows {SCHEMA}: upgrade"
+            BadInput, match=f"has schema {SCHEMA + 1}, but this harness knows {SCHEMA}: upgrade"
         ):
             use()
     assert raw(url, "select count(*) from failures") == [(0,)]

@@ -47,9 +47,9 @@ def test_a_file_that_may_grow_no_more(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     line, stored = done.stdout.splitlines()
-    assert line.startswith(f"store {path}: no room left where it is (")
+    assert line.startswith(f"store {path}: the disk or quota is full (")
     assert line.endswith(
-        "All that was stored before is safe: make room, then give the same command again."
+        "Everything stored before is safe: free some space, then run the same command again."
     )
     store = Store(path)
     assert int(stored) > 110
@@ -66,7 +66,9 @@ def test_a_full_disk(small: Path) -> None:
         lambda: store.add_result(result(VPT, 1)),
         lambda: Store(small / "new.db").add_cell(VPT),
     ):
-        with pytest.raises(BadInput, match=r"no room left where it is .*make room") as caught:
+        with pytest.raises(
+            BadInput, match=r"the disk or quota is full .*free some space"
+        ) as caught:
             use()
         assert "\n" not in str(caught.value)
     ballast.unlink()
@@ -96,7 +98,7 @@ def test_a_full_disk_stops_a_migration_or_doesnt(
     found = check(Store(small / "old.db"))
     assert (found.schema, found.faults) == (kept_store.OLD if line else later, [])
     if line:
-        assert "no room left where it is" in line
+        assert "the disk or quota is full" in line
         Store(small / "old.db", say=lambda _: None).add_cell(VPT)
         assert (check(Store(small / "old.db")).schema, check(Store(small / "old.db")).faults) == (
             later,
@@ -125,7 +127,9 @@ def test_a_servers_disk_that_is_full(postgres: Server, small: Path) -> None:
                 store.add_result(result(VPT, seed, provenance={"long": os.urandom(3000).hex()}))
                 stored.append(seed)
 
-        with pytest.raises(BadInput, match=r"no room left where it is .*make room") as caught:
+        with pytest.raises(
+            BadInput, match=r"the disk or quota is full .*free some space"
+        ) as caught:
             store_until_full()
         assert "\n" not in str(caught.value)
         assert SECRET not in str(caught.value)

@@ -112,7 +112,7 @@ def test_a_foreign_store_is_only_read(store: Store, path: Path) -> None:
     store.add_result(RESULT)
     foreign = Store(path, foreign=True)
     assert foreign.results() == [RESULT]
-    with pytest.raises(BadInput, match="readonly"):
+    with pytest.raises(BadInput, match="opened read-only"):
         foreign.add_failure(FAILURE)
     assert [file.name for file in path.parent.iterdir()] == ["harness.db"]
 

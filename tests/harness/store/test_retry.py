@@ -63,9 +63,9 @@ def test_a_locked_file_is_waited_for(path: Path) -> None:
     assert Store(path).results() == [RESULT]
     waits, answers = said
     assert (
-        waits == f"the store {path} does not answer (database is locked): waiting, up to 120 s ..."
+        waits == f"the store {path} doesn't respond (database is locked): waiting up to 120 s ..."
     )
-    assert answers.startswith(f"the store {path} answers again, after ")
+    assert answers.startswith(f"the store {path} responds again, after ")
 
 
 @pytest.mark.usefixtures("impatient")
@@ -75,7 +75,7 @@ def test_a_file_locked_for_too_long_is_one_line_and_works_again_after(path: Path
     other = locked(path)
     with pytest.raises(
         BadInput,
-        match=r"has not answered for \d s \(database is locked\)\. All that was stored is safe",
+        match=r"hasn't responded for \d s \(database is locked\)\. Everything stored is safe",
     ) as caught:
         store.add_result(RESULT)
     assert "\n" not in str(caught.value)
@@ -117,8 +117,8 @@ def test_a_server_that_starts_again_is_waited_for(postgres: Server, how: signal.
             postgres.start()
             used.result()
         assert len(said) == 2
-        assert "does not answer" in said[0]
-        assert "answers again" in said[1]
+        assert "doesn't respond" in said[0]
+        assert "responds again" in said[1]
     assert (store.trials(), store.results(), [lease.owner for lease in store.leases()]) == (
         [TRIAL],
         [RESULT],
@@ -140,7 +140,7 @@ def test_a_server_that_stays_away_is_one_line_and_works_again_after(
         for use in (store.results, lambda: store.add_result(RESULT), new.cells):
             with pytest.raises(
                 BadInput,
-                match=r"has not answered for \d s \(.*refused.*\)\. All that was stored is safe",
+                match=r"hasn't responded for \d s \(.*refused.*\)\. Everything stored is safe",
             ) as caught:
                 use()
             assert "\n" not in str(caught.value)

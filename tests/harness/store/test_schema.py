@@ -272,11 +272,11 @@ def test_it_is_brought_up_to_date_row_by_row(old: str, next_schema: Later) -> No
     kept = ""
     if store.file is not None:
         copy = store.file.with_name(f"old.db.before-{later}")
-        kept = f"; as it was before: {copy}"
+        kept = f"; a copy of the old one is {copy}"
         assert raw_rows(f"sqlite:///{copy}") == before
         assert sorted(path.name for path in copy.parent.iterdir()) == ["old.db", copy.name]
     assert lines == [
-        f"the store {store.name} was brought from schema {schema_of(old)} to {later}{kept}."
+        f"the store {store.name} was migrated from schema {schema_of(old)} to {later}{kept}."
     ]
     assert raw_rows(old) == before
     assert everything(store) == in_order()
@@ -417,7 +417,7 @@ def test_many_open_it_at_once_and_one_migrates(old: str, next_schema: Later) -> 
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(open_and_write, range(8)))
-    assert len([line for line in said if "was brought" in line]) == 1
+    assert len([line for line in said if "was migrated" in line]) == 1
     store = Store(old)
     assert sorted(row.seed for row in store.results(VPT.key)) == list(range(8))
     assert check(store).faults == []
@@ -448,8 +448,8 @@ def test_many_processes_open_it_at_once_and_one_migrates(
     ]
     said = [process.communicate(timeout=120)[1] for process in processes]
     assert [process.returncode for process in processes] == [0] * 6, said
-    assert "".join(said).count(f"was brought from schema {schema_of(old)} to {SCHEMA + 1}") == 1
-    with pytest.raises(BadInput, match=f"has schema {SCHEMA + 1}, this harness knows {SCHEMA}"):
+    assert "".join(said).count(f"was migrated from schema {schema_of(old)} to {SCHEMA + 1}") == 1
+    with pytest.raises(BadInput, match=f"has schema {SCHEMA + 1}, but this harness knows {SCHEMA}"):
         check(Store(old))
 
 
@@ -501,7 +501,7 @@ def test_a_copy_that_cant_be_made_stops_it(
 
     monkeypatch.setattr("harness.io.atomic.os.fsync", full)
     with pytest.raises(
-        BadInput, match=r"no room left .*No space left on device.*make room"
+        BadInput, match=r"the disk or quota is full .*No space left on device.*free some space"
     ) as caught:
         Store(tmp_path / "old.db").add_cell(VPT)
     assert "\n" not in str(caught.value)

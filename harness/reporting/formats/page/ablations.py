@@ -10,8 +10,8 @@ from harness.text import plain
 
 
 def ablations(part: Section) -> list[dict[str, Any]]:
-    """A family's `settings`: [variant, which toggles are on, difference and its ends, the texts of
-    both]."""
+    """Families; `settings` are [variant, which toggles are on, difference and its interval, the
+    texts of both]."""
     order = {variant: index for index, variant in enumerate(part.scores)}
     return [
         {

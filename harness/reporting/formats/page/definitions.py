@@ -1,4 +1,4 @@
-"""What the words on the page mean."""
+"""What the terms on the page mean."""
 
 from harness.reporting.statistics.common import LEVEL
 
@@ -7,7 +7,7 @@ DEFINITIONS = (
         "Selection",
         (
             "Hyper-parameters are those of the trial with the best score on val after its last "
-            "epoch, ties to the smaller learning rate. The final runs train on train and val "
+            "epoch; ties go to the smaller learning rate. The final runs train on train and val "
             "together, or on train alone where the protocol or the task's card says so (\"train "
             'on"), and read the test set once, after the last epoch.'
         ),
@@ -22,30 +22,31 @@ DEFINITIONS = (
     (
         "Mean of N tasks, mean of N groups",
         (
-            "Two conventions, always named. The first counts each task once; the second is the "
-            "mean of the groups' means, so that a small group counts as much as a large one."
+            "Two conventions; the name always says which. The first counts each task once; the"
+            " second is the mean of the groups' means, so that a small group counts as much as a"
+            " large one."
         ),
     ),
     (
         "Interval of a mean",
         (
             "Studentised bootstrap over tasks, at least as wide as Student's t: tasks are taken "
-            "as a sample of the tasks one could have chosen. As a statement on just these tasks, "
-            "it is too wide."
+            "as a sample of the tasks one could have chosen. As a statement about just these "
+            "tasks, it is too wide."
         ),
     ),
     (
         "Rank",
         (
-            "Mean over tasks of a method's rank, 1 the best, ties sharing the average, among the "
+            "Mean over tasks of a method's rank; 1 is the best, ties share the average, among the "
             "methods that have every task."
         ),
     ),
     (
         "Friedman, Nemenyi",
         (
-            "Whether any methods differ, and by how much mean ranks must differ for two to; at "
-            f"{LEVEL}. J. Demšar, JMLR 7 (2006)."
+            "Whether any methods differ, and by how much two mean ranks must differ for their "
+            f"methods to; at {LEVEL}. J. Demšar, JMLR 7 (2006)."
         ),
     ),
     (
@@ -58,8 +59,8 @@ DEFINITIONS = (
     (
         "Effect",
         (
-            "Matched-pairs rank-biserial correlation: the share of the ranks that speak for a "
-            "method less the share against it."
+            "Matched-pairs rank-biserial correlation: the share of the ranks in favour of a "
+            "method minus the share against it."
         ),
     ),
     (
@@ -69,13 +70,13 @@ DEFINITIONS = (
     (
         "Gaps",
         (
-            "A failed or missing cell is shown as one. A mean that lacks a task says of how many "
-            "it is, and is never ranked."
+            "A failed or missing cell is shown as such. A mean that lacks tasks shows how many "
+            "it covers, and is never ranked."
         ),
     ),
     (
         "Params",
-        ("Trained values of the method, without the head that every method has."),
+        ("Trained values of the method, without the head, which every method has."),
     ),
 )
 """Term and definition."""

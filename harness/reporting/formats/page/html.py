@@ -1,8 +1,8 @@
 """The leaderboard as one HTML file that needs nothing else: no network, no other file. What it
-shows is in the modules beside it, how in `templates`.
+shows is made by the other modules here, how it looks is in `templates`.
 
-All that comes from the store is in blocks of JSON, which the page's script reads and puts in place
-as text, never as HTML.
+Everything from the store is in blocks of JSON, which the page's script reads and inserts as text,
+never as HTML.
 """
 
 import base64
@@ -54,11 +54,11 @@ PAGE = _Page()
 def page(
     contents: Contents, live: bool | str = "", numbers: Sequence[PublishedNumber] | None = None
 ) -> str:
-    """The page of these contents, with published numbers whether or not they are requested: these
-    `numbers`, None for the shipped ones. Raises `BadInput` where there is nothing to show.
+    """The page of these contents, always with published numbers: these `numbers`, None for the
+    shipped ones. Raises `BadInput` where there is nothing to show.
 
-    `live`: the page asks `version` beside it every 5 s, and loads itself again when the answer
-    isn't this text (True: isn't its first answer).
+    `live`: the page requests `version` next to it every 5 s, and reloads when the answer isn't
+    this text (True: isn't the first answer).
     """
     contents = replace(contents, detail=True)
     store, parts, runs = contents.store, contents.sections, contents.rows.runs
@@ -87,8 +87,8 @@ def page(
 
 
 def write(path: Path, text: str) -> None:
-    """Writes the file whole or not at all: a browser that has it open never reads half of it. Makes
-    its folder. Raises `BadInput`."""
+    """Writes the file atomically: a browser that has it open never reads half of it. Makes its
+    folder. Raises `BadInput`."""
     try:
         path.absolute().parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -98,7 +98,7 @@ def write(path: Path, text: str) -> None:
 
 
 def _facts(store: str, runs: Sequence[Run], parts: Sequence[Section]) -> list[list[str]]:
-    """What was run, as [name, value] for the head of the page."""
+    """What was run, as [name, value] for the top of the page."""
 
     def names(values: Sequence[Any]) -> str:
         return ", ".join(dict.fromkeys(plain(str(value)) for value in values))
@@ -139,7 +139,7 @@ def _facts(store: str, runs: Sequence[Run], parts: Sequence[Section]) -> list[li
         ["Gaps", f"{gaps} of {len(results):,} cells" if gaps else "none"],
         ["Measured", " to ".join(dict.fromkeys([days[0], days[-1]])) if days else "nothing yet"],
         [
-            "Page made",
+            "Page created",
             f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, vpt-harness {version('vpt-harness')}",
         ],
         ["Store", plain(store)],
@@ -176,12 +176,12 @@ def _html(about: dict[str, Any], runs: dict[str, Any]) -> str:
 
 
 def _digest(text: str) -> str:
-    """What a content security policy knows an inline script or style by."""
+    """The hash by which a content security policy identifies an inline script or style."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
 def _block(value: Any) -> Markup:
-    """JSON that may stand between <script> tags: it holds nothing that could end the block, or a
+    """JSON that is safe between <script> tags: it holds nothing that could end the block, or a
     line of script."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":

@@ -10,12 +10,12 @@ _PICTURE = re.compile(r"[A-Za-z0-9+/]{1,400000}={0,2}")
 
 
 def strips(part: Section, extras: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Of each segmentation task some test images: [image, truth, then what each variant saw or
+    """Some test images of each segmentation task: [image, truth, then what each variant saw or
     None], in base64.
 
-    `extras`: what else was measured, by result. Somebody else's may hold anything.
+    `extras`: what else was measured, by result. In somebody else's store, it may be anything.
     """
-    found = []
+    pictures = []
     for index, task in enumerate(part.tasks):
         seen: dict[int, dict[str, dict[str, str]]] = {}
         for variant in part.scores:
@@ -35,8 +35,8 @@ def strips(part: Section, extras: Mapping[str, Any]) -> list[dict[str, Any]]:
                         *(by_variant.get(variant, {}).get("seen") for variant in part.scores),
                     ]
                 )
-            found.append({"task": index, "rows": rows})
-    return found
+            pictures.append({"task": index, "rows": rows})
+    return pictures
 
 
 def _is_picture(value: Any) -> bool:

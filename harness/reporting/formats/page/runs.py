@@ -15,12 +15,12 @@ from harness.text import plain
 
 CURVE_POINTS = 24
 HIDDEN = ("checkpoint", "no_checkpoint")
-"""Provenance that the page leaves out, with the paths of `inputs`: they are of no use on another
-machine. `harness show` has them."""
+"""Provenance that the page leaves out, as it does the paths of `inputs`: they are useless on
+another machine. `harness show` has them."""
 
 
 class Runs:
-    """The final runs behind the squares: what a reader sees of one by clicking on it."""
+    """The final runs behind the cells: what a reader sees after clicking on one."""
 
     def __init__(self, rows: Mapping[str, Run]):
         """`rows`: with detail, by id."""
@@ -54,15 +54,17 @@ class Runs:
         return [self._counts[name][place] for place in range(len(self._kept[name].values))]
 
     def _run(self, run: Run) -> list[Any]:
-        """[id; seed; texts: score, time, memory, units, trained values, of the head; places in
-        `shared` by name; thinned curve; by name what was logged]"""
+        """[id; seed; texts: score, time, memory, units, trained values, those of the head; places
+        in `shared` by name; thinned curve; what was logged, by name]"""
         detail = run.detail
         if detail is None:
             raise ValueError("read the rows with detail")
-        made = {name: value for name, value in detail.provenance.items() if name not in HIDDEN}
+        provenance = {
+            name: value for name, value in detail.provenance.items() if name not in HIDDEN
+        }
         inputs = {
             name: value
-            for name, value in made.pop("inputs", {}).items()
+            for name, value in provenance.pop("inputs", {}).items()
             if name in ("method", "backbone", "pixels") and value
         }
         inputs |= {
@@ -70,7 +72,7 @@ class Runs:
             for name, at in (("method", commands.method), ("backbone", commands.backbone))
             if name in inputs
         }
-        versions = made.pop("versions", {})
+        versions = provenance.pop("versions", {})
         curve, steps = thinned(detail.curve), dict(detail.curves)
         at = evenly(len(steps.pop("epoch", [])))
         logged = {
@@ -83,7 +85,7 @@ class Runs:
             "epochs": list(curve),
             "steps": [detail.curves["epoch"][place] for place in at],
             "versions": versions,
-            "machines": made,
+            "machines": provenance,
             "inputs": inputs,
             "created": run.created,
         }

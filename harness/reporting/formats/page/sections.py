@@ -1,5 +1,5 @@
-"""A section of the leaderboard for the page: what is shown is text that Python made, with the
-numbers that it is sorted and drawn by."""
+"""A section of the leaderboard for the page: texts made in Python, and the numbers to sort and draw
+them by."""
 
 import json
 from collections import Counter
@@ -38,8 +38,8 @@ from harness.text import plain
 
 
 def section(part: Section, baseline: str | None) -> dict[str, Any]:
-    """A section without its single runs, which `runs.Runs` has. Variants and tasks are named by
-    their places."""
+    """A section without its single runs, which `runs.Runs` has. Variants and tasks are referred to
+    by position."""
     notes = Once()
     metric = metric_name(part)
     segmentation = metric_of(part.first.metric).scales
@@ -91,8 +91,7 @@ def section(part: Section, baseline: str | None) -> dict[str, Any]:
 
 
 def _cells(column: Column, values: Sequence[float | None]) -> list[list[Any]]:
-    """By variant: [value, None where it is of some tasks alone; text; what stands small beside it;
-    place]"""
+    """By variant: [value, None if it covers only some tasks; text; small print; place]"""
     return [
         [number(value), entry.text, entry.detail, entry.place]
         for value, entry in zip(values, column.entries.values(), strict=True)
@@ -134,7 +133,7 @@ def _variants(part: Section, notes: Once) -> list[dict[str, Any]]:
     trials = {variant: sorted({row.cell.trials for row in of}) for variant, of in rows.items()}
     budgets = Counter(map(str, trials.values())).most_common(2)
     usual = budgets[0][0] if len(budgets) == 1 or budgets[0][1] > budgets[1][1] else None
-    found = []
+    described = []
     for variant, summary in part.methods.items():
         of = rows[variant]
         reading = notes.place(plain(readings[variant])) if variant in readings else None
@@ -143,7 +142,7 @@ def _variants(part: Section, notes: Once) -> list[dict[str, Any]]:
             length = ["Epochs", several(epochs)]
         else:
             length = ["Iterations", NOTHING if iterations is None else str(iterations)]
-        found.append(
+        described.append(
             {
                 "name": plain(variant),
                 "method": plain(summary.method),
@@ -160,7 +159,7 @@ def _variants(part: Section, notes: Once) -> list[dict[str, Any]]:
                 "summary": _summary(part, variant, summary),
             }
         )
-    return found
+    return described
 
 
 def _costs(summary: MethodSummary, rows: Sequence[TaskResult]) -> dict[str, list[Any]]:
@@ -179,7 +178,7 @@ def _costs(summary: MethodSummary, rows: Sequence[TaskResult]) -> dict[str, list
 
 
 def _summary(part: Section, variant: str, summary: MethodSummary) -> list[list[str]]:
-    """What the panel of a variant begins with: [name, text]."""
+    """The first lines of a variant's panel: [name, text]."""
     total = len(part.tasks)
     over_tasks = None
     if summary.mean is not None:
@@ -187,7 +186,7 @@ def _summary(part: Section, variant: str, summary: MethodSummary) -> list[list[s
     return [
         [
             f"Mean of {total} tasks",
-            f"none: scores on {summary.tasks} of {total} tasks"
+            f"none: has scores on {summary.tasks} of {total} tasks"
             if summary.mean is None
             else rounded(summary.mean, 2),
         ],
@@ -195,20 +194,20 @@ def _summary(part: Section, variant: str, summary: MethodSummary) -> list[list[s
             "95 % interval",
             f"{interval_text(*over_tasks, 2)} (bootstrap, tasks as a sample)"
             if over_tasks
-            else f"needs {FEWEST_TASKS} tasks and all of them",
+            else f"needs {FEWEST_TASKS} tasks, and a score on all",
         ],
     ]
 
 
 def _readings(part: Section) -> dict[str, str]:
-    """What a method's author must say of its numbers, by variant."""
+    """What a method's author must say about its numbers, by variant."""
     return {row.variant: row.cell.note for row in part.board if row.cell.note}
 
 
 def _cell(part: Section, variant: str, task: str) -> list[Any] | None:
-    """[mean; seeds; its text; what stands small beside it; facts for the panel: with two digits,
-    spread, interval and place; gaps]; gaps are [seed, reason], with the lines of a traceback. None
-    where nothing was run."""
+    """[mean; seeds; its text; small print; facts for the panel: with two digits, spread, interval
+    and place; gaps]; gaps are [seed, reason], with the lines of a traceback. None where nothing was
+    run."""
     row = part.results.get((variant, task))
     if row is None:
         return None
@@ -244,7 +243,7 @@ def _standing(part: Section, mean: float, task: str) -> str:
 
 
 def _small(std: float | None, n: int, seeds: int) -> str:
-    """Beside a score: how many seeds it is of, where these are fewer than others'; else its
+    """The small print of a score: its number of seeds if it has fewer than others, else its
     spread."""
     if n < seeds:
         return f"n={n}"
@@ -252,8 +251,8 @@ def _small(std: float | None, n: int, seeds: int) -> str:
 
 
 def _several_scales(part: Section, task: str, index: int) -> dict[str, Any] | None:
-    """The column that a segmentation task has beside its own: its mIoU on several scales and
-    mirrored, where that was scored. Its cells: [value, text, small, place]."""
+    """A segmentation task's second column: its mIoU at several scales and mirrored, if that was
+    scored. Its cells: [value, text, small print, place]."""
     column = multi_scale_column(part, task)
     if column is None:
         return None

@@ -12,22 +12,24 @@ from harness.reporting.statistics.wilcoxon import Pair, pairwise
 from harness.text import plain
 
 ALL_PAIRS = 15
-"""Up to so many variants each is compared with each; beyond, with one."""
+"""Up to this many variants are all compared with each other; more are compared with one."""
 DRAWN = 30
-"""Methods in the critical-difference diagram: more can't be told apart."""
+"""Methods in the critical-difference diagram: more would be illegible."""
 
 
 def tests(part: Section, baseline: str | None) -> dict[str, Any]:
     order = {variant: index for index, variant in enumerate(part.scores)}
     kept, dropped = complete(part.scores, part.tasks)
     against = baseline if baseline is not None or len(kept) <= ALL_PAIRS else next(iter(kept))
-    found, pairs = friedman(part.scores, part.tasks), pairwise(part.scores, part.tasks, against)
+    overall, pairs = friedman(part.scores, part.tasks), pairwise(part.scores, part.tasks, against)
     return {
         "level": LEVEL,
         "dropped": [
             [order[variant], [plain(task) for task in lacks]] for variant, lacks in dropped.items()
         ],
-        "friedman": plain(str(found)) if isinstance(found, TooFew) else _friedman(found, order),
+        "friedman": plain(str(overall))
+        if isinstance(overall, TooFew)
+        else _friedman(overall, order),
         "against": None if against is None else plain(against),
         "chosen": baseline is None and against is not None,
         "pairs": (
@@ -38,22 +40,22 @@ def tests(part: Section, baseline: str | None) -> dict[str, Any]:
     }
 
 
-def _friedman(found: Friedman, order: Mapping[str, int]) -> dict[str, Any]:
-    """`variants` in order of rank; `bars`: of those drawn, the places in that order, first and
-    last, of each group that a bar joins."""
-    differ, apart = found.f_p < LEVEL, rounded(found.critical_difference, 2)
+def _friedman(test: Friedman, order: Mapping[str, int]) -> dict[str, Any]:
+    """`variants` in order of rank; `bars`: for each bar, the first and last position in that order,
+    among those drawn."""
+    differ, apart = test.f_p < LEVEL, rounded(test.critical_difference, 2)
     lead = "The methods differ" if differ else "No difference between the methods is shown"
-    f = "\u221e" if found.f == float("inf") else f"{found.f:#.4g}"
+    f = "\u221e" if test.f == float("inf") else f"{test.f:#.4g}"
     return {
-        "variants": [order[variant] for variant in found.variants],
-        "ranks": [[number(rank), rounded(rank, 2)] for rank in found.ranks.values()],
-        "drawn": min(len(found.variants), DRAWN),
-        "critical_difference": [number(found.critical_difference), apart],
-        "bars": _bars(found, differ),
+        "variants": [order[variant] for variant in test.variants],
+        "ranks": [[number(rank), rounded(rank, 2)] for rank in test.ranks.values()],
+        "drawn": min(len(test.variants), DRAWN),
+        "critical_difference": [number(test.critical_difference), apart],
+        "bars": _bars(test, differ),
         "lead": (
-            f"{lead}: Friedman's test over {len(found.tasks)} tasks and {len(found.variants)}"
-            f" methods, \u03c7\u00b2 = {found.chi2:#.4g} (p {equals(found.p)}), Iman and"
-            f" Davenport's F = {f} (p {equals(found.f_p)})."
+            f"{lead}: Friedman's test over {len(test.tasks)} tasks and {len(test.variants)}"
+            f" methods, \u03c7\u00b2 = {test.chi2:#.4g} (p {equals(test.p)}), Iman and"
+            f" Davenport's F = {f} (p {equals(test.f_p)})."
         ),
         "claim": (
             f"Two methods may be called different where their mean ranks are more than {apart}"
@@ -64,11 +66,11 @@ def _friedman(found: Friedman, order: Mapping[str, int]) -> dict[str, Any]:
     }
 
 
-def _bars(found: Friedman, differ: bool) -> list[list[int]]:
-    """Where Friedman's test shows no difference, one bar joins all; else one each clique."""
+def _bars(test: Friedman, differ: bool) -> list[list[int]]:
+    """If Friedman's test shows no difference, one bar joins all; else one per clique."""
     bars: list[list[int]] = []
-    for clique in cliques(found) if differ else [found.variants]:
-        first, last = (found.variants.index(clique[end]) for end in (0, -1))
+    for clique in cliques(test) if differ else [test.variants]:
+        first, last = (test.variants.index(clique[end]) for end in (0, -1))
         last = min(last, DRAWN - 1)
         if last > first and (not bars or bars[-1][1] != last):
             bars.append([first, last])
@@ -76,7 +78,7 @@ def _bars(found: Friedman, differ: bool) -> list[list[int]]:
 
 
 def _pair(pair: Pair, order: Mapping[str, int]) -> dict[str, Any]:
-    """Numbers to sort by, and each as [number, text] where it is shown otherwise."""
+    """Numbers to sort by; [number, text] where what is shown differs."""
     if pair.p_holm >= LEVEL:
         verdict = "not shown to differ"
     else:

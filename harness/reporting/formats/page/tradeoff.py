@@ -1,4 +1,4 @@
-"""Score against cost for the page: for each choice of the two, which variants are on the front."""
+"""Score against cost for the page: for each pair of them, which variants are on the front."""
 
 import math
 from collections.abc import Sequence
@@ -14,15 +14,15 @@ from harness.text import plain
 
 COSTS = {
     "params": ("trained values", counted),
-    "seconds": ("seconds a run", duration),
-    "memory": ("memory a run", memory),
+    "seconds": ("seconds per run", duration),
+    "memory": ("memory per run", memory),
     "units": ("units of all runs", counted),
 }
-"""Title, and how a number of it is written."""
+"""Title, and how its numbers are formatted."""
 
 
 def average(rows: Sequence[TaskResult], name: str) -> float | None:
-    """Of final runs, mean over the tasks that have a score."""
+    """Mean of final runs over the tasks that have a score."""
     values = [getattr(row, name) for row in rows if row.n]
     return float(np.mean(values)) if values else None
 
@@ -35,7 +35,7 @@ def tradeoff(part: Section) -> dict[str, Any]:
     """
     costs = {name: _cost(part, name) for name in COSTS}
     order = {variant: place for place, variant in enumerate(part.scores)}
-    found = []
+    choices = []
     for column, title, scores in _scores(part):
         fronts = {}
         for name, of in costs.items():
@@ -45,16 +45,16 @@ def tradeoff(part: Section) -> dict[str, Any]:
                 if cost is not None and (score := scores.get(variant)) is not None
             }
             fronts[name] = [order[variant] for variant in pareto(points)]
-        found.append([column, plain(title), fronts])
+        choices.append([column, plain(title), fronts])
     return {
-        "scores": found,
+        "scores": choices,
         "costs": [[name, COSTS[name][0], _ticks(name, of.values())] for name, of in costs.items()],
     }
 
 
 def _scores(part: Section) -> list[tuple[str, str, dict[str, float | None]]]:
     methods = part.methods.items()
-    found = [
+    columns = [
         (
             "mean",
             f"mean of {len(part.tasks)} tasks",
@@ -64,14 +64,14 @@ def _scores(part: Section) -> list[tuple[str, str, dict[str, float | None]]]:
     if len(part.groups) > 1:
         title = f"mean of {len(part.groups)} groups"
         means = {variant: summary.mean_of_groups for variant, summary in methods}
-        found.append(("mean_of_groups", title, means))
+        columns.append(("mean_of_groups", title, means))
         for place, group in enumerate(part.groups):
             of_group = {variant: summary.group_means[group] for variant, summary in methods}
-            found.append((f"group,{place}", f"mean of {group}", of_group))
+            columns.append((f"group,{place}", f"mean of {group}", of_group))
     for place, task in enumerate(part.tasks):
         of_task = {variant: scores.get(task) for variant, scores in part.scores.items()}
-        found.append((f"task,{place}", task, of_task))
-    return found
+        columns.append((f"task,{place}", task, of_task))
+    return columns
 
 
 def _cost(part: Section, name: str) -> dict[str, float | None]:
@@ -84,7 +84,7 @@ def _cost(part: Section, name: str) -> dict[str, float | None]:
 
 
 def _ticks(name: str, values: Any) -> list[list[Any]]:
-    """Round numbers over all values of a cost and a decade around."""
+    """Round numbers over all values of a cost and a decade beyond."""
     some = [value for value in values if value]
     if not some:
         return []

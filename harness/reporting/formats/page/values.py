@@ -1,4 +1,4 @@
-"""Values as the page's JSON holds them: rounded, and what repeats stored once."""
+"""Values in the page's JSON: rounded, and repeated ones stored once."""
 
 import json
 import math
@@ -8,13 +8,13 @@ from harness.text import plain
 
 
 def number(value: float | None, digits: int = 6) -> float | None:
-    """Rounded far below what is shown, so that it is shown as other formats show it; None for what
+    """Rounded far more finely than what is shown, so that all formats show the same; None for what
     isn't a finite number."""
     return None if value is None or not math.isfinite(value) else round(float(value), digits)
 
 
 def shortened(value: Any, digits: int = 4) -> Any:
-    """To so many significant digits; None for infinity and NaN. What is no fraction stays as it
+    """To this many significant digits; None for infinity and NaN. What isn't a float stays as it
     is."""
     if not isinstance(value, float):
         return plain(value) if isinstance(value, str) else value
@@ -22,7 +22,7 @@ def shortened(value: Any, digits: int = 4) -> Any:
 
 
 class Once:
-    """A list in which equal values share a place."""
+    """A list in which equal values share a position."""
 
     def __init__(self) -> None:
         self.values: list[Any] = []

@@ -111,7 +111,7 @@ def test_backslashes_tabs_and_quotes_in_the_vtab_folder(card: TaskCard, root: Pa
     check(card, root)
     assert fingerprint(card, root) == before
     rewrite(root, ["train800.txt"], lambda content: b"..\\" + content)
-    assert "leaves the task's folder" in told(card, root)
+    assert "is outside the task's folder" in told(card, root)
 
 
 @pytest.mark.parametrize(("on_disk", "listed"), [("NFD", "NFC"), ("NFC", "NFD")])
@@ -178,7 +178,7 @@ def test_other_encodings_are_named(form: str, names: list[str], tmp_path: Path):
 @pytest.mark.parametrize("end", ["\x85", "\u2028", "\u2029"])
 def test_line_ends_that_some_take_for_letters_are_named(end: str, card: TaskCard, root: Path):
     rewrite(root, ["test.txt"], lambda content: content.decode().replace("\n", end).encode())
-    assert f"test.txt has the line end {end!a}" in told(card, root)
+    assert f"test.txt has the line ending {end!a}" in told(card, root)
 
 
 def test_latin_1_is_told_by_its_line(card: TaskCard, root: Path):

@@ -61,7 +61,7 @@ def test_what_no_list_has_is_refused(tmp_path: Path, value: object):
 
 def test_a_file_of_another_version_is_refused(tmp_path: Path):
     savemat(tmp_path / "a.mat", {"x": np.arange(3.0)}, format="4")
-    with pytest.raises(BadInput, match=r"no \.mat file of version 5"):
+    with pytest.raises(BadInput, match=r"not a \.mat file of version 5"):
         matlab.read("tiny", tmp_path / "a.mat", ("x",), "1")
 
 

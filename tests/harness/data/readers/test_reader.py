@@ -12,7 +12,7 @@ import tiny_fgvc
 from tiny_originals import FORMS, card_of
 from tiny_tfrecords import tiny_tfds, write_tfds
 
-from harness.data.fingerprint import contents, rows_of
+from harness.data.fingerprint import data_summary, rows_of
 from harness.data.keys import keys
 from harness.data.readers import FORMATS, open_reader, resolve
 from harness.data.readers import check as check_anew
@@ -99,7 +99,7 @@ def test_a_plan_and_verify_open_each_list_once(name: str, tmp_path: Path):
     card = resolve(card, root)
     with opens(root) as seen:
         reader = check_data([card], root)[card.name]
-        contents(card, root, rows_of(reader))
+        data_summary(card, root, rows_of(reader))
     assert any(path.endswith(some) for path in seen), seen
     assert {*seen.values()} == {1}, seen
     with opens(root) as seen:
@@ -168,7 +168,7 @@ def test_a_new_format_is_a_class_and_its_name(card: TaskCard, monkeypatch: pytes
     assert opened.present()
     opened.check_all()
     assert keys(mine, None, "val") == [record.key for record in opened.read("val")]
-    assert len(contents(mine, None).fingerprint) == 64
+    assert len(data_summary(mine, None).fingerprint) == 64
     wrong = mine.model_copy(update={"reader": Reader(format="spots", cuont=15)})  # type: ignore[call-arg]
     with pytest.raises(BadInput, match="Did you mean 'count'"):
         open_reader(wrong, None)

@@ -105,9 +105,9 @@ def test_folder_missing(card: TaskCard, tmp_path: Path):
             "train800",
             "images/train800/000002.jpg",
             "../tiny/images/train800/000002.jpg",
-            "leaves the task's folder",
+            "is outside the task's folder",
         ),
-        ("train800", "images/train800/000002.jpg", "/etc/hostname", "leaves the task's folder"),
+        ("train800", "images/train800/000002.jpg", "/etc/hostname", "is outside the task's folder"),
         ("train800val200", "000000.jpg 0", "000000.jpg 1", "label 0 3 times"),
         ("train800val200", "images/train800/000000.jpg 0\n", "", "label 0 3 times"),
     ],
@@ -133,7 +133,7 @@ def test_folder_without_a_list_or_an_image(card: TaskCard, root: Path, name: str
 
 def test_folder_with_a_list_that_is_not_text(card: TaskCard, root: Path):
     (root / "tiny" / "test.txt").write_bytes(b"\xff\xfe")
-    assert "is no text in UTF-8, but in UTF-16" in refused(card, root)
+    assert "is UTF-16" in refused(card, root)
 
 
 def arrays(n: int, split: str, shape: tuple[int, ...] = (8, 8)) -> dict[str, np.ndarray]:
@@ -172,7 +172,7 @@ def test_arrays_are_beside_the_card(change: Change, npz: dict[str, np.ndarray], 
         ("val_labels", np.zeros(4), "expected integers"),
         ("test_labels", np.array([0, 1, 2, 3, 0]), "has label 3, expected 0 to 2"),
         ("test_labels", None, "has no test_images or no test_labels"),
-        ("test_labels", np.array([0, 1, {}, 3, 0]), "no npz file of plain arrays"),
+        ("test_labels", np.array([0, 1, {}, 3, 0]), "not an npz file of plain arrays"),
     ],
 )
 def test_arrays_of_the_wrong_kind(
@@ -280,7 +280,7 @@ def test_a_reader_that_is_wrong(change: Change, root: Path, reader: dict, said: 
 def test_a_reader_without_masks_cant_serve_segmentation(change: Change, root: Path):
     card = change(kind="segmentation", metric="miou", pixels="setr", crop=8)
     assert (
-        "reader 'vtab-folder' gives no masks, and its card says segmentation: mend the card"
+        "reader 'vtab-folder' has no masks, but its card says segmentation: fix the card"
         in refused(card, root)
     )
 

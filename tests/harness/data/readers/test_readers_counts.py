@@ -272,7 +272,7 @@ def test_cars_devkit_without_the_labels_says_where_they_come_from(tmp_path: Path
         check(resolve(card, tmp_path), tmp_path)
     assert "no cars_test_annos_withlabels.mat in" in str(error.value)
     assert (
-        "a download of their own"
-        " (https://ai.stanford.edu/~jkrause/cars/cars_test_annos_withlabels.mat" in str(error.value)
+        "a separate download (https://ai.stanford.edu/~jkrause/cars/cars_test_annos_withlabels.mat"
+        in str(error.value)
     )
     assert "cars_test_annos_withlabels.mat" in load_cards()["stanford_cars"].howto

@@ -141,7 +141,7 @@ def rewritten(task: str, split: str, change: Callable[[dict], dict]) -> Callable
         ),
         (
             rewritten("cub200_2011", "val", lambda content: {"../secret.jpg": 9}),
-            "leaves the folder",
+            "is outside the folder",
         ),
         (
             rewritten("cub200_2011", "train", lambda content: dict(list(content.items())[1:])),

@@ -136,7 +136,7 @@ def shard(change: Callable[[bytearray], object]) -> Callable[[Path], None]:
             edit(lambda info: info["splits"][0].update(shardLengths=["3"])),
             "has 3 records of train, expected 20",
         ),
-        (shard(lambda content: content.__delitem__(slice(-5, None))), "cut short in the record"),
+        (shard(lambda content: content.__delitem__(slice(-5, None))), "truncated in the record"),
         (shard(lambda content: content.__setitem__(3, 9)), "the checksum of the length at byte 0"),
         (
             shard(lambda content: content.__setitem__(40, content[40] ^ 1)),

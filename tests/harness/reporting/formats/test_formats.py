@@ -20,9 +20,9 @@ def test_each_is_loaded_and_named_by_files(name: str) -> None:
 def test_other_suffixes_and_none() -> None:
     found = {suffix: by_suffix(suffix) for suffix in (".txt", ".tex", ".htm", ".doc")}
     assert found == {".txt": "table", ".tex": "latex", ".htm": "html", ".doc": None}
-    with pytest.raises(BadInput, match=r"doesn't say a format.* one of \.table, \.md, \.csv"):
+    with pytest.raises(BadInput, match=r"no format has this suffix.* one of \.table, \.md, \.csv"):
         format_of(None, Path("board.doc"))
     with pytest.raises(BadInput, match="unknown format 'tabel'"):
         format_of("tabel", None)
-    with pytest.raises(BadInput, match=r"makes a file: give --output FILE\.png"):
+    with pytest.raises(BadInput, match=r"can't be printed: give --output FILE\.png"):
         format_of("png", None)

@@ -17,8 +17,8 @@ from harness.reporting.leaderboard import leaderboard
 from harness.reporting.published.numbers import (
     COLUMNS,
     PublishedRow,
-    beside,
     differences,
+    matching_rows,
     means,
     means_checked,
     means_disagree,
@@ -272,23 +272,23 @@ def test_the_two_means_of_vtab_are_not_taken_for_each_other() -> None:
     [
         (
             "vpt,ViT-B/16,sup-IN21k,cifar100,top1,many,a paper",
-            "line 3: the value 'many' is no number",
+            "line 3: the value 'many' isn't a number",
         ),
         (
             "vpt,ViT-B/16,sup-IN21k,cifar100,top1,nan,a paper",
-            "line 3: the value nan is no percentage",
+            "line 3: the value nan isn't a percentage",
         ),
-        ("vpt,ViT-B/16,sup-IN21k,cifar100,top1,100.1,a paper", "no percentage"),
-        ("vpt,ViT-B/16,sup-IN21k,cifar100,top1,-1,a paper", "no percentage"),
+        ("vpt,ViT-B/16,sup-IN21k,cifar100,top1,100.1,a paper", "isn't a percentage"),
+        ("vpt,ViT-B/16,sup-IN21k,cifar100,top1,-1,a paper", "isn't a percentage"),
         ("vpt,ViT-B/16,sup-IN21k,cifar100,top1,50,", "line 3: no source"),
-        ("vpt,ViT-B/16,sup-IN21k,cifar100,top1,50", "line 3: 6 columns, where there are 7"),
-        ("vpt,ViT-B/16,sup-IN21k,cifar100,top1,50,a,b", "line 3: 8 columns, where there are 7"),
+        ("vpt,ViT-B/16,sup-IN21k,cifar100,top1,50", "line 3: 6 columns, expected 7"),
+        ("vpt,ViT-B/16,sup-IN21k,cifar100,top1,50,a,b", "line 3: 8 columns, expected 7"),
         (
             "vpt,ViT-B/16,sup-IN21k,cifar10,top1,50,a paper",
             "unknown task 'cifar10'. Did you mean 'cifar100'",
         ),
         ("vpt,ViT-B/16,sup-IN21k,cifar100,top5,50,a paper", "unknown metric 'top5'"),
-        ("vpt,ViT-B/16,sup-IN21k,dtd,top1,50,a paper", "line 3: the same number as in line 2"),
+        ("vpt,ViT-B/16,sup-IN21k,dtd,top1,50,a paper", "line 3: repeats the number of line 2"),
         ("vpt,ViT-B/16,sup-IN21k,cifar100,top1,50,a\x1b[31m paper", "control character in source"),
     ],
 )
@@ -311,7 +311,7 @@ def test_a_file_that_is_none_is_said(tmp_path: Path) -> None:
 
 
 def test_beside_vtab_are_the_papers_numbers_on_the_same_backbone(filler: Any) -> None:
-    found = beside(section(filler), published())
+    found = matching_rows(section(filler), published())
     assert found.reason is None
     vpt = named(found, "vpt-deep")
     assert (vpt.backbone, vpt.pretrain, vpt.metric) == ("ViT-B/16", "sup-IN21k", "top1")
@@ -334,7 +334,7 @@ def test_beside_vtab_are_the_papers_numbers_on_the_same_backbone(filler: Any) ->
 
 
 def test_means_over_tasks_that_were_not_measured_are_left_out(filler: Any) -> None:
-    found = beside(section(filler, [*VTAB[:3], *VTAB[7:11]]), published())
+    found = matching_rows(section(filler, [*VTAB[:3], *VTAB[7:11]]), published())
     vpt = named(found, "vpt")
     assert list(vpt.numbers) == [*VTAB[:3], *VTAB[7:11]]
     assert set(vpt.means) == {"mean-vtab_specialized4"}
@@ -344,7 +344,7 @@ def test_means_over_tasks_that_were_not_measured_are_left_out(filler: Any) -> No
 
 def test_another_backbone_is_said(filler: Any) -> None:
     other = section(filler, ["cifar100"], "mini_vit")
-    found = beside(other, published())
+    found = matching_rows(other, published())
     assert (found.reason, named(found, "vpt-deep").numbers) == (None, {"cifar100": 78.8})
     assert (
         differences(other, named(found, "vpt-deep"))[0]
@@ -353,45 +353,45 @@ def test_another_backbone_is_said(filler: Any) -> None:
 
 
 def test_other_tasks_have_none(filler: Any) -> None:
-    small = beside(section(filler, ["digits"], "mini_vit", suite="mini"), published())
+    small = matching_rows(section(filler, ["digits"], "mini_vit", suite="mini"), published())
     assert (small.rows, small.reason) == (
         (),
-        "different tasks: no paper's numbers are known on these",
+        "no paper's numbers on these tasks are known",
     )
 
 
 def test_no_number_on_these_tasks_is_said(filler: Any) -> None:
-    found = beside(section(filler, ["digits"], suite="mini"), published())
+    found = matching_rows(section(filler, ["digits"], suite="mini"), published())
     assert (found.rows, found.reason) == (
         (),
-        "different tasks: no paper's numbers are known on these",
+        "no paper's numbers on these tasks are known",
     )
 
 
 def test_augreg_is_matched_to_augreg(filler: Any) -> None:
-    found = beside(section(filler, VTAB, "vit_base_patch16_224.augreg_in21k"), published())
+    found = matching_rows(section(filler, VTAB, "vit_base_patch16_224.augreg_in21k"), published())
     assert {row.method for row in found.rows} == {"SSF", "GPS(V-PETL)", "HST(V-PETL)"}
 
 
 def test_mae_is_matched_to_mae(filler: Any) -> None:
-    found = beside(section(filler, FGVC, MAE), published())
+    found = matching_rows(section(filler, FGVC, MAE), published())
     assert {row.pretrain for row in found.rows} == {"MAE-IN1k"}
     assert named(found, "GateVPT").means["mean-fgvc5"] == 73.39
 
 
 def test_what_sets_a_section_apart_is_said(filler: Any) -> None:
     part = section(filler)
-    vpt = named(beside(part, published()), "vpt")
+    vpt = named(matching_rows(part, published()), "vpt")
     found = differences(part, vpt)
     assert found[0] == "pixels: pil here, tf there"
     assert "seeds: 3 here, 5 there" in found
     assert not any("not known" in phrase for phrase in found), (
         "its means by others are of its own numbers"
     )
-    other = named(beside(part, published()), "SNF(V-PETL)")
-    assert differences(part, other) == ["how it was made: not known of its source"]
+    other = named(matching_rows(part, published()), "SNF(V-PETL)")
+    assert differences(part, other) == ["how it was made: not known for its source"]
     mixed = PublishedRow(**{**vars(vpt), "sources": {**vpt.sources, "dtd": "a paper"}})
-    assert differences(part, mixed)[-1] == "how it was made: not known of some of its sources"
+    assert differences(part, mixed)[-1] == "how it was made: not known for some of its sources"
     assert "pixels: pil here, tf there" in differences(part, mixed)
 
 
@@ -409,7 +409,7 @@ def test_another_metric_and_backbone_are_said(filler: Any) -> None:
     assert differences(part, other) == [
         f"backbone: {IN21K} here, ViT-B/16 (MAE-IN1k) there",
         "metric: top1 here, mIoU-MS there",
-        "how it was made: not known of its source",
+        "how it was made: not known for its source",
     ]
 
 

@@ -16,7 +16,7 @@ from harness.planning import protocols
 from harness.planning.plan import Request, plan_cell
 from harness.planning.variants import parse
 from harness.reporting.leaderboard import leaderboard
-from harness.reporting.published.numbers import beside, differences, published
+from harness.reporting.published.numbers import differences, matching_rows, published
 from harness.reporting.published.setups import (
     Setup,
     setup_differences,
@@ -97,7 +97,7 @@ def section(
 
 def phrases(part: Section, method: str) -> list[str]:
     """Of the published row of this name."""
-    (row,) = (row for row in beside(part, published()).rows if row.method == method)
+    (row,) = (row for row in matching_rows(part, published()).rows if row.method == method)
     return differences(part, row)
 
 
@@ -168,11 +168,11 @@ def test_fgvc_with_other_weights_are_other_peoples_runs(
 ) -> None:
     """Of GateVPT, whose recipe is known in part; of `full` nobody says whose run it was."""
     part = vpt_run[pretrain, "fgvc"]
-    assert phrases(part, "full") == ["how it was made: not known of its source"]
+    assert phrases(part, "full") == ["how it was made: not known for its source"]
     *known, unknown = phrases(part, "vpt")
     assert "weight decays: 0/0.0001/0.001/0.01 here, 0 there" in known
     assert "dropout: 0 here, 0.1 there" in known
-    assert unknown.endswith(": not known of its source")
+    assert unknown.endswith(": not known for its source")
     assert {"pixels", "batch size", "head's initial weights", "final runs train on"} <= set(
         unknown.partition(":")[0].split(", ")
     )
@@ -181,7 +181,7 @@ def test_fgvc_with_other_weights_are_other_peoples_runs(
 def test_by_protocol_default_each_difference_is_named() -> None:
     part = section(protocol="default", precision="bf16 autocast")
     found = {method: set(phrases(part, method)) for method in ("linear", "vpt-deep", "BitFit")}
-    search = "search: 10 points by tpe, hopeless ones ended from epoch 40 on here, whole grid there"
+    search = "search: 10 points by tpe, poor ones pruned from epoch 40 on here, whole grid there"
     shared = {search, SEARCH, TEST, "arithmetic: bf16 autocast here, fp32 there"}
     rates = "learning rates at batch 256: 0.05 to 50 (log) here, 10 values from 0.05 to 50 there"
     assert found["linear"] == {*shared, rates}

@@ -59,7 +59,7 @@ def test_a_store_comes_across_whole(theirs: Store, file: Path, mine: Store, form
         2,
         0,
     )
-    assert str(merged) == "added 4 results, 6 trials, 2 cells, 2 failures; 0 results there already"
+    assert str(merged) == "added 4 results, 6 trials, 2 cells, 2 failures; 0 results already there"
 
 
 def test_an_exported_store_comes_back_to_the_letter(theirs: Store, file: Path, mine: Store) -> None:
@@ -104,7 +104,7 @@ def test_the_same_again_changes_nothing(theirs: Store, file: Path, mine: Store) 
     imported(mine, file_of(theirs))
     before = file_of(mine).read_bytes()
     for merged in imported(mine, file_of(theirs), file):
-        assert str(merged) == "nothing new; 4 results there already"
+        assert str(merged) == "nothing new; 4 results already there"
         assert (merged.conflicts, merged.searches, len(merged.present)) == ([], [], 4)
     assert file_of(mine).read_bytes() == before
 
@@ -124,7 +124,7 @@ def test_a_contradiction_is_told_and_the_rest_is_merged(
     mine.add([replace(VPT, labels={**VPT.labels, "note": "ours"})], results=[ours])
     (merged,) = imported(mine, file_of(theirs))
     assert [str(conflict) for conflict in merged.conflicts] == [
-        f"conflict, ours stays: vpt on digits, seed 7 ({ours.id}): here {ours.score:.2f}, logits"
+        f"conflict, ours is kept: vpt on digits, seed 7 ({ours.id}): here {ours.score:.2f}, logits"
         f" {ours.logits_sha256[:12]} (a GPU, 2026-01-02); there 90.00, logits {'e' * 12} (cpu, a"
         " processor, torch 2.9, 2026-01-02)"
     ]
@@ -148,7 +148,7 @@ def test_a_search_is_taken_whole_or_not_at_all(theirs: Store, mine: Store) -> No
     assert mine.trials(VPT.key) == [trial(VPT, 0, 12.0)]
     assert mine.trials(DEEP.key) == theirs.trials(DEEP.key)
     assert merged.searches == [
-        "vpt on digits: their search differs (3 trials there, 1 here): ours stays"
+        "vpt on digits: their search differs (3 trials there, 1 here): ours is kept"
     ]
 
 
@@ -362,7 +362,7 @@ def test_a_text_repeated_is_refused_by_its_length_not_read_over_and_over(
 
 def test_control_characters_in_labels_are_taken_out(mine: Store) -> None:
     odd = cell(note="a\x1b[31mred\u202e", variant="vpt\n\x9b2J")
-    rows = checked(exchange.Rows([odd], [], [], []), "theirs")
+    rows = checked(exchange.StoreRows([odd], [], [], []), "theirs")
     merge(mine, rows)
     assert mine.cells()[odd.key].labels["note"] == "a [31mred "
     assert mine.cells()[odd.key].labels["variant"] == "vpt 2J"
@@ -434,7 +434,7 @@ def test_exporting_replaces_an_export_and_nothing_else(
     pd.DataFrame({"song": ["x"]}).to_parquet(tmp_path / "music.parquet")
     (tmp_path / "thesis.parquet").write_text("chapter one")
     for name, message in {
-        "music.parquet": "something else",
+        "music.parquet": "isn't an exported store",
         "thesis.parquet": "can't be read as parquet",
         "a.csv": "name it a.parquet",
         "nowhere/a.parquet": "can't write",

@@ -1,13 +1,13 @@
 // Charts as inline SVG. Colours are classes, so that light, dark and print each have theirs.
 
-/** Round steps between low and high, about `count` of them. */
+/** Round numbers between low and high, about `count` of them. */
 function ticks(low, high, count) {
   const raw = (high - low) / count || 1;
   const power = 10 ** Math.floor(Math.log10(raw));
   const step = power * [1, 2, 5, 10].find((size) => size * power >= raw);
-  const found = [];
-  for (let at = Math.ceil(low / step) * step; at <= high + step * 1e-9; at += step) found.push(Number(at.toPrecision(12)));
-  return found;
+  const values = [];
+  for (let at = Math.ceil(low / step) * step; at <= high + step * 1e-9; at += step) values.push(Number(at.toPrecision(12)));
+  return values;
 }
 
 function scale(low, high, from, to) {
@@ -20,13 +20,13 @@ function frame({ width, height, xs, ys, xTicks, yTicks, x, y, label, left = 44, 
   const px = scale(xs[0], xs[1], left, width - right);
   const py = scale(ys[0], ys[1], height - bottom, top);
   const root = svg("svg", { class: "chart", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label });
-  for (const [value, said] of yTicks) {
+  for (const [value, label] of yTicks) {
     root.append(svg("line", { class: "grid", x1: left, x2: width - right, y1: py(value), y2: py(value) }));
-    root.append(svg("text", { class: "tick", x: left - 6, y: py(value) + 4, "text-anchor": "end" }, said));
+    root.append(svg("text", { class: "tick", x: left - 6, y: py(value) + 4, "text-anchor": "end" }, label));
   }
-  for (const [value, said] of xTicks) {
+  for (const [value, label] of xTicks) {
     root.append(svg("line", { class: "grid", x1: px(value), x2: px(value), y1: top, y2: height - bottom }));
-    root.append(svg("text", { class: "tick", x: px(value), y: height - bottom + 15, "text-anchor": "middle" }, said));
+    root.append(svg("text", { class: "tick", x: px(value), y: height - bottom + 15, "text-anchor": "middle" }, label));
   }
   root.append(svg("text", { class: "axis", x: (left + width - right) / 2, y: height - 5, "text-anchor": "middle" }, x));
   root.append(svg("text", { class: "axis", transform: `translate(11 ${(top + height - bottom) / 2}) rotate(-90)`, "text-anchor": "middle" }, y));
@@ -38,9 +38,9 @@ function lineChart({ series, x, y }) {
   const ends = (index) => [Math.min(...all.map((point) => point[index])), Math.max(...all.map((point) => point[index]))];
   const [xs, [low, high]] = [ends(0), ends(1)];
   const ys = [low - (high - low) * 0.05, high + (high - low) * 0.05 || high + 1];
-  const said = (values) => values.map((value) => [value, String(value)]);
+  const labelled = (values) => values.map((value) => [value, String(value)]);
   const label = `${y} by ${x}: ${series.map((line) => `${line.name} ends at ${line.points.at(-1)[1]}`).join(", ")}`;
-  const { root, px, py } = frame({ width: 460, height: 220, xs, ys, xTicks: said(ticks(...xs, 6)), yTicks: said(ticks(...ys, 4)), x, y, label });
+  const { root, px, py } = frame({ width: 460, height: 220, xs, ys, xTicks: labelled(ticks(...xs, 6)), yTicks: labelled(ticks(...ys, 4)), x, y, label });
   series.forEach((line, index) => {
     const path = line.points.map(([a, b], at) => `${at ? "L" : "M"}${px(a).toFixed(1)} ${py(b).toFixed(1)}`).join("");
     root.append(svg("path", { class: `line c${index % 6}`, d: path }, svg("title", {}, line.name)));
@@ -49,7 +49,7 @@ function lineChart({ series, x, y }) {
   return el("figure", {}, root, el("figcaption", {}, ...legend));
 }
 
-/** A mean difference and its interval on a scale that several share and that holds zero. */
+/** A mean difference and its interval, on a scale that includes zero and is shared by several. */
 function whisker([mean, low, high], [least, most]) {
   const [width, height] = [150, 16];
   const px = scale(least, most, 6, width - 6);

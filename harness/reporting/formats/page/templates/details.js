@@ -1,4 +1,4 @@
-// The panel at the side: all that is known of one cell, or a variant's tasks.
+// The side panel: everything known about one cell, or a variant's tasks.
 
 const panel = document.getElementById("details");
 panel.addEventListener("click", (event) => {
@@ -25,7 +25,7 @@ function openCell(at, place, t) {
   const { shared, cells } = runs();
   const made = cells[at][place][t].map((run) => unpacked(run, shared));
   const content = [];
-  if (!cell) content.push(el("p", { class: "lead" }, "Not run: the store knows nothing of this cell."));
+  if (!cell) content.push(el("p", { class: "lead" }, "Not run: the store has nothing for this cell."));
   else if (cell[1]) content.push(el("p", { class: "lead" }, el("b", {}, cell[4][0]), ` ${section.metric} in %`), scoreFacts(cell, section.tasks[t].near.includes(place)));
   if (cell?.[5].length) content.push(gapList(cell[5]));
   if (made.length) content.push(...ofRuns(section, variant, made));
@@ -75,7 +75,7 @@ function ofRuns(section, variant, made) {
   ];
 }
 
-/** A method of a .py file is run only where the user names it. */
+/** A method in a .py file only runs if the user names it. */
 function ownMethod(run) {
   const named = run.inputs.method ?? "";
   return named.includes(".py:") ? ` --method '${named.replaceAll("'", "'\\''")}'` : "";
@@ -87,10 +87,10 @@ function titled(title, ...content) {
 
 function chosen(made) {
   const nothing = made.every((run) => !Object.keys(run.params).length);
-  return nothing ? [el("p", {}, "None: nothing was left to choose.")] : alike(made, (run) => run.params);
+  return nothing ? [el("p", {}, "None: there was nothing to choose.")] : alike(made, (run) => run.params);
 }
 
-/** What all seeds share is said once; else a list for each. */
+/** What all seeds share is listed once; else one list for each. */
 function alike(made, of) {
   const groups = new Map();
   for (const run of made) {
@@ -135,14 +135,14 @@ function openVariant(at, place, tasks = about.sections[at].tasks.keys()) {
     return el("tr", {}, el("th", { scope: "row" }, go), el("td", {}, section.tasks[t].group), el("td", { class: "n" }, score));
   });
   const head = el("tr", {}, ...["Task", "Group", section.metric].map((title, index) => el("th", { scope: "col", class: index > 1 ? "n" : null }, title)));
-  const said = [
+  const summary = [
     ...variant.summary,
     ["Trained values", variant.params[1]],
-    ["Trials a task", `${variant.trials[1]}${variant.unequal ? ", unlike the others" : ""}`],
+    ["Trials per task", `${variant.trials[1]}${variant.unequal ? ", unlike the others" : ""}`],
     variant.length,
     ["Search units", variant.search_units[1]],
     ["All units", variant.units[1]],
   ];
   const reading = variant.reading === null ? null : el("p", { class: "notice" }, section.readings[variant.reading]);
-  openPanel([variant.name], section.title, reading, facts(said), titled("Tasks", el("table", { class: "plain" }, el("thead", {}, head), el("tbody", {}, ...rows))));
+  openPanel([variant.name], section.title, reading, facts(summary), titled("Tasks", el("table", { class: "plain" }, el("thead", {}, head), el("tbody", {}, ...rows))));
 }

@@ -1,11 +1,11 @@
-// Data and elements. Numbers come with their texts, made in Python as for every other format. Text from outside becomes a text node, always: nothing here or below makes HTML of it.
+// Data and elements. Numbers come with their texts, made in Python as for every other format. Text from outside always becomes a text node: nothing here or below turns it into HTML.
 
 const about = JSON.parse(document.getElementById("about").textContent);
 const SVG = "http://www.w3.org/2000/svg";
 const NOTHING = "\u2013";
 
 let read;
-/** The single runs, parsed when the first is asked for: they are most of the file. */
+/** The single runs, parsed when first needed: they are most of the file. */
 function runs() {
   return (read ??= JSON.parse(document.getElementById("runs").textContent));
 }

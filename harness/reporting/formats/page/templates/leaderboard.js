@@ -1,4 +1,4 @@
-// The leaderboard of a section: a row a variant, its means, and its tasks in groups that fold.
+// The leaderboard of a section: one row per variant, its means, and its tasks in groups that fold.
 
 const OPTIONAL = {
   Year: false,
@@ -13,7 +13,7 @@ const OPTIONAL = {
   Tint: true,
 };
 
-/** The order of `harness report --sort`, which the rows are in: column and direction. */
+/** The rows' order, that of `harness report --sort`: column and direction. */
 const SORTS = { mean: ["mean", "descending"], rank: ["mean_rank", "ascending"], params: ["params", "ascending"] };
 
 function leaderboard(section, at) {
@@ -60,7 +60,7 @@ function leaderboard(section, at) {
   return [tools, shown.box, legend(section), ...section.strips.map((strip) => stripOf(section, strip))];
 }
 
-/** Test images of a segmentation task: each as it is, its truth, and what every variant saw. */
+/** Test images of a segmentation task: each with its truth, and what every variant saw. */
 function stripOf(section, { task, rows }) {
   const titles = ["Input", "Truth", ...section.variants.map((variant) => variant.name)];
   const { name } = section.tasks[task];
@@ -68,16 +68,16 @@ function stripOf(section, { task, rows }) {
     el("td", {}, data === null ? NOTHING : el("img", { src: `data:image/${data.startsWith("/9j/") ? "jpeg" : "png"};base64,${data}`, alt: `${name}, image ${row + 1}: ${titles[column]}` }));
   const body = rows.map((row, index) => el("tr", {}, ...row.map((data, column) => picture(data, column, index))));
   const head = el("tr", {}, ...titles.map((title) => el("th", { scope: "col" }, ...breakable(title))));
-  const said = `${name}: test images chosen by a seed, the same for all. Black in the truth isn't scored. What a method sees is its first seed's.`;
-  return el("div", { class: "strip" }, el("p", {}, said), el("div", { class: "scroll" }, el("table", { class: "plain" }, el("thead", {}, head), el("tbody", {}, ...body))));
+  const caption = `${name}: test images chosen at random, the same for all. Black in the truth isn't scored. Each method's predictions are those of its first seed.`;
+  return el("div", { class: "strip" }, el("p", {}, caption), el("div", { class: "scroll" }, el("table", { class: "plain" }, el("thead", {}, head), el("tbody", {}, ...body))));
 }
 
 /** What the marks mean, and what a reader must know. */
 function legend(section) {
   const items = [section.caption, ...section.notes];
   if (section.variants.some((variant) => variant.reading !== null)) items.push("\u2020: our reading of the method, see the top of the page.");
-  if (section.variants.some((variant) => variant.unequal)) items.push("\u2696: tuned with another number of trials than the others.");
-  items.push("Click a cell, or press Enter on it: its seeds, hyper-parameters, curves, hardware, and the command that makes it again.");
+  if (section.variants.some((variant) => variant.unequal)) items.push("\u2696: tuned with a different number of trials than the others.");
+  items.push("Click a cell, or press Enter on it, for its seeds, hyper-parameters, curves, hardware, and the command that reproduces it.");
   return el("ul", { class: "notes" }, ...items.map((item) => el("li", {}, item)));
 }
 
@@ -101,7 +101,7 @@ function leaderboardColumns(section) {
     plain("FLOPs", "flops", "operations of a training step, forward and backward, for one image"),
     plain("Seconds", "seconds", "of a final run, mean over tasks and seeds"),
     plain("Memory", "memory", "peak of a final run, mean over tasks and seeds"),
-    plain("Trials", "trials", "points tried a task"),
+    plain("Trials", "trials", "trials per task"),
     plain("Search units", "search_units", "forward-image units of all its searches"),
     plain("All units", "units", "forward-image units of all its searches and final runs"),
   ];
@@ -124,7 +124,7 @@ function leaderboardColumns(section) {
   return columns;
 }
 
-/** A statistic of variants over tasks. Where a task is missing its text is of the tasks there are, says of how many, and is never ranked. */
+/** A statistic of variants over tasks. If a task is missing, it covers the tasks there are, shows how many, and is never ranked. */
 function statisticColumn({ name, title, help, high, cells }, option) {
   return {
     title,
@@ -142,7 +142,7 @@ function statisticColumn({ name, title, help, high, cells }, option) {
   };
 }
 
-/** A segmentation task's mIoU on several scales: beside its own column, in no mean and no rank. */
+/** A segmentation task's mIoU at several scales: in a second column, and in no mean or rank. */
 function scalesColumn({ task, title, cells }, group) {
   return {
     title,
@@ -160,7 +160,7 @@ function scalesColumn({ task, title, cells }, group) {
   };
 }
 
-/** Beside a score: its spread, or of how few seeds it is. */
+/** Next to a score: its spread, or its number of seeds if they are few. */
 function smallText(text) {
   return text ? [" ", el("small", { class: text.startsWith("n=") ? "few" : null }, text)] : [];
 }
@@ -191,7 +191,7 @@ function nameCell(variant, families) {
   const label = el("div", { class: "label" }, el("b", {}, ...breakable(method)));
   if (inside) label.append(el("wbr"), el("span", { class: "inside" }, ...breakable(variant.name.slice(method.length))));
   if (variant.reading !== null) label.append(el("abbr", { title: "our reading of the method" }, "\u2020"));
-  if (variant.unequal) label.append(el("abbr", { title: `tuned with ${variant.trials[1]} trials a task, unlike the others` }, "\u2696"));
+  if (variant.unequal) label.append(el("abbr", { title: `tuned with ${variant.trials[1]} trials per task, unlike the others` }, "\u2696"));
   if (families.get(variant.family) > 1) label.append(el("small", { class: "family" }, `best of ${families.get(variant.family)} ${variant.family}`));
   return el("th", { scope: "row", class: "name" }, label);
 }
@@ -225,7 +225,7 @@ function taskCell(cell, task, place, [low, high]) {
   return td;
 }
 
-/** The head's upper row: a button a group, which folds its tasks to their mean. */
+/** The head's upper row: one button per group, which folds its tasks into their mean. */
 function foldingRow(section, at, shown) {
   const usual = section.folded;
   const turned = toggled(`${at}.folds`);
@@ -281,7 +281,7 @@ function familiesOf(section) {
 function filters(section, at, shown) {
   const find = el("input", { type: "search", placeholder: "Filter variants", "aria-label": "Filter variants" });
   find.value = recall(`${at}.find`, "");
-  const said = el("span", { class: "count", role: "status" });
+  const status = el("span", { class: "count", role: "status" });
   const hidden = toggled(`${at}.without`);
   const methods = [...new Set(section.variants.map((variant) => variant.method))].sort();
   const families = familiesOf(section);
@@ -297,7 +297,7 @@ function filters(section, at, shown) {
     const byFamily = folded.has("all");
     const kept = shown.filter((row) => found(row) && (!byFamily || !row.variant.family || best.get(row.variant.family) === row.variant));
     shown.table.classList.toggle("by-family", byFamily);
-    said.textContent = kept === section.variants.length ? plural(kept, "variant") : `${kept} of ${plural(section.variants.length, "variant")}`;
+    status.textContent = kept === section.variants.length ? plural(kept, "variant") : `${kept} of ${plural(section.variants.length, "variant")}`;
   }
 
   find.addEventListener("input", () => {
@@ -326,10 +326,10 @@ function filters(section, at, shown) {
     apply();
   });
   apply();
-  return [find, ...([...families.values()].some((size) => size > 1) ? [foldFamilies] : []), menu("Methods", el("p", { class: "row" }, every(true), every(false)), ...boxes), said];
+  return [find, ...([...families.values()].some((size) => size > 1) ? [foldFamilies] : []), menu("Methods", el("p", { class: "row" }, every(true), every(false)), ...boxes), status];
 }
 
-/** Cells by keyboard: Tab enters the grid, arrows walk in it, Enter or a click opens a cell. */
+/** Keyboard access to cells: Tab enters the grid, arrows move within it, Enter or a click opens a cell. */
 function walkable(shown, section, at) {
   const { body, columns } = shown;
   let current = null;
@@ -380,7 +380,7 @@ function walkable(shown, section, at) {
     }
     event.preventDefault();
   });
-  // The cell that Tab enters by must be one that is seen: after a filter, a fold or a sort it may not be.
+  // The cell that Tab enters must be visible: after a filter, a fold or a sort it may not be.
   new MutationObserver(settle).observe(body, { attributes: true, attributeFilter: ["hidden"], subtree: true, childList: true });
 
   function settle() {

@@ -1,7 +1,7 @@
 // Ablations, published numbers and failures.
 
 function ablationsOf(section) {
-  if (!section.families.length) return [el("p", { class: "lead" }, "No method was run here with an argument both on and off.")];
+  if (!section.families.length) return [el("p", { class: "lead" }, "No method was run here with a toggle both on and off.")];
   return section.families.flatMap((family) => ablation(section, family));
 }
 
@@ -39,16 +39,16 @@ function ablation(section, family) {
   ];
 }
 
-/** Published rows beside measured ones of the same method; no place, no mean and no test is made of both. */
+/** Published rows next to measured ones of the same method; no rank, mean or test combines the two. */
 function publishedOf(section) {
   const { rows, reason, sources, phrases, faults } = section.published;
   if (!rows.length) return [el("p", { class: "lead" }, `No published numbers: ${reason}.`)];
   const measured = section.variants.map((variant, place) => {
-    return { key: variant.method, from: "measured", name: variant.name, said: "here", value: (column) => measuredValue(section, place, column) };
+    return { key: variant.method, from: "measured", name: variant.name, origin: "here", value: (column) => measuredValue(section, place, column) };
   });
   const printed = rows.map((row) => {
     const values = new Map(row.values.map(([column, value, source, text]) => [column, [value, text, sources[source]]]));
-    return { key: row.key, from: "published", name: row.method, said: row.identity, apart: row.apart.map((place) => phrases[place]), columns: [...values.keys()], value: (column) => values.get(column) };
+    return { key: row.key, from: "published", name: row.method, origin: row.identity, apart: row.apart.map((place) => phrases[place]), columns: [...values.keys()], value: (column) => values.get(column) };
   });
   const columns = publishedColumns(section, printed);
   const known = new Set(printed.map((row) => row.key));
@@ -59,8 +59,8 @@ function publishedOf(section) {
   const table = el("table", { class: "plain published" }, el("thead", {}, head), el("tbody", {}, ...body));
   const list = (items) => el("ul", { class: "notes" }, ...items.map((item) => el("li", {}, item)));
   return [
-    el("p", {}, "Published numbers are as printed, and stand here to be looked at: pixels, splits, tuning budgets and how hyper-parameters were selected differ between papers, and move scores by points. None is ranked, averaged or tested with a measured one."),
-    el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Published beside measured" }, table),
+    el("p", {}, "Published numbers are as printed, and only shown for reference: pixels, splits, tuning budgets and how hyper-parameters were selected differ between papers, and move scores by points. None is ranked, averaged or tested together with measured ones."),
+    el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Published next to measured" }, table),
     faults.length ? list(faults) : null,
     el("details", { class: "fold" }, el("summary", {}, `Sources (${sources.length})`), list(sources)),
   ];
@@ -78,13 +78,13 @@ function publishedColumns({ groups, tasks }, printed) {
   return columns.filter(([column]) => printed.some((row) => row.value(column)));
 }
 
-function publishedRow({ from, name, said, apart = [], value }, columns, starts) {
+function publishedRow({ from, name, origin, apart = [], value }, columns, starts) {
   const differs = apart.length ? el("details", { class: "apart" }, el("summary", {}, "how it differs"), el("ul", {}, ...apart.map((phrase) => el("li", {}, phrase)))) : null;
   const tr = el("tr", { class: `${from}${starts ? " starts" : ""}` }, named(name));
-  tr.append(el("td", { class: "from" }, el("span", { class: "tag" }, from), " ", ...breakable(said), differs ?? ""));
+  tr.append(el("td", { class: "from" }, el("span", { class: "tag" }, from), " ", ...breakable(origin), differs ?? ""));
   for (const [column] of columns) {
-    const found = value(column);
-    tr.append(el("td", { class: "n", title: from === "published" ? found?.[2] : null }, found ? found[from === "measured" && column.startsWith("task") ? 2 : 1] : ""));
+    const entry = value(column);
+    tr.append(el("td", { class: "n", title: from === "published" ? entry?.[2] : null }, entry ? entry[from === "measured" && column.startsWith("task") ? 2 : 1] : ""));
   }
   return tr;
 }
@@ -97,8 +97,8 @@ function measuredValue(section, place, column) {
     task: () => section.cells[place][index]?.[1] && [section.cells[place][index][0], section.cells[place][index][4][0], section.cells[place][index][2]],
     other: () => null,
   }[kind] ?? (() => section.statistics.find(({ name }) => name === kind)?.cells[place]);
-  const found = cell();
-  return found && found[0] !== null ? found : undefined;
+  const entry = cell();
+  return entry && entry[0] !== null ? entry : undefined;
 }
 
 /** Failed runs and cells without any, [{place, task, seed, reason}]. */
@@ -118,7 +118,7 @@ function traceOf({ trace }) {
 function failuresOf(section, at) {
   const rows = gapsOf(section);
   const missing = section.missing.length ? el("p", {}, `No method was run on ${section.missing.join(", ")}.`) : null;
-  if (!rows.length) return [el("p", { class: "lead" }, "Nothing failed, and no cell is empty."), missing];
+  if (!rows.length) return [el("p", { class: "lead" }, "No run failed, and no cell is empty."), missing];
   const table = sortableTable({
     label: `Failures, ${section.title}`,
     name: `${at}.failures`,
@@ -131,5 +131,5 @@ function failuresOf(section, at) {
       { title: "Reason", value: (row) => row.reason, cell: (row) => el("td", { class: "reason" }, row.reason, traceOf(row)) },
     ],
   });
-  return [missing, el("p", {}, "A failed or empty cell is a gap: it counts in no mean, and its method has no rank."), table.box];
+  return [missing, el("p", {}, "A failed or empty cell is a gap: no mean includes it, and its method has no rank."), table.box];
 }

@@ -1,4 +1,4 @@
-// The page: what stands at its head, its tabs, and how it follows a run.
+// The page: its notices, its tabs, and how it follows a run.
 
 const TABS = [
   ["leaderboard", "Leaderboard", leaderboard],
@@ -10,7 +10,7 @@ const TABS = [
   ["sources", "How these numbers were made", sourcesOf],
 ];
 
-/** Which rows are a reading of a method rather than its authors' code. */
+/** Which rows are our reading of a method rather than its authors' code. */
 function readings() {
   const whose = new Map();
   for (const { variants, readings: notes } of about.sections) {
@@ -25,8 +25,8 @@ function readings() {
   for (const [note, { names, methods }] of whose) {
     const list = [...names].sort((a, b) => compare(a, b, 1));
     const rows = list.length > 8 ? `the ${list.length} variants of ${[...methods].join(", ")}` : list.join(", ");
-    const said = el("p", {}, el("b", {}, "\u2020 Our reading. "), `${note} Its rows, marked \u2020: ${rows}.`);
-    document.getElementById("readings").append(el("div", { class: "notice" }, said));
+    const text = el("p", {}, el("b", {}, "\u2020 Our reading. "), `${note} Its rows, marked \u2020: ${rows}.`);
+    document.getElementById("readings").append(el("div", { class: "notice" }, text));
   }
 }
 
@@ -77,8 +77,8 @@ function tabs() {
 
   const list = document.getElementById("tabs");
   list.addEventListener("click", (event) => {
-    const found = made.find(({ tab }) => tab.contains(event.target));
-    if (found) choose(found);
+    const clicked = made.find(({ tab }) => tab.contains(event.target));
+    if (clicked) choose(clicked);
   });
   list.addEventListener("keydown", (event) => {
     const at = made.findIndex(({ tab }) => tab === document.activeElement);
@@ -94,35 +94,35 @@ function tabs() {
   });
 }
 
-/** Served by `harness report --serve`: asks now and then whether rows have arrived, and loads the page anew. */
+/** Served by `harness report --serve`: checks every few seconds whether rows have arrived, and reloads the page. */
 function follow() {
   if (!about.live || !location.protocol.startsWith("http")) return;
-  const said = document.getElementById("live");
-  said.hidden = false;
+  const status = document.getElementById("live");
+  status.hidden = false;
   let known = typeof about.live === "string" ? about.live : null;
   let waiting = false;
 
-  async function ask() {
+  async function check() {
     let answer = null;
     try {
       const response = await fetch(new URL("version", location.href), { cache: "no-store", signal: AbortSignal.timeout(4000) });
       if (response.ok) answer = await response.text();
     } catch {
-      // the server has gone: said below
+      // the server is gone: shown below
     }
-    said.textContent = answer === null ? "No longer live: the server doesn't answer." : "Live: follows the store.";
+    status.textContent = answer === null ? "No longer live: the server doesn't respond." : "Live: follows the store.";
     if (answer === null) return;
     known ??= answer;
     waiting ||= answer !== known;
-    if (waiting && panel.open) said.textContent = "New results: shown when you close this panel.";
+    if (waiting && panel.open) status.textContent = "New results: they will be shown when you close this panel.";
     else if (waiting) {
       writeState();
       location.reload();
     }
   }
-  ask();
-  setInterval(ask, 5000);
-  panel.addEventListener("close", () => waiting && ask());
+  check();
+  setInterval(check, 5000);
+  panel.addEventListener("close", () => waiting && check());
 }
 
 readings();

@@ -1,4 +1,4 @@
-// How these numbers were made: what a reviewer asks.
+// How these numbers were made: what a reviewer would ask.
 
 function sourcesOf(section) {
   const { settings, tasks, variants } = section;
@@ -6,7 +6,7 @@ function sourcesOf(section) {
   const sha = el("code", {}, section.backbone_sha.slice(0, 16));
   return [
     el("h3", {}, "Backbone"),
-    facts([["Name", section.backbone], ["sha256 of the weights", sha], ["Pooling", section.pooling], ["Side of images, px", section.side || "not known"], ["Pixels normalized by", section.normalize], ["Metric", section.metric]]),
+    facts([["Name", section.backbone], ["sha256 of the weights", sha], ["Pooling", section.pooling], ["Image side, px", section.side || "unknown"], ["Pixels normalized by", section.normalize], ["Metric", section.metric]]),
     el("h3", {}, `Protocol ${section.protocol}`),
     facts(pairs),
     el("h3", {}, "Data"),
@@ -16,7 +16,7 @@ function sourcesOf(section) {
     ),
     el("h3", {}, "Budgets"),
     plainTable(
-      ["Method", "Trials a task", "Failed trials", "Search units", "All units", variants[0].length[0], "Final runs", "Seconds a run"],
+      ["Method", "Trials per task", "Failed trials", "Search units", "All units", variants[0].length[0], "Final runs", "Seconds per run"],
       variants.map((v) => [
         v.name,
         `${v.trials[1]}${v.unequal ? " \u2696" : ""}`,
@@ -29,25 +29,25 @@ function sourcesOf(section) {
       ]),
       1,
     ),
-    el("p", {}, "A forward-image unit: an image that is scored counts 1, one that is trained on counts 2, forward and backward. \u2696: another number of trials than the others."),
+    el("p", {}, "Forward-image units: an image that is scored counts 1, one that is trained on counts 2, forward and backward. \u2696: a different number of trials than the others."),
   ];
 }
 
-/** What holds for some cells alone: `method: full, bias; optimizer: adamw`, a line each. */
+/** What holds for some cells only: `method: full, bias; optimizer: adamw`. */
 function overridesOf(overrides) {
-  const said = (value) => (Array.isArray(value) ? value.join(", ") : typeof value === "object" ? `(${spaceOf(value)})` : String(value));
-  const lines = overrides.map((one) => Object.entries(one).map(([name, value]) => `${name.replaceAll("_", " ")}: ${said(value)}`).join("; "));
+  const shown = (value) => (Array.isArray(value) ? value.join(", ") : typeof value === "object" ? `(${spaceOf(value)})` : String(value));
+  const lines = overrides.map((one) => Object.entries(one).map(([name, value]) => `${name.replaceAll("_", " ")}: ${shown(value)}`).join("; "));
   return lines.join(" | ") || "none";
 }
 
 /** A search space as read: `base_lr 0.05 to 50 (log)`. */
 function spaceOf(space) {
-  const said = Object.entries(space).map(([name, value]) => {
+  const parts = Object.entries(space).map(([name, value]) => {
     if (value?.choices) return `${name}: ${value.choices.join(", ")}`;
     if (value?.low !== undefined) return `${name}: ${value.low} to ${value.high}${value.log ? " (logarithmic)" : ""}`;
     return `${name}: ${JSON.stringify(value)}`;
   });
-  return said.join("; ") || "nothing";
+  return parts.join("; ") || "nothing";
 }
 
 function plainTable(titles, rows, numbersFrom = titles.length) {
@@ -62,8 +62,8 @@ function plainTable(titles, rows, numbersFrom = titles.length) {
 
 /** Once for the page. */
 function definitions() {
-  const said = (value) => Object.entries(value).map(([name, text]) => `${name.replaceAll("_", " ")} ${typeof text === "object" ? JSON.stringify(text) : text}`).join(", ") || "not recorded";
-  const rows = (pairs) => pairs.map(([count, value]) => [plural(count, "final run"), said(value)]);
+  const described = (value) => Object.entries(value).map(([name, text]) => `${name.replaceAll("_", " ")} ${typeof text === "object" ? JSON.stringify(text) : text}`).join(", ") || "not recorded";
+  const rows = (pairs) => pairs.map(([count, value]) => [plural(count, "final run"), described(value)]);
   return [
     el("h2", {}, "Definitions"),
     facts(about.definitions),

@@ -1,4 +1,4 @@
-// What the reader has chosen, kept in the address after `#`: a reload, or a link, shows the same.
+// What the reader has chosen, kept in the URL after `#`: a reload or a link shows the same.
 
 const state = new URLSearchParams(location.hash.slice(1));
 let writing = 0;
@@ -6,7 +6,7 @@ let writing = 0;
 function remember(name, value, usual) {
   if (value === usual) state.delete(name);
   else state.set(name, value);
-  writing ||= setTimeout(writeState, 150); // not at every key: browsers limit how often
+  writing ||= setTimeout(writeState, 150); // not at every keystroke: browsers limit how often
 }
 
 function recall(name, usual) {

@@ -2,7 +2,7 @@
 
 /**
  * columns: {title, cell(row) -> td or th, value(row) -> number, string or null (sorts; absent: doesn't), high (best first is highest), help, kind}
- * Gives {box, table, lines, columns, show(column, on), filter(keep), sortBy(index, direction)}.
+ * Returns {box, table, lines, columns, show(column, on), filter(keep), sortBy(index, direction)}.
  */
 function sortableTable({ label, columns, rows, name, sorted = "", attributes = {} }) {
   const headings = columns.map((column, index) => heading(column, index));
@@ -56,7 +56,7 @@ function heading(column, index) {
   return th;
 }
 
-/** What is missing comes last, whichever way. */
+/** Missing values come last, in either direction. */
 function compare(a, b, sign) {
   if (a === null || b === null) return (a === null) - (b === null);
   return sign * (typeof a === "string" ? a.localeCompare(b, "en", { numeric: true }) : a - b);

@@ -5,8 +5,8 @@ function testsOf(section, at) {
   const names = (places) => places.map((place) => variants[place].name);
   const content = [];
   if (tests.dropped.length) {
-    const said = tests.dropped.map(([place, tasks]) => `${variants[place].name} (${tasks.join(", ")})`);
-    content.push(el("p", { class: "notice" }, `Left out, since they lack tasks: ${said.join("; ")}.`));
+    const dropped = tests.dropped.map(([place, tasks]) => `${variants[place].name} (${tasks.join(", ")})`);
+    content.push(el("p", { class: "notice" }, `Left out because they lack tasks: ${dropped.join("; ")}.`));
   }
   if (typeof tests.friedman === "string") content.push(el("p", { class: "lead" }, `No test of all methods: ${tests.friedman}`));
   else content.push(...friedmanOf(tests.friedman, names, at, section));
@@ -16,9 +16,9 @@ function testsOf(section, at) {
   return content;
 }
 
-function friedmanOf(found, names, at, section) {
+function friedmanOf(test, names, at, section) {
   const mean = section.statistics[0];
-  const rows = found.variants.map((place, index) => ({ place, name: names([place])[0], rank: found.ranks[index], mean: mean.cells[place] }));
+  const rows = test.variants.map((place, index) => ({ place, name: names([place])[0], rank: test.ranks[index], mean: mean.cells[place] }));
   const table = sortableTable({
     label: `Mean ranks, ${section.title}`,
     name: `${at}.ranks`,
@@ -32,20 +32,20 @@ function friedmanOf(found, names, at, section) {
     ],
   });
   return [
-    el("p", { class: "lead" }, found.lead),
-    el("p", {}, found.variants.length > found.drawn ? `${found.claim} Drawn are the first ${found.drawn} of ${found.variants.length}; the ranks of all are below.` : found.claim),
-    el("div", { class: "scroll figure", tabindex: 0, role: "region", "aria-label": "Critical-difference diagram" }, criticalDifference(found, names)),
+    el("p", { class: "lead" }, test.lead),
+    el("p", {}, test.variants.length > test.drawn ? `${test.claim} Drawn are the first ${test.drawn} of ${test.variants.length}; the ranks of all are below.` : test.claim),
+    el("div", { class: "scroll figure", tabindex: 0, role: "region", "aria-label": "Critical-difference diagram" }, criticalDifference(test, names)),
     el("h3", {}, "Mean ranks"),
     table.box,
   ];
 }
 
-/** Demšar's diagram: methods on an axis of mean ranks, the best at the left; bars join what the critical difference can't tell apart. */
-function criticalDifference(found, names) {
-  const { drawn: count, bars } = found;
-  const kept = found.variants.slice(0, count);
-  const ranks = found.ranks.map(([rank]) => rank);
-  const [difference, apart] = found.critical_difference;
+/** Demšar's diagram: methods on an axis of mean ranks, the best at the left; bars join methods that differ by less than the critical difference. */
+function criticalDifference(test, names) {
+  const { drawn: count, bars } = test;
+  const kept = test.variants.slice(0, count);
+  const ranks = test.ranks.map(([rank]) => rank);
+  const [difference, apart] = test.critical_difference;
   const [width, step, half] = [860, 18, Math.ceil(count / 2)];
   const room = (places) => Math.max(0, ...places.map((place) => Math.min(names([place])[0].length, 34))) * 6.6 + 60;
   const [start, end] = [room(kept.slice(0, half)), width - room(kept.slice(half))];
@@ -55,7 +55,7 @@ function criticalDifference(found, names) {
   const last = Math.max(count, Math.ceil(ranks[count - 1]), 1 + difference);
   const px = scale(1, last, start, end);
   const at = new Map(kept.map((place, index) => [place, px(ranks[index])]));
-  const label = `Critical-difference diagram: ${kept.map((place, index) => `${names([place])[0]} ${found.ranks[index][1]}`).join(", ")}`;
+  const label = `Critical-difference diagram: ${kept.map((place, index) => `${names([place])[0]} ${test.ranks[index][1]}`).join(", ")}`;
   const root = svg("svg", { class: "chart cd", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label });
   root.append(svg("line", { class: "rule", x1: start, x2: end, y1: axis, y2: axis }));
   for (const rank of ticks(1, last, 8)) {
@@ -70,9 +70,9 @@ function criticalDifference(found, names) {
     const to = left ? start - 8 : end + 8;
     const name = names([place])[0];
     root.append(svg("path", { class: "lead", d: `M${at.get(place)} ${axis}V${y}H${to}` }));
-    const said = name.length > 34 ? `${name.slice(0, 33)}\u2026` : name;
-    const rank = svg("tspan", { class: "tick" }, found.ranks[index][1]);
-    const parts = left ? [`${said} `, rank] : [rank, ` ${said}`];
+    const short = name.length > 34 ? `${name.slice(0, 33)}\u2026` : name;
+    const rank = svg("tspan", { class: "tick" }, test.ranks[index][1]);
+    const parts = left ? [`${short} `, rank] : [rank, ` ${short}`];
     root.append(svg("text", { class: "name", x: left ? to - 4 : to + 4, y: y + 4, "text-anchor": left ? "end" : "start" }, svg("title", {}, name), ...parts));
   });
   bars.forEach(([first, last], index) => {
@@ -88,7 +88,7 @@ function pairsOf(tests, names, at) {
     return { ...pair, a, b };
   });
   const against = tests.against === null ? "all pairs" : `each against ${tests.against}`;
-  const why = tests.chosen ? " That method has the best mean here, and was chosen for it after the scores were seen: name a baseline beforehand for a claim." : "";
+  const why = tests.chosen ? " That method was chosen after the fact because it has the best mean here: for a claim, choose a baseline beforehand." : "";
   const n = (title, value, form, high = true, help = "") => ({ title, help, kind: "n", high, value, cell: text(form, "n") });
   const table = sortableTable({
     label: "Pairs of methods",
@@ -110,6 +110,6 @@ function pairsOf(tests, names, at) {
       n("Effect", (row) => row.effect[0], (row) => row.effect[1], true, "matched-pairs rank-biserial correlation, -1 to 1"),
     ],
   });
-  const said = `Wilcoxon's signed-rank test over tasks, ${against}, ${plural(rows.length, "comparison")} by Holm's correction: different where p by Holm is below ${tests.level}.${why}`;
-  return [el("p", {}, said), table.box];
+  const caption = `Wilcoxon's signed-rank test over tasks, ${against}, ${plural(rows.length, "comparison")} by Holm's correction: different where p by Holm is below ${tests.level}.${why}`;
+  return [el("p", {}, caption), table.box];
 }

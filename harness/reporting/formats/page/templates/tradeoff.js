@@ -20,7 +20,7 @@ function tradeoffOf(section, at) {
     const missing = points.length - drawn.length;
     place.replaceChildren(
       drawn.length ? scatter(drawn, front, xName, yName, ticks) : el("p", { class: "lead" }, "No variant has all of its scores here."),
-      el("p", {}, `On the front: no other variant has a higher score at no more cost.${missing ? ` ${plural(missing, "variant")} with a gap left out.` : ""}`),
+      el("p", {}, `On the front: no other variant has a higher score at the same cost or less.${missing ? ` ${plural(missing, "variant")} with a gap left out.` : ""}`),
       frontTable(front, xName, yName),
     );
   }
@@ -44,7 +44,7 @@ function scatter(points, front, xName, yName, ticksOfCost) {
   const [low, high] = positive.length ? [Math.log10(Math.min(...positive)), Math.log10(Math.max(...positive))] : [0, 1];
   const pad = Math.max((high - low) * 0.06, 0.08);
   const hasZero = points.some((point) => point.x === 0);
-  const zero = low - pad - (high - low || 1) * 0.1; // a logarithm has no zero: it gets a place of its own at the left
+  const zero = low - pad - (high - low || 1) * 0.1; // a logarithmic axis has no zero: it gets its own place on the left
   const at = (x) => (x > 0 ? Math.log10(x) : zero);
   const xs = [hasZero ? zero - pad : low - pad, high + pad];
   const heights = points.map((point) => point.y);
@@ -61,20 +61,20 @@ function scatter(points, front, xName, yName, ticksOfCost) {
   for (const point of [...points].sort((a, b) => front.includes(a) - front.includes(b))) {
     const [x, y] = [px(at(point.x)), py(point.y)];
     const on = front.includes(point);
-    const said = `${point.name}: ${point.yText}, ${point.xText} ${xName}`;
-    root.append(svg("circle", { class: `point${on ? " on" : ""}`, cx: x, cy: y, r: on ? 5 : 4 }, svg("title", {}, said)));
+    const tooltip = `${point.name}: ${point.yText}, ${point.xText} ${xName}`;
+    root.append(svg("circle", { class: `point${on ? " on" : ""}`, cx: x, cy: y, r: on ? 5 : 4 }, svg("title", {}, tooltip)));
     if (on || points.length <= 12) labels.push({ x, y, name: point.name, on });
   }
   root.append(...placed(labels, 860));
   return el("div", { class: "scroll figure", tabindex: 0, role: "region", "aria-label": "Trade-off" }, root);
 }
 
-/** Labels beside their points, each at the first place where it covers no other. */
+/** Labels next to their points, each at the first place where it covers no other. */
 function placed(labels, width) {
   const taken = labels.map(({ x, y }) => [x - 5, y - 5, x + 5, y + 5]);
   return labels.map(({ x, y, name, on }) => {
-    const said = name.length > 30 ? `${name.slice(0, 29)}\u2026` : name;
-    const long = said.length * 6.3;
+    const text = name.length > 30 ? `${name.slice(0, 29)}\u2026` : name;
+    const long = text.length * 6.3;
     const spots = on ? [[x + 7, y + 17], [x - 7 - long, y - 7], [x - 9 - long, y + 4]] : [[x + 9, y + 4], [x - 9 - long, y + 4]];
     spots.push([x - long / 2, y + 18], [x - long / 2, y - 10], [x + 9, y - 10]);
     const box = ([left, base]) => [left, base - 10, left + long, base + 3];
@@ -84,11 +84,11 @@ function placed(labels, width) {
     });
     if (!free) return svg("g", {});
     taken.push(box(free));
-    return svg("text", { class: `halo ${on ? "name" : "tick"}`, x: free[0], y: free[1] }, said);
+    return svg("text", { class: `halo ${on ? "name" : "tick"}`, x: free[0], y: free[1] }, text);
   });
 }
 
-/** Of the ticks of a cost those in a range of powers; where it is wide, the powers of ten alone. */
+/** The ticks of a cost in a range of powers; if it is wide, only the powers of ten. */
 function logTicks(low, high, ticksOfCost) {
   const fine = high - low < 1.2;
   return ticksOfCost.map(([value, text, power]) => [Math.log10(value), text, power]).filter(([at, , power]) => at >= low && at <= high && (fine || power));

@@ -232,8 +232,8 @@ def test_too_few_tasks_for_a_test_is_a_sentence(filler: Any) -> None:
     for variant in ("a", "b", "c"):
         filler.results(filler.cell(variant, "digits"), [50.0])
     tests = _only(_page(filler.store))["tests"]
-    assert tests["friedman"] == "Friedman's test takes 5 tasks, here is 1."
-    assert tests["pairs"] == "Wilcoxon's test takes 5 tasks, here is 1."
+    assert tests["friedman"] == "Friedman's test needs 5 tasks, here is 1."
+    assert tests["pairs"] == "Wilcoxon's test needs 5 tasks, here is 1."
 
 
 def test_gaps_have_their_reason_and_no_rank(mini: Store, filler: Any) -> None:
@@ -369,7 +369,7 @@ def test_published_numbers_are_beside_and_never_among(filler: Any) -> None:
     ]
     assert (vpt["key"], bitfit["key"]) == ("vpt", "bias")
     assert [section["published"]["phrases"][place] for place in vpt["apart"]] == [
-        "how it was made: not known of its source"
+        "how it was made: not known for its source"
     ]
     assert [said["name"] for said in section["variants"]] == ["vpt"]
     assert section["statistics"][0]["cells"] == [[50.0, "50.00", "", 0]]
@@ -401,7 +401,7 @@ def test_shipped_published_numbers_find_their_places(filler: Any) -> None:
 def test_without_published_numbers_the_page_says_why(filler: Any) -> None:
     filler.results(filler.cell("vpt", "digits"), [50.0])
     found = _only(_page(filler.store))["published"]
-    assert found["reason"].startswith("different tasks")
+    assert found["reason"].startswith("no paper's numbers on these tasks")
     assert not any(found[name] for name in ("rows", "sources", "phrases", "faults"))
 
 
@@ -502,7 +502,7 @@ def test_filters_and_nothing_to_show(mini: Store, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="holds no results"):
         _page(mini, tasks=["cifar100"])
     with pytest.raises(
-        BadInput, match=r"absent.db holds no results: `harness run --store .*` makes some"
+        BadInput, match=r"absent.db holds no results: add some with `harness run --store .*`"
     ):
         _page(Store(tmp_path / "absent.db"))
 

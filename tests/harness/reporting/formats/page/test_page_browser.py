@@ -610,7 +610,7 @@ def test_every_tab_says_what_it_is_for(reader: Reader, vtab: str, mini: str) -> 
         for part in ("tests", "ablations", "published", "failures", "sources")
     }
     assert "Friedman's test over 19 tasks and 12 methods" in text["tests"]
-    assert "Left out, since they lack tasks" in text["tests"]
+    assert "Left out because they lack tasks" in text["tests"]
     assert len(reader.all("#panel-tests svg.cd text.name")) == 12
     assert len(reader.all("#panel-tests .verdict")) == 12 * 11 / 2
     assert "Differences to all toggles off, ivpt(ar=false,cdc=false,da=false)" in text["ablations"]
@@ -635,7 +635,10 @@ def test_every_tab_says_what_it_is_for(reader: Reader, vtab: str, mini: str) -> 
     )
     reader.open(mini)
     reader.click("[role=tab]", "Published")
-    assert "No published numbers: different tasks" in reader.one("#panel-published").text
+    assert (
+        "No published numbers: no paper's numbers on these tasks"
+        in reader.one("#panel-published").text
+    )
 
 
 def test_it_prints_all_parts_and_no_controls(reader: Reader, vtab: str, tmp_path: Path) -> None:
@@ -703,4 +706,4 @@ def test_a_served_page_follows_and_keeps_what_was_chosen(
         finally:
             server.shutdown()
             thread.join()
-    reader.wait(lambda: reader.texts("#live") == ["No longer live: the server doesn't answer."])
+    reader.wait(lambda: reader.texts("#live") == ["No longer live: the server doesn't respond."])
