@@ -5,6 +5,8 @@ With E_l the image tokens and x_l the CLS token after block L_l, P the learnable
     shallow (eq. 4, 5)    [x_1, Z_1, E_1] = L_1([x_0, P, E_0]),  [x_i, Z_i, E_i] = L_i([x_{i-1},
                           Z_{i-1}, E_{i-1}])
     deep    (eq. 7)       [x_i, _,   E_i] = L_i([x_{i-1}, P_{i-1}, E_{i-1}])
+
+Equal to the released code (commit 4410440): logits to 1e-13.
 """
 
 import torch

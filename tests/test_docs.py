@@ -155,3 +155,9 @@ def test_the_published_numbers_in_verify_are_those_of_the_file():
     page = (DOCS / "verify.md").read_text()
     for task in ("cifar100", "eurosat", "dsprites_location"):
         assert f"| {task} | {values['linear', task]} | {values['vpt-deep', task]} |" in page
+
+
+def test_the_page_of_methods_is_that_of_the_classes():
+    import methods_page
+
+    assert (DOCS / "methods.md").read_text() == methods_page.page()

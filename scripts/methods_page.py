@@ -1,0 +1,157 @@
+"""Writes docs/methods.md from the methods' classes and docstrings, and from
+benchmarks/method_steps.json: python scripts/methods_page.py.
+
+A test holds the page to the classes.
+"""
+
+import importlib
+import inspect
+import json
+import re
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import torch
+from timm.models.vision_transformer import VisionTransformer
+
+from harness.backbones.vit import FrozenViT
+from harness.planning.variants import registered
+from harness.reporting.display import NOTHING
+from harness.training.method import Method, trained_values
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "methods.md"
+MEASURED = ROOT / "benchmarks" / "method_steps.json"
+
+FAMILIES = {
+    "prompts": "Prompts",
+    "peft": "Other parameter-efficient methods",
+    "references": "References",
+}
+RELEASED = {
+    "vpt": ("KMnP/vpt", "CC BY-NC 4.0"),
+    "vpt-deep": ("KMnP/vpt", "CC BY-NC 4.0"),
+    "e2vpt": ("ChengHan111/E2VPT", "CC BY-NC 4.0"),
+    "vfpt": ("runtsang/VFPT", "CC BY-NC 4.0"),
+    "vapt": ("Minhchuyentoancbn/VAPT", "CC BY-NC 4.0"),
+    "self-prompt": ("WangYZ1608/Self-Prompt-Tuning", "none stated"),
+    "gate-vpt": ("ryongithub/GatedPromptTuning", "MIT"),
+    "sa2vp": ("tommy-xq/SA2VP", "MIT"),
+    "da-vpt": ("Noahsark/DA-VPT", "MIT"),
+    "vqt": ("andytu28/VQT", "BSD-3-Clause"),
+    "cvpt": ("Lingyun0419/CVPT", "none stated"),
+    "pae": ("reeive/PAE", "none stated"),
+    "vipamin": ("iamjaekyun/vipamin", "CC BY-NC, by its README"),
+    "bpt": ("WangYZ1608/BPT", "MIT"),
+    "pro-vpt": ("MCG-NJU/ProVP", "none stated"),
+    "lor-vp": ("jincan333/LoR-VP", "none stated"),
+    "pixel-prompt": ("hjbahng/visual_prompting", "MIT"),
+    "tcpa": ("zhoujiahuan1991/ICML2025-TCPA", "none stated"),
+}
+"""Repositories that the papers' authors have published, and their licences. Ours is written from
+the equations; no code of theirs is in it."""
+
+HEAD = """# The methods
+
+Every method is one file in `methods/`, with the paper's equations, how the released code is read
+where it differs, and each deviation. `harness list methods` prints the short form;
+`--methods prompts` runs a family, `--methods everything` all.
+
+Values are trained values on ViT-B/16 with the method's defaults, the head aside; where only
+training needs some of them, these stand behind a plus. FLOPs, memory and time are of a training
+step, in those of `vpt-deep` with 10 prompts: operations of an image in a batch of 64, bytes kept
+for the backward pass, and seconds ({said}).
+`benchmarks/method_steps.py` measures them, and `scripts/methods_page.py` writes this page.
+
+The last column: ours and the authors' released code were run side by side on the same weights,
+outside this repository, and their logits agree to this digit. Commits, gradients, and what isn't
+equal stand below the tables.
+
+"""
+
+
+def page() -> str:
+    classes = {name: entry.load() for name, entry in registered().items() if _is_ours(entry)}
+    measured = json.loads(MEASURED.read_text())
+    m = measured["measured"]
+    said = f"{m['date']}, torch {m['torch']}, on a CPU, batch {m['batch']}"
+    text = HEAD.format(said=said)
+    for family, title in FAMILIES.items():
+        names = [name for name, method in classes.items() if method.family == family]
+        names.sort(key=lambda name: (classes[name].year or 0, name))
+        text += f"## {title}\n\n"
+        text += "| method | paper | what it is | values | FLOPs | memory | time | equal to released code |\n"
+        text += "|---|---|---|---|---|---|---|---|\n"
+        text += "".join(_row(name, classes[name], measured["methods"]) for name in names) + "\n"
+        text += "".join(_details(name, classes[name]) for name in names)
+    return text.rstrip() + "\n"
+
+
+def _is_ours(entry: Any) -> bool:
+    return entry.value.startswith("methods.")
+
+
+def _row(name: str, method: type[Method], measured: dict[str, dict[str, float]]) -> str:
+    idea, arxiv = _idea(method)
+    paper = f"[{method.year}](https://arxiv.org/abs/{arxiv})" if arxiv else NOTHING
+    with torch.device("meta"):
+        kept, only = trained_values(method(FrozenViT(VisionTransformer(num_classes=0))))
+    values = f"{kept:,}" + (f" + {only:,}" if only else "")
+    row = measured.get(name, {})
+    costs = (f"{row[key]:.2f}" if key in row else NOTHING for key in ("flops", "memory", "time"))
+    cells = (f"`{name}`", paper, idea, values, *costs, _equal(name, method))
+    return f"| {' | '.join(cells)} |\n"
+
+
+def _equal(name: str, method: type[Method]) -> str:
+    """To which digit logits are those of released code, as its module says: of all its methods, or
+    of those that it names there."""
+    module = importlib.import_module(method.__module__)
+    said = " ".join((inspect.getdoc(module) or "").split()).partition("Equal to ")[2]
+    found = re.search(r"logits(?: and gradients)? to (1e-\d+)", said)
+    named = {*re.findall(r"`([\w-]+)`", said)} & {*registered()}
+    return f"to {found[1]}" if found and (not named or name in named) else NOTHING
+
+
+def _idea(method: type[Method]) -> tuple[str, str | None]:
+    """The summary without its number, and that."""
+    found = re.search(r"arXiv (\d{4}\.\d{4,5})", method.summary)
+    idea = re.sub(r"\s*\((?:our reading of )?arXiv [^)]*\)", "", method.summary)
+    if idea[:2].islower():
+        idea = idea[0].upper() + idea[1:]
+    return idea, found[1] if found else None
+
+
+def _details(name: str, method: type[Method]) -> str:
+    """What the module's docstring says of released code and of deviations."""
+    module = importlib.import_module(method.__module__)
+    paragraphs = [
+        " ".join(part.split()) for part in re.split(r"\n\s*\n", inspect.getdoc(module) or "")
+    ]
+    said = [
+        part
+        for part in paragraphs
+        if part.startswith(("As released", "Ours", "Equal to", "Not compared", "Not equal"))
+    ]
+    if name in RELEASED:
+        repository, licence = RELEASED[name]
+        said.insert(
+            0,
+            f"Released code: [{repository}](https://github.com/{repository}), licence: {licence}.",
+        )
+    if method.note:
+        said.append(method.note)
+    if not said:
+        return ""
+    lines = (textwrap.fill(_plain(part), 100, break_long_words=False) for part in said)
+    return f"### {name}\n\n" + "".join(f"{part}\n\n" for part in lines)
+
+
+def _plain(text: str) -> str:
+    """Without what Markdown would read as markup."""
+    return re.sub(r"(?<!`)([_*<\[\]])(?!`)", r"\\\1", text) if "](" not in text else text
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
