@@ -81,7 +81,8 @@ def page() -> str:
         names = [name for name, method in classes.items() if method.family == family]
         names.sort(key=lambda name: (classes[name].year or 0, name))
         text += f"## {title}\n\n"
-        text += "| method | paper | what it is | values | FLOPs | memory | time | equal to released code |\n"
+        text += "| method | paper | what it is | values | FLOPs | memory | time | equal to "
+        text += "released code |\n"
         text += "|---|---|---|---|---|---|---|---|\n"
         text += "".join(_row(name, classes[name], measured["methods"]) for name in names) + "\n"
         text += "".join(_details(name, classes[name]) for name in names)
