@@ -61,6 +61,23 @@ method_space = { prompts = { choices = [2, 4] } }
 """
 
 
+LONG = (
+    *(
+        "tests/faults/",
+        "engine/test_run",
+        "engine/test_events",
+        "test_page_browser",
+        "test_package",
+    ),
+    *("test_tutorial", "test_site", "engine/test_cluster", "cli/test_cli", "test_hostile"),
+)
+"""Files of minutes: first, so that no process is left alone with one at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not any(part in item.nodeid for part in LONG))
+
+
 @pytest.fixture
 def unchecked() -> Iterator[None]:
     """Signatures aren't checked: for tests that hand over what the code itself must refuse."""
