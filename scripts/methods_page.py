@@ -65,8 +65,8 @@ for the backward pass, and seconds ({said}).
 `benchmarks/method_steps.py` measures them, and `scripts/methods_page.py` writes this page.
 
 The last column: ours and the authors' released code were run side by side on the same weights,
-outside this repository, and their logits agree to this digit. Commits, gradients, and what isn't
-equal stand below the tables.
+outside this repository, and their logits (or what is named) agree to this digit. Commits,
+gradients, and what isn't equal stand below the tables.
 
 """
 
@@ -106,13 +106,18 @@ def _row(name: str, method: type[Method], measured: dict[str, dict[str, float]])
 
 
 def _equal(name: str, method: type[Method]) -> str:
-    """To which digit logits are those of released code, as its module says: of all its methods, or
-    of those that it names there."""
+    """To which digit logits (features, or prompts) are those of released code, as its module says:
+    of all its methods, or of those that it names there."""
     module = importlib.import_module(method.__module__)
     said = " ".join((inspect.getdoc(module) or "").split()).partition("Equal to ")[2]
-    found = re.search(r"logits(?: and gradients)? to (1e-\d+)", said)
+    kinds = (r"(logits)", r"(features|prompts)")
+    tries = (re.search(rf"\b{kind}[a-z ]* to (\d+e-\d+)", said) for kind in kinds)
+    found = next(filter(None, tries), None)
     named = {*re.findall(r"`([\w-]+)`", said)} & {*registered()}
-    return f"to {found[1]}" if found and (not named or name in named) else NOTHING
+    if found is None or (named and name not in named):
+        return NOTHING
+    what, digit = found.groups()
+    return f"to {digit}" if what == "logits" else f"{what} to {digit}"
 
 
 def _idea(method: type[Method]) -> tuple[str, str | None]:
