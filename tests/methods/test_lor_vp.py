@@ -7,7 +7,7 @@ import torch
 from segmentation import seg
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
-from whole_run import trained
+from whole_runs import trained
 
 from harness.backbones.vit import FrozenViT
 from harness.data.normalization import IMAGENET, INCEPTION, NONE, Statistics

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from segmentation import seg
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
-from whole_run import trained
+from whole_runs import trained
 
 from harness.backbones.vit import FrozenViT, Read
 from harness.training.heads import LinearHead

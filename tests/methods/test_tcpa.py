@@ -6,7 +6,7 @@ import torch
 from segmentation import seg
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
-from whole_run import trained
+from whole_runs import trained
 
 from harness.backbones.vit import FrozenViT, Pooling
 from harness.errors import BadInput

@@ -1,6 +1,7 @@
 """A method through the engine in this process: a final run on a tiny task, and its checkpoint."""
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ from harness.planning.plan import plan
 from harness.training.heads import Model
 from harness.training.train_split import TrainSplit
 
-POINT = {"base_lr": 0.05, "weight_decay": 0.01}
+POINT: Mapping[str, Any] = {"base_lr": 0.05, "weight_decay": 0.01}
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,13 @@ class WholeRun:
     """What a plan says that the run spends."""
 
 
-def final_run(tiny: Any, method: str, **more: Any) -> WholeRun:
+def final_run(tiny: Any, method: str, point: Mapping[str, Any] = POINT, **more: Any) -> WholeRun:
     """Of `method`, as typed, on the toy task unless `more` says another."""
     found = plan(tiny.request(method, **more))
     (cell,) = found.cells
     keep = checkpoint.Keep(tiny.folder / "kept")
     trainer = Trainer(found, threads=1, raises=True, keep=keep)
-    _, (outcome,) = outcomes(trainer, FinalJob(cell.key, (0,), POINT))
+    _, (outcome,) = outcomes(trainer, FinalJob(cell.key, (0,), dict(point)))
     (file,) = keep.folder.iterdir()
     origin, tensors = checkpoint._read(file)
     base = found.backbones[cell.backbone]
@@ -52,6 +53,17 @@ def final_run(tiny: Any, method: str, **more: Any) -> WholeRun:
         set(tensors),
         variant_cost(cell.variant, cell.card, cell.protocol, 0, 1).units,
     )
+
+
+def trained(
+    tiny: Any, method: str, tasks: str = "toy", **point: Any
+) -> tuple[Outcome, Model, Model]:
+    """What came of a final run at a point of the search, the model that it trained, and the one
+    that its checkpoint makes."""
+    values = {"base_lr": 0.05, "weight_decay": 0.0001, **point}
+    run = final_run(tiny, method, values, tasks=tasks)
+    assert isinstance(run.tuned.model, Model)
+    return run.outcome, run.model.eval(), run.tuned.model.eval()
 
 
 def agrees_after_loading(run: WholeRun) -> bool:
