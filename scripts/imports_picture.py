@@ -17,7 +17,9 @@ REPOSITORY = Path(__file__).parent.parent
 PICTURE = REPOSITORY / "docs" / "imports.svg"
 
 DOOR = "harness"
-"""The public names (`harness/__init__.py` and `api.py`): no room, but all that a method imports."""
+"""The public names (`harness/__init__.py`, `api.py` and `testing.py`): no room, but all that a
+method imports."""
+PUBLIC = ("api", "testing")
 
 EVERYWHERE = ("harness.errors", "harness.text", "harness.__main__")
 """Not drawn: what any room imports, and what imports nothing but the commands."""
@@ -41,7 +43,9 @@ def order() -> list[str]:
     contracts = project["tool"]["importlinter"]["contracts"]
     layers = next(contract for contract in contracts if contract["id"] == "rooms")["layers"]
     names = [f"harness.{name.strip()}" for layer in layers for name in layer.split("|")]
-    rooms = [name for name in names if name not in (*EVERYWHERE, "harness.api")]
+    rooms = [
+        name for name in names if name not in (*EVERYWHERE, *(f"{DOOR}.{own}" for own in PUBLIC))
+    ]
     return ["methods", rooms[0], DOOR, *rooms[1:]]
 
 
@@ -59,7 +63,7 @@ def arrows() -> dict[str, set[str]]:
 
 def room(module: str) -> str:
     top, *rest = module.split(".")
-    if top != "harness" or not rest or rest[0] == "api":
+    if top != "harness" or not rest or rest[0] in PUBLIC:
         return top
     return f"harness.{rest[0]}"
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli import data, options, output, report, results, run, show, store, tuned
+from harness.cli import data, options, output, report, results, run, show, store, trying, tuned
 from harness.cli.secrets import hide_passwords
 from harness.errors import BadInput
 from harness.planning import builtin
@@ -24,6 +24,7 @@ app = typer.Typer(
 for command in (run.run, run.ablate, report.report, show.status, report.compare):
     app.command()(command)
 app.command("list")(show.list_)
+app.command("try")(trying.try_)
 for command in (show.show, tuned.reproduce, tuned.export, tuned.predict):
     app.command()(command)
 for room in (data, results, store):

@@ -4,17 +4,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from harness import backbones
 from harness.engine.jobs import FinalJob, Outcome, TuneJob
 from harness.engine.worker import Trainer
 from harness.errors import BadInput, unknown
 from harness.inference import checkpoint
 from harness.inference.checkpoint import Tuned
-from harness.planning import declaration, space
+from harness.planning import space
 from harness.planning.plan import PlannedCell, Request, choose_tasks, plan, settings, suite_of
-from harness.planning.variants import Variant, own_arguments, parse
+from harness.planning.protocols import Protocol
+from harness.planning.variants import Variant, one, own_arguments
 from harness.training.loop import Score
 
 if TYPE_CHECKING:
+    from harness.backbones.vit import FrozenViT
     from harness.training.method import Method
 
 
@@ -57,6 +60,46 @@ def fit(
     return tuned
 
 
+def subject(method: str, request: Request) -> "tuple[Variant, FrozenViT]":
+    """A method as `request`'s one task may be asked of it, and that task's backbone. Raises
+    `BadInput`."""
+    suite, cards, suites = choose_tasks(request.suite, request.tasks, request.cards)
+    if len(cards) != 1:
+        raise BadInput(f"{request.tasks!r}: one task at a time.")
+    spec, protocol = settings(request, cards[0], suite_of(cards[0], suite, suites))
+    return one(method, protocol.arguments), backbones.load(spec).vit
+
+
+def tried(
+    method: "str | type[Method]",
+    request: Request,
+    seed: int,
+    epochs: int,
+    on_score: Callable[[int, int, float], object],
+) -> tuple[Outcome, str]:
+    """A few epochs of `fit`, without a warm-up, on `request`'s task: scored on val after each, in
+    segmentation after as many iterations. Also says with what.
+
+    Raises as `fit`.
+    """
+    planned, run_plan = _planned(method, {}, request)
+    protocol = planned.protocol
+    if isinstance(protocol, Protocol):
+        said = {"epochs": epochs, "warmup_epochs": 0, "score_every": 1}
+    else:
+        each = -(-planned.card.sizes["train"] // protocol.batch_size)
+        said = {"iterations": epochs * each, "score_every": each}
+    planned = replace(planned, protocol=protocol.model_copy(update=said))
+    point = chosen(planned)
+    trainer = Trainer(replace(run_plan, cells=(planned,)), raises=True)
+    job = TuneJob(planned.key, ((0, point),))
+    (outcome,) = _followed(trainer, job, seed, planned.protocol.last, on_score)
+    if outcome.score is None:
+        raise BadInput(f"{planned.variant.label}: {outcome.reason}.")
+    words = ", ".join(f"{name} {value}" for name, value in point.items())
+    return outcome, f"{planned.card.name}, {planned.backbone}" + (f", {words}" if words else "")
+
+
 def chosen(planned: PlannedCell) -> dict[str, Any]:
     """Values for what isn't fixed: a method's argument keeps its default; what the protocol would
     search gets the middle of its range."""
@@ -84,15 +127,7 @@ def _planned(
 
 
 def _variant(method: "str | type[Method]", params: Mapping[str, Any], also: set[str]) -> Variant:
-    if isinstance(method, str):
-        variants = parse(method, also)
-        if len(variants) != 1:
-            raise BadInput(f"'{method}': one method at a time.")
-        variant = variants[0]
-    else:
-        declaration.check(method, method.__name__, also)
-        name = getattr(method, "name", method.__name__)
-        variant = Variant(method, name, {}, method.__name__)
+    variant = one(method, also)
     known = own_arguments(variant.method)
     for name in params:
         if name not in known and name not in also:

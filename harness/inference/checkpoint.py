@@ -126,7 +126,7 @@ class Tuned(nn.Module):
         Raises `BadInput` if it can't be written."""
         file = Path(file)
         try:
-            save_file(_contents(self.model), file, _metadata(self.origin))
+            save_file(contents(self.model), file, _metadata(self.origin))
         except (OSError, SafetensorError) as error:
             raise BadInput(f"can't write {file} ({error}).") from error
         return file
@@ -201,7 +201,8 @@ def tuned_tensors(model: nn.Module) -> dict[str, Tensor]:
     """What training changes in `model`, by name: the trainable parameters, without repeats, and
     buffers that aren't the backbone's.
 
-    Buffers of modules that a method has put into the backbone are the method's. Without the heads
+    Buffers of modules that a method has put into the backbone are the method's. If a method has
+    stages, its own parameters that the last stage doesn't train are included. Without the heads
     that are only used in training.
     """
     modules = (
@@ -211,8 +212,13 @@ def tuned_tensors(model: nn.Module) -> dict[str, Tensor]:
     )
     buffers = {f"{prefix}.{name}" for prefix, module in modules for name in module._buffers}
     trainable = {id(p) for p in model.parameters() if p.requires_grad}
-    frozen = {id(p) for p in model.parameters()} - trainable
     method = method_of(model)
+    staged = method is not None and method.stages > 1
+    frozen = {
+        id(parameter)
+        for name, parameter in model.named_parameters()
+        if not (staged and name.startswith("method.") and not name.startswith("method.vit."))
+    } - trainable
     left_out = (LEFT_OUT, *(f"method.{name}" for name in (method.train_only if method else ())))
     tensors, seen = {}, set(frozen)
     for name, tensor in model.state_dict(keep_vars=True).items():
@@ -229,7 +235,7 @@ def tuned_tensors(model: nn.Module) -> dict[str, Tensor]:
 def save(keep: Keep, model: nn.Module, origin: Origin) -> dict[str, str]:
     """Writes `ID.safetensors` atomically. Returns a note for the result's provenance: where it is,
     or why there is none."""
-    tensors = _contents(model)
+    tensors = contents(model)
     size = sum(tensor.nbytes for tensor in tensors.values())
     if size > LARGE and not keep.large:
         return {"no_checkpoint": f"{size / 1e6:.0f} MB, and --keep-large wasn't given"}
@@ -239,7 +245,8 @@ def save(keep: Keep, model: nn.Module, origin: Origin) -> dict[str, str]:
     )
 
 
-def _contents(model: nn.Module) -> dict[str, Tensor]:
+def contents(model: nn.Module) -> dict[str, Tensor]:
+    """What a checkpoint of `model` holds, on the CPU."""
     return {
         name: tensor.detach().cpu().contiguous() for name, tensor in tuned_tensors(model).items()
     }
@@ -412,7 +419,7 @@ def rebuilt(
         with seeded(TUNING_SEED if constant else origin.seed):
             # so that random parts that aren't trained, such as a fixed projection, are the same
             model = _model(variant, vit, origin)
-        _check(model, tensors)
+        put(model, tensors)
     except (Exception, SystemExit) as error:
         if user_errors.place(error):  # the user's code may fail in any way
             raise BadInput(
@@ -421,10 +428,16 @@ def rebuilt(
         if isinstance(error, TypeError | ValueError | RuntimeError | OverflowError):
             raise unfit from error
         raise
+    return Tuned(model, origin, vit.image_size).eval()
+
+
+def put(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Gives a model what a checkpoint holds. Raises `ValueError` where other tensors are tuned in
+    it."""
+    _check(model, tensors)
     with torch.no_grad():
         for name, tensor in tuned_tensors(model).items():
             tensor.copy_(tensors[name])
-    return Tuned(model, origin, vit.image_size).eval()
 
 
 def _model(variant: Variant, vit: "FrozenViT", origin: Origin) -> Model:
@@ -433,7 +446,7 @@ def _model(variant: Variant, vit: "FrozenViT", origin: Origin) -> Model:
     return Model(built, head)
 
 
-def _check(model: Model, tensors: Mapping[str, Tensor]) -> None:
+def _check(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Raises `ValueError` if its tuned tensors differ from these."""
     expected = tuned_tensors(model)
     if {name: tensor.shape for name, tensor in expected.items()} != {

@@ -162,6 +162,17 @@ def parse(text: str, also: Collection[str] = ()) -> list[Variant]:
     return list(variants.values())
 
 
+def one(method: "str | type[Method]", also: Collection[str] = ()) -> Variant:
+    """As `parse`, of a text that names one method; or a class as it is. Raises `BadInput`."""
+    if isinstance(method, str):
+        found = parse(method, also)
+        if len(found) != 1:
+            raise BadInput(f"'{method}': one method at a time.")
+        return found[0]
+    declaration.check(method, method.__name__, also)
+    return Variant(method, getattr(method, "name", method.__name__), {}, method.__name__)
+
+
 def families() -> "dict[str, list[str]]":
     """Names of the registered methods by family, in alphabetical order; without those that have
     none, or that can't be imported."""

@@ -9,10 +9,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from harness.data.loader import Split
 from harness.tasks.cards import TaskCard
 from harness.tasks.kinds import CLASSIFICATION
-from harness.training.forward import EVAL_BATCH, Batches, Diverged, predict, sha256_of
+from harness.training.forward import EVAL_BATCH, Batches, Diverged, Drawn, predict, sha256_of
 from harness.training.heads import HeadInit, LinearHead
 from harness.training.kind import Cost, Kind, Measurement, Schedule
 from harness.training.method import Method
@@ -70,7 +69,7 @@ class Classification(Kind[ClassificationRecipe]):
         return train.batch(part, device)
 
     def still(
-        self, train: Split, rows: Int[Tensor, " batch"], device: torch.device
+        self, train: Drawn, rows: Int[Tensor, " batch"], device: torch.device
     ) -> tuple[Tensor, Tensor]:
         return train.still().batch(rows, device)
 

@@ -28,6 +28,13 @@ class Batches(Protocol):
     def batch(self, index: Tensor, device: torch.device) -> tuple[Tensor, Tensor]: ...
 
 
+@runtime_checkable
+class Drawn(Batches, Protocol):
+    """Images that a batch may crop at random, and `still` as they are."""
+
+    def still(self) -> Batches: ...
+
+
 def precision(device: torch.device) -> torch.autocast:
     """What arithmetic runs in: bf16 autocast on CUDA, float32 on the CPU."""
     return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
