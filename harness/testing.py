@@ -9,6 +9,7 @@
 All in this process, on random backbones of a few thousand weights and made-up images.
 """
 
+import copy
 import inspect
 import sys
 import time
@@ -201,6 +202,8 @@ class _Subject:
             self.vits = {name: _tiny(name) for name in TINY}
         self.refused: dict[str, str] = {}
         """Backbones that the method can't be built on, with its reason."""
+        self.names = set[str]()
+        """Of its parameters, with any arguments that were tried."""
         self.train, self.held_out = _drawn(TRAIN, 1), _drawn(HELD_OUT, 2)
         self.kind = Classification()
 
@@ -282,19 +285,30 @@ class _Subject:
             lambda: train_split(self.kind, model, self.train, self.recipe, self.seed, CPU),
         )
 
-    def begun(self) -> Model:
-        """Before its first step."""
+    @cached_property
+    def before_steps(self) -> Model:
+        """After `begin`: to be copied."""
         model = self.model()
         self.hooks(model).begin()
         return model
 
-    def fitted(self, held_out: _Images | None = None) -> tuple[Model, float]:
-        """Two epochs by the engine; also the units that it spent."""
+    def begun(self) -> Model:
+        return copy.deepcopy(self.before_steps)
+
+    def fitted(
+        self, held_out: _Images | None = None, files: list[str] | None = None
+    ) -> tuple[Model, float]:
+        """Two epochs by the engine; also the units that it spent. `files` gets those that `begin`
+        and `advance` read."""
         built: list[Model] = []
 
         def build() -> Model:
-            built.append(self.model())
-            return built[0]
+            model = self.model()
+            if files is not None:
+                model.method.begin = _watched(model.method.begin, files)
+                model.method.advance = _watched(model.method.advance, files)
+            built.append(model)
+            return model
 
         held_out = held_out or self.held_out
         *_, score = fit(self.kind, build, self.train, held_out, self.recipe, self.seed, CPU, ())
@@ -339,12 +353,14 @@ def _contract(subject: _Subject) -> str:
             f"it has {stages} stages and effort() says {planned}: a plan would count wrongly",
             subject.place("effort"),
         )
+    subject.names = {name for own in built.values() for name, _ in own.named_parameters()}
     points = list(_points(method, subject.variant))
     refused = 0
     for name, value in points:
         try:
             method.check({**subject.arguments, name: value})
-            subject.build(subject.plain, **{name: value})
+            other = subject.build(subject.plain, **{name: value})
+            subject.names |= {name for name, _ in other.named_parameters()}
         except ValueError:
             refused += 1
         except Exception as error:
@@ -384,10 +400,9 @@ def _values(subject: _Subject) -> str:
     except ValueError as error:
         raise _Skipped(str(error)) from None
     kept, only = trained_values(method)
-    own = [name for name, _ in method.named_parameters()]
     for attribute, names in (("train_only", method.train_only), ("factors()", method.factors())):
         for name in names:
-            if name != "head" and not any(one.startswith(name) for one in own):
+            if name != "head" and not any(one.startswith(name) for one in subject.names):
                 raise _Fault(
                     f"{attribute} names '{name}', and no parameter's name begins so",
                     subject.place("__init__"),
@@ -413,9 +428,8 @@ def _gradients(subject: _Subject) -> str:
     """Which tensors the first two steps reach, of every stage."""
     if subject.method.constant_features:
         raise _Skipped("its features are constant")
-    model, recipe, kind = subject.model(), subject.recipe, subject.kind
+    model, recipe, kind = subject.begun(), subject.recipe, subject.kind
     hooks = subject.hooks(model)
-    hooks.begin()
     lines: list[str] = []
     for stage in range(hooks.stages):
         if stage:
@@ -487,11 +501,12 @@ def _shapes(subject: _Subject) -> str:
             reads.append(pooling)
     said = f"{', '.join(dict.fromkeys(reads))}"
     said += _segmentation(subject, images[3])
-    model = subject.model()
-    before = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    before = {name: tensor.shape for name, tensor in subject.model().state_dict().items()}
+    model = subject.begun()
     hooks = subject.hooks(model)
     for stage in range(hooks.stages):
-        hooks.advance(stage) if stage else hooks.begin()
+        if stage:
+            hooks.advance(stage)
         name = "advance" if stage else "begin"
         after = {name: tensor.shape for name, tensor in model.state_dict().items()}
         for key in dict.fromkeys([*before, *after]):
@@ -510,9 +525,10 @@ def _read(subject: _Subject, method: Method, read: Read, images: Tensor) -> list
     tokens = method(images, read)
     check_tokens(method, read, tokens, len(images))
     least = 1 if read.rows == "cls" else method.vit.image_tokens
+    exact = read.rows != "image+prompts" and type(method).pool is Method.pool
     for block, selected in zip(read.blocks, tokens, strict=True):
         rows = selected.shape[1]
-        if rows < least or (rows > least and read.rows != "image+prompts"):
+        if rows < least or (rows > least and exact):
             raise _Fault(
                 f"forward gives {rows} rows of block {block}, and a head that reads"
                 f" '{read.rows}' reads {least}"
@@ -571,7 +587,8 @@ def _differing(one: Model, other: Model) -> list[str]:
 
 def _held_out(subject: _Subject) -> str:
     """Another split to score on must change nothing of what is trained; no file may be read."""
-    other, _ = subject.fitted(_drawn(HELD_OUT + 2, 99))
+    files: list[str] = []
+    other, _ = subject.fitted(_drawn(HELD_OUT + 2, 99), files)
     place = subject.place("begin")
     if differing := _differing(subject.trained[0], other):
         raise _Fault(
@@ -579,11 +596,6 @@ def _held_out(subject: _Subject) -> str:
             " must not see them",
             place,
         )
-    model = subject.model()
-    hooks = subject.hooks(model)
-    with _opened() as files:
-        for stage in range(hooks.stages):
-            hooks.advance(stage) if stage else hooks.begin()
     if files:
         raise _Fault(
             f"begin or advance reads {first_few(files)}: what it learns of the task comes from"
@@ -608,18 +620,20 @@ _listening: list[list[str]] = []
 _hooked: list[bool] = []
 
 
-@contextmanager
-def _opened() -> Generator[list[str], None, None]:
-    """The files, but code, that are opened for reading within it."""
-    if not _hooked:
-        sys.addaudithook(_heard)
-        _hooked.append(True)
-    files: list[str] = []
-    _listening.append(files)
-    try:
-        yield files
-    finally:
-        _listening.remove(files)
+def _watched(call: Callable[..., None], files: list[str]) -> Callable[..., None]:
+    """A hook that adds to `files` those, but code, that are opened for reading within it."""
+
+    def watched(*arguments: Any) -> None:
+        if not _hooked:
+            sys.addaudithook(_heard)
+            _hooked.append(True)
+        _listening.append(files)
+        try:
+            call(*arguments)
+        finally:
+            _listening.remove(files)
+
+    return watched
 
 
 def _heard(event: str, details: tuple[Any, ...]) -> None:

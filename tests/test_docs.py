@@ -6,6 +6,7 @@ import inspect
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import datasets_readme
 import licences
@@ -20,6 +21,7 @@ from harness.planning import protocols
 from harness.planning.cost import cell_cost
 from harness.planning.plan import plan
 from harness.tasks.cards import TaskCard, load_cards
+from harness.testing import check_method
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -44,6 +46,31 @@ def test_the_example_method_is_short_and_trains(tiny):
         outcome = outcome_of(Trainer(run, threads=1), FinalJob(run.cells[0].key, (0,), params))
         assert outcome.reason is None
         assert outcome.trainable == (5 * 96 if arguments else 2 * 5 * 96 + 2)
+
+
+HEAD, *HOOKS = re.findall(
+    r"```python\n(.*?)```",
+    (DOCS / "add_a_method.md").read_text().partition("\n## What else the contract has\n")[2],
+    re.DOTALL,
+)
+
+
+def test_each_hook_has_an_example_that_passes_all_checks():
+    names: dict[str, Any] = {"__name__": "hooks"}
+    exec(HEAD, names)
+    assert len(HOOKS) == 9
+    for code in HOOKS:
+        assert len(code.splitlines()) <= 22
+        before = set(names)
+        exec(code, names)
+        (name,) = set(names) - before
+        report = check_method(names[name])
+        assert report.ok, report
+    hooks = "begin|advance|epoch|penalty|factors|effort|pool|width|stages|train_only|refuses"
+    shown = "".join(HOOKS)
+    assert set(re.findall(rf"\b({hooks})\b", shown)) == set(hooks.split("|"))
+    for part in ("attend", "feed", "kv", "block_and_queries", "temperature", "project", "mix"):
+        assert re.search(rf"\b{part}\b", shown), part
 
 
 def test_what_readme_does_from_python_can_be_called_so():
