@@ -487,7 +487,7 @@ def _shapes(subject: _Subject) -> str:
                 continue  # what it can't be built for
             for training in (True, False):
                 seen = [
-                    _read(subject, method.train(training), method.vit.read(), one)
+                    _read(method.train(training), method.vit.read(), one)
                     for one in (*images.values(), 0 * images[3])
                 ]
                 if len({tokens[-1].shape[1] for tokens in seen}) > 1:
@@ -520,12 +520,14 @@ def _shapes(subject: _Subject) -> str:
     return said
 
 
-def _read(subject: _Subject, method: Method, read: Read, images: Tensor) -> list[Tensor]:
+def _read(method: Method, read: Read, images: Tensor, segmentation: bool = False) -> list[Tensor]:
     """Raises where what `forward` gives isn't what a head reads."""
     tokens = method(images, read)
     check_tokens(method, read, tokens, len(images))
     least = 1 if read.rows == "cls" else method.vit.image_tokens
-    exact = read.rows != "image+prompts" and type(method).pool is Method.pool
+    if type(method).pool is not Method.pool and not segmentation:
+        return tokens  # which rows it gives is between its forward and its pool
+    exact = read.rows != "image+prompts"
     for block, selected in zip(read.blocks, tokens, strict=True):
         rows = selected.shape[1]
         if rows < least or (rows > least and exact):
@@ -551,8 +553,7 @@ def _segmentation(subject: _Subject, images: Tensor) -> str:
         head = SetrPup(method.vit, CLASSES)
         model = Model(method, head)
         for training in (True, False):
-            tokens = _read(subject, method.train(training), head.train(training).read, images)
-            del tokens
+            _read(method.train(training), head.train(training).read, images, segmentation=True)
         loss = loss_of(kind, model.train(), images, labels)
         if loss.requires_grad:
             loss.backward()  # pyright: ignore[reportUnknownMemberType]  # torch: no annotation

@@ -224,6 +224,29 @@ class Mispooled(Plain):
         return 2 * self.vit.dim
 
 
+class OutputsOfPrompts(Plain):
+    name = "outputs-of-prompts"
+    refuses = {"segmentation": "its head reads the outputs of prompts"}
+
+    def forward(self, images: Tensor, read: Read) -> list[Tensor]:
+        tokens, count = self.vit.embed(images), self.prompts.shape[1]
+        tokens = torch.cat([tokens, self.prompts[0].expand(len(images), -1, -1)], dim=1)
+        for index in range(self.vit.depth):
+            added = self.prompts[index].mean(0)
+            block: Any = self.vit.vit.blocks[index]
+            mixed = self.vit.mix(index, *self.vit.project(index, block.norm1(tokens), "qkv"))
+            tokens = self.vit.feed(index, tokens + block.ls1(mixed) + added)
+        return [tokens[:, -count:]]
+
+    def pool(self, tokens: Tensor) -> Tensor:
+        return tokens.mean(1)
+
+
+def test_a_method_that_pools_may_give_any_rows():
+    report = check_method(OutputsOfPrompts)
+    assert report.ok, report
+
+
 @pytest.mark.parametrize(
     ("method", "check", "said"),
     [
