@@ -1,7 +1,7 @@
 """Errors for bad input: one line that names the problem and the fix."""
 
 from collections.abc import Iterable
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 
 from harness.text import plain
 
@@ -18,9 +18,16 @@ class BadInput(Exception):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """`" Did you mean 'x'?"` for the known name closest to `name`, or the empty string."""
-    close = get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f" Did you mean '{close[0]}'?" if close else ""
+    """`" Did you mean 'x'?"` for the known name closest to `name`, or the empty string. Of equally
+    close ones, one with the same letters."""
+    close = get_close_matches(name, list(known), n=5, cutoff=0.5)
+    if not close:
+        return ""
+
+    def closeness(other: str) -> tuple[float, bool]:
+        return SequenceMatcher(None, other, name).ratio(), sorted(other) == sorted(name)
+
+    return f" Did you mean '{max(close, key=closeness)}'?"
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> BadInput:

@@ -24,6 +24,7 @@ WHOLE = {
 
 EXCEPTIONS = {
     "methods/test_reference_points": "bias, full, lora, adapter and ssf, by the same tests",
+    "methods/test_registered": "what holds for every method",
     "methods/test_sources": "every method's version and code",
     "methods/test_training": "every method, trained",
     "harness/reporting/test_overlap": "one note, in all forms of a report",

@@ -42,7 +42,7 @@ def test_the_four_methods_are_registered_like_anybodys():
         ("vtp", r"unknown method 'vtp'\. Did you mean 'vpt'"),
         (
             "layernorm",
-            r"Known: .*vpt-deep\. A method in a file is FILE\.py:CLASS; .* installed again",
+            r"Known: .*vpt-deep, vqt\. A method in a file is FILE\.py:CLASS; .* installed again",
         ),
         ("ivpt(prompt=5)", "unknown argument of ivpt 'prompt'. Did you mean 'prompts'"),
         ("ivpt(prompts)", "write argument=value"),
