@@ -21,6 +21,7 @@ from harness.cli.main import app
 ROOT = Path(__file__).parent.parent
 PAGES = {
     "datasets/README.md": "datasets.md",
+    "datasets/mini/README.md": "mini.md",
     "benchmarks/README.md": "benchmarks.md",
     "results/README.md": "published.md",
     "SECURITY.md": "security.md",

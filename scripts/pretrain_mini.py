@@ -110,7 +110,7 @@ def main() -> None:
     total, warmup = arguments.epochs * steps, objective.warmup_epochs * steps
     done = 0
     if arguments.checkpoint and arguments.checkpoint.exists():
-        state = torch.load(arguments.checkpoint)
+        state = torch.load(arguments.checkpoint, weights_only=True)
         objective.load_state_dict(state["objective"])
         optimizer.load_state_dict(state["optimizer"])
         rng.set_state(state["rng"])

@@ -269,7 +269,7 @@ def test_columns_can_be_chosen(reader: Reader, vtab: str) -> None:
     titles = [title.replace("\n", " ") for title in reader.texts("thead tr:last-child th")]
     assert titles[:5] == ["Method", "Mean of 19", "Mean of 3 groups", "Rank", "Params"]
     reader.click("details.menu summary", "Columns")
-    for name in ("Rank", "Memory", "Search units"):
+    for name in ("Rank", "FLOPs", "Memory", "Search units"):
         reader.click("label.check", name)
     titles = [title.replace("\n", " ") for title in reader.texts("thead tr:last-child th")]
     assert titles[:6] == [
@@ -327,7 +327,7 @@ def test_numbers_are_shown_as_the_other_formats_show_them(
         cells = reader.texts(f".board tbody td:nth-child({_column(reader, title)})")
         assert cells == [row[titles.index(title)] for row in rows], title
     assert reader.one("th[aria-sort]").text == "Params"
-    assert len(shown) == 5
+    assert len(shown) == 6
     reader.click("[role=tab]", "Trade-off")
     labels = reader.texts("#panel-tradeoff tbody th")
     assert labels == ["small", "a", "b"]
