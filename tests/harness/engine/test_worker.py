@@ -297,7 +297,7 @@ def test_tensors_without_a_gradient_are_told_and_a_method_without_any_fails(othe
         failed.reason
         == "Untrained: none of the 2 tensors that the method trains got a gradient: one, two"
     )
-    assert final(Trainer(planned, threads=1), planned, 1).extras == {}
+    assert "warnings" not in (final(Trainer(planned, threads=1), planned, 1).extras or {})
 
 
 def test_a_probes_logits_do_not_depend_on_what_the_worker_did_before(tiny):

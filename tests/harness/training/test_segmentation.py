@@ -21,7 +21,6 @@ from harness.planning.variants import parse, registered
 from harness.training.forward import Diverged
 from harness.training.heads import LinearHead, Model, SetrPup
 from harness.training.loop import Score, backward, fit, scored_at_once
-from harness.training.method import Method
 from harness.training.metrics import confusion, overlap
 from harness.training.recipe import new_optimizer
 from harness.training.segmentation import Segmentation
@@ -264,8 +263,11 @@ def test_every_method_serves_both_kinds_of_head_as_it_is(
     (variant,) = parse(documented(tmp_path) if method == "documented" else method)
     torch.manual_seed(0)
     images = torch.randn(2, 3, 30, 30)
-    linear = Model(variant.build(vit, variant.arguments), LinearHead(Method(vit), CLASSES))
+    method_of_images = variant.build(vit, variant.arguments)
+    linear = Model(method_of_images, LinearHead(method_of_images, CLASSES))
     assert linear(images).shape == (2, CLASSES)
+    if "segmentation" in variant.method.refuses:
+        return
     built: list[Model] = []
 
     def build() -> Model:
