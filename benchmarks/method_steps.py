@@ -25,7 +25,7 @@ from torch import Tensor
 
 from harness.backbones.vit import FrozenViT
 from harness.planning.variants import Variant, parse
-from harness.training.flops import step_flops
+from harness.training.flops import kept_bytes, step_flops
 from harness.training.heads import LinearHead, Model
 from harness.training.kinds import kind_of
 from harness.training.loop import loss_of
@@ -41,23 +41,12 @@ def model_of(variant: Variant, vit: FrozenViT) -> Model:
     return Model(method, LinearHead(method, CLASSES)).train()
 
 
-def kept_bytes(model: Model, images: Tensor, labels: Tensor) -> int:
-    """Bytes that one step keeps for its backward pass, each storage once, the model's own tensors
-    aside."""
-    kept: dict[int, int] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        loss = loss_of(KIND, model, images, labels)
-    own = {
-        tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())
-    }
-    loss.backward()
+def kept(model: Model, images: Tensor, labels: Tensor) -> int:
+    """Bytes that one step keeps for its backward pass, the model's own tensors aside."""
+    own = (*model.parameters(), *model.buffers())
+    size = kept_bytes(lambda: loss_of(KIND, model, images, labels).backward(), own)
     model.zero_grad()
-    return sum(size for place, size in kept.items() if place not in own)
+    return size
 
 
 def timed(model: Model, images: Tensor, labels: Tensor) -> float:
@@ -80,7 +69,7 @@ def measure(methods: str, vit: FrozenViT, batch: int, repeats: int) -> dict[str,
     cpu = torch.device("cpu")
     of_base = {
         "flops": step_flops(KIND, base, vit.image_size, OF_BATCH, cpu),
-        "memory": kept_bytes(base, images, labels),
+        "memory": kept(base, images, labels),
     }
     rows: dict[str, dict[str, float]] = {}
     for variant in parse(methods):
@@ -94,7 +83,7 @@ def measure(methods: str, vit: FrozenViT, batch: int, repeats: int) -> dict[str,
         flops = step_flops(KIND, model, vit.image_size, OF_BATCH, cpu)
         rows[variant.label] = {
             "flops": round(flops / of_base["flops"], 3),
-            "memory": round(kept_bytes(model, images, labels) / of_base["memory"], 3),
+            "memory": round(kept(model, images, labels) / of_base["memory"], 3),
             "time": round(
                 statistics.median(seconds["own"]) / statistics.median(seconds["base"]), 3
             ),

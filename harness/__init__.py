@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         PromptDropout,
         new_kv,
         new_prompts,
+        run_prompts,
     )
     from harness.training.train_split import TrainSplit
 
@@ -53,13 +54,16 @@ __all__ = [
     "report",
     "reproduce",
     "run",
+    "run_prompts",
 ]
 
 ROOMS = {
     **dict.fromkeys(("Ablation", "Run", "ablate", "compare", "fit", "load"), "harness.api"),
     **dict.fromkeys(("plan", "report", "reproduce", "run"), "harness.api"),
     **dict.fromkeys(("ANY_LENGTH", "PROMPT_DROPOUT", "PROMPT_LENGTHS"), "harness.training.prompts"),
-    **dict.fromkeys(("PromptDropout", "new_kv", "new_prompts"), "harness.training.prompts"),
+    **dict.fromkeys(
+        ("PromptDropout", "new_kv", "new_prompts", "run_prompts"), "harness.training.prompts"
+    ),
     "ADAMW_RATES": "harness.training.method",
     "BadInput": "harness.errors",
     "Effort": "harness.training.method",

@@ -37,7 +37,7 @@ from harness.planning import declaration, protocols, user_errors
 from harness.planning.variants import Variant, one
 from harness.text import first_few
 from harness.training.classification import Classification, ClassificationRecipe
-from harness.training.flops import step_flops
+from harness.training.flops import kept_bytes, step_flops
 from harness.training.forward import sha256_of
 from harness.training.heads import LinearHead, Model, SetrPup, check_tokens
 from harness.training.hooks import Hooks
@@ -851,22 +851,8 @@ def _step(subject: _Subject, model: Model, side: int) -> None:
 
 
 def _kept(subject: _Subject, model: Model, side: int) -> int:
-    """Bytes that a forward keeps for its backward pass, each storage once, weights aside."""
-    weights = {tensor.untyped_storage().data_ptr() for tensor in model.state_dict().values()}
-    storages: dict[int, int] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in weights:
-            storages[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    def unpack(tensor: Tensor) -> Tensor:
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
-        _step(subject, model, side)
-    return sum(storages.values())
+    """Bytes that a step keeps for its backward pass, weights aside."""
+    return kept_bytes(lambda: _step(subject, model, side), model.state_dict().values())
 
 
 def _plan(subject: _Subject) -> str:

@@ -34,7 +34,7 @@ from jaxtyping import Float
 from optuna.distributions import CategoricalDistribution, IntDistribution
 from torch import Tensor, nn
 
-from harness import ANY_LENGTH, FrozenViT, Method, Read, TrainSplit
+from harness import ANY_LENGTH, FrozenViT, Method, Read, TrainSplit, run_prompts
 
 SEARCHED = {
     "prompts": CategoricalDistribution((50, 100)),
@@ -74,10 +74,7 @@ class BPT(Method):
     def forward(self, images: Tensor, read: Read) -> list[Tensor]:
         with torch.autocast(images.device.type, enabled=False):
             prompts = self.a @ self.b
-        tokens = self.vit.embed(images)
-        if self.deep:
-            return self.vit.run(tokens, read, list(prompts))
-        return self.vit.run(torch.cat([tokens, prompts.expand(len(images), -1, -1)], 1), read)
+        return run_prompts(self.vit, images, read, prompts, self.deep)
 
     def pool(self, tokens: Float[Tensor, "batch row dim"]) -> Float[Tensor, "batch dim"]:
         vit: Any = self.vit.vit

@@ -29,7 +29,16 @@ import torch
 from optuna.distributions import CategoricalDistribution
 from torch import Tensor, nn
 
-from harness import ANY_LENGTH, Effort, FrozenViT, Method, Read, TrainSplit, new_prompts
+from harness import (
+    ANY_LENGTH,
+    Effort,
+    FrozenViT,
+    Method,
+    Read,
+    TrainSplit,
+    new_prompts,
+    run_prompts,
+)
 
 
 class SelfPrompt(Method):
@@ -85,11 +94,7 @@ class SelfPrompt(Method):
             places -= count
 
     def forward(self, images: Tensor, read: Read) -> list[Tensor]:
-        tokens = self.vit.embed(images)
-        if self.deep:
-            return self.vit.run(tokens, read, list(self.prompts))
-        prompts = self.prompts.expand(len(images), -1, -1)
-        return self.vit.run(torch.cat([tokens, prompts], dim=1), read)
+        return run_prompts(self.vit, images, read, self.prompts, self.deep)
 
     @classmethod
     def effort(cls, arguments: Mapping[str, Any], images: int, batch_size: int) -> Effort:

@@ -32,7 +32,7 @@ from optuna.distributions import CategoricalDistribution
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness import Effort, FrozenViT, Method, Read, TrainSplit, new_prompts
+from harness import Effort, FrozenViT, Method, Read, TrainSplit, new_prompts, run_prompts
 
 BATCH = 256
 linalg: Any = torch.linalg
@@ -119,11 +119,7 @@ class VIPAMIN(Method):
         return self.vit.vit.blocks[index]
 
     def forward(self, images: Tensor, read: Read) -> list[Tensor]:
-        tokens = self.vit.embed(images)
-        if self.deep:
-            return self.vit.run(tokens, read, list(self.prompts))
-        prompts = self.prompts.expand(len(images), -1, -1)
-        return self.vit.run(torch.cat([tokens, prompts], dim=1), read)
+        return run_prompts(self.vit, images, read, self.prompts, self.deep)
 
     @classmethod
     def effort(cls, arguments: Mapping[str, Any], images: int, batch_size: int) -> Effort:

@@ -131,7 +131,7 @@ class Section:
                 {name: values.get(variant) for name, values in computed.items()},
                 group_means(scores, self.groups),
                 mean_of_present(scores, self.tasks),
-                _mean_params(self.results[variant, task] for task in scores),
+                _mean(self.results[variant, task].params for task in scores),
                 len(scores),
                 trials=_ends(row.cell.trials for row in rows[variant]),
                 epochs=_ends(row.cell.epochs for row in rows[variant]),
@@ -141,7 +141,7 @@ class Section:
                 ),
                 family=rows[variant][0].cell.family,
                 year=rows[variant][0].cell.year,
-                flops=_mean_flops(rows[variant]),
+                flops=_mean(row.flops for row in rows[variant]),
             )
             for variant, scores in self.scores.items()
         }
@@ -207,14 +207,10 @@ class MethodSummary:
         return self.statistics["mean_rank"]
 
 
-def _mean_params(results: Iterable[TaskResult]) -> float | None:
-    params = [result.params for result in results if result.params is not None]
-    return float(np.mean(params)) if params else None
-
-
-def _mean_flops(rows: Iterable[TaskResult]) -> float | None:
-    flops = [row.flops for row in rows if row.flops is not None]
-    return float(np.mean(flops)) if flops else None
+def _mean(values: Iterable[float | None]) -> float | None:
+    """Of those that are known."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
 
 
 def _ends(values: Iterable[float | None]) -> tuple[float, float] | None:

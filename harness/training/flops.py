@@ -1,9 +1,10 @@
-"""What a training step computes, counted and not timed."""
+"""What a training step computes and keeps, counted and not timed."""
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -46,3 +47,23 @@ def _counted(
     ):
         loss_of(kind, model, inputs, targets).backward()  # pyright: ignore[reportUnknownMemberType]  # likewise
     return counter.get_total_flops()
+
+
+def kept_bytes(step: Callable[[], object], own: Iterable[Tensor]) -> int:
+    """Bytes that the forwards of `step` keep for their backward pass, each storage once, without
+    those of `own`: a model's weights."""
+    weights = {tensor.untyped_storage().data_ptr() for tensor in own}
+    kept: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    def unpack(tensor: Tensor) -> Tensor:
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
+        step()
+    return sum(kept.values())

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from optuna.distributions import CategoricalDistribution, IntDistribution
 from torch import Tensor, nn
 
-from harness.backbones.vit import FrozenViT
+from harness.backbones.vit import FrozenViT, Read
 
 PROMPT_LENGTHS = CategoricalDistribution((1, 5, 10, 50, 100, 200))
 """The lengths that VPT's protocol searches."""
@@ -39,6 +39,22 @@ def new_kv(vit: FrozenViT, *shape: int) -> nn.Parameter:
     bound = math.sqrt(6 / (count * attn.head_dim))
     drawn = torch.empty(*leading, attn.num_heads, count, attn.head_dim).uniform_(-bound, bound)
     return nn.Parameter(drawn)
+
+
+def run_prompts(
+    vit: FrozenViT,
+    images: Float[Tensor, "batch channel height width"],
+    read: Read,
+    prompts: Float[Tensor, "block prompt dim"],
+    deep: bool,
+) -> list[Float[Tensor, "batch row dim"]]:
+    """VPT's two forms without dropout: `prompts[l]` at block l, whose outputs are dropped; or, not
+    `deep`, those of the one block, which travel through all."""
+    tokens = vit.embed(images)
+    if deep:
+        return vit.run(tokens, read, list(prompts))
+    travelling = prompts.expand(len(images), -1, -1)
+    return vit.run(torch.cat([tokens, travelling], dim=1), read)
 
 
 class PromptDropout(nn.Module):

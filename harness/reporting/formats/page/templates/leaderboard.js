@@ -83,6 +83,7 @@ function legend(section) {
 
 function leaderboardColumns(section) {
   const { groups, tasks, statistics } = section;
+  const families = familiesOf(section);
   const plain = (title, key, help) => ({
     title,
     key,
@@ -94,7 +95,7 @@ function leaderboardColumns(section) {
     cell: ({ variant }) => el("td", { class: "n extra" }, variant[key][1]),
   });
   const columns = [
-    { title: "Method", kind: "name", high: false, value: ({ variant }) => variant.name, cell: ({ variant }) => nameCell(variant, familiesOf(section)) },
+    { title: "Method", kind: "name", high: false, value: ({ variant }) => variant.name, cell: ({ variant }) => nameCell(variant, families) },
     ...statistics.map((statistic, index) => statisticColumn(statistic, index ? statistic.title : null)),
     plain("Year", "year", "of the method's paper"),
     plain("Params", "params", "trained values, without the head"),
