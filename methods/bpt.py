@@ -77,8 +77,7 @@ class BPT(Method):
         return run_prompts(self.vit, images, read, prompts, self.deep)
 
     def pool(self, tokens: Float[Tensor, "batch row dim"]) -> Float[Tensor, "batch dim"]:
-        vit: Any = self.vit.vit
-        return vit.norm(tokens.mean(1)) if self.vit.pooling == "vpt-mae" else super().pool(tokens)
+        return self.vit.pool_with_own_norm(tokens)
 
 
 class WhitenedBPT(BPT):

@@ -21,8 +21,6 @@ Equal to the released code (commit dd7d1ea): both models, in training, logits to
 gradients to 1e-13, on a small ViT in float64.
 """
 
-from typing import Any
-
 import torch
 from jaxtyping import Float
 from optuna.distributions import CategoricalDistribution, FloatDistribution
@@ -103,7 +101,4 @@ class GateVPT(Method):
         return self.temperatures
 
     def pool(self, tokens: Float[Tensor, "batch row dim"]) -> Float[Tensor, "batch dim"]:
-        if self.vit.pooling != "vpt-mae":
-            return super().pool(tokens)
-        vit: Any = self.vit.vit
-        return vit.norm(tokens.mean(1))
+        return self.vit.pool_with_own_norm(tokens)

@@ -358,6 +358,16 @@ class FrozenViT(nn.Module):
         normed = vit.norm(tokens)
         return vit.fc_norm(normed[:, 0] if self.pooling == "cls" else normed.mean(1))
 
+    def pool_with_own_norm(
+        self, tokens: Float[Tensor, "batch row dim"]
+    ) -> Float[Tensor, "batch dim"]:
+        """As `pool`, but with MAE's weights the checkpoint's norm behind the mean, where VPT's code
+        has one without weights."""
+        if self.pooling != "vpt-mae":
+            return self.pool(tokens)
+        vit: Any = self.vit
+        return vit.norm(tokens.mean(1))
+
     def check(self) -> None:
         """Raises `ValueError` where a method has changed what this forward doesn't call, or calls
         with some rows alone.

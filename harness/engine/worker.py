@@ -254,7 +254,7 @@ class Trainer:
             if seed == planned.seeds[0]:
                 pictures = strip(planned.kind, self.model, test, self.device)
                 extras |= {"strip": pictures} if pictures else {}
-                extras[FLOPS] = self._flops(planned, planned.recipe(params).batch_size)
+                extras[FLOPS] = self._flops(planned, planned.batch_size(params))
             if planned.protocol.multi_scale:
                 several = planned.kind.at_several_scales(self.model, test, self.device)
                 extras |= several.values

@@ -32,8 +32,7 @@ def variant_cost(
     variant: "Variant", card: TaskCard, protocol: Settings, trials: int, seeds: int
 ) -> Cost:
     """What a method's cell spends: as `cell_cost`, and what the method does beside."""
-    constant = variant.method.constant_features and not card.pixels_are_drawn
-    cost = cell_cost(card, protocol, trials, seeds, constant)
+    cost = cell_cost(card, protocol, trials, seeds, variant.has_constant_features(card))
     train, val = (card.sizes.get(split, 0) for split in ("train", "val"))
     arguments = {**protocol.method_arguments, **variant.arguments}
     of_trial, of_final = (

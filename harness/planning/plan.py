@@ -91,9 +91,8 @@ class PlannedCell:
 
     @property
     def constant_features(self) -> bool:
-        """Whether the tokens that a head reads can be computed once: the method leaves them
-        unchanged, and pixels aren't augmented."""
-        return self.variant.method.constant_features and not self.card.pixels_are_drawn
+        """Whether the tokens that a head reads can be computed once."""
+        return self.variant.has_constant_features(self.card)
 
     @property
     def trials(self) -> int:

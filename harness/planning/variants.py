@@ -20,6 +20,7 @@ from harness.text import plain
 if TYPE_CHECKING:
     from harness.backbones.vit import FrozenViT
     from harness.data.normalization import Statistics
+    from harness.tasks.cards import TaskCard
     from harness.training.method import Method
 
 EVERYTHING = "everything"
@@ -49,6 +50,11 @@ class Variant:
         """As the user writes it, arguments sorted: `ivpt(da=false,prompts=50)`."""
         inside = ",".join(f"{key}={_text(value)}" for key, value in sorted(self.arguments.items()))
         return f"{self.name}({inside})" if inside else self.name
+
+    def has_constant_features(self, card: "TaskCard") -> bool:
+        """Whether the tokens that a head reads can be computed once: the method leaves them
+        unchanged, and pixels aren't drawn anew."""
+        return self.method.constant_features and not card.pixels_are_drawn
 
     def build(
         self,

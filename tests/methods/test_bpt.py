@@ -85,11 +85,7 @@ def test_it_equals_the_slow_form_in_values_and_gradients(backbone: str, deep: bo
 def test_mae_is_pooled_as_released_the_norm_behind_the_mean(plain: VisionTransformer, deep: bool):
     method = make(plain, "vpt-mae", deep=deep)
     model = Model(method, LinearHead(method, 3)).double()
-    mean = slow(method, plain)[:, 1:].mean(1)
-    features = (mean - mean.mean(1, keepdim=True)) / (
-        mean.var(1, False, keepdim=True) + 1e-6
-    ).sqrt()
-    features = features * plain.norm.weight + plain.norm.bias
+    features = oracle.with_own_norm(plain, slow(method, plain))
     agree(method, model(IMAGES), model.head.linear(features))
 
 

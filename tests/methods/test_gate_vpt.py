@@ -99,11 +99,7 @@ def agree(method: GateVPT, ours: Tensor, theirs: Tensor) -> None:
 def test_mae_is_pooled_as_released_the_norm_behind_the_mean(plain: VisionTransformer):
     method = make(plain, "vpt-mae", moved=True).train()
     model = Model(method, LinearHead(method, 3)).double()
-    mean = slow(method, plain)[:, 1:].mean(1)
-    features = (mean - mean.mean(1, keepdim=True)) / (
-        mean.var(1, False, keepdim=True) + 1e-6
-    ).sqrt()
-    features = features * plain.norm.weight + plain.norm.bias
+    features = oracle.with_own_norm(plain, slow(method, plain))
     agree(method, model(IMAGES), model.head.linear(features))
     rows = slow(method, plain)
     assert torch.equal(make(plain).pool(rows), method.vit.vit.norm(rows)[:, 0])

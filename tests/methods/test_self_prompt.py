@@ -85,19 +85,7 @@ def test_blocks_draw_their_own_places(plain: VisionTransformer):
 
 @pytest.mark.parametrize("deep", [True, False])
 def test_the_forward_is_vpts_without_dropout(plain: VisionTransformer, deep: bool):
-    method = begun(plain, deep=deep).train()
-    prompts = method.prompts
-    (ours,) = method(IMAGES, method.vit.read())
-    tokens = (
-        oracle.vpt_deep(plain, IMAGES, list(prompts))
-        if deep
-        else oracle.vpt_shallow(plain, IMAGES, prompts[0])
-    )
-    weights = torch.randn_like(ours[:, 0])
-    (mine,) = torch.autograd.grad((method.vit.pool(ours) * weights).sum(), prompts)
-    (theirs,) = torch.autograd.grad((oracle.pooled(plain, tokens) * weights).sum(), prompts)
-    torch.testing.assert_close(ours, tokens[:, :1], rtol=1e-9, atol=1e-9)
-    torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-9)
+    oracle.check_vpt_form(plain, begun(plain, deep=deep).train(), IMAGES, deep)
 
 
 @pytest.mark.parametrize("arguments", ["prompts=4", "prompts=4,deep=false"])

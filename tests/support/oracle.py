@@ -128,6 +128,29 @@ def block(
     return torch.stack(outs), None if queries is None else torch.stack(asked)
 
 
+def with_own_norm(vit: VisionTransformer, tokens: Tensor) -> Tensor:
+    """MAE's features as some releases pool them: the mean of all rows but CLS, then the
+    checkpoint's norm (eps 1e-6)."""
+    mean: Any = tokens[:, 1:].mean(1)
+    centred = mean - mean.mean(1, keepdim=True)
+    scaled = centred / (mean.var(1, False, keepdim=True) + 1e-6).sqrt()
+    norm: Any = vit.norm
+    return scaled * norm.weight + norm.bias
+
+
+def check_vpt_form(vit: VisionTransformer, method: Any, images: Tensor, deep: bool) -> None:
+    """A method's tokens, and gradients of its prompts (block, prompt, dim), are those of VPT-Deep
+    or VPT-Shallow without dropout on a backbone that pools by CLS."""
+    prompts = method.prompts
+    (ours,) = method(images, method.vit.read())
+    tokens = vpt_deep(vit, images, list(prompts)) if deep else vpt_shallow(vit, images, prompts[0])
+    weights = torch.randn_like(ours[:, 0])
+    (mine,) = torch.autograd.grad((method.vit.pool(ours) * weights).sum(), prompts)
+    (theirs,) = torch.autograd.grad((pooled(vit, tokens) * weights).sum(), prompts)
+    torch.testing.assert_close(ours, tokens[:, :1], rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-9)
+
+
 def pooled(vit: VisionTransformer, tokens: Tensor) -> Tensor:
     """timm's own way from tokens to features."""
     return vit.forward_head(vit.norm(tokens), pre_logits=True)

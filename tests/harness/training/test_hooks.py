@@ -315,6 +315,21 @@ def test_a_second_stage_trains_anew_what_it_leaves_free(tiny):
     assert outcome.units == variant_cost(cell.variant, cell.card, cell.protocol, 1, 0).units
 
 
+def test_a_checkpoint_keeps_what_an_earlier_stage_trained(tiny):
+    Staged.calls = []
+    keep = checkpoint.Keep(tiny.folder / "kept")
+    found, cell = planned(tiny, Staged)
+    trainer = Trainer(found, threads=1, raises=True, keep=keep)
+    outcomes(trainer, FinalJob(cell.key, (0,), POINT))
+    (file,) = keep.folder.iterdir()
+    origin, tensors = checkpoint._read(file)
+    assert {"method.scale", "method.shift"} <= set(tensors)
+    base = found.backbones[cell.backbone]
+    tuned = checkpoint.rebuilt("a test", cell.variant, base, origin, tensors)
+    images = torch.randn(3, 3, tuned.size, tuned.size)
+    assert torch.equal(tuned(images), trainer.model.eval()(images))
+
+
 class Grouped(Method):
     """One tensor that learns ten times as fast, and one that predictions don't need."""
 
