@@ -1,0 +1,47 @@
+"""A step's time, operations and memory beside VPT-Deep's."""
+
+import time
+
+import torch
+
+from harness.engine.method_checks.report import Skipped
+from harness.engine.method_checks.subject import BATCH, CLASSES, CPU, Subject
+from harness.planning.variants import one
+from harness.training.flops import kept_bytes, step_flops
+from harness.training.heads import LinearHead, Model
+from harness.training.loop import loss_of
+
+
+def cost(subject: Subject) -> str:
+    """Beside VPT-Deep, of the same batch in turns."""
+    if subject.method.constant_features:
+        raise Skipped("its features are constant: only the head is trained")
+    vit = subject.backbone or subject.plain
+    models: list[Model] = []
+    for build in (subject.build, Subject(one("vpt-deep"), None, 0).build):
+        method = build(vit)
+        models.append(Model(method, LinearHead(method, CLASSES)).train())
+    flops = [step_flops(subject.kind, model, vit.image_size, 64, CPU) for model in models]
+    kept = [_kept(subject, model, vit.image_size) for model in models]
+    times = [float("inf")] * 2
+    for _ in range(4):
+        for at, model in enumerate(models):
+            started = time.perf_counter()
+            _step(subject, model, vit.image_size)
+            times[at] = min(times[at], time.perf_counter() - started)
+    return (
+        f"a step of {BATCH} images {1000 * times[0]:.1f} ms; of VPT-Deep's time"
+        f" {times[0] / times[1]:.2f}, FLOPs {flops[0] / flops[1]:.2f}, memory"
+        f" {kept[0] / kept[1]:.2f}"
+    )
+
+
+def _step(subject: Subject, model: Model, side: int) -> None:
+    images, labels = torch.randn(BATCH, 3, side, side), torch.arange(BATCH) % CLASSES
+    loss_of(subject.kind, model, images, labels).backward()  # pyright: ignore[reportUnknownMemberType]
+    model.zero_grad()
+
+
+def _kept(subject: Subject, model: Model, side: int) -> int:
+    """Bytes that a step keeps for its backward pass, weights aside."""
+    return kept_bytes(lambda: _step(subject, model, side), model.state_dict().values())
