@@ -53,7 +53,7 @@ PEERS = (
 )
 OTHERS = (
     {"name": "full"},
-    {"name": "bias"},
+    {"name": "bitfit"},
     {"name": "ssf"},
     {"name": "lora"},
     {"name": "adapter"},
@@ -159,7 +159,7 @@ def _strength(arguments: dict[str, Any]) -> float:
     one of real results."""
     base = {
         "linear": 0,
-        "bias": 3,
+        "bitfit": 3,
         "full": 4,
         "vpt": 5,
         "adapter": 6,
@@ -224,7 +224,7 @@ def _result(
     trainable = {
         "linear": 0,
         "full": 85_798_656,
-        "bias": 102_912,
+        "bitfit": 102_912,
         "ssf": 205_824,
         "adapter": 156_000,
         "lora": 294_912,

@@ -27,6 +27,8 @@ EVERYTHING = "everything"
 """In a list of methods, all that are registered."""
 GROUP = "harness.methods"
 """The entry-point group that built-in methods and other packages' methods register in."""
+RENAMED = {"bias": "bitfit"}
+"""Methods that had another name."""
 OWN_METHODS = (
     "A method in a file is FILE.py:CLASS; one that was registered as an entry point is known once"
     " its package is installed again."
@@ -257,6 +259,8 @@ def _find(name: str) -> "tuple[str, type[Method], Code | None]":
     if name.endswith(".py"):
         code = of_file(flags.path(name))
         raise BadInput(f"{name}: add the class, {name}:CLASS{_others(_module_of(code, name))}.")
+    if name in RENAMED and name not in known:
+        raise BadInput(f"the method '{name}' is called {RENAMED[name]} now.")
     if name not in known:
         names = [*known, *families(), EVERYTHING]
         error = unknown("method", name, names)

@@ -1,4 +1,4 @@
-"""full, bias, lora, adapter, ssf: parameter counts on ViT-B/16 and each paper's equation, on a
+"""full, bitfit, lora, adapter, ssf: parameter counts on ViT-B/16 and each paper's equation, on a
 small ViT in float64."""
 
 import copy
@@ -17,10 +17,10 @@ from harness.training.heads import LinearHead, Model
 from harness.training.method import Method
 from harness.training.recipe import new_optimizer
 from methods.adapter import Adapter
-from methods.bias import Bias
 from methods.full import Full
 from methods.linear import Linear
 from methods.lora import LoRA
+from methods.selective import BitFit
 from methods.ssf import SSF
 
 IMAGES = torch.randn(3, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
@@ -50,7 +50,7 @@ def randomise(method: Method) -> None:
     ("method", "arguments", "expected"),
     [
         (Full, {}, 85_798_656),
-        (Bias, {}, 12 * (2304 + 4 * 768 + 3072) + 2 * 768),
+        (BitFit, {}, 12 * (2304 + 4 * 768 + 3072) + 2 * 768),
         (LoRA, {"rank": 8}, 12 * 2 * 2 * 768 * 8),
         (Adapter, {"bottleneck": 64}, 12 * (2 * 768 * 64 + 64 + 768)),
         (SSF, {}, 2 * (12 * (2304 + 4 * 768 + 3072) + 2 * 768)),
@@ -62,7 +62,7 @@ def test_parameter_counts_on_vit_b16(method: type[Method], arguments: dict, expe
     assert sum(p.numel() for p in trainable(built).values()) == expected
 
 
-@pytest.mark.parametrize("method", [Full, Bias, LoRA, Adapter, SSF])
+@pytest.mark.parametrize("method", [Full, BitFit, LoRA, Adapter, SSF])
 def test_every_tuned_tensor_gets_a_gradient_and_the_given_backbone_none(
     plain: VisionTransformer, method: type[Method]
 ):
@@ -78,7 +78,7 @@ def test_every_tuned_tensor_gets_a_gradient_and_the_given_backbone_none(
     assert all(torch.equal(before[name], value) for name, value in plain.state_dict().items())
 
 
-@pytest.mark.parametrize("method", [Full, Bias, LoRA, Adapter])
+@pytest.mark.parametrize("method", [Full, BitFit, LoRA, Adapter])
 def test_training_starts_at_the_backbone(plain: VisionTransformer, method: type[Method]):
     torch.testing.assert_close(
         features(method(own(plain)).double()),
@@ -191,4 +191,4 @@ def test_ssf_scales_and_shifts_what_every_operation_gives(plain: VisionTransform
 
 
 def test_bitfit_tunes_biases_alone(plain: VisionTransformer):
-    assert all(name.endswith(".bias") for name in trainable(Bias(own(plain))))
+    assert all(name.endswith(".bias") for name in trainable(BitFit(own(plain))))

@@ -92,7 +92,7 @@ class PublishedMatches:
     reason: str | None
 
 
-ALIASES = {"bitfit": "bias", "adaptformer": "adapter", "adapter": "adapter of papers"}
+ALIASES = {"partial-1": "partial-k", "adaptformer": "adapter", "adapter": "adapter of papers"}
 """Methods that papers call something else. Our `adapter` is AdaptFormer; what papers call Adapter
 is Houlsby's or Pfeiffer's."""
 

@@ -289,7 +289,7 @@ def _on(some: Sequence[str], tasks: Sequence[str]) -> str:
 
 
 _DROPOUT = {
-    **{(name, None): 0 for name in ("linear", "full", "bias", "ssf", "lora")},
+    **{(name, None): 0 for name in ("linear", "full", "bitfit", "ssf", "lora")},
     ("adapter", "released"): 0.1,
     ("adapter", "paper"): 0,
 }

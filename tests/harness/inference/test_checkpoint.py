@@ -33,7 +33,7 @@ METHODS = (
     "ivpt",
     "ivpt(cdc_source=output,da=gate)",
     "full",
-    "bias",
+    "bitfit",
     "lora",
     "adapter",
     "ssf",
@@ -134,10 +134,10 @@ def test_images_are_classified_as_they_were_scored(tiny):
 
 def test_large_ones_are_kept_where_the_user_asks(tiny, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(checkpoint, "LARGE", 1000)
-    _, _, outcome = finish(tiny, "bias", checkpoint.Keep(tiny.folder / "kept"))
+    _, _, outcome = finish(tiny, "bitfit", checkpoint.Keep(tiny.folder / "kept"))
     assert "--keep-large" in provenance_of(outcome)["no_checkpoint"]
     assert not (tiny.folder / "kept").exists()
-    _, _, outcome = finish(tiny, "bias", checkpoint.Keep(tiny.folder / "kept", large=True))
+    _, _, outcome = finish(tiny, "bitfit", checkpoint.Keep(tiny.folder / "kept", large=True))
     assert Path(provenance_of(outcome)["checkpoint"]).is_file()
 
 

@@ -19,7 +19,7 @@ from harness.training.method import ADAMW_RATES
 IN21K, MAE = "vit_base_patch16_224.orig_in21k", "vit_base_patch16_224.mae"
 CELLS = [
     (label, suite, backbone)
-    for label in ("linear", "vpt", "vpt-deep", "ivpt", "full", "bias", "lora", "adapter", "ssf")
+    for label in ("linear", "vpt", "vpt-deep", "ivpt", "full", "bitfit", "lora", "adapter", "ssf")
     for suite in ("vtab", "fgvc")
     for backbone in (IN21K, MAE)
 ]
@@ -61,7 +61,7 @@ def test_vpt_searches_what_the_released_scripts_do():
             "base_lr": tuple(linear),
             "weight_decay": (0.01, 0.001, 0.0001, 0.0),
         }
-        for label in ("full", "bias"):
+        for label in ("full", "bitfit"):
             found = searched(vpt, label, suite, backbone)
             assert (set(found["base_lr"]), found["weight_decay"]) == (
                 {0.001, 0.0001, 0.0005, 0.005},
@@ -84,7 +84,7 @@ def test_vpt_trains_as_the_released_configs_and_commands_do():
         own = cell(vpt, label, suite, backbone)
         assert own.train_on == ("train" if suite == "fgvc" else "train+val")
         assert (own.warmup_from_zero, own.head_init, own.epochs) == (True, "kaiming_normal", 100)
-        assert own.warmup_epochs == (5 if label in ("full", "bias") else 10)
+        assert own.warmup_epochs == (5 if label in ("full", "bitfit") else 10)
     for label in ("vpt", "vpt-deep", "ivpt"):
         sizes = {
             prompts: cell(vpt, label).at({"prompts": prompts, "base_lr": 1.0}).batch_size
@@ -97,7 +97,7 @@ def test_vpt_trains_as_the_released_configs_and_commands_do():
         64,
     ]
     assert (cell(vpt, "linear").batch_size, cell(vpt, "linear").optimizer) == (1024, "sgd")
-    for label in ("full", "bias"):
+    for label in ("full", "bitfit"):
         own = cell(vpt, label)
         assert (own.batch_size, own.eps, own.no_decay) == (384, 1e-6, "biases")
         assert [own.at({"weight_decay": decay}).optimizer for decay in (0.01, 0.0)] == [
@@ -370,7 +370,7 @@ def test_a_stored_identity_of_before_keeps_its_key_and_its_meaning():
     assert cell_key(OLD) == "94b9573e54f76175fc2b229c5efa0f6067c2b6b0d0bdd7b0a273eb0c2107c71e"
     for label, optimizer in (
         ("linear", "sgd"),
-        ("bias", "sgd"),
+        ("bitfit", "sgd"),
         ("lora", "adamw"),
         ("full", "adamw"),
     ):

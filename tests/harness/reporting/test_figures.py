@@ -29,7 +29,14 @@ from harness.reporting.statistics.intervals import bootstrap, mean_difference
 from harness.store import Trial
 
 FOUR = ["linear", "vpt", "vpt-deep", "ivpt"]
-NINE = [*FOUR, "bias", "ivpt(da=false)", "ivpt(ar=false,cdc=false,da=false)", "lora(rank=8)", "ssf"]
+NINE = [
+    *FOUR,
+    "bitfit",
+    "ivpt(da=false)",
+    "ivpt(ar=false,cdc=false,da=false)",
+    "lora(rank=8)",
+    "ssf",
+]
 FORTY = [
     *NINE,
     *(f"method{number:02}(prompts={number},cdc_source=recursive)" for number in range(31)),

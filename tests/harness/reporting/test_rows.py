@@ -32,13 +32,13 @@ def test_what_a_protocol_says_of_single_cells_parts_no_scores(filler: Any) -> No
             SCORES,
         )
     filler.results(filler.cell("vpt", "digits", protocol={"epochs": 10, "batch_size": 64}), SCORES)
-    filler.results(filler.cell("bias", "digits", settings={**whole, "override": []}), SCORES)
+    filler.results(filler.cell("bitfit", "digits", settings={**whole, "override": []}), SCORES)
     filler.results(filler.cell("ssf", "digits", settings="odd"), SCORES)  # type: ignore[arg-type]
     found = [
         (part.protocol, sorted(part.scores))
         for part in sections(leaderboard(read(filler.store)), None, None)
     ]
-    assert [variants for _, variants in found] == [["linear", "vpt"], ["vpt"], ["bias"], ["ssf"]]
+    assert [variants for _, variants in found] == [["linear", "vpt"], ["vpt"], ["bitfit"], ["ssf"]]
     assert len({name for name, _ in found}) == 4
 
 

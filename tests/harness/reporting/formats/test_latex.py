@@ -20,7 +20,7 @@ from harness.reporting.section import Section
 
 NINE = [
     "linear",
-    "bias",
+    "bitfit",
     "vpt",
     "vpt-deep",
     "ivpt",

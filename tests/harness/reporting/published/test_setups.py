@@ -52,7 +52,7 @@ def section(
     pretrain: str = "sup-IN21k",
     suite: str = "vtab",
     protocol: str = "vpt",
-    methods: str = "linear,vpt,vpt-deep,full,bias",
+    methods: str = "linear,vpt,vpt-deep,full,bitfit",
     precision: str = "fp32",
     pixels: str | None = None,
     normalize: Statistics = IMAGENET,

@@ -367,7 +367,7 @@ def test_published_numbers_are_beside_and_never_among(filler: Any) -> None:
         NASTY.replace("\u2028", " "),
         *["a paper"] * 3,
     ]
-    assert (vpt["key"], bitfit["key"]) == ("vpt", "bias")
+    assert (vpt["key"], bitfit["key"]) == ("vpt", "bitfit")
     assert [section["published"]["phrases"][place] for place in vpt["apart"]] == [
         "how it was made: not known for its source"
     ]
@@ -388,7 +388,7 @@ def test_shipped_published_numbers_find_their_places(filler: Any) -> None:
     }
     keys = {row["method"]: row["key"] for row in section["published"]["rows"]}
     wanted = {
-        "BitFit(OSU)": "bias",
+        "BitFit(OSU)": "bitfit",
         "AdaptFormer(OSU)": "adapter",
         "LoRA(NOAH)": "lora",
         "vpt-deep(OSU)": "vpt-deep",

@@ -1,0 +1,128 @@
+"""Which of the backbone's own tensors train: biases, norms, attention, MLPs, or the last blocks.
+
+    bitfit        all biases. Ben Zaken, Goldberg and Ravfogel, "BitFit", ACL 2022, arXiv 2106.10199
+    ln-tuning     weights and biases of all norms. Qi et al., "Parameter-Efficient Tuning on Layer
+                  Normalization for Pre-trained Language Models", arXiv 2211.08682
+    difffit       both, and on each branch a scale, one value a channel, from 1. Xie et al.,
+                  "DiffFit", ICCV 2023, arXiv 2304.06648, section 3.2:
+                  x' = x + gamma_1 * Attn(LN(x)),   x'' = x' + gamma_2 * MLP(LN(x'))
+    attn-tuning   qkv and output projection of all blocks. Touvron et al., "Three things everyone
+                  should know about Vision Transformers", ECCV 2022, arXiv 2203.09795, section 4
+    mlp-tuning    beside it, both maps of all MLPs
+    partial-k     all of the last k blocks, as in the tables of VPT, ECCV 2022, arXiv 2203.12119
+
+As released (KMnP/vpt, commit 4410440), partial-k trains the last norm too: `norm=true`.
+
+Ours: weight decay spares 1-d tensors in ln-tuning and difffit, since it would pull norms and scales
+to 0, not to what they were. The learning rates searched are, for norms and scales, AdamW's 1e-3 and
+1e-2 at batch 64 as in OSU-MLB/ViT_PEFT_Vision (commit cea7e21), and for whole matrices those that
+VPT has for full fine-tuning.
+"""
+
+import re
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from optuna.distributions import CategoricalDistribution
+from torch import Tensor, nn
+
+from harness import FrozenViT, Method
+
+VECTOR_RATES = CategoricalDistribution((0.004, 0.04))
+MATRIX_RATES = CategoricalDistribution((0.001, 0.0001, 0.0005, 0.005))
+
+
+class Selective(Method):
+    family = "peft"
+    year = 2022
+    trains: str
+    """A pattern in the names of the tensors that train."""
+
+    def __init__(self, vit: FrozenViT):
+        super().__init__(vit)
+        for name, parameter in self.vit.vit.named_parameters():
+            parameter.requires_grad_(re.search(self.trains, name) is not None)
+
+
+class BitFit(Selective):
+    """The biases of linear maps, norms and patch embedding."""
+
+    name = "bitfit"
+    summary = "BitFit: the backbone's bias terms (arXiv 2106.10199)"
+    trains = r"\.bias$"
+
+
+class LNTuning(Selective):
+    """Weights and biases of the norms."""
+
+    name = "ln-tuning"
+    summary = "LN-tuning: weights and biases of the norms (arXiv 2211.08682)"
+    search_space = {"base_lr": VECTOR_RATES}
+    optimizer = {"optimizer": "adamw", "no_decay": "vectors"}
+    trains = "norm"
+
+
+class Gamma(nn.Module):
+    """A scale of each channel."""
+
+    each_token = True
+
+    def __init__(self, like: Tensor):
+        super().__init__()
+        self.gamma = nn.Parameter(torch.ones_like(like))
+
+    def forward(self, tokens: Float[Tensor, "batch token dim"]) -> Float[Tensor, "batch token dim"]:
+        return self.gamma * tokens
+
+
+class DiffFit(LNTuning):
+    """Biases, norms, and a scale of each channel of what attention and MLP add."""
+
+    name = "difffit"
+    year = 2023
+    summary = "DiffFit: biases, norms and a scale on each branch (arXiv 2304.06648)"
+    trains = r"norm|\.bias$"
+
+    def __init__(self, vit: FrozenViT):
+        super().__init__(vit)
+        block: Any
+        for block in self.vit.vit.blocks:
+            block.ls1 = nn.Sequential(block.ls1, Gamma(block.norm1.weight))
+            block.ls2 = nn.Sequential(block.ls2, Gamma(block.norm2.weight))
+
+
+class AttnTuning(Selective):
+    """The maps of every block's attention."""
+
+    name = "attn-tuning"
+    summary = "Attention tuning: qkv and projection of all blocks (arXiv 2203.09795)"
+    search_space = {"base_lr": MATRIX_RATES}
+    optimizer = {"optimizer": "adamw"}
+    trains = r"attn\.(qkv|proj)\."
+
+
+class MLPTuning(AttnTuning):
+    """The maps of every block's MLP."""
+
+    name = "mlp-tuning"
+    summary = "MLP tuning: both maps of all MLPs, beside attention tuning (arXiv 2203.09795)"
+    trains = r"mlp\.fc[12]\."
+
+
+class PartialK(AttnTuning):
+    """The last `blocks` blocks; with `norm` the norm behind them too."""
+
+    name = "partial-k"
+    summary = "Partial-k: the last k blocks, as in VPT's tables (arXiv 2203.12119)"
+    toggles = ("norm",)
+
+    def __init__(self, vit: FrozenViT, blocks: int = 1, norm: bool = False):
+        if not 1 <= blocks <= vit.depth:
+            raise ValueError(
+                f"partial-k: blocks={blocks}, and the backbone has 1 to {vit.depth}; for none of"
+                " them, write linear"
+            )
+        last = "|".join(str(vit.depth - 1 - k) for k in range(blocks))
+        self.trains = rf"^blocks\.({last})\." + (r"|^(fc_)?norm\." if norm else "")
+        super().__init__(vit)
