@@ -1,10 +1,11 @@
 """Claim: on a GPU too, in bf16, our training step is faster than the paper's form, compiled or not,
 and keeps less memory.
 
-    python benchmarks/gpu.py [--json] [--batch 64] [--repeats 20]
+    python benchmarks/gpu.py [--json] [--batch 64] [--repeats 20] [--prompts 10 50] [--eager]
 
 The forms of train_step.py under bf16 autocast, as runs on CUDA train, each as it is and through
-torch.compile: ViT-B/16 at 224, prompts p in {1, 10, 50, 100, 200}, interleaved repeats, medians.
+torch.compile (a minute each; not with `--eager`): ViT-B/16 at 224, prompts p in {1, 10, 50, 100,
+200}, interleaved repeats, medians.
 `images_per_second`; `share_of_peak`: the step's FLOPs (closed form, docs/speed.md) over what a
 large bf16 matrix product reaches on this device; `peak_memory`: bytes a step allocates above the
 weights.
@@ -100,6 +101,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--prompts", type=int, nargs="*", default=PROMPTS)
+    parser.add_argument("--eager", action="store_true", help="without the compiled forms")
     arguments = parser.parse_args()
     if not torch.cuda.is_available():
         sys.exit(
@@ -112,7 +114,9 @@ def main() -> None:
     matmul = peak(device, 8192)
     rows = []
     for p in arguments.prompts:
-        rows.append(measure(vit, p, arguments.batch, arguments.repeats, matmul))
+        rows.append(
+            measure(vit, p, arguments.batch, arguments.repeats, matmul, not arguments.eager)
+        )
         if not arguments.json:
             for name, found in rows[-1].items():
                 print(f"p {p}  {name}: {found}" if name != "p" else "", flush=True)

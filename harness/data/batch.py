@@ -1,5 +1,6 @@
 """Turns kept pixels into a backbone's input: squares of one size, normalised, on the device."""
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -43,10 +44,7 @@ def normalised(
     images: Shaped[Tensor, "batch height width 3"], statistics: Statistics = IMAGENET
 ) -> Float[Tensor, "batch 3 height width"]:
     """Values of 0 to 255, uint8 or float, minus the mean, divided by the std, channels first."""
-    mean, std = (
-        255 * torch.tensor(values, device=images.device).view(3, 1, 1)
-        for values in (statistics.mean, statistics.std)
-    )
+    mean, std = _constants(statistics, images.device)
     n, height, width, _ = images.shape
     out = (
         floats(n, 3, height, width)
@@ -54,6 +52,17 @@ def normalised(
         else torch.empty(n, 3, height, width, device=images.device)
     )
     return out.copy_(images.permute(0, 3, 1, 2)).sub_(mean).div_(std)
+
+
+@functools.cache
+def _constants(statistics: Statistics, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean and std of values of 0 to 255, each (3, 1, 1). Kept on the device: a copy there would
+    wait for all work that is queued."""
+    mean, std = (
+        255 * torch.tensor(values, device=device).view(3, 1, 1)
+        for values in (statistics.mean, statistics.std)
+    )
+    return mean, std
 
 
 def legacy_bilinear(

@@ -5,6 +5,7 @@ warm.
 """
 
 import json
+import os
 import platform
 import resource
 import tempfile
@@ -26,7 +27,7 @@ from harness.data.fingerprint import fingerprint
 from harness.data.loader import FinalData, TuningData, open_final, open_tuning
 from harness.engine.broadcast import Broadcast
 from harness.engine.cluster import this_node, threads_here
-from harness.engine.failures import free_memory, reason_of
+from harness.engine.failures import device_failure, free_memory, reason_of
 from harness.engine.guard import differences, restore_forwards
 from harness.engine.jobs import NODE, TRACEBACK, FinalJob, Job, Outcome, parse
 from harness.engine.watchdog import Watchdog, store_reason
@@ -57,6 +58,9 @@ NEWS, FILES = "news", "files"
 """Keys of a worker's results: what it warmed up; and checkpoints by name, if it isn't on the
 driver's machine."""
 
+GPU_LOST = 71
+"""Exit code of a worker's process whose GPU failed."""
+
 UNFIT = 30.0
 """Seconds for which a worker on a node without the data keeps a job before it returns it, so that
 such a node doesn't attract all jobs."""
@@ -73,14 +77,16 @@ class Trainer:
         keep: Keep | None = None,
         alive: Callable[[], None] | None = None,
         raises: bool = False,
+        device: torch.device | None = None,
     ):
         """`keep`: where final runs save checkpoints; None: nowhere. `alive` is called at every
-        batch. `raises`: errors in a run propagate, for a debugger, instead of becoming outcomes."""
+        batch. `raises`: errors in a run propagate, for a debugger, instead of becoming outcomes.
+        `device`: None: the first GPU, or else the CPU."""
         self.plan = plan
         self.raises = raises
         self.keep = keep
         self.alive = alive or (lambda: None)
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if threads:
             torch.set_num_threads(threads)
         self.warm: OrderedDict[tuple, Any] = OrderedDict()
@@ -180,6 +186,8 @@ class Trainer:
         except (Exception, SystemExit) as error:
             if self.raises:
                 raise
+            if failure := device_failure(error):
+                raise failure from error
             # whatever a method raises is this run's failure, not the engine's
             reason, trace = (
                 reason_of(
@@ -260,6 +268,8 @@ class Trainer:
                 extras |= several.values
                 units += several.units
         except Exception as error:
+            if failure := device_failure(error):
+                raise failure from error
             provenance["not_all_extras"] = reason_of(error, 1)
         return replace(outcome, extras=extras, units=units, provenance=provenance)
 
@@ -408,6 +418,7 @@ class TrialActor(tune.Trainable):
             threads if isinstance(threads, int) else threads_here(threads),
             keep,
             self.watchdog.alive,
+            device=assigned_device(),
         )
         self._start(config)
 
@@ -429,6 +440,8 @@ class TrialActor(tune.Trainable):
                     self._check_data()
                 step = next(self.steps)
         except (Exception, SystemExit) as error:
+            if failure := device_failure(error):
+                self._end(str(failure))
             # returned as a result, since Tune doesn't pass on an error's text
             if self.away and isinstance(error, BadInput):
                 time.sleep(UNFIT)
@@ -456,6 +469,12 @@ class TrialActor(tune.Trainable):
             NEWS: self._news(over=True),
             FILES: files,
         }
+
+    def _end(self, reason: str) -> None:
+        """Ends this process, whose GPU can't be used any more: the next job would fail as well. The
+        driver retries the job in another."""
+        store_reason(self.trial_id, reason)
+        os._exit(GPU_LOST)
 
     def _check_data(self) -> None:
         """Checks, once per task, that this machine's files are those of the score's key; all bytes
@@ -492,6 +511,12 @@ class TrialActor(tune.Trainable):
 
     def load_checkpoint(self, checkpoint: Any) -> None:
         """Nothing to load."""
+
+
+def assigned_device() -> torch.device:
+    """What Ray has assigned to this worker: not always all that torch sees."""
+    gpus = ray.get_runtime_context().get_accelerator_ids().get("GPU", [])
+    return torch.device("cuda" if gpus and torch.cuda.is_available() else "cpu")
 
 
 def scored_at_once(planned: PlannedCell, job: Job) -> int:

@@ -268,3 +268,17 @@ def test_batch_on_a_gpu_is_the_same(card: TaskCard, root: Path):
     expected, expected_labels = split.batch(index, CPU)
     torch.testing.assert_close(images.cpu(), expected)
     assert torch.equal(labels.cpu(), expected_labels)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
+def test_no_batch_waits_for_a_gpu(card: TaskCard, root: Path):
+    split = cast(Split, open_final(card, root, 16, PRINT).train)
+    index, gpu = torch.arange(10), torch.device("cuda")
+    split.batch(index, gpu)
+    try:
+        torch.cuda.set_sync_debug_mode("error")
+        split.batch(index, gpu)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

@@ -181,6 +181,56 @@ def test_a_method_that_raises_is_a_gap_and_the_others_go_on(tiny, harness):
     )
 
 
+LOST_GPU = """
+import os
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from harness import Method
+
+FIRST = Path(__file__).with_suffix(".pid")
+
+
+class LostGPU(Method):
+    name = "lost-gpu"
+    summary = "in the process that runs it first, CUDA fails once and for all"
+
+    def __init__(self, vit):
+        super().__init__(vit)
+        self.prompts = nn.Parameter(torch.zeros(1, vit.dim))
+
+    def forward(self, images, read):
+        try:
+            with FIRST.open("x") as file:
+                file.write(str(os.getpid()))
+        except FileExistsError:
+            pass
+        if FIRST.read_text() == str(os.getpid()):
+            raise RuntimeError("CUDA error: device-side assert triggered\\nIt may be asynchronous.")
+        return self.vit.run(self.vit.embed(images), read, [self.prompts] * self.vit.depth)
+"""
+
+
+def test_a_worker_whose_gpu_fails_ends_and_its_job_goes_to_another(tiny, harness):
+    """Every later call of that process would fail: it mustn't be given other jobs."""
+    mine = tiny.folder / "lost_gpu.py"
+    mine.write_text(LOST_GPU)
+    done = harness(*tiny.arguments("--workers", "1", methods=f"{mine}:LostGPU"))
+    assert done.returncode == 0, done.stderr
+    store = Store(tiny.store)
+    assert len(store.results()) == 2
+    (failed,) = [trial for trial in store.trials() if trial.state == "failed"]
+    assert failed.reason is not None
+    assert failed.reason.startswith(
+        "the worker process died after an error of its GPU, CUDA error: device-side assert"
+        " triggered ("
+    )
+    assert failed.reason.endswith("): an index or a label is out of range")
+    assert "lost_gpu.py:" in failed.reason
+
+
 def test_an_ablation_goes_through_the_engine_and_again_does_nothing(tiny, harness):
     arguments = ["ablate", "--tasks", "toy", *tiny.arguments("--seeds", "0", "--trials", "1")[5:]]
     first = harness(*arguments)
