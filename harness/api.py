@@ -241,7 +241,7 @@ def run(
         suite: `mini`, `vtab`, `fgvc`, `all` and others: `harness list suites`. None: `mini`.
         tasks: Tasks of the suite, or without a suite, any tasks.
         backbone: A timm name, `NAME=FILE`, or `NAME@SIDE`. None: the suite's.
-        protocol: `mini`, `default`, `vpt`, or a `.toml` file. None: the suite's.
+        protocol: `mini`, `default`, `vpt`, `petl`, or a `.toml` file. None: the suite's.
         data_root: Folder with the tasks' data.
         cards: Folder with your own task cards.
         pixels: `tf`, `pil` or `vpt`. None: depends on the data's format.

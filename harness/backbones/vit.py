@@ -23,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from timm.layers.attention import Attention
+from timm.layers.drop import DropPath
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
@@ -129,6 +130,19 @@ class FrozenViT(nn.Module):
             if isinstance(module, Attention):  # which asks for its own mode, not its dropout's
                 module.training = module.attn_drop.training
         return self
+
+    def drop_paths(self, rate: float) -> None:
+        """Stochastic depth, as timm has it: while training, each image skips a block's attention
+        or MLP with a probability that rises from 0 in the first block to `rate` in the last.
+
+        For a copy that no method has changed yet: what a method then wraps or replaces is its
+        own.
+        """
+        rates = torch.linspace(0, rate, self.depth)
+        for index in range(self.depth):
+            block: Any = self.vit.blocks[index]
+            if (of_block := float(rates[index])) > 0:
+                block.drop_path1, block.drop_path2 = DropPath(of_block), DropPath(of_block)
 
     def at(self, side: int) -> "FrozenViT":
         """The same weights for square images of another side, rounded down to whole patches; the

@@ -114,7 +114,7 @@ Protocol = Annotated[
     str | None,
     typer.Option(
         "--protocol",
-        help="mini, default, vpt, or a .toml file. Default: the suite's.",
+        help="mini, default, vpt, petl, or a .toml file. Default: the suite's.",
         autocompletion=complete.protocol,
     ),
 ]

@@ -162,7 +162,10 @@ class Trainer:
                 method = self._probe(planned)
             else:
                 method = planned.variant.build(
-                    self._vit(planned), planned.method_arguments(params), planned.statistics
+                    self._vit(planned),
+                    planned.method_arguments(params),
+                    planned.statistics,
+                    recipe.drop_path,
                 ).to(self.device)
             head = planned.kind.new_head(method, planned.card.classes, planned.protocol.head_init)
             counts["trainable"], counts["train_only"] = trained_values(method)

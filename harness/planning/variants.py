@@ -63,16 +63,18 @@ class Variant:
         vit: "FrozenViT",
         arguments: Mapping[str, Any],
         statistics: "Statistics | None" = None,
+        drop_path: float = 0.0,
     ) -> "Method":
         """The method on a copy of `vit`, modules and tensors, that nothing else uses: it may
         change, hook or overwrite anything in it. `statistics`: those of its pixels, if they aren't
-        ImageNet's.
+        ImageNet's. `drop_path`: of the copy, where it is to be trained.
 
         Raises what the method's constructor raises, and `ValueError` if it changed a part of the
         backbone that isn't called.
         """
         own = copy.deepcopy(vit)
         own.statistics = statistics or vit.statistics
+        own.drop_paths(drop_path)
         built = self.method(own, **arguments)
         if "_modules" not in vars(built) or "vit" not in built._modules:
             raise TypeError(

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -21,11 +21,17 @@ from harness.training.recipe import Recipe
 
 @dataclass(frozen=True, kw_only=True)
 class ClassificationRecipe(Recipe):
-    """Linear warm-up, then a cosine to zero; one learning rate an epoch."""
+    """Linear warm-up, then a cosine; one learning rate an epoch."""
 
     epochs: int
     warmup_epochs: int
     warmup_from_zero: bool = False
+    first_lr: float | None = None
+    """What the warm-up starts from; not scaled."""
+    lowest_lr: float = 0.0
+    """What the cosine ends at; not scaled."""
+    cosine_over: Literal["rest", "all"] = "rest"
+    """Whether the cosine begins behind the warm-up, or with the first epoch as in timm."""
 
     unit: ClassVar[str] = "epoch"
 
@@ -34,13 +40,18 @@ class ClassificationRecipe(Recipe):
         return self.epochs
 
     def lr(self, unit: int, factor: float = 1.0) -> float:
-        """The first epoch has a `warmup_epochs`-th of the peak; with `warmup_from_zero` 0, as in
-        VPT's released code: it trains nothing."""
+        """The first epoch has `first_lr`, else a `warmup_epochs`-th of the peak; with
+        `warmup_from_zero` 0, as in VPT's released code: it trains nothing."""
         peak = self.peak(factor)
+        if unit < self.warmup_epochs and self.first_lr is not None:
+            first = min(self.first_lr, peak)
+            return first + (peak - first) * unit / self.warmup_epochs
         if unit < self.warmup_epochs:
             return peak * (unit + (0 if self.warmup_from_zero else 1)) / self.warmup_epochs
-        done = (unit - self.warmup_epochs) / max(1, self.epochs - self.warmup_epochs)
-        return peak * 0.5 * (1 + math.cos(math.pi * done))
+        begun = self.warmup_epochs if self.cosine_over == "rest" else 0
+        done = (unit - begun) / max(1, self.epochs - begun)
+        lowest = min(self.lowest_lr, peak)
+        return lowest + (peak - lowest) * 0.5 * (1 + math.cos(math.pi * done))
 
 
 class Classification(Kind[ClassificationRecipe]):

@@ -34,6 +34,9 @@ class Recipe(ABC):
     """The head's learning rate, in the method's."""
     head_weight_decay: float | None = None
     """The head's, where it has one of its own."""
+    drop_path: float = 0.0
+    """Stochastic depth of the backbone's last block while it trains: see
+    `FrozenViT.drop_paths`."""
     micro_batch: int | None = None
     """Images that go through the model at once, where memory is short; a step is still one of
     `batch_size`. None: the whole batch.

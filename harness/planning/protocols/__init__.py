@@ -4,7 +4,7 @@ next to this one."""
 from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from optuna.distributions import (
     BaseDistribution,
@@ -50,9 +50,9 @@ Optimizer = Literal["sgd", "adamw"]
 NoDecay = Literal["head", "biases", "vectors"]
 """What is exempt from weight decay: the head's bias (in segmentation its biases and norms); also
 all biases; or also all 1-d tensors."""
-HeadInit = Literal["kaiming_normal", "xavier_uniform"]
+HeadInit = Literal["kaiming_normal", "xavier_uniform", "torch"]
 """Initialization of the linear head's weights: N(0, 2 / classes), which is kaiming normal with the
-fan-out, as in VPT's code; or xavier uniform."""
+fan-out, as in VPT's code; xavier uniform; or torch's own, of the bias too."""
 TrainOn = Literal["train+val", "train"]
 SEARCHED = ("base_lr", "weight_decay")
 """What every protocol's space has."""
@@ -83,6 +83,9 @@ class BaseProtocol(BaseModel):
     eps: float = Field(default=1e-8, gt=0)
     """AdamW's."""
     no_decay: NoDecay = "head"
+    drop_path: float = Field(default=0.0, ge=0, lt=1)
+    """Stochastic depth of the backbone while a method trains: rises from 0 in the first block to
+    this in the last. A method with constant features trains without."""
     batch_size: int = Field(gt=0)
     train_on: TrainOn | None = None
     """What a final run trains on; None: what the task's card says."""
@@ -96,8 +99,16 @@ class BaseProtocol(BaseModel):
     method_arguments: dict[str, bool | int | float | str] = {}
     """Fixes arguments of the methods, which must have them, and removes them from the search; a
     variant overrides it."""
+    method_defaults: dict[str, bool | int | float | str] = {}
+    """As `method_arguments`, for the methods that have such an argument: others go without."""
+    one_recipe: bool = False
+    """Whether the optimiser and the rates here hold for all methods: what their classes say of
+    these is left aside, and only an override with a method's name sets it apart."""
     override: tuple[Override, ...] = ()
     """What holds only for some cells or points."""
+    added: ClassVar[frozenset[str]] = frozenset(("drop_path", "method_defaults", "one_recipe"))
+    """Fields that older results were stored without. They are a part of an identity only where they
+    aren't at their defaults, so no older key has moved."""
     _stored: dict[str, Any] | None = PrivateAttr(default=None)
     """The stored identity that it was read from."""
 
@@ -146,6 +157,11 @@ class BaseProtocol(BaseModel):
                 "override",
             },
         )
+        for name in self.added:
+            if getattr(self, name) == type(self).model_fields[name].get_default(
+                call_default_factory=True
+            ):
+                del fields[name]
         return {**fields, "override": [override.as_written() for override in self.override]}
 
     def for_cell(self, variant: "Variant", suite: str, backbone: str, train_on: TrainOn) -> Self:
@@ -153,8 +169,8 @@ class BaseProtocol(BaseModel):
         `train_on`, with a backbone.
 
         In increasing precedence: the file; overrides with a pattern for the method; the method's
-        class; overrides with its name; and at a point of the search, overrides whose conditions it
-        meets. Raises `BadInput`.
+        class, unless the file has `one_recipe`; overrides with its name; and at a point of the
+        search, overrides whose conditions it meets. Raises `BadInput`.
         """
         from harness.planning.variants import own_arguments
 
@@ -172,10 +188,21 @@ class BaseProtocol(BaseModel):
         for override in fitting:
             if not override.when and override not in by_name:
                 fields = merged(fields, override.fields)
-        fields = self._of_class(variant, fields)
+        if not self.one_recipe:
+            fields = self._of_class(variant, fields)
         for override in by_name:
             if not override.when:
                 fields = merged(fields, override.fields)
+        where_known = {
+            name: value for name, value in fields["method_defaults"].items() if name in known
+        }
+        fields |= {
+            "method_arguments": {**where_known, **fields["method_arguments"]},
+            "method_defaults": {},
+            "one_recipe": False,
+        }
+        if variant.method.constant_features:
+            fields["drop_path"] = 0.0
         for name in (
             *fields["method_arguments"],
             *(name for override in by_name for name in override.when if name not in self.arguments),
@@ -333,9 +360,23 @@ class Protocol(BaseProtocol):
     warmup_from_zero: bool = False
     """Whether the first epoch has learning rate 0, as in VPT's released code, and trains nothing;
     else 1 / `warmup_epochs` of the peak."""
+    first_lr: float | None = Field(default=None, gt=0)
+    """What the warm-up starts from instead; not scaled with the batch."""
+    lowest_lr: float = Field(default=0.0, ge=0)
+    """What the cosine ends at; not scaled with the batch."""
+    cosine_over: Literal["rest", "all"] = "rest"
+    """What the cosine is over: the epochs behind the warm-up; or all of them, as timm's is, which
+    has come down a little where the warm-up ends."""
     head_init: HeadInit = "xavier_uniform"
     """The default from before protocols had this field, so that older files keep their meaning."""
     segmentation: Segmentation | None = None
+    added: ClassVar[frozenset[str]] = BaseProtocol.added | {"first_lr", "lowest_lr", "cosine_over"}
+
+    @model_validator(mode="after")
+    def _one_first_rate(self) -> Self:
+        if self.warmup_from_zero and self.first_lr is not None:
+            raise ValueError("first_lr: warmup_from_zero starts from 0, leave one of them out")
+        return self
 
     @property
     def last(self) -> int:

@@ -12,14 +12,17 @@ Patterns = Annotated[
 """Names, or patterns with `*` and `?`; a single one needs no list."""
 
 AT_A_POINT = frozenset(
-    ("optimizer", "momentum", "eps", "no_decay", "batch_size", "warmup_epochs", "warmup_from_zero")
+    (
+        *("optimizer", "momentum", "eps", "no_decay", "batch_size", "warmup_epochs"),
+        *("warmup_from_zero", "first_lr", "lowest_lr", "drop_path"),
+    )
 )
 """Fields that may depend on what a search chooses, and that a method's class may replace."""
 
 FOR_ALL = frozenset(
     (
         *("name", "title", "seeds", "segmentation", "override", "normalize", "multi_scale"),
-        *("sampler", "trials", "pruner", "score_every", "prune_from"),
+        *("sampler", "trials", "pruner", "score_every", "prune_from", "one_recipe"),
     )
 )
 """Fields that no override may have: how a point is chosen and what a backbone sees must be the same

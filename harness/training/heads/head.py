@@ -6,7 +6,7 @@ from torch import nn
 
 from harness.backbones.vit import Read
 
-HeadInit = Literal["kaiming_normal", "xavier_uniform"]
+HeadInit = Literal["kaiming_normal", "xavier_uniform", "torch"]
 """Initial weights of a linear head."""
 
 

@@ -13,7 +13,7 @@ class LinearHead(Head):
 
     Weights start from N(0, 2 / classes), kaiming normal of the fan out, as in VPT's released code,
     or xavier uniform; the bias from 0. VPT's starts from -4.6 in all classes alike, which a softmax
-    doesn't see.
+    doesn't see. "torch": both as `nn.Linear` has them.
     """
 
     def __init__(
@@ -29,9 +29,10 @@ class LinearHead(Head):
         self.linear = nn.Linear(method.width, classes)
         if init == "kaiming_normal":
             nn.init.kaiming_normal_(self.linear.weight, mode="fan_out")
-        else:
+        elif init == "xavier_uniform":
             nn.init.xavier_uniform_(self.linear.weight)
-        nn.init.zeros_(self.linear.bias)
+        if init != "torch":
+            nn.init.zeros_(self.linear.bias)
 
     @property
     def read(self) -> Read:

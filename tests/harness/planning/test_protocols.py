@@ -174,7 +174,7 @@ def test_default_searches_one_range_for_all_that_vpt_gives_the_rates_of_prompts(
 
 
 def test_every_shipped_protocol_loads():
-    assert protocols.names() == ["default", "mini", "vpt"]
+    assert protocols.names() == ["default", "mini", "petl", "vpt"]
     for name in protocols.names():
         assert protocols.load(name).score_at()[-1] == protocols.load(name).epochs
 

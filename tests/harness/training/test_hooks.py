@@ -521,3 +521,32 @@ def test_a_prompt_of_pixels_knows_what_was_taken_out_of_them(tiny):
     again: Any = tuned.model.method
     assert again.at_first == INCEPTION
     assert base.vit.statistics == base.vit.at(16).statistics == IMAGENET
+
+
+def test_a_protocols_drop_path_acts_on_a_methods_copy_in_training(tiny, tmp_path: Path):
+    """In each trial and final run; what the method sees of the backbone has it from the start."""
+    rates: list[tuple[float, bool]] = []
+
+    class Seeing(VPTDeep):
+        name = "seeing"
+        search_space = {}
+
+        def __init__(self, vit: Any):
+            super().__init__(vit, prompts=2, dropout=0.0)
+
+        def forward(self, images: Tensor, read: Read) -> list[Tensor]:
+            path: Any = self.vit.vit.blocks[-1].drop_path2
+            rates.append((round(getattr(path, "drop_prob", 0.0), 6), path.training))
+            return super().forward(images, read)
+
+    plain = final(tiny, Seeing)
+    assert set(rates) == {(0.0, False)}
+    rates.clear()
+    dropping = tmp_path / "dropping.toml"
+    dropping.write_text(f'extends = "{tiny.protocol}"\ndrop_path = 0.4\n')
+    found, cell = planned(tiny, Seeing, protocol=str(dropping))
+    trainer = Trainer(found, threads=1, raises=True)
+    _, (outcome,) = outcomes(trainer, FinalJob(cell.key, (0,), POINT))
+    assert set(rates) == {(0.4, True), (0.4, False)}
+    assert outcome.logits_sha256 != plain.logits_sha256
+    assert cell.cell.identity["protocol"]["drop_path"] == 0.4
