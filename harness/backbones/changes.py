@@ -41,6 +41,9 @@ EACH_TOKEN = frozenset(
 where what is in it does."""
 
 
+STILL = frozenset(_forwards(nn.Identity, nn.Dropout, DropPath).values())
+"""Forwards that hand on what they are given, outside of training."""
+
 ORIGINAL = _forwards(VisionTransformer, Block, Attention, Mlp, PatchEmbed, nn.Linear, nn.LayerNorm)
 """The classes that a ViT is made of, as they were when this module was imported: before any
 method's file was."""
@@ -127,6 +130,19 @@ def what_changed(block: nn.Module) -> str:
         if not (is_as_loaded(part) if name == "attn" else acts_on_each_token(part)):
             return f"its {name} is {described(part)}"
     return "its attn has a gate, or another dropout"
+
+
+def put_in(vit: nn.Module) -> str | None:
+    """The first part of a backbone that a method has put in, replaced or hooked, for a message; not
+    what acts in training alone. None where all are as they were loaded."""
+    modules: list[tuple[str, nn.Module]] = list(vit.named_modules())  # pyright: ignore[reportUnknownArgumentType]  # torch: no annotation
+    for name, module in modules:
+        own: dict[str, Any] = module.__dict__
+        put = AS_LOADED not in own and "forward" not in own
+        still = put and getattr(type(module), "forward", None) in STILL and not is_hooked(module)
+        if not (is_as_loaded(module) or still):
+            return f"{name or 'the ViT'} is {described(module)}"
+    return None
 
 
 def foreign_part(vit: nn.Module) -> str | None:

@@ -138,7 +138,7 @@ class FrozenViT(nn.Module):
         For a copy that no method has changed yet: what a method then wraps or replaces is its
         own.
         """
-        rates = torch.linspace(0, rate, self.depth)
+        rates = torch.linspace(0, rate, self.depth, device="cpu")
         for index in range(self.depth):
             block: Any = self.vit.blocks[index]
             if (of_block := float(rates[index])) > 0:

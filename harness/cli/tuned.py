@@ -13,6 +13,7 @@ from harness.cli.options import (
     Backbone,
     Cards,
     DataRoot,
+    MovedBackbone,
     OwnMethod,
     ResultId,
     Store,
@@ -56,17 +57,39 @@ def export(
         Path, typer.Argument(help="Where to write it, e.g. tuned.safetensors.", parser=flags.path)
     ],
     store: Store = DEFAULT_STORE,
+    merged: Annotated[
+        bool,
+        typer.Option(
+            "--merged",
+            help="Fold it into the backbone: a file that timm loads into its plain ViT.",
+        ),
+    ] = False,
+    backbone: MovedBackbone = None,
+    method: OwnMethod = None,
 ) -> None:
-    """Copy what a final run tuned to a file that `harness predict` and harness.load() read."""
+    """Copy what a final run tuned to a file that `harness predict` and harness.load() read; with
+    --merged, write a plain timm ViT with it."""
     from harness.inference import checkpoint
     from harness.store import Store as ResultStore
 
     opened = ResultStore(store)
     result, cell = opened.result(id)
-    checkpoint.export(checkpoint.find(opened, result), file)
+    source = checkpoint.find(opened, result)
+    what = f"{cell.labels['variant']} on {cell.identity['task']['name']}, seed {result.seed}"
+    if not merged:
+        if backbone or method:
+            raise BadInput("--backbone and --method are for --merged: a copy needs neither.")
+        checkpoint.export(source, file)
+        print(f"{file}: {what}, {file.stat().st_size:,} bytes")
+        return
+    tuned = checkpoint.load(source, backbone, method, _warn)
+    loads = tuned.save_merged(file)
+    size = f"{file.stat().st_size:,} bytes"
     print(
-        f"{file}: {cell.labels['variant']} on {cell.identity['task']['name']}, seed {result.seed},"
-        f" {file.stat().st_size:,} bytes"
+        f"{file}: {what}, merged, {size}. Its pixels: mean {tuned.statistics.mean},"
+        f" std {tuned.statistics.std}.",
+        loads,
+        sep="\n",
     )
 
 
@@ -103,9 +126,7 @@ def predict(
     from harness.planning import user_errors
     from harness.training.kinds import kind_of
 
-    tuned = checkpoint.load(
-        file, backbone, method, lambda line: print(f"harness: {line}", file=sys.stderr)
-    )
+    tuned = checkpoint.load(file, backbone, method, _warn)
     kind = tuned.origin.task_kind
     if (output is not None) != (kind.target == "mask"):
         remedy = "give --output FOLDER" if output is None else "leave --output out"
@@ -139,3 +160,7 @@ def predict(
         print(json.dumps(predictions, indent=2))
     else:
         Console().print(table(predictions))
+
+
+def _warn(line: str) -> None:
+    print(f"harness: {line}", file=sys.stderr)

@@ -28,6 +28,7 @@ from harness.data.decode import reason
 from harness.data.images import rgb
 from harness.data.preprocess import kept
 from harness.errors import BadInput
+from harness.inference import merging
 from harness.io import commands
 from harness.io.atomic import placing
 from harness.planning import user_errors
@@ -44,6 +45,8 @@ from harness.training.seeds import TUNING_SEED, seeded
 from harness.training.sliding import Sliding
 
 if TYPE_CHECKING:
+    from timm.models.vision_transformer import VisionTransformer
+
     from harness.backbones.vit import FrozenViT
     from harness.planning.plan import PlannedCell
 
@@ -135,6 +138,46 @@ class Tuned(nn.Module):
         self, images: Float[Tensor, "batch 3 size size"]
     ) -> Float[Tensor, "batch class ..."]:
         return self.model(images)
+
+    def merged(self) -> "VisionTransformer":
+        """One of timm's plain ViTs that gives the same logits, with what was tuned folded into its
+        weights, for the same pixels; where the head isn't linear, one that gives the features.
+
+        Raises `BadInput` for a method that can't be folded, with the reason.
+        """
+        return merging.merged(self._own(), self.origin.identity["backbone"]["name"])[0]
+
+    def save_merged(self, file: str | Path) -> str:
+        """Writes the weights of `merged` to a new `.safetensors` file. Returns the line of Python
+        that loads it into timm's ViT.
+
+        Raises `BadInput` as `merged`, if there is such a file, or if it can't be written.
+        """
+        file = Path(file)
+        if file.suffix != ".safetensors":
+            raise BadInput(f"{file} must end in .safetensors, by which timm knows what it reads.")
+        if file.exists():
+            raise BadInput(f"{file} already exists: name another file.")
+        vit, arguments = merging.merged(self._own(), self.origin.identity["backbone"]["name"])
+        said = {
+            "format": "pt",
+            "timm": merging.call(arguments),
+            "mean": json.dumps(self.statistics.mean),
+            "std": json.dumps(self.statistics.std),
+            "classes": json.dumps(self.origin.class_names),
+            "origin": json.dumps(asdict(self.origin)),
+        }
+        try:
+            with placing(file) as part:
+                save_file(vit.state_dict(), part, said)
+        except (OSError, SafetensorError) as error:
+            raise BadInput(f"can't write {file} ({error}).") from error
+        return merging.call(arguments, str(file))
+
+    def _own(self) -> Model:
+        model = self.model
+        assert isinstance(model, Model)
+        return model
 
     def pixels(self, image: Image.Image) -> Float[Tensor, "3 size size"]:
         """An image of any shape as the model's input: with its task's pixels, normalised."""

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from torch import Tensor, nn
 
+from harness.backbones.changes import put_in
 from harness.backbones.vit import FrozenViT, Read
 from harness.training.train_split import Labels, TrainSplit
 
@@ -178,6 +179,30 @@ class Method(nn.Module):
         values = {name: total / count for name, (total, count) in self._logged.items()}
         self._logged.clear()
         return values
+
+    def merge(self) -> None:
+        """Folds what was trained into the backbone's own weights, in place: `self.vit.vit` is then
+        timm's plain ViT, and `self.vit` alone gives the features that this method gave in eval
+        mode. Called without gradients.
+
+        As it stands, for a method that trains weights which the backbone came with, and changes
+        nothing else: there is nothing to fold. Raises `ValueError` where it can't be done, which
+        names the method and says why.
+        """
+        own = [name for name, _ in self.named_parameters() if not name.startswith("vit.")]
+        own += [name for name, _ in self.named_buffers() if not name.startswith("vit.")]
+        changed = put_in(self.vit.vit)
+        overridden = [
+            name
+            for name in ("forward", "pool", "width")
+            if getattr(type(self), name) is not getattr(Method, name)
+        ]
+        if own or changed or overridden:
+            why = f"{own[0]} is" if own else changed or f"{overridden[0]} is its own"
+            raise ValueError(
+                f"{self.name} can't be merged into the backbone's weights:"
+                f" {why}{' beside them' if own else ''}"
+            )
 
     @classmethod
     def space(cls, arguments: Mapping[str, Any]) -> Mapping[str, BaseDistribution]:

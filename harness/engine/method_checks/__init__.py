@@ -11,6 +11,7 @@ from harness.backbones.vit import FrozenViT
 from harness.engine.method_checks.cost import cost
 from harness.engine.method_checks.declared import contract, plan, values
 from harness.engine.method_checks.kept import kept
+from harness.engine.method_checks.merged import merged
 from harness.engine.method_checks.report import Check, Fault, Report, Skipped
 from harness.engine.method_checks.runs import evaluation, held_out, repeatable
 from harness.engine.method_checks.shapes import shapes
@@ -103,6 +104,7 @@ CHECKS: tuple[tuple[str, Callable[[Subject], str], tuple[str, ...]], ...] = (
     ("repeatable", repeatable, ("contract", "shapes", "gradients", "evaluation")),
     ("held-out split", held_out, ("contract", "shapes", "gradients", "evaluation", "repeatable")),
     ("checkpoint", kept, ("contract", "shapes", "gradients", "evaluation", "repeatable")),
+    ("merge", merged, ("contract", "shapes", "gradients", "evaluation", "repeatable")),
     ("micro-batch", micro_batch, ("contract", "shapes", "gradients", "evaluation", "repeatable")),
     ("bf16", bf16, ("contract", "shapes")),
     ("plan", plan, ("contract", "shapes", "gradients")),
