@@ -60,7 +60,10 @@ class ClassMap:
 
     def inside(self, labels: Int[Tensor, " batch"]) -> Bool[Tensor, "batch proxy"]:
         """Which images belong to which proxy."""
-        return F.one_hot(self.mapped.to(labels.device)[labels], self.proxies).bool()
+        if self.mapped.device != labels.device:
+            self.mapped = self.mapped.to(labels.device)
+        proxies = torch.arange(self.proxies, device=labels.device)
+        return self.mapped[labels][:, None] == proxies
 
     def next(self, update: bool) -> None:
         """Lets go of what was kept; `update`: after a look at it."""

@@ -33,7 +33,9 @@ class LoRVP(Method):
             raise ValueError("lor-vp's rank is a number from 1 on, such as lor-vp(rank=4)")
         self.left = nn.Parameter(torch.zeros(3, vit.image_size, rank))
         self.right = nn.Parameter(0.01 * torch.randn(3, rank, vit.image_size))
+        std = torch.tensor(vit.statistics.std, dtype=torch.float64)[:, None, None]
+        self.register_buffer("std", std, persistent=False)
 
     def forward(self, images: Tensor, read: Read) -> list[Tensor]:
-        std = images.new_tensor(self.vit.statistics.std)[:, None, None]
+        std: Tensor = self.std.to(images.dtype)  # type: ignore[operator,assignment]
         return super().forward(images + self.left @ self.right / std, read)
