@@ -62,6 +62,8 @@ class PlanOptions(TypedDict, total=False):
     allow_overlap: bool
     trials: int | None
     seeds: Seeds | None
+    hparams: Place | None
+    start_from: Place | None
 
 
 class BoardOptions(TypedDict, total=False):
@@ -219,6 +221,8 @@ def run(
     allow_overlap: bool = False,
     trials: int | None = None,
     seeds: Seeds | None = None,
+    hparams: Place | None = None,
+    start_from: Place | None = None,
     store: Place = DEFAULT_STORE,
     workers: int | None = None,
     gpus_per_trial: float | None = None,
@@ -251,6 +255,9 @@ def run(
             it.
         trials: Points per search. None: the protocol's.
         seeds: Seeds of the final runs. None: the protocol's.
+        hparams: `osu`, or a `.csv` file: settings of methods on tasks, which are run without a
+            search; what it has no line for isn't run.
+        start_from: `osu`, a `.csv` file or a store, whose settings searches try first.
         store: Where results are stored: a file, or any SQLAlchemy URL.
         workers: Jobs at once. None: one per core, or as many as fit on the GPUs.
         gpus_per_trial: Share of a GPU per job, e.g. 0.25. None: 1 if there is a GPU.
@@ -288,6 +295,8 @@ def run(
             allow_overlap=allow_overlap,
             trials=trials,
             seeds=seeds,
+            hparams=hparams,
+            start_from=start_from,
         )
         resources = _resources(workers, gpus_per_trial, address, trial_timeout)
         from harness.engine.events import Traces
@@ -633,13 +642,12 @@ def _request(
     arguments.check_not_importing()
     for name in ("trials", "image_size"):
         arguments.check_least(name, options.get(name), 1, integer=True)
-    protocol = options.get("protocol")
     return Request(
         methods=arguments.methods(methods),
         suite=suite,
         tasks=arguments.joined("tasks", tasks),
         backbone=options.get("backbone"),
-        protocol=None if protocol is None else str(protocol),
+        protocol=_text(options.get("protocol")),
         data_root=_path(options.get("data_root")),
         cards=_path(options.get("cards")),
         pixels=options.get("pixels"),
@@ -648,7 +656,13 @@ def _request(
         allow_overlap=options.get("allow_overlap", False),
         trials=options.get("trials"),
         seeds=flags.seeds(arguments.joined("seeds", options.get("seeds"))),
+        hparams=_text(options.get("hparams")),
+        start_from=_text(options.get("start_from")),
     )
+
+
+def _text(value: Place | None) -> str | None:
+    return None if value is None else str(value)
 
 
 def _resources(

@@ -174,6 +174,19 @@ Seeds = Annotated[
     str | None,
     typer.Option("--seeds", help="Seeds of the final runs, e.g. 0,1,2. Default: the protocol's."),
 ]
+Hparams = Annotated[
+    str | None,
+    typer.Option(
+        "--hparams",
+        help="osu, or a FILE.csv: settings by method and task, run without a search.",
+    ),
+]
+StartFrom = Annotated[
+    str | None,
+    typer.Option(
+        "--start-from", help="osu, a FILE.csv or a store: settings that searches try first."
+    ),
+]
 SeedsOfResults = Annotated[str | None, typer.Option("--seed", help="Comma-separated, e.g. 0,1.")]
 
 # Where and how.
@@ -256,6 +269,8 @@ class PlanOptions:
     allow_overlap: AllowOverlap = False
     trials: Trials = None
     seeds: Seeds = None
+    hparams: Hparams = None
+    start_from: StartFrom = None
 
 
 @dataclass(frozen=True)

@@ -149,6 +149,33 @@ def export(
         print(f"{checkpoints}: checkpoints of {copied:,} of {some(len(rows.results), 'result')}")
 
 
+@app.command()
+def hparams(
+    to: Annotated[Path, typer.Option("--to", help="The CSV file to write.", parser=flags.path)],
+    suite: SuiteOfResults = None,
+    tasks: TaskNames = None,
+    methods: StoredMethods = None,
+    backbone: Annotated[
+        str | None, typer.Option("--backbone", help="Only cells with this backbone.")
+    ] = None,
+    protocol: Annotated[
+        str | None, typer.Option("--protocol", help="Only cells under this protocol.")
+    ] = None,
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """Write what the searches chose, by method and task, to a file that `harness run --hparams`
+    takes."""
+    from harness.reporting.result_list import Wanted
+    from harness.reporting.tuned_table import tuned_table, write
+    from harness.store import Store as ResultStore
+
+    opened = ResultStore(store)
+    wanted = Wanted(options.tasks(suite, tasks), flags.methods(methods)).cells(opened)
+    lines = tuned_table(opened, wanted, backbone, protocol)
+    write(lines, to)
+    print(f"{to}: {some(len(lines), 'setting')}")
+
+
 @app.command("list")
 def list_(
     suite: SuiteOfResults = None,

@@ -69,7 +69,7 @@ class CellState:
         """From the first trial that is requested until the last has ended."""
         self.running: set[int] = set()
         self.best: tuple[dict[str, Any], int | None] | None = (
-            ({}, None) if self.planned.trials == 0 else None
+            (dict(self.planned.protocol.fixed), None) if self.planned.trials == 0 else None
         )
         """The chosen point and its micro-batch, once a final run needed it."""
 

@@ -29,14 +29,20 @@ class CellSearch:
         self.next_number = max((trial.number for trial in trials), default=-1) + 1
         ended = [trial for trial in trials if trial.state in STATES]
         self.study = _rebuild(planned, ended)
-        self.grid: list[dict[str, Any]] = []
-        """Points of a grid that haven't been tried yet."""
+        wanted = [dict(point) for point in planned.protocol.start]
         if planned.space and planned.protocol.sampler == "grid":
-            wanted = protocols.grid(dict(planned.space))[: planned.trials]
-            self.grid = [point for point in wanted if all(trial.params != point for trial in ended)]
+            grid = protocols.grid(dict(planned.space))
+            wanted += [point for point in grid if point not in wanted]
+        self.first = [
+            point
+            for point in wanted[: planned.trials]
+            if all(trial.params != point for trial in ended)
+        ]
+        """Points to try before the sampler chooses any: known ones, then those of a grid."""
 
     def ask(self, again: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
-        """A point to try, with its number: `again` if given, else the grid's next, else a new one.
+        """A point to try, with its number: `again` if given, else the next of `first`, else a new
+        one.
 
         Its randomness depends on the cell and the trial's number, not on how often the run was
         interrupted.
@@ -45,9 +51,9 @@ class CellSearch:
         self.next_number += 1
         if again is not None:
             self.study.enqueue_trial(again)
-        elif self.grid:
+        elif self.first:
             # one at a time: the first enqueued is returned first
-            self.study.enqueue_trial(self.grid.pop(0))
+            self.study.enqueue_trial(self.first.pop(0))
         seed = int.from_bytes(hashlib.sha256(f"{self.planned.key}/{number}".encode()).digest()[:4])
         startup = min(10, max(2, self.planned.trials // 3))
         if self.planned.protocol.sampler == "tpe":

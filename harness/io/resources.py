@@ -20,6 +20,11 @@ def published_csv() -> Path:
     return _shipped / "results" / "published.csv"
 
 
+def osu_csv() -> Path:
+    """What OSU-MLB/ViT_PEFT_Vision chose for its methods, task by task, and got with it."""
+    return _shipped / "results" / "osu_tuned.csv"
+
+
 def recipes_toml() -> Path:
     """How published numbers were made, with the place where each fact was read."""
     return _shipped / "results" / "recipes.toml"

@@ -20,7 +20,10 @@ from harness.planning.cost import Pace, probe, variant_cost
 from harness.planning.plan import (
     Request,
     choose_tasks,
+    has_settings,
+    known_settings,
     normalized_by,
+    notes_on,
     of_cell,
     opened,
     own_arguments,
@@ -124,6 +127,8 @@ def preview(request: Request, stage: Callable[[str], None]) -> Preview:
     variants = parse(
         request.methods, also={name for _, _, protocol in chosen for name in protocol.arguments}
     )
+    known = known_settings(request)
+    known_notes = [] if known is None else notes_on(known, request, variants, chosen)
     stage("checking the data")
     _, gaps = opened(cards, request.data_root)
     stage("timing one step of each method")
@@ -134,16 +139,20 @@ def preview(request: Request, stage: Callable[[str], None]) -> Preview:
     for variant in variants:
         trials, runs, units, hours = 0, 0, 0.0, 0.0
         for card, spec, shared in chosen:
-            protocol = of_cell(shared, variant, card, backbones.parse(spec).name)
+            if not has_settings(known, request, variant, card.name):
+                continue
+            name = backbones.parse(spec).name
+            protocol = of_cell(shared, variant, card, name, request, known)
             searches.append(searched(variant, protocol))
             cost = _cost(variant, trained_on(card, protocol), protocol, request)
-            shape = variant.label, spec, card.kind, card.crop, str(protocol.method_arguments)
+            given = str({**protocol.method_arguments, **sizes(variant, protocol)})
+            shape = variant.label, spec, card.kind, card.crop, given
             if shape not in paces:
                 paces[shape] = _pace(variant, shapes[spec], card, protocol)
             trials, runs = trials + cost.trials, runs + cost.seeds
             units, hours = units + cost.units, hours + paces[shape].hours(cost)
         rows.append(MethodCost(variant.label, trials, runs, units, hours))
-    notes = list(dict.fromkeys(searches))
+    notes = [*dict.fromkeys(searches), *(f"{line}." for line in known_notes)]
     notes += [_weights_note(spec) for spec in shapes]
     notes += _inputs(request, chosen, shapes)
     notes += dict.fromkeys(
@@ -171,11 +180,16 @@ def _pace(variant: Variant, vit: FrozenViT, card: TaskCard, protocol: Settings) 
         if name in variant.method.search_space
         and (value := space.largest(distribution)) is not None
     }
-    arguments = own_arguments({**largest, **variant.arguments}, protocol)
+    arguments = own_arguments({**largest, **protocol.fixed, **variant.arguments}, protocol)
     try:
         return probe(variant, arguments, vit, card)
     except (Exception, SystemExit) as error:  # the user's code may fail in any way
         raise BadInput(f"{variant.label}: {user_errors.line(error)}.") from error
+
+
+def sizes(variant: Variant, protocol: Settings) -> Mapping[str, object]:
+    """What is given of a method's own arguments in place of a search."""
+    return {name: value for name, value in protocol.fixed.items() if name not in protocol.arguments}
 
 
 def _figures(row: MethodCost) -> list[str]:

@@ -15,6 +15,7 @@ from harness.data.normalization import Statistics
 from harness.errors import BadInput, unknown
 from harness.io import flags
 from harness.planning import protocols, user_errors
+from harness.planning.known import Known, point_of, points_of, starts, table
 from harness.planning.protocols import Settings
 from harness.planning.space import described, narrowed, values
 from harness.planning.variants import Variant, parse
@@ -47,6 +48,10 @@ class Request:
     """Run even though test images are also in train or val."""
     trials: int | None = None
     seeds: tuple[int, ...] | None = None
+    hparams: str | None = None
+    """A table of settings that are run instead of searches."""
+    start_from: str | None = None
+    """A table or a store whose settings searches begin with."""
 
     def __post_init__(self) -> None:
         """Paths become absolute: a worker is in another folder. Raises `BadInput`."""
@@ -57,6 +62,11 @@ class Request:
         }
         if self.protocol is not None and self.protocol.endswith(".toml"):
             absolute["protocol"] = str(flags.path(self.protocol).absolute())
+        if self.hparams is not None and self.start_from is not None:
+            raise BadInput(
+                "--hparams runs settings without a search, --start-from begins a search with them:"
+                " leave one out."
+            )
         if self.backbone is not None:
             absolute["backbone"] = flags.backbone(self.backbone)
         for name, value in absolute.items():
@@ -190,11 +200,15 @@ def plan(request: Request, variants: Sequence[Variant] | None = None) -> RunPlan
     variants = variants or parse(
         request.methods, also={name for _, _, protocol in chosen for name in protocol.arguments}
     )
+    known = known_settings(request)
+    if known is not None:
+        warnings += notes_on(known, request, variants, chosen)
     readers = check_data(cards, request.data_root)
     for card, spec, protocol in chosen:
         if spec not in backbones:
             backbones[spec] = harness.backbones.load(spec)
-        check_variants(variants, backbones[spec], card, protocol, built)
+        own = [variant for variant in variants if has_settings(known, request, variant, card.name)]
+        check_variants(own, backbones[spec], card, protocol, built, request, known)
         digest, duplicates = data_summary(card, request.data_root, rows_of(readers[card.name]))
         if (wrong := duplicates.error(card)) and request.allow_overlap:
             warnings.append(f"task {card.name}: {wrong}.")
@@ -205,7 +219,7 @@ def plan(request: Request, variants: Sequence[Variant] | None = None) -> RunPlan
             )
             errors.append(f"task {card.name}: {wrong}. {remedy}")
         warnings += [f"task {card.name}: {warning}." for warning in duplicates.warnings(card)]
-        for variant in variants:
+        for variant in own:
             cells.append(
                 plan_cell(
                     card,
@@ -216,6 +230,7 @@ def plan(request: Request, variants: Sequence[Variant] | None = None) -> RunPlan
                     backbones[spec],
                     protocol,
                     overlap=duplicates.test,
+                    known=known,
                 )
             )
     if errors:
@@ -302,6 +317,8 @@ def check_variants(
     card: TaskCard,
     protocol: Settings,
     built: set[str],
+    request: Request = Request(),
+    known: Known | None = None,
 ) -> None:
     """Builds every variant once on a backbone, so that wrong arguments are reported before anything
     runs.
@@ -309,9 +326,8 @@ def check_variants(
     `built`: what was built before, which is extended.
     """
     for variant in variants:
-        arguments = own_arguments(
-            variant.arguments, of_cell(protocol, variant, card, backbone.name)
-        )
+        own = of_cell(protocol, variant, card, backbone.name, request, known)
+        arguments = own_arguments({**own.fixed, **variant.arguments}, own)
         if reason := variant.method.refuses.get(card.kind):
             raise BadInput(f"{variant.name} can't do {card.kind} (task {card.name}): {reason}.")
         signature = f"{variant.label} {arguments} {backbone.name} {backbone.sha256} {card.kind}"
@@ -336,15 +352,18 @@ def plan_cell(
     protocol: Settings,
     normalize: Statistics | None = None,
     overlap: int = 0,
+    known: Known | None = None,
 ) -> PlannedCell:
     """One cell with its key: the sha256 of everything that its numbers may depend on, except the
     seed. `protocol`: that of all cells.
 
     `normalize` overrides the request and the protocol. `overlap`: how many test images are also in
     train or val. It follows from the data, so it isn't part of the key, but is shown with the
-    score.
+    score. `known`: settings that the request names.
     """
-    shared, protocol = protocol, of_cell(protocol, variant, card, backbone.name)
+    shared, protocol = protocol, of_cell(protocol, variant, card, backbone.name, request, known)
+    by = known.name if known is not None and (protocol.fixed or protocol.start) else None
+    how = "hparams" if protocol.fixed else "start"
     normalize = normalize or normalized_by(request, protocol, backbone.name)
     identity = {
         "method": variant.identity,
@@ -370,11 +389,11 @@ def plan_cell(
         "kind": card.kind,
         "metric": card.metric,
         "classes": card.classes,
-        "protocol": protocol.name,
+        "protocol": protocol.name if by is None else f"{protocol.name}+{by}",
         "note": variant.method.note,
         "family": variant.method.family,
         "year": variant.method.year,
-        "settings": shared.identity(),
+        "settings": {**shared.identity(), **({how: by} if by is not None else {})},
         **(
             {"overlap": {"images": overlap, "of": card.sizes["test"], "expected": card.overlap}}
             if overlap
@@ -390,6 +409,8 @@ def plan_cell(
         "image_size": request.image_size,
         "normalize": request.normalize,
         "protocol": request.protocol,
+        "hparams": request.hparams,
+        "start_from": request.start_from,
     }
     card = trained_on(card, protocol)
     space, seeds = search_space(variant, protocol), request.seeds or protocol.seeds
@@ -424,11 +445,81 @@ def normalized_by(request: Request, protocol: Settings, backbone: str) -> Statis
     )
 
 
-def of_cell(protocol: Settings, variant: Variant, card: TaskCard, backbone: str) -> Settings:
-    """The part of a protocol that holds for one cell, and for points that its search may choose.
-    Raises `BadInput`."""
-    narrowed_protocol = protocol.for_cell(variant, card.suite, backbone, card.train_on)
-    return narrowed_protocol.within(search_space(variant, narrowed_protocol))
+def of_cell(
+    protocol: Settings,
+    variant: Variant,
+    card: TaskCard,
+    backbone: str,
+    request: Request = Request(),
+    known: Known | None = None,
+) -> Settings:
+    """The part of a protocol that holds for one cell, and for points that its search may choose; of
+    `known`, what the request asks for. Raises `BadInput`."""
+    whole = protocol.for_cell(variant, card.suite, backbone, card.train_on)
+    space = search_space(variant, whole)
+    if known is not None and request.hparams is not None:
+        point = point_of(known, variant, card.name, whole, space)
+        if point is not None:
+            defaults = {
+                name: parameter.default for name, parameter in arguments_of(variant.method).items()
+            }
+            arguments = {**defaults, **whole.method_arguments, **variant.arguments}
+            return whole.without_search(point, arguments)
+    within = whole.within(space)
+    if known is not None and request.start_from is not None and space:
+        inside, _ = points_of(known, variant, card.name, whole, space)
+        return within.model_copy(update={"start": tuple(inside)})
+    return within
+
+
+def known_settings(request: Request) -> Known | None:
+    """The settings that a request names, if it names any. Raises `BadInput`."""
+    if request.hparams is not None:
+        return table(request.hparams)
+    return starts(request.start_from) if request.start_from is not None else None
+
+
+def has_settings(known: Known | None, request: Request, variant: Variant, task: str) -> bool:
+    """Whether a cell can be run: `--hparams` has a line for it, or wasn't given."""
+    return known is None or request.hparams is None or bool(known.of(variant, task))
+
+
+def notes_on(
+    known: Known,
+    request: Request,
+    variants: Sequence[Variant],
+    chosen: Sequence[tuple[TaskCard, str, Settings]],
+) -> list[str]:
+    """What known settings lack for a plan, or have outside of what is searched; a line each. Raises
+    `BadInput` where a table has nothing at all."""
+    lacking = {
+        variant.label: [card.name for card, _, _ in chosen if not known.of(variant, card.name)]
+        for variant in variants
+    }
+    if request.hparams is not None and all(len(of) == len(chosen) for of in lacking.values()):
+        raise BadInput(
+            f"--hparams {request.hparams} has no settings for {', '.join(lacking)} on"
+            f" {', '.join(card.name for card, _, _ in chosen)}."
+        )
+    then = "not run" if request.hparams is not None else "searched from scratch"
+    lines = [
+        f"{known.name} has no settings for {label} on {', '.join(tasks)}: {then}"
+        for label, tasks in lacking.items()
+        if tasks
+    ]
+    outside: list[str] = []
+    for card, spec, protocol in chosen if request.start_from is not None else ():
+        for variant in variants:
+            whole = protocol.for_cell(
+                variant, card.suite, harness.backbones.parse(spec).name, card.train_on
+            )
+            space = search_space(variant, whole)
+            outside += points_of(known, variant, card.name, whole, space)[1] if space else []
+    if outside:
+        shown = [*outside[:6], *([f"and {len(outside) - 6} more"] if len(outside) > 6 else [])]
+        lines.append(f"{known.name}: outside of what is searched, and left out: {'; '.join(shown)}")
+    names = [card.name for card, _, _ in chosen]
+    return [*lines, *(note.rstrip(".") for note in known.notes(variants, names))]
 
 
 def trained_on(card: TaskCard, protocol: Settings) -> TaskCard:
@@ -442,7 +533,7 @@ def settled(
     """A method's arguments that aren't searched, including defaults; and the protocol's arguments
     that a variant fixes."""
     defaults = {name: parameter.default for name, parameter in arguments_of(variant.method).items()}
-    fixed = {**defaults, **own_arguments({}, protocol), **variant.arguments}
+    fixed = {**defaults, **own_arguments({}, protocol), **protocol.fixed, **variant.arguments}
     return {
         name: value
         for name, value in fixed.items()
@@ -457,6 +548,8 @@ def search_space(variant: Variant, protocol: Settings) -> dict[str, BaseDistribu
     A protocol's `method_space` narrows an argument to the values that the method allows: those in
     its `allows`, else in its space. If it allows none of them, its space is searched unchanged.
     """
+    if protocol.fixed:
+        return {}
     fixed = {**protocol.method_arguments, **variant.arguments}
     own_space = {
         name: narrowed_to(variant, name, distribution, protocol) or distribution

@@ -37,6 +37,19 @@ def narrowed(own: BaseDistribution, to: BaseDistribution) -> BaseDistribution | 
     return FloatDistribution(low, high, log=log, step=own.step)
 
 
+def chosen(distribution: BaseDistribution, value: Any) -> Any:
+    """A value as a search of this distribution would choose it; None for one that it can't."""
+    if value is None or not _has(distribution, value):
+        return None
+    if isinstance(distribution, CategoricalDistribution):
+        return next(
+            choice
+            for choice in distribution.choices
+            if isinstance(value, bool) == isinstance(choice, bool) and value == choice
+        )
+    return int(value) if isinstance(distribution, IntDistribution) else float(value)
+
+
 def described(distribution: BaseDistribution) -> str:
     """`10, 20`; `1 to 200`; `0.15 to 2 (log)`."""
     if isinstance(distribution, CategoricalDistribution):

@@ -157,7 +157,7 @@ def parse(text: str, also: Collection[str] = ()) -> list[Variant]:
         name, method, code = _find(origin)
         declaration.check(method, origin, also or None)
         variant = Variant(
-            method, name, _arguments(name, method, inside or "", set(also)), origin, code
+            method, name, read_arguments(name, method, inside or "", also), origin, code
         )
         first = named.setdefault(name, variant)
         if first.method is not method:
@@ -329,7 +329,11 @@ def _others(module: Any) -> str:
     return f". It has {', '.join(here)}" if here else ""
 
 
-def _arguments(name: str, method: "type[Method]", inside: str, also: set[str]) -> dict[str, Any]:
+def read_arguments(
+    name: str, method: "type[Method]", inside: str, also: Collection[str]
+) -> dict[str, Any]:
+    """`rank=8,scale=0.1` as values of a method's arguments, or of those in `also`. Raises
+    `BadInput`."""
     known, arguments = own_arguments(method), {}
     for item in filter(None, (item.strip() for item in inside.split(","))):
         key, equals, value = (part.strip() for part in item.partition("="))

@@ -451,6 +451,20 @@ def read_published(folder: Path) -> Read:
     return digest, digest
 
 
+def write_known(folder: Path) -> None:
+    from harness.io.resources import osu_csv
+
+    lines = osu_csv().read_text().splitlines(keepends=True)
+    (folder / "known.csv").write_text("".join(lines[:1] + lines[180:220]))
+
+
+def read_known(folder: Path) -> Read:
+    from harness.planning.known import table
+
+    digest = hashlib.sha256(repr(table(str(folder / "known.csv"))).encode()).hexdigest()
+    return digest, digest
+
+
 def write_card(name: str, folder: Path) -> None:
     (source,) = (
         path for path in (card.path for card in load_cards().values()) if path.stem == name
@@ -575,6 +589,7 @@ def targets() -> dict[str, Target]:
             "theirs.parquet",
         ),
         Target("published.csv", write_published, read_published),
+        Target("known.csv", write_known, read_known),
         Target("protocol", write_protocol, read_protocol),
     ]
     for name in ("svhn", "eurosat", "cub200_2011", "digits", "ade20k"):

@@ -106,7 +106,13 @@ class BaseProtocol(BaseModel):
     these is left aside, and only an override with a method's name sets it apart."""
     override: tuple[Override, ...] = ()
     """What holds only for some cells or points."""
-    added: ClassVar[frozenset[str]] = frozenset(("drop_path", "method_defaults", "one_recipe"))
+    fixed: dict[str, bool | int | float | str] = {}
+    """Of a cell: the point that is run in place of a search."""
+    start: tuple[dict[str, bool | int | float | str], ...] = ()
+    """Of a cell: the points that its search tries first."""
+    added: ClassVar[frozenset[str]] = frozenset(
+        ("drop_path", "method_defaults", "one_recipe", "fixed", "start")
+    )
     """Fields that older results were stored without. They are a part of an identity only where they
     aren't at their defaults, so no older key has moved."""
     _stored: dict[str, Any] | None = PrivateAttr(default=None)
@@ -258,6 +264,21 @@ class BaseProtocol(BaseModel):
             if override.when and override.met(chosen):
                 fields |= override.fields
         return self.model_copy(update=fields)
+
+    def without_search(self, point: Mapping[str, Any], defaults: Mapping[str, Any]) -> Self:
+        """A cell's protocol that runs this point and searches nothing: what it would say about a
+        search, or at other points, is no part of it. `defaults`: of what isn't in the point."""
+        nothing = {
+            "sampler": "grid",
+            "trials": None,
+            "pruner": "none",
+            "score_every": None,
+            "prune_from": 0,
+            "space": {},
+            "method_space": {},
+            "override": (),
+        }
+        return self.at({**defaults, **point}).model_copy(update={**nothing, "fixed": dict(point)})
 
     def _fields(self) -> dict[str, Any]:
         return {
@@ -432,6 +453,11 @@ def load(name: str, trials: int | None = None) -> Protocol:
         "seeds": protocol.seeds,
         **{f"space.{name}": name in protocol.space for name in SEARCHED},
     }
+    if protocol.fixed or protocol.start:
+        raise BadInput(
+            f"protocol {path}: {'fixed' if protocol.fixed else 'start'}: is a cell's, not a"
+            " protocol's: give a table with --hparams or --start-from."
+        )
     for field in (field for field, is_present in sorted(present.items()) if not is_present):
         raise BadInput(f"protocol {path}: {field}: Field required.")
     if trials is None:

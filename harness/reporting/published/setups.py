@@ -185,7 +185,7 @@ def _setup(
             "dropout", arguments, searched, _DROPOUT.get((method, arguments.get("form")))
         ),
         "backbone_dropout": 0,
-        "drop_path": 0,
+        "drop_path": settings.get("drop_path", 0),
         "optimizer": _at_points(settings, _optimizer) if resolved else None,
         "batch": (
             _at_points(settings, lambda of: _text(of["batch_size"]))
@@ -197,17 +197,21 @@ def _setup(
         "no_decay": _NO_DECAY.get(_text(settings.get("no_decay"))),
         "prompts": _argument("prompts", arguments, searched, "none"),
         "search": _search(settings),
-        "search_seed": "0",
-        "selection": "last epoch on val",
+        "search_seed": "no search" if settings.get("fixed") else "0",
+        "selection": "nothing is chosen" if settings.get("fixed") else "last epoch on val",
         "epochs": settings.get("epochs"),
         "warmup_epochs": settings.get("warmup_epochs") if resolved else None,
         "first_lr": (
-            {"True": "0", "False": "one step of the warm-up"}.get(
+            _text(settings["first_lr"])
+            if settings.get("first_lr")
+            else {"True": "0", "False": "one step of the warm-up"}.get(
                 _text(settings.get("warmup_from_zero"))
             )
         ),
-        "lowest_lr": 0,
-        "head_init": settings.get("head_init"),
+        "lowest_lr": settings.get("lowest_lr", 0),
+        "head_init": {"torch": "torch's default"}.get(
+            _text(settings.get("head_init")), settings.get("head_init")
+        ),
         "train_on": settings.get("train_on"),
         "reported": "last epoch",
         "test": "read once",
@@ -345,6 +349,8 @@ def _argument(
 def _search(settings: Mapping[str, Any]) -> str | None:
     if "sampler" not in settings:
         return None
+    if settings.get("fixed"):
+        return "nothing is searched"
     trials = settings.get("trials")
     if settings["sampler"] == "grid" and trials is None:
         return "whole grid"

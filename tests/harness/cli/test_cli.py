@@ -223,3 +223,15 @@ def test_help_imports_neither_torch_nor_ray(harness):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(json.loads(done.stdout.splitlines()[-1]))
     assert not loaded & {"torch", "ray", "optuna", "pandas", "timm"}
+
+
+def test_a_dry_run_of_known_settings_searches_nothing_and_says_what_they_lack(call):
+    flags = ("--tasks", "cifar100,digits", "--backbone", "mini_vit", "--protocol", "petl")
+    _, out, _ = call("run", *flags, "--hparams", "osu", "--methods", "lora,ivpt", "--dry-run")
+    said = " ".join(out.split())
+    assert "osu has no settings for lora on digits: not run." in said
+    assert "osu has no settings for ivpt on cifar100, digits: not run." in said
+    assert "lora searches nothing." in said
+    rows = [line.split("│") for line in out.splitlines() if line.count("│") > 3]
+    (lora,) = [row for row in rows if row[1].strip() == "lora"]
+    assert [part.strip() for part in lora[2:4]] == ["0", "5"]

@@ -378,3 +378,24 @@ def test_checkpoints_that_cant_be_removed_are_said(call, store: Store) -> None:
     assert (code, len(err.splitlines())) == (2, 1)
     assert "delete it by hand" in err
     shutil.rmtree(store.checkpoints)
+
+
+def test_hparams_writes_what_the_searches_chose(call, store: Store, tmp_path: Path) -> None:
+    code, out, _ = call("hparams", "--to", "mine.csv", "--methods", "vpt")
+    assert (code, out) == (0, "mine.csv: 1 setting\n")
+    assert (tmp_path / "mine.csv").read_text().splitlines() == [
+        "method,task,base_lr,weight_decay,arguments,val,test,seeds,backbone,protocol",
+        f"vpt,digits,0.1,,,{best_of(store, VPT)},{mean_of(store, VPT)},2,mini_vit,mini",
+    ]
+    code, _, err = call("hparams", "--to", "none.csv", "--protocol", "vpt")
+    assert (code, "holds" in err or "no such final runs" in err) == (2, True)
+    assert not (tmp_path / "none.csv").exists()
+
+
+def best_of(store: Store, cell: Cell) -> str:
+    return f"{store.best_trials(cell.key)[0].value:.2f}"
+
+
+def mean_of(store: Store, cell: Cell) -> str:
+    scores = [row.score for row in store.results(cell.key)]
+    return f"{sum(scores) / len(scores):.2f}"
