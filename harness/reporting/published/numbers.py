@@ -92,7 +92,14 @@ class PublishedMatches:
     reason: str | None
 
 
-ALIASES = {"partial-1": "partial-k", "adaptformer": "adapter", "adapter": "adapter of papers"}
+ALIASES = {
+    "partial-1": "partial-k",
+    "adaptformer": "adapter",
+    "adapter": "adapter of papers",
+    "adapter-houlsby": "houlsby",
+    "adapter-pfeiffer": "pfeiffer",
+    "fact": "fact-tk",
+}
 """Methods that papers call something else. Our `adapter` is AdaptFormer; what papers call Adapter
 is Houlsby's or Pfeiffer's."""
 

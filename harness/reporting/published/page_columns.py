@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.reporting.display import rounded
+from harness.reporting.published.chosen_on_test import chosen_on_test
 from harness.reporting.published.numbers import (
     PublishedNumber,
     PublishedRow,
@@ -20,8 +21,8 @@ from harness.text import plain
 
 def published_rows(section: Section, published: Sequence[PublishedNumber]) -> dict[str, Any]:
     """`rows`, and if there are none, the `reason`; their `sources`, and the `phrases` for what sets
-    them apart, without repeats; and the `faults` of printed means that disagree with their own
-    numbers.
+    them apart, without repeats; the `faults` of printed means that disagree with their own
+    numbers; and `chosen`, sentences on what choosing the epoch on test is worth.
 
     A row has `method`, `key` (the method as it is named here), `identity`, `apart` (places of
     phrases) and `values`: a list of [column, value, place of its source, text], a column being
@@ -44,6 +45,7 @@ def published_rows(section: Section, published: Sequence[PublishedNumber]) -> di
         "sources": sources,
         "phrases": list(phrases),
         "faults": faults,
+        "chosen": chosen_on_test(section, matches.rows),
     }
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.reporting.display import NOTHING, rounded
+from harness.reporting.published.chosen_on_test import chosen_on_test
 from harness.reporting.published.numbers import (
     PublishedNumber,
     differences,
@@ -67,7 +68,7 @@ def published_table(
         for line in means_disagree(published)
         if any(line.startswith(f"{method} on ") for method in shown_methods)
     ]
-    return PublishedTable(grid, notes + wrong)
+    return PublishedTable(grid, notes + chosen_on_test(section, matches.rows) + wrong)
 
 
 def _mean(name: str) -> str:

@@ -41,7 +41,7 @@ function ablation(section, family) {
 
 /** Published rows next to measured ones of the same method; no rank, mean or test combines the two. */
 function publishedOf(section) {
-  const { rows, reason, sources, phrases, faults } = section.published;
+  const { rows, reason, sources, phrases, faults, chosen } = section.published;
   if (!rows.length) return [el("p", { class: "lead" }, `No published numbers: ${reason}.`)];
   const measured = section.variants.map((variant, place) => {
     return { key: variant.method, from: "measured", name: variant.name, origin: "here", value: (column) => measuredValue(section, place, column) };
@@ -61,6 +61,7 @@ function publishedOf(section) {
   return [
     el("p", {}, "Published numbers are as printed, and only shown for reference: pixels, splits, tuning budgets and how hyper-parameters were selected differ between papers, and move scores by points. None is ranked, averaged or tested together with measured ones."),
     el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Published next to measured" }, table),
+    chosen.length ? list(chosen) : null,
     faults.length ? list(faults) : null,
     el("details", { class: "fold" }, el("summary", {}, `Sources (${sources.length})`), list(sources)),
   ];
