@@ -95,3 +95,13 @@ def test_a_methods_copy_alone_has_it_and_a_closed_block_too(plain: VisionTransfo
         rtol=1e-10,
         atol=1e-10,
     )
+
+
+def test_a_method_is_built_without_memory_too(plain: VisionTransformer):
+    """As a checkpoint's method is."""
+    (deep,) = parse("vpt-deep")
+    with torch.device("meta"):
+        for rate in (0.0, 0.5):
+            method = deep.build(FrozenViT(plain), {"prompts": 2}, drop_path=rate)
+            paths = [block.drop_path1 for block in method.vit.vit.blocks]
+            assert [type(path) is DropPath for path in paths] == [False, *[rate > 0] * 2]
