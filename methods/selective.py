@@ -46,16 +46,12 @@ class Selective(Method):
 
 
 class BitFit(Selective):
-    """The biases of linear maps, norms and patch embedding."""
-
     name = "bitfit"
     summary = "BitFit: the backbone's bias terms (arXiv 2106.10199)"
     trains = r"\.bias$"
 
 
 class LNTuning(Selective):
-    """Weights and biases of the norms."""
-
     name = "ln-tuning"
     summary = "LN-tuning: weights and biases of the norms (arXiv 2211.08682)"
     search_space = {"base_lr": VECTOR_RATES}
@@ -91,10 +87,17 @@ class DiffFit(LNTuning):
             block.ls1 = nn.Sequential(block.ls1, Gamma(block.norm1.weight))
             block.ls2 = nn.Sequential(block.ls2, Gamma(block.norm2.weight))
 
+    def merge(self) -> None:
+        block: Any
+        for block in self.vit.vit.blocks:
+            for place, linear in (("ls1", block.attn.proj), ("ls2", block.mlp.fc2)):
+                scale, gamma = getattr(block, place)
+                linear.weight *= gamma.gamma[:, None]
+                linear.bias *= gamma.gamma
+                setattr(block, place, scale)
+
 
 class AttnTuning(Selective):
-    """The maps of every block's attention."""
-
     name = "attn-tuning"
     summary = "Attention tuning: qkv and projection of all blocks (arXiv 2203.09795)"
     search_space = {"base_lr": MATRIX_RATES}
@@ -103,8 +106,6 @@ class AttnTuning(Selective):
 
 
 class MLPTuning(AttnTuning):
-    """The maps of every block's MLP."""
-
     name = "mlp-tuning"
     summary = "MLP tuning: both maps of all MLPs, beside attention tuning (arXiv 2203.09795)"
     trains = r"mlp\.fc[12]\."

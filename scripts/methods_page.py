@@ -47,6 +47,11 @@ RELEASED = {
     "pro-vpt": ("MCG-NJU/ProVP", "none stated"),
     "lor-vp": ("jincan333/LoR-VP", "none stated"),
     "pixel-prompt": ("hjbahng/visual_prompting", "MIT"),
+    "dtl": ("heekhero/DTL", "MIT"),
+    "arc": ("DavidYanAnDe/ARC", "MIT"),
+    "sct": ("zhaohengyuan1/SCT", "none stated"),
+    "res-tuning": ("modelscope/ms-swift", "Apache-2.0"),
+    "noah": ("ZhangYuanhan-AI/NOAH", "MIT"),
     "tcpa": ("zhoujiahuan1991/ICML2025-TCPA", "none stated"),
 }
 """Repositories that the papers' authors have published, and their licences. Ours is written from

@@ -132,6 +132,23 @@ def test_difffit_scales_what_attention_and_mlp_add(plain: VisionTransformer):
     torch.testing.assert_close(mine, expected, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("method", EACH)
+def test_merged_it_is_a_plain_vit_of_equal_features(vit: VisionTransformer, method: type[Method]):
+    built = method(own(vit)).double()
+    with torch.no_grad():
+        for parameter in trained(built).values():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+        before = features(built)
+        built.merge()
+        torch.testing.assert_close(vit_of(built)(IMAGES), before, rtol=1e-9, atol=1e-9)
+    vit.load_state_dict(vit_of(built).state_dict())
+    torch.testing.assert_close(vit(IMAGES), before, rtol=1e-9, atol=1e-9)
+
+
+def vit_of(method: Method) -> VisionTransformer:
+    return method.vit.vit
+
+
 def test_weight_decay_leaves_norms_and_scales_alone():
     for label in ("ln-tuning", "difffit"):
         (variant,) = parse(label)
