@@ -100,7 +100,8 @@ class BaseProtocol(BaseModel):
     """Fixes arguments of the methods, which must have them, and removes them from the search; a
     variant overrides it."""
     method_defaults: dict[str, bool | int | float | str] = {}
-    """As `method_arguments`, for the methods that have such an argument: others go without."""
+    """As `method_arguments`, for the methods that have such an argument and whose `check` allows
+    the value: others go without."""
     one_recipe: bool = False
     """Whether the optimiser and the rates here hold for all methods: what their classes say of
     these is left aside, and only an override with a method's name sets it apart."""
@@ -200,7 +201,9 @@ class BaseProtocol(BaseModel):
             if not override.when:
                 fields = merged(fields, override.fields)
         where_known = {
-            name: value for name, value in fields["method_defaults"].items() if name in known
+            name: value
+            for name, value in fields["method_defaults"].items()
+            if name in known and _allows(variant, {name: value})
         }
         fields |= {
             "method_arguments": {**where_known, **fields["method_arguments"]},
@@ -524,6 +527,15 @@ def _extended(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]
     if isinstance(base.get("segmentation"), dict) and isinstance(own.get("segmentation"), dict):
         result["segmentation"] = _extended(base["segmentation"], own["segmentation"])
     return result
+
+
+def _allows(variant: "Variant", more: Mapping[str, Any]) -> bool:
+    """Whether a method's own check lets these arguments stand beside a variant's."""
+    try:
+        variant.method.check({**variant.arguments, **more})
+    except ValueError:
+        return False
+    return True
 
 
 def _reachable(override: Override, space: Mapping[str, BaseDistribution]) -> bool:

@@ -10,9 +10,10 @@ from harness.data import normalization
 from harness.errors import BadInput
 from harness.planning import protocols
 from harness.planning.plan import Request, normalized_by, search_space
-from harness.planning.variants import parse
+from harness.planning.variants import Variant, parse
 from harness.store import cell_key
 from harness.training.classification import ClassificationRecipe
+from methods.vpt import VPTDeep
 
 IN21K, MAE = "vit_base_patch16_224.orig_in21k", "vit_base_patch16_224.mae"
 KEYS = {
@@ -81,6 +82,17 @@ def test_dropout_goes_to_the_methods_that_have_it():
     fixed = cell(petl, "vpt-deep(dropout=0.3)")
     assert fixed.method_arguments == {}  # the variant has it
     assert cell(petl, "full").method_defaults == {}
+
+    class Without(VPTDeep):
+        name = "without"
+
+        @classmethod
+        def check(cls, arguments: Any) -> None:
+            if arguments.get("dropout"):
+                raise ValueError("without has no dropout")
+
+    own = petl.for_cell(Variant(Without, "without", {}, "without"), "vtab", IN21K, "train+val")
+    assert own.method_arguments == {}
 
 
 def test_petls_rates_are_timms():

@@ -393,3 +393,45 @@ def test_a_file_with_a_fault_is_said(tmp_path: Path, text: str, said: str) -> No
     with pytest.raises(BadInput, match=r"recipes\.toml") as caught:
         source_setups(tmp_path / "recipes.toml")
     assert said in str(caught.value)
+
+
+def test_a_run_by_petl_differs_from_osus_rows_in_this_alone():
+    """With pixels resized by Pillow, as theirs are."""
+    part = section(
+        protocol="petl", methods="linear,full,ssf,vpt,vpt-deep", pixels="pil", normalize=NONE
+    )
+    rest = [
+        "spared from weight decay: all 1-d tensors here, nothing there",
+        "seed of the search: 0 here, 42 there",
+        TEST,
+        ONE_RUN,
+    ]
+    for method in ("full(OSU)", "SSF(OSU)", "vpt(OSU)", "vpt-deep(OSU)"):
+        assert phrases(part, method) == rest, method
+    assert phrases(part, "linear(OSU)") == ["drop-path: 0 here, 0.1 there", *rest]
+
+
+def test_given_settings_are_no_search():
+    """Nothing of a search is said of them, and their values are."""
+    from harness.planning.known import table
+
+    store, card = Store("sqlite://"), load_cards()["cifar100"]
+    name, pooled = BACKBONES["sup-IN21k"]
+    vit: Any = SimpleNamespace(patch_size=(16, 16))
+    backbone = Backbone(name, "ab" * 32, pooled, 224, IMAGENET, vit, "timm's hub")
+    request, petl = Request(hparams="osu"), protocols.load("petl")
+    (deep,) = parse("vpt-deep")
+    cell = plan_cell(card, request, "d" * 64, deep, name, backbone, petl, NONE, known=table("osu"))
+    assert cell.cell.labels["protocol"] == "petl+osu"
+    store.add_cell(cell.cell)
+    made = {"precision": "fp32"}
+    of_run = (5.0, 9, 9, "e" * 64, 1.0, 1, 1.0, {}, made, "2026-01-01")
+    for seed in cell.seeds:
+        id = result_id(cell.key, seed)
+        store.add_result(Result(id, cell.key, seed, dict(cell.protocol.fixed), *of_run))
+    (found,) = sections(leaderboard(read(store, precision=True)), None, None)
+    said = phrases(found, "vpt-deep(OSU)")
+    assert "search: nothing is searched here, whole grid there" in said
+    assert "learning rates at batch 256: 0.004 here, 0.004/0.04 there" in said
+    assert "prompt lengths: 5 here, 5/10/50/100 there" in said
+    assert "seed of the search: no search here, 42 there" in said
