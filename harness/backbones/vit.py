@@ -74,6 +74,10 @@ class FrozenViT(nn.Module):
     Tokens are ordered [CLS, registers, image, travelling prompts]. VPT writes prompts between CLS
     and image; attention doesn't see the order, since position embeddings are added before, and so
     every row keeps its place whether prompts are there or not.
+
+    `prefix` is the number of rows in front of the image (CLS and registers), `image_tokens` that of
+    the image, `grid` the same down and across; `dim` is the width, `depth` the number of blocks,
+    and `vit` timm's own ViT, with its `blocks`. Rows never have the last norm: that is in `pool`.
     """
 
     def __init__(self, vit: VisionTransformer, pooling: Pooling = "cls"):
@@ -289,7 +293,8 @@ class FrozenViT(nn.Module):
         parts: Literal["q", "k", "v", "kv", "qkv"],
     ) -> list[Float[Tensor, "batch head row head_dim"]]:
         """Block `index`'s frozen projections of `rows`, which its norm hasn't seen unless the
-        caller did that: one tensor a letter of `parts`."""
+        caller did that: one tensor a letter of `parts`. Where a backbone has norms of queries and
+        keys, these are behind them."""
         attn: Any = self.vit.blocks[index].attn
         projected = self._project(attn, rows, *PARTS[parts])
         norms = {"q": attn.q_norm, "k": attn.k_norm}
@@ -307,7 +312,8 @@ class FrozenViT(nn.Module):
         temperature: Float[Tensor, ""] | None = None,
     ) -> Float[Tensor, "batch row dim"]:
         """What block `index`'s attention makes of projected queries, keys and values, behind its
-        output projection; without the residual."""
+        output projection; without layer scale, drop-path and residual. Queries may be of some rows
+        alone."""
         attn: Any = self.vit.blocks[index].attn
         if temperature is not None:
             q = q / temperature
@@ -358,14 +364,19 @@ class FrozenViT(nn.Module):
     def select(
         self, index: int, tokens: Float[Tensor, "batch token dim"], read: Read
     ) -> list[Float[Tensor, "batch row dim"]]:
-        """What the head reads of block `index`, given its output: a list of one tensor, or of
-        none."""
+        """What the head reads of block `index`, given its output (of the last block that the head
+        reads, at `rows` alone): a list of one tensor, or of none."""
         if index not in read.blocks:
             return []
         return [tokens if index == read.blocks[-1] else tokens[:, self._span(read.rows)]]
 
     def pool(self, tokens: Float[Tensor, "batch row dim"]) -> Float[Tensor, "batch dim"]:
-        """The backbone's features from what `read` asked for, see `Pooling`."""
+        """The backbone's features from rows as the last block gives them, with its last norm: of
+        the first row with CLS pooling, else of the mean of all. With MAE's weights, as in VPT's
+        code: the mean, then a norm without weights.
+
+        Of one row alone (`tokens[:, -1:]`), it is that row with the norm.
+        """
         if self.pooling == "vpt-mae":
             return F.layer_norm(tokens.mean(1), (self.dim,), eps=1e-6)
         vit: Any = self.vit

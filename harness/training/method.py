@@ -127,7 +127,8 @@ class Method(nn.Module):
         self, images: Float[Tensor, "batch channel height width"], read: Read
     ) -> list[Float[Tensor, "batch row dim"]]:
         """The tokens that a head asks for: one tensor a block of `read.blocks`, with the rows of
-        `read.rows`.
+        `read.rows`, as the blocks give them: the last norm is in `pool`. A method with a `pool` of
+        its own may return any rows for a linear head.
 
         As it stands, the plain forward of `self.vit`: enough for a method that changes the
         backbone's weights or blocks alone.
@@ -136,7 +137,8 @@ class Method(nn.Module):
 
     def pool(self, tokens: Float[Tensor, "batch row dim"]) -> Float[Tensor, "batch width"]:
         """Features of an image from what `forward` gave for the last block, for a linear head; as
-        it stands, the backbone's own."""
+        it stands, the backbone's own, with its last norm. Segmentation's heads read rows, and don't
+        call it."""
         return self.vit.pool(tokens)
 
     def begin(self, train: TrainSplit, head: nn.Module) -> None:
