@@ -1,13 +1,17 @@
-"""Claim: a training step of a method takes what its operations say, beside VPT-Deep's.
+"""Claim: a training step of a method takes what its operations say, between a linear probe's and
+full fine-tuning's.
 
-    python benchmarks/method_steps.py [--json] [--write] [--batch 4] [--repeats 3] [--threads 2]
-    [--methods prompts]
+    python benchmarks/method_steps.py [--json] [--write] [--methods everything] [--batch 4]
+    [--repeats 3] [--threads 2] [--width 768] [--note TEXT]
 
-Every method with its defaults on ViT-B/16 at 224 in float32, 100 classes: time of a training step
-(penalty and optimiser included), interleaved with VPT-Deep's of 10 prompts, medians; operations of
-a step for an image of a batch of 64; and the bytes that a step keeps for its backward pass, frozen
-weights aside. All in VPT-Deep's. `--write` puts them into benchmarks/method_steps.json, from which
-scripts/methods_page.py makes docs/methods.md.
+Every registered method with its defaults, 100 classes. Counted, on ViT-B/16 at 224: GFLOP of an
+image, in a training step at batch 64 and in scoring, by torch's counter. Measured, in float32 at
+`--width` (384: ViT-S/16): seconds of a training step (penalty and optimiser included), interleaved
+with `linear`'s and `full`'s of the same batch, medians, in theirs; and the bytes that a step keeps
+for its backward pass, weights aside, in `full`'s. `--repeats 0` only counts.
+
+`--write` puts them into benchmarks/method_steps.json, from which scripts/methods_page.py makes
+docs/methods.md; methods that `--methods` doesn't name keep their numbers there.
 """
 
 import argparse
@@ -24,21 +28,47 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from harness.backbones.vit import FrozenViT
-from harness.planning.variants import Variant, parse
-from harness.training.flops import kept_bytes, step_flops
+from harness.planning.variants import Variant, one, parse, registered
+from harness.training.flops import kept_bytes, scored_flops, step_flops
 from harness.training.heads import LinearHead, Model
 from harness.training.kinds import kind_of
 from harness.training.loop import loss_of
 
-CLASSES, SIDE, OF_BATCH = 100, 224, 64
+CLASSES, SIDE, OF_BATCH, WIDTH = 100, 224, 64, 768
 KIND = kind_of("classification")
 FILE = Path(__file__).parent / "method_steps.json"
-BASE = "vpt-deep"
+BASES = ("linear", "full")
+META = torch.device("meta")
+
+
+def backbone(width: int = WIDTH) -> FrozenViT:
+    """ViT-B/16, or one of another width with heads of the same size."""
+    return FrozenViT(
+        VisionTransformer(img_size=SIDE, embed_dim=width, num_heads=width // 64, num_classes=0)
+    )
 
 
 def model_of(variant: Variant, vit: FrozenViT) -> Model:
     method = variant.build(vit, variant.arguments)
     return Model(method, LinearHead(method, CLASSES)).train()
+
+
+def counted(variant: Variant) -> dict[str, float]:
+    """GFLOP of an image on ViT-B/16: without computing them, unless what the method does depends on
+    values."""
+    try:
+        with META:
+            return _counted(model_of(variant, backbone()), META)
+    except (RuntimeError, NotImplementedError):
+        return _counted(model_of(variant, backbone()), torch.device("cpu"))
+
+
+def _counted(model: Model, device: torch.device) -> dict[str, float]:
+    flops = {
+        "gflop": step_flops(KIND, model, SIDE, OF_BATCH, device),
+        "gflop_scored": scored_flops(model, SIDE, KIND.scored_together, device),
+    }
+    return {name: round(value / 1e9, 2) for name, value in flops.items()}
 
 
 def kept(model: Model, images: Tensor, labels: Tensor) -> int:
@@ -60,71 +90,82 @@ def timed(model: Model, images: Tensor, labels: Tensor) -> float:
     return took
 
 
-def measure(methods: str, vit: FrozenViT, batch: int, repeats: int) -> dict[str, dict[str, float]]:
-    """By method: `flops`, `memory` and `time`, in VPT-Deep's."""
-    images = torch.randn(batch, 3, vit.image_size, vit.image_size)
-    labels = torch.randint(CLASSES, (batch,))
-    (base_variant,) = parse(BASE)
-    base = model_of(base_variant, vit)
-    cpu = torch.device("cpu")
-    of_base = {
-        "flops": step_flops(KIND, base, vit.image_size, OF_BATCH, cpu),
-        "memory": kept(base, images, labels),
-    }
-    rows: dict[str, dict[str, float]] = {}
-    for variant in parse(methods):
-        model = model_of(variant, vit)
-        seconds: dict[str, list[float]] = {"own": [], "base": []}
-        for repeat in range(repeats + 1):
-            for name, one in (("own", model), ("base", base)):
-                took = timed(one, images, labels)
+class Timing:
+    """Steps of methods beside those of a linear probe and of full fine-tuning."""
+
+    def __init__(self, vit: FrozenViT, batch: int, repeats: int):
+        self.vit, self.repeats = vit, repeats
+        self.images = torch.randn(batch, 3, SIDE, SIDE)
+        self.labels = torch.randint(CLASSES, (batch,))
+        self.bases = {name: model_of(one(name), vit) for name in BASES}
+        self.most = kept(self.bases["full"], self.images, self.labels)
+
+    def of(self, variant: Variant) -> dict[str, float]:
+        models = {"own": model_of(variant, self.vit), **self.bases}
+        seconds: dict[str, list[float]] = {name: [] for name in models}
+        for repeat in range(self.repeats + 1):
+            for name, model in models.items():
+                took = timed(model, self.images, self.labels)
                 if repeat:  # the first warms up
                     seconds[name].append(took)
-        flops = step_flops(KIND, model, vit.image_size, OF_BATCH, cpu)
-        rows[variant.label] = {
-            "flops": round(flops / of_base["flops"], 3),
-            "memory": round(kept(model, images, labels) / of_base["memory"], 3),
-            "time": round(
-                statistics.median(seconds["own"]) / statistics.median(seconds["base"]), 3
-            ),
+        medians = {name: statistics.median(times) for name, times in seconds.items()}
+        size = kept(models["own"], self.images, self.labels)
+        return {
+            **{f"time_{name}": round(medians["own"] / medians[name], 3) for name in BASES},
+            "memory": round(size / self.most, 3),
         }
-        del model
+
+
+def measure(
+    methods: str, width: int, batch: int, repeats: int, told: bool = False
+) -> dict[str, dict[str, float]]:
+    """By method: `gflop` and `gflop_scored` of an image; `time_linear` and `time_full`, in theirs;
+    `memory`, in `full`'s."""
+    timing = Timing(backbone(width), batch, repeats) if repeats else None
+    rows: dict[str, dict[str, float]] = {}
+    for variant in parse(methods):
+        rows[variant.label] = counted(variant) | (timing.of(variant) if timing else {})
+        if told:
+            said = ", ".join(f"{name} {value:g}" for name, value in rows[variant.label].items())
+            print(f"{variant.label}: {said}", flush=True)
     return rows
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--width", type=int, default=WIDTH)
     parser.add_argument("--methods", default="everything")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    parser.add_argument("--note", default="", help="what else ran on the machine")
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
     torch.manual_seed(0)
-    vit = FrozenViT(VisionTransformer(img_size=SIDE, num_classes=0))
+    rows = measure(asked.methods, asked.width, asked.batch, asked.repeats, told=not asked.json)
     found: dict[str, Any] = {
         "measured": {
             "date": date.today().isoformat(),
-            "batch": arguments.batch,
-            "repeats": arguments.repeats,
-            "threads": arguments.threads,
+            **{name: getattr(asked, name) for name in ("batch", "repeats", "threads", "width")},
+            "note": asked.note,
             "processor": platform.processor() or platform.machine(),
             "torch": torch.__version__.split("+")[0],
         },
-        "methods": measure(arguments.methods, vit, arguments.batch, arguments.repeats),
+        "methods": rows,
     }
-    if arguments.write:
-        FILE.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
-    if arguments.json:
+    if asked.write:
+        before = json.loads(FILE.read_text()) if FILE.exists() else {"methods": {}}
+        measured = found["measured"] if asked.repeats else before.get("measured", {})
+        kept_rows = {name: row for name, row in before["methods"].items() if name in registered()}
+        merged = kept_rows | {name: kept_rows.get(name, {}) | row for name, row in rows.items()}
+        text = json.dumps({"measured": measured, "methods": merged}, indent=1, sort_keys=True)
+        FILE.write_text(text + "\n")
+    if asked.json:
         print(json.dumps(found))
-        return
-    for name, row in found["methods"].items():
-        print(
-            f"{name}: {row['flops']:.2f} of {BASE}'s FLOPs, {row['time']:.2f} of its time,"
-            f" {row['memory']:.2f} of its memory"
-        )
 
 
 if __name__ == "__main__":

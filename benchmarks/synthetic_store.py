@@ -2,6 +2,9 @@
 5 seeds, a curve of 100 points each.
 
     python benchmarks/synthetic_store.py FILE [--variants 100] [--suite all] [--seeds 5] [--gaps]
+    [--every]
+
+`--every`: of all registered methods, one variant each before there are more of any.
 
 The numbers are drawn, not measured: a task's level, a method's strength, their interaction and the
 seeds' noise. They go in through the store's public calls, so that they are what `harness run` would
@@ -19,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from harness.planning import protocols
+from harness.planning.variants import registered
 from harness.store import Cell, Failure, Result, Store, Trial, result_id
 from harness.tasks.cards import TaskCard, load_cards, load_suites
 
@@ -60,7 +64,14 @@ OTHERS = (
 )
 
 
-def variants(wanted: int) -> list[dict[str, Any]]:
+FAMILIES = {
+    **dict.fromkeys(("linear", "full"), "references"),
+    **dict.fromkeys(("vpt", "vpt-deep", "ivpt"), "prompts"),
+}
+"""Of the methods above; the others are `peft`."""
+
+
+def variants(wanted: int, every: bool = False) -> list[dict[str, Any]]:
     """Arguments of `wanted` variants, `name` among them: the methods that the harness has, then
     more and more of their settings."""
     kinds = (("vpt-deep", "prompts"), ("lora", "rank"), ("adapter", "width"))
@@ -76,7 +87,8 @@ def variants(wanted: int) -> list[dict[str, Any]]:
         for size in (10, 50, 100)
         for toggles in TOGGLES
     )
-    found = chain(PEERS, OTHERS, grids, more, rest)
+    all_of_them = ({"name": name} for name in registered()) if every else ()
+    found = chain(all_of_them, () if every else (*PEERS, *OTHERS), grids, more, rest)
     return [next(found) for _ in range(wanted)]
 
 
@@ -89,6 +101,7 @@ def fill(
     points: int = 100,
     trials: int = 4,
     gaps: bool = False,
+    every: bool = False,
 ) -> None:
     """Fills `store` with `wanted` variants on the suite's tasks. With `gaps`, a cell failed, one
     isn't there, a search was shorter."""
@@ -100,7 +113,7 @@ def fill(
     noise = dict(zip(chosen.tasks, draw.uniform(0.15, 1.1, len(tasks)), strict=True))
     results: list[Result] = []
     searches: list[Trial] = []
-    for row, arguments in enumerate(variants(wanted)):
+    for row, arguments in enumerate(variants(wanted, every)):
         strength = _strength(arguments) + draw.normal(0, 0.6)
         for column, card in enumerate(tasks):
             lost = gaps and (row, column) == (1, 3)
@@ -167,7 +180,7 @@ def _strength(arguments: dict[str, Any]) -> float:
         "ssf": 9,
         "vpt-deep": 8,
         "ivpt": 8.5,
-    }[arguments["name"]]
+    }.get(arguments["name"], 7.5)
     on = (
         sum(arguments.get(name, True) for name in ("cdc", "da", "ar")) * 0.5
         if arguments["name"] == "ivpt"
@@ -203,6 +216,7 @@ def _cell(
         "suite": card.suite,
         "group": card.group,
         "kind": card.kind,
+        "family": FAMILIES.get(name, "prompts" if "vpt" in name else "peft"),
         "metric": card.metric,
         "protocol": protocol.name,
         "classes": card.classes,
@@ -266,7 +280,21 @@ def _result(
         dict(_curve(score, draw, points, epochs)),
         provenance,
         CREATED.format(seed % 60),
+        extras=_costs(arguments["name"], own, cell.labels["classes"] * 769, draw),
     )
+
+
+def _costs(name: str, own: float, head: int, draw: np.random.Generator) -> dict[str, float]:
+    """As a ViT-B/16's would be."""
+    beyond = 0.0 if name in ("linear", "full", "bitfit", "ssf", "lora") else own * 400 + 6e7
+    trained = {"linear": 32.7e9, "full": 97.9e9}.get(name, 66.5e9 + 2 * beyond)
+    return {
+        "flops": trained,
+        "flops_scored": 32.7e9 + beyond,
+        "flops_overhead": beyond,
+        "seconds_image": trained / float(draw.uniform(2.4e13, 3.1e13)),
+        "checkpoint_bytes": 4 * (int(own) + head),
+    }
 
 
 def _curve(
@@ -293,6 +321,7 @@ def main() -> None:
     parser.add_argument("--suite", default="all")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--gaps", action="store_true")
+    parser.add_argument("--every", action="store_true")
     asked = parser.parse_args()
     fill(
         Store(asked.file),
@@ -300,6 +329,7 @@ def main() -> None:
         suite=asked.suite,
         seeds=asked.seeds,
         gaps=asked.gaps,
+        every=asked.every,
     )
 
 

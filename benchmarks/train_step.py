@@ -17,15 +17,17 @@ import importlib.util
 import json
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor
+from torch import Tensor, nn
 
 from harness.backbones.vit import FrozenViT
+from harness.training.flops import kept_bytes
 from harness.training.heads import LinearHead, Model
 from harness.training.method import Method
 from methods.ivpt import IVPT
@@ -88,25 +90,6 @@ def step(forward: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor) ->
     torch.nn.functional.cross_entropy(forward(images), labels).backward()
 
 
-def saved_bytes(
-    forward: Callable[[Tensor], Tensor], frozen: Sequence[Tensor], images: Tensor, labels: Tensor
-) -> int:
-    """Bytes that one step keeps for its backward pass, each storage once, the frozen weights
-    aside."""
-    kept: dict[int, int] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        if not isinstance(tensor, torch.nn.Parameter):
-            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        loss = torch.nn.functional.cross_entropy(forward(images), labels)
-    weights = {p.untyped_storage().data_ptr() for p in frozen}
-    loss.backward()
-    return sum(size for pointer, size in kept.items() if pointer not in weights)
-
-
 def forms_of(
     vit: VisionTransformer, p: int, dropout: float = 0.0
 ) -> dict[str, Callable[[Tensor], Tensor]]:
@@ -142,16 +125,19 @@ def measure(
             if repeat:
                 seconds[name].append(time.perf_counter() - started)
     medians = {name: statistics.median(times) for name, times in seconds.items()}
-    weights = list(vit.parameters())
+    own = [*vit.parameters()]
+    for form in forms.values():
+        own += form.parameters() if isinstance(form, nn.Module) else []
+    kept = {
+        name: kept_bytes(partial(step, forms[name], images, labels), own)
+        for name in ("paper", "ours")
+    }
     return {
         "p": p,
         "dropout": dropout,
         "time_ratio": medians["paper"] / medians["ours"],
         "flop_ratio": flops(p, 64, ours=False) / flops(p, 64, ours=True, dropout=dropout > 0),
-        "memory_ratio": (
-            saved_bytes(forms["paper"], weights, images, labels)
-            / saved_bytes(forms["ours"], weights, images, labels)
-        ),
+        "memory_ratio": kept["paper"] / kept["ours"],
         "ivpt_over_vpt_deep": medians["ivpt"] / medians["ours"],
         "seconds_ours": medians["ours"],
     }

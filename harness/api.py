@@ -74,6 +74,7 @@ class BoardOptions(TypedDict, total=False):
     sort: str
     complete_only: bool
     budgets: bool
+    columns: Names | None
     published: bool
 
 
@@ -391,6 +392,7 @@ def report(
     sort: str = "mean",
     complete_only: bool = False,
     budgets: bool = False,
+    columns: Names | None = None,
     published: bool = False,
 ) -> "Leaderboard":
     """The leaderboard of stored results.
@@ -405,6 +407,8 @@ def report(
         sort: Order of the methods: `mean`, `rank` or `params`.
         complete_only: Only tasks on which every method has a score.
         budgets: Show trials, epochs and forward-image units.
+        columns: What to show beside scores and means, such as `["params", "flops"]`; `costs`
+            stands for all costs. None: `params`.
         published: Show published numbers next to measured ones.
 
     Returns:
@@ -432,6 +436,7 @@ def report(
         sort=sort,
         complete_only=complete_only,
         budgets=budgets,
+        columns=columns,
         published=published,
     )
 
@@ -732,13 +737,18 @@ def _leaderboard(
     baseline: str | None = None,
     group: bool = False,
     budgets: bool = False,
+    columns: Names | None = None,
     **shown: Any,
 ) -> "Leaderboard":
     """`shown`: the rest of `BoardOptions`, which are fields of a `Report` by the same names."""
+    from harness.planning import arguments
     from harness.reporting.board import Leaderboard
     from harness.reporting.columns import Layout
+    from harness.reporting.costs import BUDGETS, USUAL
     from harness.reporting.report import Report
 
+    text = arguments.joined("columns", columns)
+    chosen = USUAL if text is None else [name.strip() for name in text.split(",") if name.strip()]
     return Leaderboard(
         Report(
             store,
@@ -746,7 +756,7 @@ def _leaderboard(
             methods=methods,
             suite=suite,
             cells=cells,
-            layout=Layout(groups=group, budgets=budgets, baseline=baseline),
+            layout=Layout(group, (*chosen, *(BUDGETS if budgets else ())), baseline),
             **shown,
         )
     )

@@ -64,9 +64,9 @@ where it differs, and each deviation. `harness list methods` prints the short fo
 `--methods prompts` runs a family, `--methods everything` all.
 
 Values are trained values on ViT-B/16 with the method's defaults, the head aside; where only
-training needs some of them, these stand behind a plus. FLOPs, memory and time are of a training
-step, in those of `vpt-deep` with 10 prompts: operations of an image in a batch of 64, bytes kept
-for the backward pass, and seconds ({said}).
+training needs some of them, these stand behind a plus. GFLOP are operations of an image there, in
+a training step at batch 64 and in scoring, counted by torch ([Costs](costs.md)). Memory is what a
+step keeps for its backward pass, and time its seconds, both in those of `full` ({said}).
 `benchmarks/method_steps.py` measures them, and `scripts/methods_page.py` writes this page.
 
 The last column: ours and the authors' released code were run side by side on the same weights,
@@ -80,15 +80,18 @@ def page() -> str:
     classes = {name: entry.load() for name, entry in registered().items() if _is_ours(entry)}
     measured = json.loads(MEASURED.read_text())
     m = measured["measured"]
-    said = f"{m['date']}, torch {m['torch']}, on a CPU, batch {m['batch']}"
-    text = HEAD.format(said=said)
+    size = {768: "ViT-B/16", 384: "ViT-S/16"}[m["width"]]
+    said = f"{m['date']}, torch {m['torch']}, {size} on a CPU, batch {m['batch']}"
+    said += f"; {m['note']}" if m["note"] else ""
+    parts = HEAD.format(said=said).split("\n\n")
+    text = "\n\n".join(textwrap.fill(part, 100, break_on_hyphens=False) for part in parts)
     for family, title in FAMILIES.items():
         names = [name for name, method in classes.items() if method.family == family]
         names.sort(key=lambda name: (classes[name].year or 0, name))
         text += f"## {title}\n\n"
-        text += "| method | paper | what it is | values | FLOPs | memory | time | equal to "
-        text += "released code |\n"
-        text += "|---|---|---|---|---|---|---|---|\n"
+        text += "| method | paper | what it is | values | GFLOP trained | GFLOP scored | memory | "
+        text += "time | equal to released code |\n"
+        text += "|---|---|---|---|---|---|---|---|---|\n"
         text += "".join(_row(name, classes[name], measured["methods"]) for name in names) + "\n"
         text += "".join(_details(name, classes[name]) for name in names)
     return text.rstrip() + "\n"
@@ -105,7 +108,8 @@ def _row(name: str, method: type[Method], measured: dict[str, dict[str, float]])
         kept, only = trained_values(method(FrozenViT(VisionTransformer(num_classes=0))))
     values = f"{kept:,}" + (f" + {only:,}" if only else "")
     row = measured.get(name, {})
-    costs = (f"{row[key]:.2f}" if key in row else NOTHING for key in ("flops", "memory", "time"))
+    digits = {"gflop": 1, "gflop_scored": 1, "memory": 2, "time_full": 2}
+    costs = (f"{row[key]:.{n}f}" if key in row else NOTHING for key, n in digits.items())
     cells = (f"`{name}`", paper, idea, values, *costs, _equal(name, method))
     return f"| {' | '.join(cells)} |\n"
 

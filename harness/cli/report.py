@@ -49,6 +49,13 @@ def report(
     budgets: Annotated[
         bool, typer.Option("--budgets", help="Show trials, epochs and forward-image units.")
     ] = False,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            "--columns",
+            help="Beside the scores: costs (all), or e.g. params,flops,memory. Default: params.",
+        ),
+    ] = None,
     published: Annotated[
         bool, typer.Option("--published", help="Show published numbers next to measured ones.")
     ] = False,
@@ -58,6 +65,10 @@ def report(
             "--figure",
             help="tradeoff, ranks, differences, ablation, search or cost; for png, pdf and svg.",
         ),
+    ] = None,
+    x: Annotated[
+        str | None,
+        typer.Option("--x", help="The cost of a tradeoff: any of --columns. Default: params."),
     ] = None,
     format: Annotated[
         str | None,
@@ -91,12 +102,13 @@ def report(
         sort=sort,
         complete_only=complete_only,
         budgets=budgets,
+        columns=columns,
         published=published,
     )
     if serve:
         _serve(board, port)
     elif output is not None:
-        board.write(output, format, figure)
+        board.write(output, format, figure, x)
     elif format in (None, "table"):
         Console().print(board)
     else:

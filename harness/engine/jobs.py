@@ -99,7 +99,8 @@ class Outcome:
     head_params: int = 0
     logits_sha256: str = ""
     memory: int = 0
-    """Peak bytes: of the device's memory on CUDA, else of the worker process since it started."""
+    """Peak bytes: of the device's memory on CUDA, else of the worker process, libraries and
+    all."""
     provenance: dict[str, Any] | None = None
     extras: dict[str, Any] | None = None
     """As a `Score`'s."""

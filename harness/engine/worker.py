@@ -12,6 +12,8 @@ import tempfile
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from copy import deepcopy
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -39,9 +41,16 @@ from harness.inference.strip import strip
 from harness.io.cores import cores
 from harness.planning import builtin, user_errors
 from harness.planning.plan import PlannedCell, RunPlan
-from harness.store import FLOPS, WARNINGS
+from harness.store import (
+    CHECKPOINT_BYTES,
+    FLOPS,
+    FLOPS_OVERHEAD,
+    FLOPS_SCORED,
+    SECONDS_IMAGE,
+    WARNINGS,
+)
 from harness.training.features import FeatureSplit, features
-from harness.training.flops import step_flops
+from harness.training.flops import scored_flops, step_flops
 from harness.training.forward import at_once
 from harness.training.heads import HeadOnTokens, Model, sized
 from harness.training.loop import Score, fit
@@ -153,8 +162,7 @@ class Trainer:
         recipe = replace(planned.recipe(params), micro_batch=micro_batch)
         made_with = provenance(self.device) | ({"micro_batch": micro_batch} if micro_batch else {})
         started, curve = time.monotonic(), {}
-        if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats()
+        forget_peak(self.device)
         counts, alive = {}, self.alive  # the model holds nothing that leads to the data
 
         def build() -> torch.nn.Module:
@@ -222,6 +230,7 @@ class Trainer:
             provenance=made_with,
             extras={
                 **(score.extras or {}),
+                SECONDS_IMAGE: score.seconds_image,
                 **({WARNINGS: list(score.warnings)} if score.warnings else {}),
             },
             **counts,
@@ -249,8 +258,9 @@ class Trainer:
         test: Any,
         outcome: Outcome,
     ) -> Outcome:
-        """Adds the FLOPs of a step and predictions on a few images, if its kind has pictures, both
-        for the first seed's model; and scores at several scales, if the protocol requests them.
+        """Adds the size of a checkpoint; for the first seed's model FLOPs, and predictions on a few
+        images, if its kind has pictures; and scores at several scales, if the protocol requests
+        them.
 
         A failure here doesn't lose the result: it is noted in its provenance.
         """
@@ -262,10 +272,11 @@ class Trainer:
             dict(outcome.provenance or {}),
         )
         try:
+            extras[CHECKPOINT_BYTES] = checkpoint.bytes_of(checkpoint.contents(self.model))
             if seed == planned.seeds[0]:
                 pictures = strip(planned.kind, self.model, test, self.device)
                 extras |= {"strip": pictures} if pictures else {}
-                extras[FLOPS] = self._flops(planned, planned.batch_size(params))
+                extras |= self._flops(planned, planned.batch_size(params))
             if planned.protocol.multi_scale:
                 several = planned.kind.at_several_scales(self.model, test, self.device)
                 extras |= several.values
@@ -276,14 +287,25 @@ class Trainer:
             provenance["not_all_extras"] = reason_of(error, 1)
         return replace(outcome, extras=extras, units=units, provenance=provenance)
 
-    def _flops(self, planned: PlannedCell, batch_size: int) -> int:
-        """Of a training step, an image; where features are kept, with the forward that made
-        them."""
+    def _flops(self, planned: PlannedCell, batch_size: int) -> dict[str, int]:
+        """Of a training step, an image; where features are kept, with the forward that made them.
+        And of scoring one, and what of that a linear probe of the backbone doesn't need."""
         model = self.model
         if isinstance(model, HeadOnTokens):
             model = Model(self._probe(planned), model.head)
-        side = self._vit(planned).image_size
-        return step_flops(planned.kind, model, side, batch_size, self.device)
+        assert isinstance(model, Model)
+        vit, kind = self._vit(planned), planned.kind
+        scored = scored_flops(model, vit.image_size, kind.scored_together, self.device)
+        meta = torch.device("meta")  # counted without being computed
+        probe = Method(deepcopy(vit).to(meta))
+        head = kind.new_head(probe, planned.card.classes, planned.protocol.head_init).to(meta)
+        plain = scored_flops(Model(probe, head), vit.image_size, kind.scored_together, meta)
+        beyond = scored - plain
+        return {
+            FLOPS: step_flops(kind, model, vit.image_size, batch_size, self.device),
+            FLOPS_SCORED: scored,
+            FLOPS_OVERHEAD: 0 if beyond > 0 and merges(model.method) else beyond,
+        }
 
     def _vit(self, planned: PlannedCell) -> FrozenViT:
         """The planned backbone on the CPU, at the task's image side. Methods get copies of it."""
@@ -551,7 +573,27 @@ def outcomes_of(result: dict) -> list[Outcome]:
     ]
 
 
+def merges(method: Method) -> bool:
+    """Whether what was tuned folds into the backbone's own weights."""
+    try:
+        with torch.no_grad():
+            deepcopy(method).merge()
+    except Exception:  # whatever a method raises: it is scored as it is
+        return False
+    return True
+
+
+def forget_peak(device: torch.device) -> None:
+    """Lets `peak_memory` begin anew."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        return
+    with suppress(OSError):  # not Linux, or not allowed here: then it is the process's so far
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 def peak_memory(device: torch.device) -> int:
+    """Bytes: of the device's memory; on a CPU of this process, with all it has loaded."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

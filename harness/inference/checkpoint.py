@@ -279,7 +279,7 @@ def save(keep: Keep, model: nn.Module, origin: Origin) -> dict[str, str]:
     """Writes `ID.safetensors` atomically. Returns a note for the result's provenance: where it is,
     or why there is none."""
     tensors = contents(model)
-    size = sum(tensor.nbytes for tensor in tensors.values())
+    size = bytes_of(tensors)
     if size > LARGE and not keep.large:
         return {"no_checkpoint": f"{size / 1e6:.0f} MB, and --keep-large wasn't given"}
     metadata = _metadata(origin)
@@ -293,6 +293,11 @@ def contents(model: nn.Module) -> dict[str, Tensor]:
     return {
         name: tensor.detach().cpu().contiguous() for name, tensor in tuned_tensors(model).items()
     }
+
+
+def bytes_of(tensors: Mapping[str, Tensor]) -> int:
+    """What the tensors of a checkpoint take, its metadata aside."""
+    return sum(tensor.nbytes for tensor in tensors.values())
 
 
 def _metadata(origin: Origin) -> dict[str, str]:

@@ -59,17 +59,24 @@ class Leaderboard:
         """One row per final run."""
         return self._text("csv", path)
 
-    def to_figure(self, path: str | Path, figure: str = USUAL) -> Path:
+    def to_figure(self, path: str | Path, figure: str = USUAL, x: str | None = None) -> Path:
         """A figure for a paper, as `.pdf`, `.png` or `.svg`. `figure`: `tradeoff`, `ranks`,
-        `differences`, `ablation`, `search` or `cost`."""
-        return self.write(path, figure=figure)
+        `differences`, `ablation`, `search` or `cost`. `x`: the cost of a `tradeoff`, such as
+        `flops`; None: `params`."""
+        return self.write(path, figure=figure, x=x)
 
-    def write(self, path: str | Path, format: str | None = None, figure: str | None = None) -> Path:
+    def write(
+        self,
+        path: str | Path,
+        format: str | None = None,
+        figure: str | None = None,
+        x: str | None = None,
+    ) -> Path:
         """Writes a file, whole or not at all, in the format that its suffix or `format` gives:
-        `table`, `md`, `csv`, `json`, `latex`, `html`, `parquet`, `png`, `pdf`, `svg`. `figure`:
-        which, for the last three."""
+        `table`, `md`, `csv`, `json`, `latex`, `html`, `parquet`, `png`, `pdf`, `svg`. `figure`
+        and `x`: as for `to_figure`, for the last three."""
         path = Path(path).expanduser()
-        report = self._report if figure is None else replace(self._report, figure=figure)
+        report = replace(self._report, figure=figure or self._report.figure, x=x)
         report.write(format_of(format, path), path)
         return path
 

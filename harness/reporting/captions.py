@@ -3,7 +3,8 @@ between rows."""
 
 from collections.abc import Sequence
 
-from harness.reporting.columns import NEAR, Layout
+from harness.reporting.columns import NEAR, PLAIN, Layout
+from harness.reporting.costs import COSTS, PPT_HELP, on_machines
 from harness.reporting.section import Section
 from harness.reporting.statistics.common import LEVEL, TooFew
 from harness.reporting.statistics.friedman import friedman
@@ -17,7 +18,12 @@ def metric_name(section: Section) -> str:
 
 
 def caption(
-    section: Section, second: str, spread: bool = True, near: str = NEAR, groups: bool = False
+    section: Section,
+    second: str,
+    spread: bool = True,
+    near: str = NEAR,
+    groups: bool = False,
+    layout: Layout = PLAIN,
 ) -> str:
     """What the numbers are and what their marks mean; `near` is how cells within the best's
     interval are marked, empty for not at all."""
@@ -42,7 +48,16 @@ def caption(
             f" Mean of {len(section.tasks)}: over tasks; mean of {len(section.groups)} groups: over"
             " groups' means."
         )
-    return f"{metric} in %, {over}.{marks} Params: trained values without the head."
+    return " ".join([f"{metric} in %, {over}.{marks}", *_defined(section, layout)])
+
+
+def _defined(section: Section, layout: Layout) -> list[str]:
+    """What the columns beside scores are, a sentence each; and where measured ones come from."""
+    costs = [COSTS[name] for name in layout.columns if name in COSTS]
+    sentences = [f"{cost.title}: {cost.help}." for cost in costs]
+    sentences += [f"PPT: {PPT_HELP}."] if "ppt" in layout.columns else []
+    where = on_machines(section.devices) if any(cost.measured for cost in costs) else None
+    return sentences + ([where] if where else [])
 
 
 def notes_of(section: Section) -> list[str]:

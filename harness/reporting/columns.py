@@ -1,11 +1,13 @@
 """A table's columns as they are shown: numbers rounded, the best and the second marked, gaps as
 gaps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.reporting.display import NOTHING, counted, places_of, rounded, span
-from harness.reporting.section import Section
+from harness.errors import unknown
+from harness.reporting.costs import COSTS, GROUPS, USUAL
+from harness.reporting.display import NOTHING, places_of, rounded, span
+from harness.reporting.section import MethodSummary, Section
 from harness.reporting.statistics import MEAN, STATISTICS, Statistic
 from harness.reporting.statistics.common import LEVEL, TooFew
 from harness.reporting.statistics.wilcoxon import pairwise
@@ -42,9 +44,8 @@ class Layout:
 
     groups: bool = False
     """Means of groups in place of tasks."""
-    budgets: bool = False
-    """The method's year, FLOPs of a training step, trials and epochs per task, and forward-image
-    units in total."""
+    columns: tuple[str, ...] = USUAL
+    """Those beside scores and means, by their names or those of `GROUPS`."""
     baseline: str | None = None
     """A variant that the others are compared with."""
 
@@ -106,9 +107,7 @@ def _entries(section: Section, task: str, multi_scale: bool = False) -> dict[str
 
 
 def summary_columns(section: Section, layout: Layout) -> list[Column]:
-    methods = section.methods
-    params = {variant: Entry(counted(summary.params)) for variant, summary in methods.items()}
-    columns = [Column("Params", params)]
+    columns = [_column(section, name) for name in layout.columns if name in USUAL]
     if layout.groups:
         columns += [group_column(section, group) for group in section.groups]
     columns += [
@@ -118,18 +117,43 @@ def summary_columns(section: Section, layout: Layout) -> list[Column]:
     ]
     if layout.baseline is not None:
         columns += _against(section, layout.baseline)
-    if layout.budgets:
-        trials = {variant: Entry(span(summary.trials)) for variant, summary in methods.items()}
-        epochs = {variant: Entry(span(summary.epochs)) for variant, summary in methods.items()}
-        units = {variant: Entry(counted(summary.units)) for variant, summary in methods.items()}
-        years = {
-            variant: Entry(NOTHING if summary.year is None else f"{summary.year}")
-            for variant, summary in methods.items()
-        }
-        flops = {variant: Entry(counted(summary.flops)) for variant, summary in methods.items()}
-        columns += [Column("Year", years), Column("FLOPs", flops)]
-        columns += [Column("Trials", trials), Column("Epochs", epochs), Column("Units", units)]
-    return columns
+    return columns + [_column(section, name) for name in layout.columns if name not in USUAL]
+
+
+def title_of_column(name: str) -> str:
+    """Of a column that `Layout.columns` names."""
+    return COSTS[name].title if name in COSTS else _OTHERS[name][0]
+
+
+def _column(section: Section, name: str) -> Column:
+    """A column beside scores and means."""
+
+    def text(summary: MethodSummary) -> str:
+        if name in COSTS:
+            return COSTS[name].text(summary.costs[name])
+        return _OTHERS[name][1](summary)
+
+    entries = {variant: Entry(text(summary)) for variant, summary in section.methods.items()}
+    return Column(title_of_column(name), entries)
+
+
+_OTHERS: dict[str, tuple[str, Callable[[MethodSummary], str]]] = {
+    "year": ("Year", lambda summary: NOTHING if summary.year is None else f"{summary.year}"),
+    "trials": ("Trials", lambda summary: span(summary.trials)),
+    "epochs": ("Epochs", lambda summary: span(summary.epochs)),
+    "ppt": ("PPT", lambda summary: rounded(summary.ppt, 3)),
+}
+"""Title and text of columns that aren't costs."""
+COLUMNS = (*COSTS, *_OTHERS)
+"""What `Layout.columns` may name."""
+
+
+def named_columns(names: Sequence[str]) -> tuple[str, ...]:
+    """Each column once, in this order, those of groups one by one. Raises `BadInput`."""
+    for name in names:
+        if name not in COLUMNS and name not in GROUPS:
+            raise unknown("column", name, [*COLUMNS, *GROUPS])
+    return tuple(dict.fromkeys(one for name in names for one in GROUPS.get(name, (name,))))
 
 
 def group_column(section: Section, group: str) -> Column:

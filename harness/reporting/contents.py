@@ -1,12 +1,12 @@
 """Which part of a store a report shows, and how: the one input of every format."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, cast, get_args
 
 from harness.errors import unknown
-from harness.reporting.columns import PLAIN, Layout
+from harness.reporting.columns import PLAIN, Layout, named_columns
 from harness.reporting.filters import of_methods, one_variant, stored
 from harness.reporting.leaderboard import leaderboard
 from harness.reporting.published.numbers import PublishedNumber, means, published
@@ -39,15 +39,15 @@ class Contents:
     """Whether published numbers are shown too. The page always has them."""
     figure: str | None = None
     """Which figure the image formats draw; None: the default one."""
+    x: str | None = None
+    """The cost of a trade-off; None: tuned parameters."""
     detail: bool = False
     """Whether `rows` have their `detail`."""
 
     @cached_property
     def rows(self) -> Rows:
         """Final runs and failures, as requested."""
-        rows = stored(
-            self.store, self.tasks, self.suite, self.cells, self.detail, precision=self.published
-        )
+        rows = stored(self.store, self.tasks, self.suite, self.cells, self.detail)
         return rows if self.methods is None else of_methods(rows, self.methods)
 
     @cached_property
@@ -68,11 +68,13 @@ class Contents:
 
     @property
     def checked_layout(self) -> Layout:
-        """With the baseline's full name."""
+        """With the baseline's full name, and its columns one by one."""
         baseline = self.layout.baseline
-        if baseline is None:
-            return self.layout
-        return Layout(self.layout.groups, self.layout.budgets, one_variant(self.rows, baseline))
+        return replace(
+            self.layout,
+            columns=named_columns(self.layout.columns),
+            baseline=None if baseline is None else one_variant(self.rows, baseline),
+        )
 
     @cached_property
     def published_numbers(self) -> list[PublishedNumber] | None:

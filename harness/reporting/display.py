@@ -29,20 +29,33 @@ def counted(value: float | None) -> str:
     return f"{value:.0f}"
 
 
+def giga(value: float | None) -> str:
+    """So many billions, to three digits: 0.15, 62.7, 1096."""
+    if value is None:
+        return NOTHING
+    return f"{value / 1e9:.3g}" if abs(value) < 999.5e9 else f"{value / 1e9:.0f}"
+
+
 def duration(seconds: float | None) -> str:
-    """2.5 s, 1.6 min, 1.5 h."""
+    """2.5 ms, 2.5 s, 1.6 min, 1.5 h."""
     if seconds is None:
         return NOTHING
+    if 0 < seconds < 0.0995:
+        return f"{seconds * 1000:.3g} ms"
     if seconds < 90:
         return f"{seconds:.3g} s"
     return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def memory(size: float | None) -> str:
-    """Bytes as 640 MB, 3.20 GB."""
+    """Bytes as 38 kB, 1.18 MB, 640 MB, 3.20 GB."""
     if size is None:
         return NOTHING
-    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+    if size >= 1e9:
+        return f"{size / 1e9:.2f} GB"
+    if size >= 999.5e3:
+        return f"{size / 1e6:.3g} MB" if size < 99.95e6 else f"{size / 1e6:.0f} MB"
+    return f"{size / 1e3:.3g} kB"
 
 
 def probability(p: float | None) -> str:

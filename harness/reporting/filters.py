@@ -16,10 +16,9 @@ def stored(
     suite_name: str | None,
     cells: Collection[str] | None,
     detail: bool = False,
-    precision: bool = False,
 ) -> Rows:
     """The rows of these tasks and cells, None for all. Raises `BadInput` where there are none."""
-    rows = read(store, cells, detail, precision)
+    rows = read(store, cells, detail)
     if not rows:
         of_this = "" if cells is None else " of this run"
         raise BadInput(

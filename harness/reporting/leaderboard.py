@@ -10,6 +10,10 @@ from harness.reporting.rows import CellSummary, FailedRun, Rows, Run
 COMPARABLE = ("backbone_sha", "pooling", "side", "normalize", "protocol_digest", "metric")
 """Fields of `CellSummary` that two scores must share to be comparable."""
 _KEY = ("variant", "task", *COMPARABLE)
+_MEANS = (
+    *("head_params", "seconds", "memory", "units", "flops", "flops_scored"),
+    *("flops_overhead", "seconds_image", "checkpoint_bytes"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +35,18 @@ class TaskResult:
     scores: dict[int, float]
     """Percent by seed."""
     params: float | None
-    """Trained values without the head; this and the next three are means over seeds."""
+    """Trained values without the head; this and those up to `checkpoint_bytes` are means over
+    seeds, of those that have it."""
+    head_params: float | None
     seconds: float | None
     memory: float | None
     units: float | None
     flops: float | None
-    """Of a training step, an image."""
+    """Of a training step, an image; the next ones are as in `Run`."""
+    flops_scored: float | None
+    flops_overhead: float | None
+    seconds_image: float | None
+    checkpoint_bytes: float | None
     ids: list[str]
     gaps: dict[int, str]
     """Why a seed failed."""
@@ -47,6 +57,8 @@ class TaskResult:
     """How many stored runs of older cells (other data, card, version or code) are left out."""
     precision: str
     """Arithmetic of its runs, without repeats."""
+    devices: list[str]
+    """What they ran on, likewise."""
 
     @property
     def variant(self) -> str:
@@ -106,17 +118,21 @@ def _result(runs: Sequence[Run], failed: Sequence[FailedRun]) -> TaskResult:
         len(several),
         scores={run.seed: run.score for run in shown},
         params=_mean([run.trainable for run in shown]),
-        seconds=_mean([run.seconds for run in shown]),
-        memory=_mean([run.memory for run in shown]),
-        units=_mean([run.units for run in shown]),
-        flops=_mean([run.flops for run in shown if run.flops is not None]),
+        **{name: _mean(_known(shown, name)) for name in _MEANS},
         ids=[run.id for run in shown],
         gaps={run.seed: run.reason for run in gaps},
         tracebacks={run.seed: run.traceback for run in gaps if run.traceback is not None},
         warnings=sorted({sentence for run in shown for sentence in run.warnings}),
         superseded=len(runs) - len(shown),
         precision=", ".join(sorted({run.precision for run in shown if run.precision})),
+        devices=sorted({run.device for run in shown if run.device}),
     )
+
+
+def _known(runs: Sequence[Run], name: str) -> list[float]:
+    """A field of the runs that have it."""
+    values = (getattr(run, name) for run in runs)
+    return [value for value in values if value is not None]
 
 
 def _mean(values: Sequence[float]) -> float | None:

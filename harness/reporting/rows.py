@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.data import normalization
-from harness.store import FLOPS, WARNINGS, Cell, Store
+from harness.store import (
+    CHECKPOINT_BYTES,
+    FLOPS,
+    FLOPS_OVERHEAD,
+    FLOPS_SCORED,
+    SECONDS_IMAGE,
+    WARNINGS,
+    Cell,
+    Store,
+)
 from harness.text import plain
 
 MULTI_SCALE = "miou_ms"
@@ -75,7 +84,6 @@ class RunDetail:
     """The chosen hyper-parameters."""
     curve: dict[int, float]
     """Percent by epoch."""
-    head_params: int
     logits_sha256: str
     provenance: dict[str, Any]
     train_only: int
@@ -95,6 +103,8 @@ class Run:
     """In percent."""
     trainable: int
     """Trained values, without the head."""
+    head_params: int
+    """Those of the head."""
     seconds: float
     memory: int
     """In bytes."""
@@ -105,9 +115,18 @@ class Run:
     warnings: tuple[str, ...]
     """Sentences."""
     precision: str
-    """Its arithmetic; empty if unknown or not read."""
+    """Its arithmetic; empty if unknown, as is the next."""
+    device: str
+    """What it ran on: a GPU's name, or a CPU's and how many threads."""
     flops: float | None
-    """Of a training step, per image; None if it wasn't counted."""
+    """Of a training step, per image; None if it wasn't counted, as are the next."""
+    flops_scored: float | None
+    """Of scoring an image."""
+    flops_overhead: float | None
+    """Of that, what a linear probe of the backbone doesn't need, once merged where it can be."""
+    seconds_image: float | None
+    """Of training, per image."""
+    checkpoint_bytes: float | None
     detail: RunDetail | None = None
     """None if it wasn't read."""
 
@@ -156,10 +175,9 @@ def read(
     store: Store,
     cells: Collection[str] | None = None,
     detail: bool = False,
-    precision: bool = False,
 ) -> Rows:
-    """The rows of the cells with these keys, or of all. `precision` and `detail` are read on
-    request, as they take longer."""
+    """The rows of the cells with these keys, or of all. `detail` is read on request, as it takes
+    longer."""
     summaries = _summaries(store, cells)
     runs = store.results() if detail else None
     done = (
@@ -173,37 +191,39 @@ def read(
         if row.cell in summaries and (row.cell, row.seed) not in done
     )
     return Rows(
-        tuple(_runs(store, summaries, map(vars, runs) if runs is not None else None, precision)),
+        tuple(_runs(store, summaries, map(vars, runs) if runs is not None else None)),
         tuple(failed),
     )
 
 
-_RUN = ("id", "seed", "score", "trainable", "seconds", "memory", "units", "created")
-_DETAIL = (
-    *("params", "curve", "head_params", "logits_sha256", "provenance"),
-    *("train_only", "curves"),
+_RUN = (
+    *("id", "seed", "score", "trainable", "head_params", "seconds", "memory", "units"),
+    "created",
 )
+_DETAIL = ("params", "curve", "logits_sha256", "provenance", "train_only", "curves")
+_COUNTED = (FLOPS, FLOPS_SCORED, SECONDS_IMAGE, CHECKPOINT_BYTES)
 
 
 def _runs(
     store: Store,
     summaries: Mapping[str, CellSummary],
     detailed: Iterable[Mapping[str, Any]] | None,
-    precision: bool,
 ) -> Iterable[Run]:
     """`detailed`: the results with all their columns, if they were read."""
     extras = store.extras()
-    computed_in = store.provenance("precision") if precision or detailed is not None else {}
+    machines = store.provenance("precision", "device", "processor", "threads")
     for row in store.runs(("cell", *_RUN)) if detailed is None else detailed:
         if row["cell"] in summaries:
-            more = extras.get(row["id"], {})
+            more, machine = extras.get(row["id"], {}), machines.get(row["id"], {})
             yield Run(
                 summaries[row["cell"]],
                 *(row[name] for name in _RUN),
                 score_ms=_percent(more.get(MULTI_SCALE)),
                 warnings=_sentences(more.get(WARNINGS)),
-                precision=str(computed_in.get(row["id"]) or ""),
-                flops=_amount(more.get(FLOPS)),
+                precision=str(machine.get("precision") or ""),
+                device=_device(machine),
+                **{name: _amount(more.get(name)) for name in _COUNTED},
+                flops_overhead=_number(more.get(FLOPS_OVERHEAD)),
                 detail=None
                 if detailed is None
                 else RunDetail(**{name: row[name] for name in _DETAIL}),
@@ -217,7 +237,25 @@ def _percent(value: Any) -> float | None:
 
 def _amount(value: Any) -> float | None:
     """An extra's value, which in somebody else's store may be anything."""
-    return float(value) if type(value) in (int, float) and value >= 0 else None
+    number = _number(value)
+    return number if number is None or number >= 0 else None
+
+
+def _number(value: Any) -> float | None:
+    """An extra's value, which in somebody else's store may be anything."""
+    if type(value) not in (int, float) or not abs(value) < 1e300:
+        return None
+    return float(value)
+
+
+def _device(machine: Mapping[str, Any]) -> str:
+    """`NVIDIA H100`, or `AMD EPYC, 2 threads`, in one line."""
+    name = str(machine.get("device") or "")
+    if name == "cpu":
+        threads = machine.get("threads")
+        said = f", {threads} thread{'' if threads == 1 else 's'}" if threads else ""
+        name = f"{machine.get('processor') or 'a CPU'}{said}"
+    return plain(name)[:200]
 
 
 def _sentences(value: Any) -> tuple[str, ...]:

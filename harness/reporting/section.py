@@ -11,6 +11,7 @@ import numpy as np
 
 from harness.backbones import own_side
 from harness.errors import BadInput
+from harness.reporting.costs import COSTS, ppt
 from harness.reporting.leaderboard import COMPARABLE, TaskResult
 from harness.reporting.rows import CellSummary
 from harness.reporting.statistics import STATISTICS
@@ -131,20 +132,25 @@ class Section:
                 {name: values.get(variant) for name, values in computed.items()},
                 group_means(scores, self.groups),
                 mean_of_present(scores, self.tasks),
-                _mean(self.results[variant, task].params for task in scores),
+                {
+                    cost.name: _units(rows[variant])
+                    if cost.of_all
+                    else _mean(getattr(row, cost.name) for row in rows[variant])
+                    for cost in COSTS.values()
+                },
                 len(scores),
                 trials=_ends(row.cell.trials for row in rows[variant]),
                 epochs=_ends(row.cell.epochs for row in rows[variant]),
-                units=sum(
-                    row.cell.search_units + (0.0 if row.units is None else row.units * row.n)
-                    for row in rows[variant]
-                ),
                 family=rows[variant][0].cell.family,
                 year=rows[variant][0].cell.year,
-                flops=_mean(row.flops for row in rows[variant]),
             )
             for variant, scores in self.scores.items()
         }
+
+    @cached_property
+    def devices(self) -> list[str]:
+        """What final runs were made on."""
+        return sorted({device for row in self.board for device in row.devices})
 
     @cached_property
     def near(self) -> dict[str, set[str]]:
@@ -180,19 +186,25 @@ class MethodSummary:
     """None where a task is missing."""
     mean_of_present: float | None
     """Over the tasks on which it has a score, all or not."""
-    params: float | None
-    """Trained values, mean over tasks."""
+    costs: dict[str, float | None]
+    """By the names in `COSTS`, over the tasks where it is known."""
     tasks: int
     """The number on which it has a score."""
     trials: tuple[float, float] | None
     """Per task, fewest and most; so are the epochs."""
     epochs: tuple[float, float] | None
-    units: float
-    """Forward-image units of all its searches and final runs."""
     family: str
     year: int | None
-    flops: float | None
-    """Of a training step, an image: mean over tasks."""
+
+    @property
+    def params(self) -> float | None:
+        """Trained values, mean over tasks."""
+        return self.costs["params"]
+
+    @property
+    def ppt(self) -> float | None:
+        """V-PETL Bench's score."""
+        return ppt(self.mean, self.params)
 
     @property
     def mean(self) -> float | None:
@@ -205,6 +217,13 @@ class MethodSummary:
     @property
     def mean_rank(self) -> float | None:
         return self.statistics["mean_rank"]
+
+
+def _units(rows: Sequence[TaskResult]) -> float:
+    """Forward-image units of all searches and final runs."""
+    return sum(
+        row.cell.search_units + (0.0 if row.units is None else row.units * row.n) for row in rows
+    )
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.reporting.published.numbers import PublishedNumber
-from harness.reporting.rows import CellSummary, Rows
+from harness.reporting.rows import CellSummary, Rows, Run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,15 +20,17 @@ COLUMNS = {
     **dict.fromkeys(("epochs", "trials", "failed_trials"), _WHOLE),
     "search_units": _FRACTION,
     **dict.fromkeys(("pixels", "data"), _TEXT),
-    **dict.fromkeys(("overlap", "trainable"), _WHOLE),
+    **dict.fromkeys(("overlap", "trainable", "head_params"), _WHOLE),
+    **dict.fromkeys(("flops", "flops_scored", "flops_overhead", "seconds_image"), _FRACTION),
     "seconds": _FRACTION,
-    "memory": _WHOLE,
+    **dict.fromkeys(("memory", "checkpoint_bytes"), _WHOLE),
+    "device": _TEXT,
     "units": _FRACTION,
     **dict.fromkeys(("id", "created", "pretrain", "source"), _TEXT),
 }
 """Name and type of each column."""
 _OF_CELL = [name for name in COLUMNS if name in CellSummary.__dataclass_fields__]
-_OF_RUN = ("seed", "score", "score_ms", "trainable", "seconds", "memory", "units", "id", "created")
+_OF_RUN = [name for name in COLUMNS if name in Run.__dataclass_fields__]
 
 
 def tidy(rows: Rows, published: Sequence[PublishedNumber] = ()) -> "pd.DataFrame":

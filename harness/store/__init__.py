@@ -9,8 +9,12 @@ from harness.store.database import Duplicate, DuplicateResult, DuplicateTrial, S
 from harness.store.engine import LONGEST
 from harness.store.leases import Lease, LeaseLost, gone, new_owner
 from harness.store.records import (
+    CHECKPOINT_BYTES,
     FLOPS,
+    FLOPS_OVERHEAD,
+    FLOPS_SCORED,
     SCHEMA,
+    SECONDS_IMAGE,
     WARNINGS,
     Cell,
     Failure,
@@ -22,9 +26,13 @@ from harness.store.records import (
 )
 
 __all__ = [
+    "CHECKPOINT_BYTES",
     "FLOPS",
+    "FLOPS_OVERHEAD",
+    "FLOPS_SCORED",
     "LONGEST",
     "SCHEMA",
+    "SECONDS_IMAGE",
     "WARNINGS",
     "Cell",
     "Duplicate",

@@ -256,11 +256,13 @@ class Store:
         query = sa.select(*(_results.c[name] for name in columns)).order_by(_results.c.row)
         return [dict(row._mapping) for row in self._rows(query)]
 
-    def provenance(self, name: str) -> dict[str, Any]:
-        """One entry of the provenance of final runs, by id, for those that have it."""
+    def provenance(self, *names: str) -> dict[str, dict[str, Any]]:
+        """These entries of the provenance of final runs, by id, of those that a run has."""
         query = sa.select(_results.c.id, _results.c.provenance)
         return {
-            id: made[name] for id, text in self._rows(query) if name in (made := json.loads(text))
+            id: {name: made[name] for name in names if name in made}
+            for id, text in self._rows(query)
+            for made in (json.loads(text),)
         }
 
     def extras(self) -> dict[str, dict[str, Any]]:

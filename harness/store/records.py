@@ -26,9 +26,12 @@ WARNINGS = "warnings"
 the leaderboard shows them."""
 
 
-FLOPS = "flops"
-"""Of a result's extras, of the first seed: floating-point operations of a training step, an
-image."""
+FLOPS, FLOPS_SCORED, FLOPS_OVERHEAD = "flops", "flops_scored", "flops_overhead"
+"""Of a result's extras, of the first seed: floating-point operations of a training step and of
+scoring, an image; and of scoring, what a linear probe of the backbone doesn't need: nothing, of
+what can be merged."""
+SECONDS_IMAGE, CHECKPOINT_BYTES = "seconds_image", "checkpoint_bytes"
+"""Of a result's extras: seconds of training, an image; and what its checkpoint's tensors take."""
 
 
 def _utc(time: str) -> str:

@@ -1,6 +1,7 @@
 """One training run, top to bottom: seed, model, optimiser, steps, score. What differs between kinds
 of task is asked of the `Kind`."""
 
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,6 +39,8 @@ class Score:
     """What of the run a reader of its score should know, a sentence each."""
     curves: Mapping[str, list[float | None]] = field(default_factory=dict[str, list[float | None]])
     """Of the last epoch's score: `epoch`, and there `loss`, `lr` and what the method logs."""
+    seconds_image: float = 0.0
+    """What training took so far, scoring aside, over the images passed, each epoch's counted."""
 
 
 def fit(
@@ -60,6 +63,7 @@ def fit(
     model = build().to(device)
     kind.prepare(model, recipe)
     hooks = Hooks(model, lambda: train_split(kind, model, train, recipe, seed, device))
+    started, spent, images = time.perf_counter(), 0.0, 0
     total, units = torch.zeros((), device=device), hooks.begin()
     for stage in range(hooks.stages):
         units += hooks.advance(stage) if stage else 0.0
@@ -78,11 +82,13 @@ def fit(
                 optimizer.step()
                 curves.add({"loss": loss, "lr": recipe.lr(done - 1), **hooks.logged()})
                 units += 2 * len(batch)
+                images += len(batch)
             curves.close(done)
             scored = stage + 1 == hooks.stages and (done in score_at or done == recipe.length)
             if (scored or done % kind.check_every == 0) and not torch.isfinite(total):
                 raise Diverged(f"the loss is {total.item()} by {recipe.unit} {done}")
-            if scored:
+            if scored:  # the look at the loss has waited for the device
+                spent += time.perf_counter() - started
                 try:
                     found = kind.score(model, held_out, device, scored_at_once(kind, recipe))
                 except Diverged as error:
@@ -96,7 +102,9 @@ def fit(
                     found.extras,
                     unreached.warnings(),
                     curves.read() if done == recipe.length else {},
+                    spent / images,
                 )
+                started = time.perf_counter()
 
 
 def backward(

@@ -20,7 +20,7 @@ from harness.reporting.section import Section
 from harness.store import Store
 
 FIGURES = {
-    "tradeoff": "mean score against tuned parameters, with the Pareto front",
+    "tradeoff": "mean score against a cost, with the Pareto front",
     "ranks": "mean ranks and the critical difference between them",
     "differences": "each task's difference to a baseline, with intervals over paired seeds",
     "ablation": "what each setting of a method's toggles is worth",
@@ -33,10 +33,15 @@ SUFFIXES = (".png", ".pdf", ".svg")
 
 
 def figure(
-    kind: str, parts: Sequence[Section], *, store: Store | None = None, baseline: str | None = None
+    kind: str,
+    parts: Sequence[Section],
+    *,
+    store: Store | None = None,
+    baseline: str | None = None,
+    x: str | None = None,
 ) -> Figure:
     """One of `FIGURES`, for a leaderboard with one section. `differences` needs a baseline,
-    `search` the store.
+    `search` the store; `x` is the cost of a `tradeoff`, tuned parameters unless given.
 
     Raises `BadInput` for an unknown kind, several sections, or too little to draw, and says what
     is missing.
@@ -49,22 +54,26 @@ def figure(
             f" {'; '.join(shown(title_of(part)) for part in parts)}."
         )
     (section,) = parts
+    if x is not None and kind != "tradeoff":
+        raise BadInput(f"figure {kind}: only a tradeoff has a cost (x) to choose.")
     if kind == "search" and store is None:
         raise ValueError("figure search: give the store, which holds the trials")
     with style():
-        drawn = _draw(kind, section, store, baseline)
+        drawn = _draw(kind, section, store, baseline, x or "params")
     drawn.set_label(f"{FIGURES[kind]}: {shown(title_of(section))}")
     return drawn
 
 
-def _draw(kind: str, section: Section, store: Store | None, baseline: str | None) -> Figure:
+def _draw(kind: str, section: Section, store: Store | None, baseline: str | None, x: str) -> Figure:
+    if kind == "tradeoff":
+        return tradeoff.draw(section, x)
     if kind == "differences":
         return differences.draw(section, baseline)
     if kind == "search" and store is not None:
         return search.draw(section, store)
     if kind == "ablation":
         return ablation.draw(section, store)
-    return {"tradeoff": tradeoff, "ranks": ranks, "cost": cost}[kind].draw(section)
+    return {"ranks": ranks, "cost": cost}[kind].draw(section)
 
 
 def save(drawn: Figure, path: Path) -> None:

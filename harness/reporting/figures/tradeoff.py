@@ -1,5 +1,5 @@
-"""Score against tuned parameters: one point per method, and the front of those that no other beats
-in both."""
+"""Score against a cost: one point per method, and the front of those that no other beats in
+both."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from harness.errors import BadInput
-from harness.reporting.display import counted
+from harness.errors import BadInput, unknown
+from harness.reporting.costs import COSTS, Cost, on_machines
 from harness.reporting.figures import labels
 from harness.reporting.figures.style import BLUE, DOUBLE, GREY, LINE, SINGLE
 from harness.reporting.figures.text import left_out, names, note, shown
@@ -20,16 +20,26 @@ FEW = 12
 """Up to this many methods are named at their points; more get numbers there, and names below."""
 
 
-def draw(section: Section) -> Figure:
-    points = {
-        variant: (summary.params, summary.mean)
+def draw(section: Section, against: str = "params") -> Figure:
+    """`against`: a name in `COSTS`. Raises `BadInput`."""
+    if against not in COSTS:
+        raise unknown("cost", against, COSTS)
+    cost = COSTS[against]
+    complete = {
+        variant: (summary.costs[against], summary.mean)
         for variant, summary in section.methods.items()
-        if summary.mean is not None and summary.params is not None
+        if summary.mean is not None
     }
-    if not points:
+    if not complete:
         raise BadInput(
             f"figure tradeoff: no method has a score on all {len(section.tasks)} tasks. Choose"
             " fewer with --tasks."
+        )
+    points = {v: (value, mean) for v, (value, mean) in complete.items() if value is not None}
+    if not points:
+        raise BadInput(
+            f"figure tradeoff: no row has its {cost.axis} ({against}): stored before it was"
+            " counted."
         )
     few = len(points) <= FEW
     width = SINGLE if len(points) <= 5 else DOUBLE
@@ -41,10 +51,12 @@ def draw(section: Section) -> Figure:
         [
             (
                 f"Mean of {len(section.tasks)} tasks. Filled, on the line: no other method scores"
-                " as high with as few parameters. Parameters: trained values without the head,"
-                " mean over tasks."
+                f" as high for as little. {_capital(cost.axis)}: {cost.help}"
+                f"{'' if cost.of_all else ', mean over tasks'}."
             ),
             *left_out(section),
+            *_unknown([variant for variant in complete if variant not in points]),
+            *_machines(section, cost),
         ],
     )
     if few:
@@ -52,8 +64,8 @@ def draw(section: Section) -> Figure:
     else:
         label_of = {variant: str(number) for number, variant in enumerate(points, 1)}
         axes = _with_key(figure, points)
-    at = _axis(axes, [params for params, _ in points.values()])
-    axes.set_xlabel("Tuned parameters")
+    at = _axis(axes, [value for value, _ in points.values()], cost)
+    axes.set_xlabel(_capital(cost.axis))
     axes.set_ylabel(f"Mean of {len(section.tasks)} (%)")
     axes.margins(0.12, 0.14)
     corners = [(at(points[v][0]), points[v][1]) for v in front]
@@ -81,18 +93,32 @@ def draw(section: Section) -> Figure:
     return figure
 
 
-def _axis(axes: Axes, params: Sequence[float]) -> Callable[[float], float]:
-    """A logarithmic axis with a place for 0, left of a break. Returns the function from a number
-    to its position."""
-    some = [value for value in params if value > 0] or [1.0]
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
+def _unknown(variants: Sequence[str]) -> list[str]:
+    """Which methods have a score, but not this cost."""
+    return [f"Left out, not counted when stored: {', '.join(variants)}."] if variants else []
+
+
+def _machines(section: Section, cost: Cost) -> list[str]:
+    where = on_machines(section.devices) if cost.measured else None
+    return [where] if where else []
+
+
+def _axis(axes: Axes, values: Sequence[float], cost: Cost) -> Callable[[float], float]:
+    """A logarithmic axis with a place for 0 and less, left of a break. Returns the function from a
+    number to its position."""
+    some, least = [value for value in values if value > 0] or [1.0], min(values)
     lowest, highest = math.log10(min(some)), math.log10(max(some))
     gap = max(0.1, 0.25 * (highest - lowest))
     zero = 10 ** (lowest - gap)
-    ticks = _ticks(min(some), max(some)) if any(params) else []
+    ticks = _ticks(min(some), max(some)) if max(values) > 0 else []
     axes.set_xscale("log")
-    if 0 in params:
+    if least <= 0:
         ticks.insert(0, zero)
-    if 0 in params and any(params):
+    if least <= 0 and max(values) > 0:
         break_at = 10 ** (lowest - gap / 2)
         axes.text(
             break_at,
@@ -107,7 +133,9 @@ def _axis(axes: Axes, params: Sequence[float]) -> Callable[[float], float]:
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(
-        lambda value, _: "0" if value <= zero * 1.001 else counted(value)
+        lambda value, _: (
+            cost.text(value) if value > zero * 1.001 else "0" if least == 0 else "\u2264 0"
+        )
     )
     return lambda value: value if value > 0 else zero
 

@@ -98,7 +98,8 @@ def _grouped(section: Section, layout: Layout, many: bool) -> list[tuple[str, li
     summary = {
         column.title: column for column in summary_columns(section, replace(layout, groups=many))
     }
-    grouped: list[tuple[str, list[Column]]] = [("", [summary.pop("Params")])]
+    first = [summary.pop("Params")] if "Params" in summary else []
+    grouped: list[tuple[str, list[Column]]] = [("", first)] if first else []
     for group, tasks in section.groups.items():
         mean = summary.pop(f"{group} ({len(tasks)})", None)
         means = [Column("Mean", mean.entries)] if mean else []
@@ -122,7 +123,7 @@ def _table(
         for place, (_, of_group) in enumerate(groups)
     )
     heads = ["Method", *(_head(column.title, many) for column in columns)]
-    caption_text = _caption(section, columns, many) + (
+    caption_text = _caption(section, layout, columns, many) + (
         f" Part {page} of {pages}." if pages > 1 else ""
     )
     body = [
@@ -222,7 +223,7 @@ def _head(title: str, upright: bool) -> str:
     return rf"\rotatebox{{90}}{{{head}}}" if upright else head
 
 
-def _caption(section: Section, columns: Sequence[Column], many: bool) -> str:
+def _caption(section: Section, layout: Layout, columns: Sequence[Column], many: bool) -> str:
     """Where the numbers are from, what they are, and how their means are taken."""
     count, groups = len(section.tasks), len(section.groups)
     sentences = [
@@ -235,6 +236,7 @@ def _caption(section: Section, columns: Sequence[Column], many: bool) -> str:
             "underlined",
             spread=not many,
             near=NEAR if any(column.task for column in columns) else "",
+            layout=layout,
         ),
     ]
     if many and section.seeds > 1:

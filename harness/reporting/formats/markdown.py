@@ -42,7 +42,11 @@ def _section(section: Section, layout: Layout, published: Sequence[PublishedNumb
     ]
     table = _table(grid, "Task" if many else None)
     legend = caption(
-        section, "italic", near="" if layout.groups else NEAR, groups=layout.groups or many
+        section,
+        "italic",
+        near="" if layout.groups else NEAR,
+        groups=layout.groups or many,
+        layout=layout,
     )
     notes = "\n".join(
         f"- {_escaped(note)}" for note in [legend, *tests_of(section, layout), *notes_of(section)]

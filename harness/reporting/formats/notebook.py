@@ -35,7 +35,7 @@ def _section(section: Section, layout: Layout) -> str:
     )
     near = "" if layout.groups else NEAR
     notes = [
-        caption(section, "underlined", near=near, groups=layout.groups),
+        caption(section, "underlined", near=near, groups=layout.groups, layout=layout),
         *tests_of(section, layout),
         *notes_of(section),
     ]

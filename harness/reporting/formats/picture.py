@@ -23,6 +23,7 @@ class _Picture(Format):
             contents.sections,
             store=contents.store,
             baseline=contents.checked_layout.baseline,
+            x=contents.x,
         )
         file = io.BytesIO()
         encode(drawn, file, self._name)

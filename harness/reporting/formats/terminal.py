@@ -12,8 +12,16 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.reporting.captions import caption, notes_of, tests_of, title_of
-from harness.reporting.columns import NEAR, Entry, Layout, summary_columns, task_columns
+from harness.reporting.columns import (
+    NEAR,
+    Entry,
+    Layout,
+    summary_columns,
+    task_columns,
+    title_of_column,
+)
 from harness.reporting.contents import Contents
+from harness.reporting.costs import BUDGETS, USUAL
 from harness.reporting.formats.format import Format
 from harness.reporting.published.numbers import PublishedNumber
 from harness.reporting.published.table import PublishedTable, published_table
@@ -21,7 +29,8 @@ from harness.reporting.section import Section
 from harness.text import plain
 
 _LEAST = ("Epochs", "Params", "W/T/L", "Rank", "Trials")
-"""Columns that a narrow terminal leaves out, after the groups, in this order."""
+"""Columns that a narrow terminal leaves out, after the groups, in this order, unless they were
+asked for by name."""
 
 
 class _Terminal(Format):
@@ -56,40 +65,11 @@ class LeaderboardTable:
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
     ) -> Iterator[RenderableType]:
-        groups = replace(self.layout, groups=True)
         for section in self.parts:
             yield Text(plain(title_of(section)), style="bold")
-            # `99.9` a task: measuring large tables takes long
-            hopeless = 4 * len(section.tasks) > options.max_width
-            full = (
-                []
-                if self.layout.groups or hopeless
-                else [
-                    _table(section, self.layout, *look)
-                    for look in ((False, 1), (True, 1), (True, 0))
-                ]
-            )
-            folded = [
-                _table(section, groups, *look) for look in ((False, 1), (False, 0), (True, 0))
-            ]
-            droppable = [
-                *(f"{group} ({len(tasks)})" for group, tasks in section.groups.items()),
-                *_LEAST,
-            ]
-            less = (
-                _table(section, groups, True, gap, droppable[: count + 1])
-                for count in range(len(droppable))
-                for gap in (1, 0)
-            )
-            room = options.update(max_width=10_000)
-            fitting = (
-                t
-                for t in chain(full, folded, less)
-                if console.measure(t, options=room).maximum <= options.max_width
-            )
-            table = next(fitting, folded[-1])
+            table, in_full, dropped = self._fitting(section, console, options)
             yield table
-            in_full = table in full
+            kept = [name for name in self.layout.columns if title_of_column(name) not in dropped]
             lines = [
                 caption(
                     section,
@@ -97,6 +77,7 @@ class LeaderboardTable:
                     spread=in_full,
                     near=NEAR if in_full else "",
                     groups=not in_full,
+                    layout=replace(self.layout, columns=tuple(kept)),
                 )
             ]
             if not in_full and not self.layout.groups:
@@ -104,6 +85,13 @@ class LeaderboardTable:
                     f"{len(section.tasks)} tasks don't fit here: --format md, csv and html show all"
                     " of them."
                 )
+            asked = [
+                title_of_column(name)
+                for name in self.layout.columns
+                if name not in kept and self.layout.columns != USUAL
+            ]
+            if asked:
+                lines.append(f"Left out here: {', '.join(asked)}. --format md shows them.")
             for line in [*lines, *tests_of(section, self.layout), *notes_of(section)]:
                 yield Text(plain(line), style="dim")
             if self.published is not None:
@@ -112,6 +100,45 @@ class LeaderboardTable:
                     published_table(section, self.published, not in_full), options.max_width
                 )
             yield Text()
+
+    def _fitting(
+        self, section: Section, console: Console, options: ConsoleOptions
+    ) -> tuple[Table, bool, list[str]]:
+        """The fullest table that fits; whether it has all tasks; and titles that it leaves out."""
+        layout, groups = self.layout, replace(self.layout, groups=True)
+        # `99.9` a task: measuring large tables takes long
+        hopeless = layout.groups or 4 * len(section.tasks) > options.max_width
+        looks = () if hopeless else ((False, 1), (True, 1), (True, 0))
+        full = ((_table(section, layout, *look), True, list[str]()) for look in looks)
+        looks = ((False, 1), (False, 0), (True, 0))
+        folded = [(_table(section, groups, *look), False, list[str]()) for look in looks]
+        droppable = _droppable(section, layout)
+        less = (
+            (
+                _table(section, groups, True, gap, droppable[: count + 1]),
+                False,
+                droppable[: count + 1],
+            )
+            for count in range(len(droppable))
+            for gap in (1, 0)
+        )
+        room = options.update(max_width=10_000)
+        fitting = (
+            found
+            for found in chain(full, folded, less)
+            if console.measure(found[0], options=room).maximum <= options.max_width
+        )
+        return next(fitting, folded[-1])
+
+
+def _droppable(section: Section, layout: Layout) -> list[str]:
+    """Titles of columns that a narrow terminal leaves out, in this order: the groups, then what
+    nobody has asked for, then what was asked for last."""
+    groups = [f"{group} ({len(tasks)})" for group, tasks in section.groups.items()]
+    by_default = {*USUAL, *BUDGETS}.issuperset(layout.columns)
+    asked = [title_of_column(name) for name in reversed(layout.columns)]
+    least = _LEAST if by_default else [title for title in _LEAST if title not in asked]
+    return [*groups, *dict.fromkeys((*least, *asked))]
 
 
 def _table(
@@ -189,7 +216,7 @@ def _styled(entry: Entry, between: str, stacked: bool, marked: bool) -> Text:
 
 def _broken(title: str) -> str:
     """`sprites-location` and `Mean of 19` in lines as short as their words."""
-    return re.sub(r"(?<=[-_])(?=\w{3})| (?=of |mIoU)| (?=\()", "\n", title)
+    return re.sub(r"(?<=[-_])(?=\w{3})| (?=of |mIoU|GFLOP)| (?=\()", "\n", title)
 
 
 def _broken_variant(label: str, width: int = 16) -> str:

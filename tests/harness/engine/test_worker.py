@@ -1,13 +1,17 @@
 """A trainer without Ray: what a job may see, and what it gives back."""
 
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from in_process import outcomes
 from outcomes import outcome_of
+from torch import nn
 
+from harness.backbones.vit import FrozenViT
 from harness.data.loader import FinalData, TestSetSealed, TuningData
 from harness.engine import worker as module
 from harness.engine.jobs import FinalJob, Outcome, TuneJob
@@ -19,6 +23,7 @@ from harness.training.heads import HeadOnTokens, LinearHead, Model
 from harness.training.loop import fit
 from harness.training.method import Method
 from methods.linear import Linear
+from methods.vpt import VPTDeep
 
 POINT = {"base_lr": 0.5, "weight_decay": 0.0}
 
@@ -290,7 +295,9 @@ def test_tensors_without_a_gradient_are_told_and_a_method_without_any_fails(othe
     told = final(Trainer(planned, threads=1), planned, 2)
     assert told.extras is not None
     assert told.extras["warnings"] == ["1 of 21 trained tensors got no gradient: spare."]
-    assert told.extras["flops"] > 0
+    assert told.extras["flops"] > told.extras["flops_scored"] > told.extras["flops_overhead"] == 0
+    assert told.extras["seconds_image"] > 0
+    assert told.extras["checkpoint_bytes"] > 4 * told.trainable
     failed = final(Trainer(planned, threads=1), planned, 3)
     assert failed.score is None
     assert (
@@ -298,6 +305,36 @@ def test_tensors_without_a_gradient_are_told_and_a_method_without_any_fails(othe
         == "Untrained: none of the 2 tensors that the method trains got a gradient: one, two"
     )
     assert "warnings" not in (final(Trainer(planned, threads=1), planned, 1).extras or {})
+
+
+class Twice(Method):
+    """A map behind another, which folds into it."""
+
+    name = "twice"
+
+    def __init__(self, vit: FrozenViT):
+        super().__init__(vit)
+        mlp: Any = vit.vit.blocks[0].mlp
+        mlp.fc2 = nn.Sequential(mlp.fc2, nn.Linear(self.width, self.width))
+
+    def merge(self) -> None:
+        mlp: Any = self.vit.vit.blocks[0].mlp
+        first, second = mlp.fc2
+        first.weight.copy_(second.weight @ first.weight)
+        mlp.fc2 = first
+
+
+def test_what_merges_costs_nothing_to_score_and_is_left_as_it_was(planned: RunPlan):
+    cell, trainer = planned.cells[1], Trainer(planned, threads=1)
+    for kind in (Twice, VPTDeep):
+        method = kind(deepcopy(trainer._vit(cell)))
+        before = {name: tensor.clone() for name, tensor in method.state_dict().items()}
+        trainer.model = Model(method, LinearHead(method, 3))
+        counted = trainer._flops(cell, 64)
+        assert (counted["flops_overhead"] == 0) == (kind is Twice)
+        assert counted["flops"] > counted["flops_scored"] > counted["flops_overhead"]
+        after = method.state_dict()
+        assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
 
 
 def test_a_probes_logits_do_not_depend_on_what_the_worker_did_before(tiny):

@@ -31,7 +31,9 @@ def test_a_cell_is_tuned_on_val_and_scored_once_on_test_with_its_extras(stored: 
     for variant, result in results.items():
         assert cells[result.cell].labels["metric"] == "miou"
         assert 0 <= result.score <= 100
-        assert set(result.extras) == {"pixel_accuracy", "class_iou", "strip", "flops"}
+        counted = {"flops", "flops_scored", "flops_overhead", "seconds_image", "checkpoint_bytes"}
+        assert set(result.extras) == {"pixel_accuracy", "class_iou", "strip"} | counted
+        assert (result.extras["flops_overhead"] > 0) == (variant == "vpt-deep")
         dark, bright, never = result.extras["class_iou"]
         found = [iou for iou in (dark, bright, never) if iou is not None]
         assert result.score == pytest.approx(sum(found) / len(found), abs=1e-9)

@@ -89,6 +89,7 @@ class Filler:
         memory: int = 10**9,
         curves: dict[str, list[float | None]] | None = None,
         extras: dict[str, Any] | None = None,
+        provenance: dict[str, Any] | None = None,
     ) -> None:
         """Adds a final run a score; each takes a second more than the one before."""
         for seed, score in enumerate(scores, first_seed):
@@ -105,7 +106,7 @@ class Filler:
                     "e" * 64,
                     *cost,
                     {10: score},
-                    {},
+                    provenance or {},
                     created,
                     curves=curves or {},
                     extras=extras or {},

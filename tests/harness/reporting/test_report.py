@@ -18,6 +18,7 @@ from scipy.stats import t
 
 from harness.errors import BadInput
 from harness.reporting.columns import Layout
+from harness.reporting.costs import BUDGETS
 from harness.reporting.report import Report, format_of
 from harness.reporting.statistics.wilcoxon import pairwise
 from harness.store import Store
@@ -486,7 +487,7 @@ def test_on_other_tasks_there_is_nothing_published(mini: Store) -> None:
 
 
 def test_a_baseline_and_budgets_fit_a_terminal(one_of_vtab: Store) -> None:
-    layout = Layout(baseline="linear", budgets=True)
+    layout = Layout(baseline="linear", columns=("params", *BUDGETS))
     text = _bare(_printed(render(one_of_vtab, layout=layout), 80))
     assert max(map(len, text.splitlines())) <= 80
     assert "\u2026" not in text

@@ -160,4 +160,4 @@ def test_what_a_search_took_and_what_a_run_chose(filler: Any) -> None:
     first, _ = read(filler.store, detail=True).runs
     assert first.detail is not None
     assert (first.detail.params, first.detail.curve) == ({}, {10: 50.0})
-    assert first.detail.head_params == 1000
+    assert first.head_params == 1000

@@ -6,7 +6,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from harness.backbones.vit import FrozenViT
-from harness.training.flops import step_flops
+from harness.training.flops import scored_flops, step_flops
 from harness.training.heads import LinearHead, Model
 from harness.training.kinds import kind_of
 from methods.linear import Linear
@@ -48,6 +48,23 @@ def test_what_prompts_share_is_divided_among_the_images(vit: FrozenViT):
     # keys and values of 6 prompts a block, once a batch: forward, and back to the prompts
     shared = DEPTH * 2 * (2 * 6 * DIM * 2 * DIM)
     assert alone - of_many == pytest.approx(shared * 63 / 64, abs=1)
+
+
+def test_scoring_is_a_forward_pass_whose_prompts_are_shared_by_the_batch(vit: FrozenViT):
+    embedding = 2 * 16 * 3 * PATCH * PATCH * DIM
+    blocks = (DEPTH - 1) * block(TOKENS, TOKENS) + block(1, TOKENS)
+    linear = Linear(vit)
+    plain = scored_flops(Model(linear, LinearHead(linear, CLASSES)), 16, 256, CPU)
+    assert plain == embedding + blocks + 2 * DIM * CLASSES
+    method = VPTDeep(vit, prompts=6)
+    model = Model(method, LinearHead(method, CLASSES)).train()
+    attended = ((DEPTH - 1) * TOKENS + 1) * 2 * 2 * 6 * DIM
+    shared = DEPTH * 2 * 6 * DIM * 2 * DIM
+    for images in (1, 256):
+        counted = scored_flops(model, 16, images, CPU)
+        assert counted - plain == pytest.approx(attended + shared / images, abs=1)
+    assert model.training
+    assert all(parameter.requires_grad for parameter in (method.prompts, *model.head.parameters()))
 
 
 def test_the_model_and_the_random_numbers_are_as_they_were(vit: FrozenViT):

@@ -21,6 +21,7 @@ from markupsafe import Markup
 from harness.io import commands
 from harness.io.atomic import replacing, unwritable
 from harness.reporting.contents import Contents
+from harness.reporting.costs import COSTS, USUAL
 from harness.reporting.formats.format import TextFormat
 from harness.reporting.formats.page.definitions import DEFINITIONS
 from harness.reporting.formats.page.pictures import strips
@@ -65,7 +66,7 @@ def page(
     behind = Runs({run.id: run for run in runs})
     cells_of = [behind.of(part) for part in parts]
     extras = store.extras() if any(metric_of(part.first.metric).scales for part in parts) else {}
-    baseline = contents.checked_layout.baseline
+    baseline, columns = contents.checked_layout.baseline, contents.checked_layout.columns
     numbers = published() if numbers is None else numbers
     about = {
         "title": ", ".join(dict.fromkeys(plain(part.suite) for part in parts)),
@@ -73,6 +74,8 @@ def page(
         "live": live,
         "store": commands.command(store=store).removeprefix("harness"),
         "definitions": DEFINITIONS,
+        "costs": [[cost.name, cost.title, cost.help] for cost in COSTS.values()],
+        "columns": (*columns, "flops") if columns == USUAL else columns,
         **{name: _counted(behind, name) for name in ("machines", "versions")},
         "sections": [
             {

@@ -98,7 +98,7 @@ class Runs:
             memory(run.memory),
             counted(run.units),
             f"{run.trainable:,}",
-            f"{detail.head_params:,}",
+            f"{run.head_params:,}",
         ]
         return [run.id, run.seed, texts, places, list(curve.values()), logged]
 

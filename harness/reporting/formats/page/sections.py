@@ -16,18 +16,11 @@ from harness.reporting.columns import (
     statistic_column,
     task_column,
 )
-from harness.reporting.display import (
-    NOTHING,
-    counted,
-    duration,
-    interval_text,
-    memory,
-    rounded,
-    several,
-)
+from harness.reporting.costs import COSTS
+from harness.reporting.display import NOTHING, counted, interval_text, rounded, several
 from harness.reporting.formats.page.ablations import ablations
 from harness.reporting.formats.page.tests import tests
-from harness.reporting.formats.page.tradeoff import average, tradeoff
+from harness.reporting.formats.page.tradeoff import tradeoff
 from harness.reporting.formats.page.values import Once, number, shortened
 from harness.reporting.leaderboard import TaskResult
 from harness.reporting.section import MethodSummary, Section
@@ -56,6 +49,7 @@ def section(part: Section, baseline: str | None) -> dict[str, Any]:
         "metric": metric,
         "step": "iteration" if segmentation else "epoch",
         "sort": part.sort,
+        "devices": [plain(device) for device in part.devices],
         "folded": len(part.tasks) > MANY_TASKS,
         "caption": plain(caption(part, "underlined")),
         "notes": [plain(note) for note in notes_of(part) if note not in _readings(part).values()],
@@ -164,15 +158,17 @@ def _variants(part: Section, notes: Once) -> list[dict[str, Any]]:
 
 def _costs(summary: MethodSummary, rows: Sequence[TaskResult]) -> dict[str, list[Any]]:
     """Each as [value, text]."""
-    seconds, size = (average(rows, name) for name in ("seconds", "memory"))
     searched = float(sum(row.cell.search_units for row in rows))
     return {
         "year": [summary.year, NOTHING if summary.year is None else str(summary.year)],
-        "params": [number(summary.params, 1), counted(summary.params)],
-        "flops": [shortened(summary.flops), counted(summary.flops)],
-        "seconds": [shortened(seconds), duration(seconds)],
-        "memory": [shortened(size), memory(size)],
-        "units": [shortened(float(summary.units)), counted(summary.units)],
+        **{
+            name: [
+                number(value, 1) if name == "params" else shortened(value),
+                COSTS[name].text(value),
+            ]
+            for name, value in summary.costs.items()
+        },
+        "ppt": [number(summary.ppt), rounded(summary.ppt, 3)],
         "search_units": [shortened(searched), counted(searched)],
     }
 

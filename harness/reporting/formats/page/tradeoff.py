@@ -1,39 +1,26 @@
 """Score against cost for the page: for each pair of them, which variants are on the front."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from harness.reporting.display import counted, duration, memory
-from harness.reporting.leaderboard import TaskResult
+from harness.reporting.costs import COSTS
 from harness.reporting.section import Section
 from harness.reporting.statistics.pareto import pareto
 from harness.text import plain
 
-COSTS = {
-    "params": ("trained values", counted),
-    "seconds": ("seconds per run", duration),
-    "memory": ("memory per run", memory),
-    "units": ("units of all runs", counted),
-}
-"""Title, and how its numbers are formatted."""
-
-
-def average(rows: Sequence[TaskResult], name: str) -> float | None:
-    """Mean of final runs over the tasks that have a score."""
-    values = [getattr(row, name) for row in rows if row.n]
-    return float(np.mean(values)) if values else None
-
 
 def tradeoff(part: Section) -> dict[str, Any]:
     """`scores`: [column, title, {cost: places of the variants on the front, cheapest first}];
-    `costs`: [name, title, ticks], these being [value, text, whether it is a power of ten].
+    `costs`: [name, title, ticks], these being [value, text, whether it is a power of ten]; only
+    those that any variant has.
 
     A column is "mean", "mean_of_groups", "group,N" or "task,N".
     """
-    costs = {name: _cost(part, name) for name in COSTS}
+    costs = {
+        name: of
+        for name in COSTS
+        if any((of := {v: summary.costs[name] for v, summary in part.methods.items()}).values())
+    }
     order = {variant: place for place, variant in enumerate(part.scores)}
     choices = []
     for column, title, scores in _scores(part):
@@ -48,7 +35,9 @@ def tradeoff(part: Section) -> dict[str, Any]:
         choices.append([column, plain(title), fronts])
     return {
         "scores": choices,
-        "costs": [[name, COSTS[name][0], _ticks(name, of.values())] for name, of in costs.items()],
+        "costs": [
+            [name, COSTS[name].axis, _ticks(name, of.values())] for name, of in costs.items()
+        ],
     }
 
 
@@ -74,23 +63,14 @@ def _scores(part: Section) -> list[tuple[str, str, dict[str, float | None]]]:
     return columns
 
 
-def _cost(part: Section, name: str) -> dict[str, float | None]:
-    if name in ("params", "units"):
-        return {variant: getattr(summary, name) for variant, summary in part.methods.items()}
-    rows: dict[str, list[TaskResult]] = {variant: [] for variant in part.scores}
-    for row in part.board:
-        rows[row.variant].append(row)
-    return {variant: average(of, name) for variant, of in rows.items()}
-
-
 def _ticks(name: str, values: Any) -> list[list[Any]]:
     """Round numbers over all values of a cost and a decade beyond."""
-    some = [value for value in values if value]
+    some = [value for value in values if value and value > 0]
     if not some:
         return []
     powers = range(math.floor(math.log10(min(some))) - 1, math.ceil(math.log10(max(some))) + 2)
     return [
-        [digit * 10.0**power, COSTS[name][1](digit * 10.0**power), digit == 1]
+        [digit * 10.0**power, COSTS[name].text(digit * 10.0**power), digit == 1]
         for power in powers
-        for digit in (1, 2, 5)
+        for digit in (1, 2, 3, 5, 7)
     ]

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.reporting.columns import PLAIN, Layout
+from harness.reporting.costs import BUDGETS
 from harness.reporting.formats.latex import MOST_LINES, latex
 from harness.reporting.formats.latex_text import escaped
 from harness.reporting.section import Section
@@ -29,7 +30,7 @@ NINE = [
     "lora(rank=8)",
     "ssf",
 ]
-EVERY = Layout(budgets=True, baseline="vpt-deep")
+EVERY = Layout(columns=("params", *BUDGETS), baseline="vpt-deep")
 HOSTILE = [
     r"\input{/etc/passwd}",
     "a_b^c~d$e$#f%g&h{i}",

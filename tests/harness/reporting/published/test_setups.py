@@ -91,7 +91,7 @@ def section(
                         "2026-01-01",
                     )
                 )
-    (found,) = sections(leaderboard(read(store, precision=True)), None, None)
+    (found,) = sections(leaderboard(read(store)), None, None)
     return found
 
 
@@ -287,7 +287,7 @@ def test_a_row_that_lacks_a_field_is_not_taken_for_equal(filler: Any) -> None:
         filler.results(
             filler.cell("vpt-deep", task, suite="vtab", backbone=backbone, pixels="tf"), [50.0] * 5
         )
-    (part,) = sections(leaderboard(read(filler.store, precision=True)), None, None)
+    (part,) = sections(leaderboard(read(filler.store)), None, None)
     found = phrases(part, "vpt-deep")
     for phrase in (
         *(
@@ -327,7 +327,7 @@ def test_a_strangers_store_may_hold_anything(filler: Any, odd: Any) -> None:
         protocol={"x": 1, **dict(odd)},
     )
     filler.results(key, [50.0])
-    (part,) = sections(leaderboard(read(filler.store, precision=True)), None, None)
+    (part,) = sections(leaderboard(read(filler.store)), None, None)
     assert "prompt lengths: 1/5/10/50/100/200 there, not recorded here" in phrases(part, "vpt-deep")
 
 

@@ -137,7 +137,7 @@ function openVariant(at, place, tasks = about.sections[at].tasks.keys()) {
   const head = el("tr", {}, ...["Task", "Group", section.metric].map((title, index) => el("th", { scope: "col", class: index > 1 ? "n" : null }, title)));
   const summary = [
     ...variant.summary,
-    ["Trained values", variant.params[1]],
+    ...about.costs.filter(([key]) => key !== "units").map(([key, title]) => [title, variant[key][1]]),
     ["Trials per task", `${variant.trials[1]}${variant.unequal ? ", unlike the others" : ""}`],
     variant.length,
     ["Search units", variant.search_units[1]],

@@ -27,9 +27,9 @@ function filled(element, attributes, children) {
   return element;
 }
 
-/** A name that may break after `_`, `-`, `,` and `(`. */
+/** A name that may break after `_`, `-`, `,` and a `(` that joins. */
 function breakable(text) {
-  return text.split(/(?<=[-_,(])/).flatMap((part, index) => (index ? [el("wbr"), part] : [part]));
+  return text.split(/(?<=[-_,]|\S\()/).flatMap((part, index) => (index ? [el("wbr"), part] : [part]));
 }
 
 /** The first cell of a row: a method's name, in a column no wider than it must be. */

@@ -1,17 +1,14 @@
 // The leaderboard of a section: one row per variant, its means, and its tasks in groups that fold.
 
-const OPTIONAL = {
-  Year: false,
-  Params: true,
-  FLOPs: true,
-  Seconds: false,
-  Memory: false,
-  Trials: false,
-  "Search units": false,
-  "All units": false,
-  "Spread (±)": true,
-  Tint: true,
-};
+/** Columns beside the scores, [name, title, help]. Those that the page was made with are shown at first. */
+const EXTRAS = [
+  ["year", "Year", "of the method's paper"],
+  ...about.costs,
+  ["ppt", "PPT", "V-PETL Bench's score: of the mean, lower with more trained values"],
+  ["trials", "Trials", "trials per task"],
+  ["search_units", "Search units", "forward-image units of all its searches"],
+];
+const HIDDEN = new Set(EXTRAS.filter(([name]) => !about.columns.includes(name)).map(([, title]) => title));
 
 /** The rows' order, that of `harness report --sort`: column and direction. */
 const SORTS = { mean: ["mean", "descending"], rank: ["mean_rank", "ascending"], params: ["params", "ascending"] };
@@ -31,7 +28,7 @@ function leaderboard(section, at) {
   const foldable = section.groups.length > 1 || section.folded;
   const folds = foldable ? foldingRow(section, at, shown) : { apply() {}, all: [] };
   const turned = toggled(`${at}.columns`);
-  const isUsual = (name) => OPTIONAL[name] ?? true; // statistics are shown
+  const isUsual = (name) => !HIDDEN.has(name);
   const isOn = (name) => isUsual(name) !== turned.has(name);
 
   function applyColumns() {
@@ -77,6 +74,7 @@ function legend(section) {
   const items = [section.caption, ...section.notes];
   if (section.variants.some((variant) => variant.reading !== null)) items.push("\u2020: our reading of the method, see the top of the page.");
   if (section.variants.some((variant) => variant.unequal)) items.push("\u2696: tuned with a different number of trials than the others.");
+  if (section.devices.length) items.push(`Times and memory: measured on ${section.devices.join("; ")}.`);
   items.push("Click a cell, or press Enter on it, for its seeds, hyper-parameters, curves, hardware, and the command that reproduces it.");
   return el("ul", { class: "notes" }, ...items.map((item) => el("li", {}, item)));
 }
@@ -84,7 +82,7 @@ function legend(section) {
 function leaderboardColumns(section) {
   const { groups, tasks, statistics } = section;
   const families = familiesOf(section);
-  const plain = (title, key, help) => ({
+  const extra = ([key, title, help]) => ({
     title,
     key,
     help,
@@ -97,14 +95,7 @@ function leaderboardColumns(section) {
   const columns = [
     { title: "Method", kind: "name", high: false, value: ({ variant }) => variant.name, cell: ({ variant }) => nameCell(variant, families) },
     ...statistics.map((statistic, index) => statisticColumn(statistic, index ? statistic.title : null)),
-    plain("Year", "year", "of the method's paper"),
-    plain("Params", "params", "trained values, without the head"),
-    plain("FLOPs", "flops", "operations of a training step, forward and backward, for one image"),
-    plain("Seconds", "seconds", "of a final run, mean over tasks and seeds"),
-    plain("Memory", "memory", "peak of a final run, mean over tasks and seeds"),
-    plain("Trials", "trials", "trials per task"),
-    plain("Search units", "search_units", "forward-image units of all its searches"),
-    plain("All units", "units", "forward-image units of all its searches and final runs"),
+    ...EXTRAS.map(extra),
   ];
   groups.forEach((group, g) => {
     if (groups.length > 1 || section.folded) columns.push(groupColumn(group, g));

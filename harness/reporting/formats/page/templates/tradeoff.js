@@ -43,7 +43,7 @@ function scatter(points, front, xName, yName, ticksOfCost) {
   const positive = points.filter((point) => point.x > 0).map((point) => point.x);
   const [low, high] = positive.length ? [Math.log10(Math.min(...positive)), Math.log10(Math.max(...positive))] : [0, 1];
   const pad = Math.max((high - low) * 0.06, 0.08);
-  const hasZero = points.some((point) => point.x === 0);
+  const hasZero = points.some((point) => point.x <= 0);
   const zero = low - pad - (high - low || 1) * 0.1; // a logarithmic axis has no zero: it gets its own place on the left
   const at = (x) => (x > 0 ? Math.log10(x) : zero);
   const xs = [hasZero ? zero - pad : low - pad, high + pad];
@@ -51,10 +51,11 @@ function scatter(points, front, xName, yName, ticksOfCost) {
   const room = (Math.max(...heights) - Math.min(...heights)) * 0.08 || 1;
   const ys = [Math.min(...heights) - room, Math.max(...heights) + room];
   const xTicks = logTicks(low - pad, high + pad, ticksOfCost);
-  if (hasZero) xTicks.unshift([zero, "0"]);
+  if (hasZero) xTicks.unshift([zero, points.some((point) => point.x < 0) ? "\u2264 0" : "0"]);
   const yTicks = ticks(...ys, 6).map((value) => [value, String(value)]);
   const label = `${yName} against ${xName}; on the front: ${front.map((point) => point.name).join(", ")}`;
-  const { root, px, py } = frame({ width: 860, height: 420, xs, ys, xTicks, yTicks, x: `${xName} (logarithmic)`, y: yName, label });
+  const width = innerWidth < 640 ? 380 : 860; // a phone's, unscaled
+  const { root, px, py } = frame({ width, height: 420, xs, ys, xTicks, yTicks, x: `${xName} (logarithmic)`, y: yName, label });
   const path = front.map((point, index) => `${index ? `H${px(at(point.x))}V` : `M${px(at(point.x))} `}${py(point.y)}`).join("");
   if (front.length > 1) root.append(svg("path", { class: "front", d: path }));
   const labels = [];
@@ -65,7 +66,8 @@ function scatter(points, front, xName, yName, ticksOfCost) {
     root.append(svg("circle", { class: `point${on ? " on" : ""}`, cx: x, cy: y, r: on ? 5 : 4 }, svg("title", {}, tooltip)));
     if (on || points.length <= 12) labels.push({ x, y, name: point.name, on });
   }
-  root.append(...placed(labels, 860));
+  root.append(...placed(labels, width));
+  if (width < 860) root.classList.add("narrow");
   return el("div", { class: "scroll figure", tabindex: 0, role: "region", "aria-label": "Trade-off" }, root);
 }
 

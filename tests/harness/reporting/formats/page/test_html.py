@@ -18,6 +18,7 @@ from scipy.stats import rankdata
 from harness.errors import BadInput
 from harness.reporting.columns import Layout
 from harness.reporting.contents import Contents
+from harness.reporting.costs import BUDGETS
 from harness.reporting.figures import figure
 from harness.reporting.formats.page.html import page, write
 from harness.reporting.formats.page.runs import thinned
@@ -114,8 +115,8 @@ def _check_column(cells: list[Any], values: np.ndarray, digits: int, lowest: boo
 
 def test_every_number_is_shown_as_the_other_formats_show_it(mini: Store) -> None:
     """The text of a score, a mean, a rank and a count is that of the Markdown table."""
-    section = _only(_page(mini, layout=Layout(budgets=True)))
-    lines = str(Report(mini, layout=Layout(budgets=True)).render("md")).splitlines()
+    section = _only(_page(mini, layout=Layout(columns=("params", *BUDGETS))))
+    lines = str(Report(mini, layout=Layout(columns=("params", *BUDGETS))).render("md")).splitlines()
     titles, *rows = (line.strip("| ").split(" | ") for line in lines if line.startswith("| "))
     for place, row in enumerate(rows[1:]):
         shown = {title: re.sub(r"[*≈]", "", text) for title, text in zip(titles, row, strict=True)}
@@ -127,7 +128,7 @@ def test_every_number_is_shown_as_the_other_formats_show_it(mini: Store) -> None
             if statistic["title"] in shown:
                 assert statistic["cells"][place][1] == shown[statistic["title"]]
         for title, name in (
-            *(("Params", "params"), ("Year", "year"), ("FLOPs", "flops")),
+            *(("Params", "params"), ("Year", "year"), ("Train GFLOP", "flops")),
             *(("Trials", "trials"), ("Units", "units")),
         ):
             assert variant[name][1] == shown[title]

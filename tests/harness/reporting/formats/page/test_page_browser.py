@@ -269,7 +269,7 @@ def test_columns_can_be_chosen(reader: Reader, vtab: str) -> None:
     titles = [title.replace("\n", " ") for title in reader.texts("thead tr:last-child th")]
     assert titles[:5] == ["Method", "Mean of 19", "Mean of 3 groups", "Rank", "Params"]
     reader.click("details.menu summary", "Columns")
-    for name in ("Rank", "FLOPs", "Memory", "Search units"):
+    for name in ("Rank", "Train GFLOP", "Memory", "Search units"):
         reader.click("label.check", name)
     titles = [title.replace("\n", " ") for title in reader.texts("thead tr:last-child th")]
     assert titles[:6] == [
