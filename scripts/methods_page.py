@@ -93,7 +93,11 @@ def page() -> str:
         text += "time | equal to released code |\n"
         text += "|---|---|---|---|---|---|---|---|---|\n"
         text += "".join(_row(name, classes[name], measured["methods"]) for name in names) + "\n"
-        text += "".join(_details(name, classes[name]) for name in names)
+        details: dict[str, list[str]] = {}
+        for name in names:
+            details.setdefault(_details(name, classes[name]), []).append(name)
+        for said, of in details.items():
+            text += f"### {', '.join(of)}\n\n{said}" if said else ""
     return text.rstrip() + "\n"
 
 
@@ -160,7 +164,7 @@ def _details(name: str, method: type[Method]) -> str:
     if not said:
         return ""
     lines = (textwrap.fill(_plain(part), 100, break_long_words=False) for part in said)
-    return f"### {name}\n\n" + "".join(f"{part}\n\n" for part in lines)
+    return "".join(f"{part}\n\n" for part in lines)
 
 
 def _plain(text: str) -> str:

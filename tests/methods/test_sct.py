@@ -114,6 +114,23 @@ def test_salient_channels_have_the_largest_norms_over_a_classs_image_tokens(
         assert method.salient[index].tolist() == expected, index
 
 
+def test_a_channel_that_all_classes_use_goes_before_one_of_a_single_class(
+    plain: VisionTransformer, monkeypatch: pytest.MonkeyPatch
+):
+    """Norms 7 and 7 against 10 and 0: in the mean of norms more, in that of squares less."""
+    method = SCT(FrozenViT(plain), channels=1).double()
+    rows = torch.zeros(2, 17, 24).double()
+    rows[0, 1, 0], rows[:, 1, 1] = 10.0, 7.0
+    monkeypatch.setattr(method.vit, "attend", lambda index, tokens: rows)
+    labels = torch.tensor([0, 1])
+    train = TrainSplit(
+        2, lambda at: (IMAGES[at], labels[at]), lambda: iter(()), seed=0, at_once=2, classes=2
+    )
+    with torch.no_grad():
+        method.begin(train, nn.Identity())
+    assert method.salient.tolist() == [[1]] * 3
+
+
 def test_a_masks_class_is_that_of_most_pixels():
     masks = torch.tensor([[[2, 2], [0, 255]], [[1, 255], [255, 255]], [[255, 255], [255, 255]]])
     assert one_each(masks, 3).tolist() == [2, 1, 0]
