@@ -14,11 +14,23 @@ PAGE = ROOT / "docs" / "licences.md"
 HEAD = """# Licences of what the project depends on
 
 The project itself is MIT. These are its direct dependencies and extras, with the licence that each
-package states of itself. What they depend on in turn has licences too: `pip-licenses` lists those
-of an environment. Data and pretrained weights have their own: `harness data card TASK` shows a
-task's. `scripts/licences.py` writes this page.
+package states of itself, and what the extra `peft` brings. What the others depend on in turn has
+licences too: `pip-licenses` lists those of an environment. Data and pretrained weights have their
+own: `harness data card TASK` shows a task's. `scripts/licences.py` writes this page.
 
 """
+
+
+BROUGHT = (
+    "accelerate",
+    "hf_xet",
+    "huggingface_hub",
+    "psutil",
+    "regex",
+    "tokenizers",
+    "transformers",
+)
+"""By peft; timm brings the client of its hub too."""
 
 
 def dependencies() -> dict[str, str]:
@@ -29,7 +41,8 @@ def dependencies() -> dict[str, str]:
         for extra, texts in project["optional-dependencies"].items()
         for text in texts
     }
-    return {_name(text): "always" for text in project["dependencies"]} | extras
+    brought = dict.fromkeys(BROUGHT, extras["peft"])
+    return {_name(text): "always" for text in project["dependencies"]} | extras | brought
 
 
 def licence(name: str) -> str:

@@ -53,6 +53,7 @@ RELEASED = {
     "res-tuning": ("modelscope/ms-swift", "Apache-2.0"),
     "noah": ("ZhangYuanhan-AI/NOAH", "MIT"),
     "tcpa": ("zhoujiahuan1991/ICML2025-TCPA", "none stated"),
+    "peft": ("huggingface/peft", "Apache-2.0; an extra that is installed beside this package"),
 }
 """Repositories that the papers' authors have published, and their licences. Ours is written from
 the equations; no code of theirs is in it."""
@@ -62,6 +63,10 @@ HEAD = """# The methods
 Every method is one file in `methods/`, with the paper's equations, how the released code is read
 where it differs, and each deviation. `harness list methods` prints the short form;
 `--methods prompts` runs a family, `--methods everything` all.
+
+`peft` and what shares its section are Hugging Face's library, an extra: `pip install
+'vpt-harness[peft]'`. As a bare name `peft` is the whole family, so the method is written with
+brackets: `peft(type=loha,rank=4)`, or `peft()`.
 
 Values are trained values on ViT-B/16 with the method's defaults, the head aside; where only
 training needs some of them, these stand behind a plus. GFLOP are operations of an image there, in

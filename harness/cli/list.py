@@ -4,6 +4,7 @@ neither torch nor ray."""
 from pathlib import Path
 
 from rich.table import Table
+from rich.text import Text
 
 from harness.errors import unknown
 
@@ -30,22 +31,35 @@ def _table(*columns: str) -> Table:
 
 
 def _methods() -> Table:
-    from harness.planning.variants import own_arguments, registered
+    """By family and year; arguments with their defaults stand below what a method is."""
+    from harness.planning.variants import missing, own_arguments, registered
 
-    table, rows = _table("method", "family", "year", "what it is", "arguments (and defaults)"), []
-    for name, entry in sorted(registered().items()):
+    rows: list[tuple[str, int, str, str]] = []
+    for name, entry in registered().items():
         try:
             method = entry.load()
+            arguments = ", ".join(
+                f"{key}={value.default}" for key, value in own_arguments(method).items()
+            )
+            needs = " ".join(f"'{source}'" for source in method.packages.values())
+            absent = "not installed: " if missing(method) else "an extra: "
+            lines = [method.summary, arguments, needs and f"{absent}pip install {needs}"]
+            rows.append((method.family, method.year or 0, name, "\n".join(filter(None, lines))))
         except Exception as error:
             # somebody else's package may fail in any way; the others still work
-            rows.append((name, "", "", f"can't be imported: {type(error).__name__}: {error}", ""))
-            continue
-        arguments = ", ".join(
-            f"{key}={value.default}" for key, value in own_arguments(method).items()
-        )
-        rows.append((name, method.family, str(method.year or ""), method.summary, arguments))
-    for row in sorted(rows, key=lambda row: (row[1] == "", row[1], row[2], row[0])):
-        table.add_row(*row)
+            rows.append(("", 0, name, f"can't be imported: {type(error).__name__}: {error}"))
+    table = _table("method", "year", "what it is; its arguments and their defaults")
+    families = sorted({row[0] for row in rows}, key=lambda family: (family == "", family))
+    for family in families:
+        of = sorted((year, name, said) for other, year, name, said in rows if other == family)
+        hint = f"{len(of)} methods; all of them: --methods {family}" if family else ""
+        table.add_row(Text(family or "of no family", style="bold"), "", Text(hint, style="dim"))
+        for year, name, said in of:
+            first, *more = said.split("\n")
+            text = Text(first)
+            for line in more:
+                text.append(f"\n{line}", style="dim")
+            table.add_row(Text(f"  {name}"), str(year or ""), text)
     return table
 
 

@@ -432,6 +432,11 @@ def load(
             f"{file} was tuned by {variant.name} version {identity['method']['version']}; this is"
             f" version {variant.method.version}."
         )
+    needs, needed = variant.identity.get("packages"), identity["method"].get("packages")
+    if needs != needed:
+        raise BadInput(
+            f"{file} was tuned with {_versions(needed)}; installed is {_versions(needs)}."
+        )
     now, then = variant.identity.get("source"), identity["method"].get("source")
     if now and then and now != then:
         say(
@@ -439,6 +444,13 @@ def load(
             f" {then[:8]}, now {now[:8]}): its predictions may differ."
         )
     return rebuilt(str(file), variant, base, origin, tensors)
+
+
+def _versions(packages: object) -> str:
+    """Of an identity's packages, of which a file may say anything."""
+    if not isinstance(packages, Mapping):
+        return "none of its packages"
+    return plain(", ".join(f"{name} {release}" for name, release in packages.items()))[:200]
 
 
 def rebuilt(

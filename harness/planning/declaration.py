@@ -108,6 +108,13 @@ def check(method: "type[Method]", where: str, also: Collection[str] | None = Non
             f'{where}: refuses must be a dict of reasons, as {{"segmentation": "..."}}, not'
             f" {_kind(method.refuses)}."
         )
+    if not isinstance(method.packages, Mapping) or not all(
+        isinstance(source, str) for source in method.packages.values()
+    ):
+        raise BadInput(
+            f'{where}: packages must be a dict, as {{"peft": "vpt-harness[peft]"}} (what pip'
+            f" installs each by), not {_kind(method.packages)}."
+        )
     names = method.train_only
     if not isinstance(names, tuple) or not all(isinstance(name, str) and name for name in names):
         raise BadInput(

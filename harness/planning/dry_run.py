@@ -35,7 +35,7 @@ from harness.planning.plan import (
     trained_on,
 )
 from harness.planning.protocols import Settings
-from harness.planning.variants import Variant, parse
+from harness.planning.variants import Variant, left_out, parse
 from harness.tasks.cards import TaskCard
 from harness.text import preformatted, rendered, some
 from harness.training.kind import Cost
@@ -152,7 +152,8 @@ def preview(request: Request, stage: Callable[[str], None]) -> Preview:
             trials, runs = trials + cost.trials, runs + cost.seeds
             units, hours = units + cost.units, hours + paces[shape].hours(cost)
         rows.append(MethodCost(variant.label, trials, runs, units, hours))
-    notes = [*dict.fromkeys(searches), *(f"{line}." for line in known_notes)]
+    notes = [*left_out(request.methods), *dict.fromkeys(searches)]
+    notes += [f"{line}." for line in known_notes]
     notes += [_weights_note(spec) for spec in shapes]
     notes += _inputs(request, chosen, shapes)
     notes += dict.fromkeys(

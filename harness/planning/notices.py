@@ -27,7 +27,9 @@ def _not_narrowed(plan: RunPlan) -> list[str]:
 def _other_code(plan: RunPlan, store: Store) -> list[str]:
     """Results that differ from the plan only in their method's code."""
     planned_cells = {
-        cell.key: cell for cell in plan.cells if "source" in cell.cell.identity["method"]
+        cell.key: cell
+        for cell in plan.cells
+        if {"source", "packages"} & cell.cell.identity["method"].keys()
     }
     if not planned_cells:
         return []
@@ -54,6 +56,6 @@ def _without_code(identity: dict[str, Any]) -> dict[str, Any]:
     method = {
         name: value
         for name, value in identity["method"].items()
-        if name not in ("source", "bases", "version")
+        if name not in ("source", "bases", "version", "packages")
     }
     return {**identity, "method": method}

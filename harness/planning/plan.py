@@ -18,7 +18,7 @@ from harness.planning import protocols, user_errors
 from harness.planning.known import Known, point_of, points_of, starts, table
 from harness.planning.protocols import Settings
 from harness.planning.space import described, narrowed, values
-from harness.planning.variants import Variant, parse
+from harness.planning.variants import Variant, left_out, parse
 from harness.planning.variants import own_arguments as arguments_of
 from harness.store import Cell, cell_key
 from harness.tasks.cards import Suite, TaskCard, load_cards, load_suites
@@ -197,6 +197,7 @@ def plan(request: Request, variants: Sequence[Variant] | None = None) -> RunPlan
     warnings: list[str] = []
     cards = [resolve(card, request.data_root, request.pixels) for card in cards]
     chosen = [(card, *settings(request, card, suite_of(card, suite, suites))) for card in cards]
+    warnings += [] if variants else left_out(request.methods)
     variants = variants or parse(
         request.methods, also={name for _, _, protocol in chosen for name in protocol.arguments}
     )

@@ -7,7 +7,7 @@ import shlex
 import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import BadInput, nearest, unknown
@@ -51,7 +51,7 @@ class Variant:
     def label(self) -> str:
         """As the user writes it, arguments sorted: `ivpt(da=false,prompts=50)`."""
         inside = ",".join(f"{key}={_text(value)}" for key, value in sorted(self.arguments.items()))
-        return f"{self.name}({inside})" if inside else self.name
+        return f"{self.name}({inside})" if inside or names_family(self.method) else self.name
 
     def has_constant_features(self, card: "TaskCard") -> bool:
         """Whether the tokens that a head reads can be computed once: the method leaves them
@@ -92,12 +92,15 @@ class Variant:
     @property
     def identity(self) -> dict[str, Any]:
         """Its part of a score's key. For ours, a version stands for the code; for others the code
-        itself is included, with the versions of ours that they inherit from."""
+        itself is included, with the versions of ours that they inherit from. The versions of other
+        packages that it is built on are included too."""
         identity: dict[str, Any] = {
             "name": self.name,
             "version": self.method.version,
             "arguments": self.arguments,
         }
+        if self.method.packages:
+            identity["packages"] = {name: version(name) for name in self.method.packages}
         if is_ours(self.method):
             return identity
         if self.code is not None:
@@ -139,6 +142,24 @@ def registered() -> dict[str, EntryPoint]:
     return {entry.name: entry for entry in entry_points(group=GROUP)}
 
 
+def missing(method: "type[Method]") -> list[str]:
+    """What pip would install the packages by that a method needs and that aren't installed."""
+    return [source for name, source in method.packages.items() if not _is_installed(name)]
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return bool(version(package))
+    except PackageNotFoundError:
+        return False
+
+
+def names_family(method: "type[Method]") -> bool:
+    """Whether a method's name is its family's too: the bare name then stands for the family, and
+    the method is written with brackets."""
+    return bool(method.family) and getattr(method, "name", None) == method.family
+
+
 def parse(text: str, also: Collection[str] = ()) -> list[Variant]:
     """Variants from a comma-separated list such as `linear,ivpt(da=false),./mine.py:MyPrompt`.
     Raises `BadInput`.
@@ -147,7 +168,7 @@ def parse(text: str, also: Collection[str] = ()) -> list[Variant]:
     """
     variants: dict[str, Variant] = {}
     named: dict[str, Variant] = {}
-    for part in _without_groups(re.split(r",(?![^(]*\))", text)):
+    for part in _without_groups(_split(text)):
         match = re.fullmatch(r"\s*([^()]+?)\s*(?:\((.*)\))?\s*", part, re.DOTALL)
         if not match:
             raise BadInput(
@@ -156,6 +177,7 @@ def parse(text: str, also: Collection[str] = ()) -> list[Variant]:
         origin, inside = match.groups()
         name, method, code = _find(origin)
         declaration.check(method, origin, also or None)
+        _check_packages(name, method)
         variant = Variant(
             method, name, read_arguments(name, method, inside or "", also), origin, code
         )
@@ -172,10 +194,14 @@ def parse(text: str, also: Collection[str] = ()) -> list[Variant]:
     return list(variants.values())
 
 
+def _split(text: str) -> list[str]:
+    return re.split(r",(?![^(]*\))", text)
+
+
 def one(method: "str | type[Method]", also: Collection[str] = ()) -> Variant:
     """As `parse`, of a text that names one method; or a class as it is. Raises `BadInput`."""
     if isinstance(method, str):
-        found = parse(method, also)
+        found = parse(_single(method), also)
         if len(found) != 1:
             raise BadInput(f"'{method}': one method at a time.")
         return found[0]
@@ -185,11 +211,12 @@ def one(method: "str | type[Method]", also: Collection[str] = ()) -> Variant:
 
 def families() -> "dict[str, list[str]]":
     """Names of the registered methods by family, in alphabetical order; without those that have
-    none, or that can't be imported."""
+    none, that can't be imported, or that need a package which isn't installed."""
     groups: dict[str, list[str]] = {}
     for name, entry in sorted(registered().items()):
         try:
-            family = entry.load().family
+            method = entry.load()
+            family = "" if missing(method) else method.family
         except Exception:  # somebody else's package may fail in any way
             continue
         if family:
@@ -197,18 +224,60 @@ def families() -> "dict[str, list[str]]":
     return dict(sorted(groups.items()))
 
 
+def left_out(text: str) -> list[str]:
+    """Of a list of methods: a line on those that the groups it names leave out, for want of a
+    package."""
+    groups = {part.strip() for part in _split(text)}
+    without: dict[str, list[str]] = {}
+    for name, (family, sources) in _wanting().items():
+        if groups & {family, EVERYTHING}:
+            without.setdefault(shlex.join(sources), []).append(name)
+    return [
+        f"Without {', '.join(names)}, which need a package: pip install {sources}."
+        for sources, names in without.items()
+    ]
+
+
+def _wanting() -> dict[str, tuple[str, list[str]]]:
+    """The registered methods that need what isn't installed: family, and what pip would install."""
+    found: dict[str, tuple[str, list[str]]] = {}
+    for name, entry in sorted(registered().items()):
+        try:
+            method: type[Method] = entry.load()
+            sources = missing(method)
+        except Exception:  # somebody else's package may fail in any way
+            continue
+        if sources:
+            found[name] = method.family, sources
+    return found
+
+
 def _without_groups(parts: list[str]) -> list[str]:
     """Names of families replaced by those of their methods."""
     known, names = registered(), [part.strip() for part in parts]
-    if all(name in known or not re.fullmatch(r"[\w-]+", name) for name in names):
+
+    def is_group(name: str) -> bool:
+        if name not in known:
+            return re.fullmatch(r"[\w-]+", name) is not None
+        try:
+            return names_family(known[name].load())
+        except Exception:  # somebody else's package may fail in any way
+            return False
+
+    if not any(is_group(name) for name in names):
         return parts
     groups = families()
-    groups[EVERYTHING] = sorted(known)
+    groups[EVERYTHING] = sorted(known.keys() - _wanting().keys())
     return [
         member
         for part, name in zip(parts, names, strict=True)
-        for member in (groups[name] if name in groups and name not in known else [part])
+        for member in (groups[name] if name in groups and is_group(name) else [part])
     ]
+
+
+def _single(text: str) -> str:
+    """A list's text where one method is meant: a bare name that a family has too is the method."""
+    return f"{text.strip()}()" if text.strip() in registered() else text
 
 
 def recorded(text: object, given: str | None) -> Variant:
@@ -225,7 +294,7 @@ def recorded(text: object, given: str | None) -> Variant:
             f"its method is from a file, {named}, whose code would run here: read that file, then"
             f" add {flag}."
         )
-    variants = parse(given or str(text))
+    variants = parse(_single(given or str(text)))
     if len(variants) != 1:
         raise BadInput(f"'{plain(given or str(text))[:200]}' isn't one method.")
     return variants[0]
@@ -280,6 +349,14 @@ def _find(name: str) -> "tuple[str, type[Method], Code | None]":
             f" {error}."
         ) from error
     return name, method, None if is_ours(method) else of_class(method)
+
+
+def _check_packages(name: str, method: "type[Method]") -> None:
+    if sources := missing(method):
+        absent = [package for package in method.packages if not _is_installed(package)]
+        raise BadInput(
+            f"method '{name}' needs {' and '.join(absent)}: pip install {shlex.join(sources)}."
+        )
 
 
 def _module_of(code: Code, file: str) -> Any:

@@ -104,6 +104,10 @@ class Method(nn.Module):
     whole_batch: ClassVar[bool] = False
     """True where the loss depends on a batch as a whole: then it is never cut into parts where
     memory is short."""
+    packages: ClassVar[Mapping[str, str]] = {}
+    """Packages that it needs beside the harness's, each with what pip installs it by: `{"peft":
+    "vpt-harness[peft]"}`. It imports them where it is built. Their versions are part of a result's
+    identity, and where one is missing that is said before anything runs."""
     train_only: ClassVar[tuple[str, ...]] = ()
     """Parameters, by the beginning of their names, that predictions don't need: they are counted
     apart, and not kept in checkpoints."""
