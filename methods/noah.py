@@ -15,10 +15,10 @@ prompts that it puts before the first block never act (the block's own replace t
 here. With their position embeddings, of length 100, the released count is 0.44M in the mean of the
 19 tasks; what acts is 0.36M.
 
-Ours: a method isn't told its task, so `subnet` names it: noah(subnet=dtd). The default is the first
-task's. In a backbone of another depth than 12 a block has the numbers of the one at its relative
-height. Where a protocol has drop-path, it drops m and the adapter's part together; the release
-drops m alone.
+Ours: a method isn't told its task, so `subnet` names it: noah(subnet=dtd), or for each task its own
+in a file of `--hparams`. The default is the first task's. In a backbone of another depth than 12 a
+block has the numbers of the one at its relative height. Where a protocol has drop-path, it drops m
+and the adapter's part together; the release drops m alone.
 
 Equal to the released code (commit e9c55f3), for three tasks: logits to 1e-14, gradients to 1e-14,
 on a small ViT in float64.
