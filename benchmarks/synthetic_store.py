@@ -60,7 +60,7 @@ OTHERS = (
     {"name": "bitfit"},
     {"name": "ssf"},
     {"name": "lora"},
-    {"name": "adapter"},
+    {"name": "adaptformer"},
 )
 
 
@@ -74,7 +74,7 @@ FAMILIES = {
 def variants(wanted: int, every: bool = False) -> list[dict[str, Any]]:
     """Arguments of `wanted` variants, `name` among them: the methods that the harness has, then
     more and more of their settings."""
-    kinds = (("vpt-deep", "prompts"), ("lora", "rank"), ("adapter", "width"))
+    kinds = (("vpt-deep", "prompts"), ("lora", "rank"), ("adaptformer", "width"))
     more = ({"name": name, key: size} for size in (1, 5, 10, 20, 50, 100) for name, key in kinds)
     rest = (
         {"name": name, key: size, "base_lr": rate}
@@ -175,7 +175,7 @@ def _strength(arguments: dict[str, Any]) -> float:
         "bitfit": 3,
         "full": 4,
         "vpt": 5,
-        "adapter": 6,
+        "adaptformer": 6,
         "lora": 8,
         "ssf": 9,
         "vpt-deep": 8,
@@ -240,7 +240,7 @@ def _result(
         "full": 85_798_656,
         "bitfit": 102_912,
         "ssf": 205_824,
-        "adapter": 156_000,
+        "adaptformer": 156_000,
         "lora": 294_912,
     }
     size: int = arguments.get("prompts", params.get("prompts", 10))

@@ -52,6 +52,11 @@ RELEASED = {
     "sct": ("zhaohengyuan1/SCT", "none stated"),
     "res-tuning": ("modelscope/ms-swift", "Apache-2.0"),
     "noah": ("ZhangYuanhan-AI/NOAH", "MIT"),
+    "adaptformer": ("ShoufaChen/AdaptFormer", "MIT"),
+    "convpass": ("JieShibo/PETL-ViT", "MIT"),
+    "bi-adaptformer": ("JieShibo/PETL-ViT", "MIT"),
+    "bi-lora": ("JieShibo/PETL-ViT", "MIT"),
+    "adapter-plus": ("visinf/adapter_plus", "Apache-2.0"),
     "tcpa": ("zhoujiahuan1991/ICML2025-TCPA", "none stated"),
     "peft": ("huggingface/peft", "Apache-2.0; an extra that is installed beside this package"),
 }

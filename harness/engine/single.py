@@ -54,7 +54,7 @@ def fit(
         planned.variant,
         run_plan.backbones[planned.backbone],
         origin,
-        checkpoint.tuned_tensors(trainer.model),
+        checkpoint.contents(trainer.model),
     )
     tuned.curve = outcome.curve
     return tuned

@@ -57,6 +57,7 @@ run.
 
 SETR-PUP's main head and 100 prompts per block of a ViT-L are 27 MB.
 """
+_METHOD = "method."
 LEFT_OUT = "head.auxiliary."
 """Heads that are only used in training."""
 
@@ -290,8 +291,28 @@ def save(keep: Keep, model: nn.Module, origin: Origin) -> dict[str, str]:
 
 def contents(model: nn.Module) -> dict[str, Tensor]:
     """What a checkpoint of `model` holds, on the CPU."""
+    method = method_of(model)
+    tensors = tuned_tensors(model)
+    if method is not None:
+        tensors = _of_method(tensors, method.pack)
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def unpacked(model: nn.Module, kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of what a checkpoint holds. Raises `ValueError` where it is another model's."""
+    method = method_of(model)
+    return dict(kept) if method is None else _of_method(kept, method.unpack)
+
+
+def _of_method(
+    tensors: Mapping[str, Tensor], change: Callable[[dict[str, Tensor]], dict[str, Tensor]]
+) -> dict[str, Tensor]:
+    """With the method's tensors changed, the head's as they are."""
+    own = {name: tensor for name, tensor in tensors.items() if name.startswith(_METHOD)}
+    changed = change({name.removeprefix(_METHOD): tensor for name, tensor in own.items()})
     return {
-        name: tensor.detach().cpu().contiguous() for name, tensor in tuned_tensors(model).items()
+        **{name: tensor for name, tensor in tensors.items() if name not in own},
+        **{_METHOD + name: tensor for name, tensor in changed.items()},
     }
 
 
@@ -470,10 +491,8 @@ def rebuilt(
         # first without memory: the arguments may specify any size
         if variant.method.__module__.startswith("methods."):
             with torch.device("meta"):
-                _check(
-                    _model(variant, sized(deepcopy(base.vit).to("meta"), origin.crop), origin),
-                    tensors,
-                )
+                empty = _model(variant, sized(deepcopy(base.vit).to("meta"), origin.crop), origin)
+            _check(empty, unpacked(empty, tensors))
         vit = sized(base.vit, origin.crop)
         constant = variant.method.constant_features and identity["task"]["pixels"] not in DRAWN
         with seeded(TUNING_SEED if constant else origin.seed):
@@ -494,6 +513,7 @@ def rebuilt(
 def put(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Gives a model what a checkpoint holds. Raises `ValueError` where other tensors are tuned in
     it."""
+    tensors = unpacked(model, tensors)
     _check(model, tensors)
     with torch.no_grad():
         for name, tensor in tuned_tensors(model).items():

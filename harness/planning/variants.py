@@ -27,7 +27,7 @@ EVERYTHING = "everything"
 """In a list of methods, all that are registered."""
 GROUP = "harness.methods"
 """The entry-point group that built-in methods and other packages' methods register in."""
-RENAMED = {"bias": "bitfit"}
+RENAMED = {"adapter": "adaptformer", "bias": "bitfit"}
 """Methods that had another name."""
 OWN_METHODS = (
     "A method in a file is FILE.py:CLASS; one that was registered as an entry point is known once"

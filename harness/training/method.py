@@ -186,6 +186,16 @@ class Method(nn.Module):
         self._logged.clear()
         return values
 
+    def pack(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What a checkpoint holds in place of `tensors`, this method's own by their names in
+        `state_dict`: for values that fewer bytes say. As it stands, the same."""
+        return tensors
+
+    def unpack(self, kept: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The inverse of `pack`, called on a method that was just built: the tensors by which it
+        gives the same logits. Raises `ValueError` for what `pack` can't have given."""
+        return kept
+
     def merge(self) -> None:
         """Folds what was trained into the backbone's own weights, in place: `self.vit.vit` is then
         timm's plain ViT, and `self.vit` alone gives the features that this method gave in eval

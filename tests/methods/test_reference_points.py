@@ -1,22 +1,20 @@
-"""full, bitfit, lora, adapter, ssf: parameter counts on ViT-B/16 and each paper's equation, on a
+"""full, bitfit, lora, ssf: parameter counts on ViT-B/16 and each paper's equation, on a
 small ViT in float64."""
 
 import copy
-from typing import Any
 
 import pytest
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from harness.backbones.vit import FrozenViT, Read
+from harness.backbones.vit import FrozenViT
 from harness.planning import protocols
 from harness.planning.variants import Variant, parse
 from harness.training.classification import ClassificationRecipe
 from harness.training.heads import LinearHead, Model
 from harness.training.method import Method
 from harness.training.recipe import new_optimizer
-from methods.adapter import Adapter
 from methods.full import Full
 from methods.linear import Linear
 from methods.lora import LoRA
@@ -52,7 +50,6 @@ def randomise(method: Method) -> None:
         (Full, {}, 85_798_656),
         (BitFit, {}, 12 * (2304 + 4 * 768 + 3072) + 2 * 768),
         (LoRA, {"rank": 8}, 12 * 2 * 2 * 768 * 8),
-        (Adapter, {"bottleneck": 64}, 12 * (2 * 768 * 64 + 64 + 768)),
         (SSF, {}, 2 * (12 * (2304 + 4 * 768 + 3072) + 2 * 768)),
     ],
 )
@@ -62,7 +59,7 @@ def test_parameter_counts_on_vit_b16(method: type[Method], arguments: dict, expe
     assert sum(p.numel() for p in trainable(built).values()) == expected
 
 
-@pytest.mark.parametrize("method", [Full, BitFit, LoRA, Adapter, SSF])
+@pytest.mark.parametrize("method", [Full, BitFit, LoRA, SSF])
 def test_every_tuned_tensor_gets_a_gradient_and_the_given_backbone_none(
     plain: VisionTransformer, method: type[Method]
 ):
@@ -78,7 +75,7 @@ def test_every_tuned_tensor_gets_a_gradient_and_the_given_backbone_none(
     assert all(torch.equal(before[name], value) for name, value in plain.state_dict().items())
 
 
-@pytest.mark.parametrize("method", [Full, BitFit, LoRA, Adapter])
+@pytest.mark.parametrize("method", [Full, BitFit, LoRA])
 def test_training_starts_at_the_backbone(plain: VisionTransformer, method: type[Method]):
     torch.testing.assert_close(
         features(method(own(plain)).double()),
@@ -98,49 +95,6 @@ def test_lora_adds_low_rank_updates_to_query_and_value(plain: VisionTransformer)
             block.attn.qkv.weight[:24] += 3 * update.up[0] @ update.down[0]  # type: ignore[union-attr,index]
             block.attn.qkv.weight[48:] += 3 * update.up[1] @ update.down[1]  # type: ignore[union-attr,index]
     torch.testing.assert_close(features(method), expected(IMAGES), rtol=1e-9, atol=1e-9)
-
-
-@pytest.mark.parametrize("form", ["released", "paper"])
-@pytest.mark.parametrize("training", [False, True])
-def test_the_adapter_sees_the_stream_as_released_or_normed_tokens_as_in_the_paper(
-    plain: VisionTransformer, form: str, training: bool
-):
-    """By timm's own blocks, taken apart. In training the released form drops a tenth of the hidden
-    values, block by block."""
-    method = Adapter(own(plain), bottleneck=3, scale=0.5, form=form).double().train(training)  # type: ignore[arg-type]
-    randomise(method)
-    tuned = method.vit.vit.blocks
-    rows = method.vit.vit.num_prefix_tokens + method.vit.image_tokens
-    torch.manual_seed(3)
-    found = method(IMAGES, Read((2,), "image"))[0]
-    torch.manual_seed(3)
-    tokens = plain._pos_embed(plain.patch_embed(IMAGES))
-    block: Any
-    for index, block in enumerate(plain.blocks):
-        adapter: Any = tuned[index].mlp
-        stream = tokens + block.attn(block.norm1(tokens))
-        if index == 2:
-            stream = stream[:, 1:rows]  # what a head of image tokens reads
-        normed = block.norm2(stream)
-        hidden = torch.relu(
-            (stream if form == "released" else normed) @ adapter.down.weight.T + adapter.down.bias
-        )
-        hidden = nn.functional.dropout(hidden, 0.1, training and form == "released")
-        tokens = stream + block.mlp(normed) + 0.5 * (hidden @ adapter.up.weight.T + adapter.up.bias)
-    torch.testing.assert_close(found, tokens, rtol=1e-9, atol=1e-9)
-    if not training:
-        by_timm = method.vit.vit.forward_features(IMAGES)
-        torch.testing.assert_close(features(method), by_timm[:, 0], rtol=1e-9, atol=1e-9)
-    if form == "paper":  # no dropout: the same in training
-        torch.testing.assert_close(
-            features(method), features(method.eval()), rtol=1e-12, atol=1e-12
-        )
-
-
-@pytest.mark.usefixtures("unchecked")
-def test_the_adapter_has_two_forms(plain: VisionTransformer):
-    with pytest.raises(ValueError, match="form is one of released, paper"):
-        Adapter(own(plain), form="before")  # type: ignore[arg-type]
 
 
 def test_weight_decay_spares_ssfs_scales_and_shifts(plain: VisionTransformer):

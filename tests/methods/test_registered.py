@@ -27,7 +27,7 @@ def test_it_says_what_it_is(name: str):
     assert method.summary
     if method.family != "references":
         assert method.year is not None
-        assert 2020 < method.year <= 2026
+        assert 2018 < method.year <= 2026
         assert re.search(r"arXiv \d{4}\.\d{5}", method.summary)
     assert method.effort({}, 100, 64) == Effort(method.stages, method.effort({}, 100, 64).forwards)
 

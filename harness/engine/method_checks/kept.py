@@ -27,7 +27,7 @@ def kept(subject: Subject) -> str:
         try:
             checkpoint.put(fresh, load(data))
         except ValueError:
-            mine = checkpoint.tuned_tensors(fresh)
+            mine = checkpoint.contents(fresh)
             odd = sorted(set(mine) ^ set(load(data)))
             raise Fault(
                 f"its tensors aren't those of a fresh object: {first_few(odd)}",

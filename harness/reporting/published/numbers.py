@@ -93,15 +93,12 @@ class PublishedMatches:
 
 
 ALIASES = {
-    "partial-1": "partial-k",
-    "adaptformer": "adapter",
-    "adapter": "adapter of papers",
     "adapter-houlsby": "houlsby",
     "adapter-pfeiffer": "pfeiffer",
+    "partial-1": "partial-k",
     "fact": "fact-tk",
 }
-"""Methods that papers call something else. Our `adapter` is AdaptFormer; what papers call Adapter
-is Houlsby's or Pfeiffer's."""
+"""Methods that papers call something else."""
 
 
 def named_here(method: str) -> str:

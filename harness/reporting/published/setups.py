@@ -182,7 +182,7 @@ def _setup(
         "side": int(side) if side.isdecimal() else None,
         "pooling": pooling,
         "dropout": _argument(
-            "dropout", arguments, searched, _DROPOUT.get((method, arguments.get("form")))
+            "dropout", arguments, searched, 0 if method in _WITHOUT_DROPOUT else None
         ),
         "backbone_dropout": 0,
         "drop_path": settings.get("drop_path", 0),
@@ -292,12 +292,8 @@ def _on(some: Sequence[str], tasks: Sequence[str]) -> str:
     return f", on {', '.join(map(plain, some)) if len(some) <= 3 else f'{len(some)} tasks'}"
 
 
-_DROPOUT = {
-    **{(name, None): 0 for name in ("linear", "full", "bitfit", "ssf", "lora")},
-    ("adapter", "released"): 0.1,
-    ("adapter", "paper"): 0,
-}
-"""For built-in methods without such an argument, by their `form`; for others nothing is known."""
+_WITHOUT_DROPOUT = ("linear", "full", "bitfit", "ssf", "lora", "adapter-plus", "adapter-parallel")
+"""Built-in methods without such an argument; of others nothing is known."""
 
 _NO_DECAY = {"head": "the head's bias", "biases": "all biases", "vectors": "all 1-d tensors"}
 

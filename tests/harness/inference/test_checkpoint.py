@@ -35,7 +35,9 @@ METHODS = (
     "full",
     "bitfit",
     "lora",
-    "adapter",
+    "adaptformer",
+    "houlsby",
+    "adapter-plus",
     "ssf",
 )
 MINE = """

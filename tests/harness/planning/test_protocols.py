@@ -19,7 +19,17 @@ from harness.training.method import ADAMW_RATES
 IN21K, MAE = "vit_base_patch16_224.orig_in21k", "vit_base_patch16_224.mae"
 CELLS = [
     (label, suite, backbone)
-    for label in ("linear", "vpt", "vpt-deep", "ivpt", "full", "bitfit", "lora", "adapter", "ssf")
+    for label in (
+        "linear",
+        "vpt",
+        "vpt-deep",
+        "ivpt",
+        "full",
+        "bitfit",
+        "lora",
+        "adaptformer",
+        "ssf",
+    )
     for suite in ("vtab", "fgvc")
     for backbone in (IN21K, MAE)
 ]

@@ -275,7 +275,9 @@ def test_beside_osus_rows_its_recipe_is_named() -> None:
     )
     assert "reported: last epoch here, best on test there" in phrases(part, "LoRA(NOAH)")
     assert "dropout: 0 here, 0.1 there" in phrases(part, "LoRA(NOAH)")
-    released, paper = (section(methods=method) for method in ("adapter", "adapter(form=paper)"))
+    released, paper = (
+        section(methods=method) for method in ("adaptformer", "adaptformer(dropout=0.0,form=paper)")
+    )
     assert not any(phrase.startswith("dropout") for phrase in phrases(released, "AdaptFormer(OSU)"))
     assert "dropout: 0 here, 0.1 there" in phrases(paper, "AdaptFormer(OSU)")
 
