@@ -23,6 +23,7 @@ WHOLE = {
 """Tests of the whole project, right in `tests/`, and what each is about."""
 
 EXCEPTIONS = {
+    "methods/test_cuda": "every method, on a GPU",
     "methods/test_reference_points": "bitfit, full, lora and ssf, by the same tests",
     "methods/test_registered": "what holds for every method",
     "methods/test_sources": "every method's version and code",
