@@ -4,37 +4,46 @@
     y = gamma * x + beta,   after each linear map, norm and the patch embedding; gamma from N(1,
                             0.02^2), beta from N(0, 0.02^2)
 
-As the paper's re-parameterisation says, gamma (W x + b) + beta is a map with W' = gamma W and b' =
-gamma b + beta: so it is computed. The learning rates searched are ours.
+Outputs are scaled, so that no gradient of a weight's size is computed. `merge` is the paper's
+re-parameterisation: gamma (W x + b) + beta is a map with W' = gamma W and b' = gamma b + beta. The
+learning rates searched are ours.
 """
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from harness import ADAMW_RATES, FrozenViT, Method
 
 
-class Scale(nn.Module):
-    """A weight (out, ...) or a bias (out,), scaled by one value an output."""
+class Scaled(nn.Module):
+    """A linear map, norm or convolution, and a scale and a shift for each of its outputs."""
 
-    def __init__(self, gamma: nn.Parameter):
+    each_token = True
+
+    def __init__(self, operation: nn.Linear | nn.LayerNorm | nn.Conv2d):
         super().__init__()
-        self.gamma = gamma
+        self.operation = operation
+        like = operation.weight
+        self.gamma = nn.Parameter(1 + 0.02 * torch.randn(len(like)).to(like))
+        self.beta = nn.Parameter(0.02 * torch.randn(len(like)).to(like))
 
-    def forward(self, tensor: Tensor) -> Tensor:
-        return self.gamma.view(-1, *[1] * (tensor.ndim - 1)) * tensor
+    def forward(self, tokens: Tensor) -> Tensor:
+        gamma, beta = self.gamma, self.beta
+        if isinstance(self.operation, nn.Conv2d):
+            gamma, beta = gamma[:, None, None], beta[:, None, None]
+        return torch.addcmul(beta, gamma, self.operation(tokens))
 
-
-class Shift(nn.Module):
-    """A bias, moved by one value an output."""
-
-    def __init__(self, size: int):
-        super().__init__()
-        self.beta = nn.Parameter(0.02 * torch.randn(size))
-
-    def forward(self, bias: Tensor) -> Tensor:
-        return bias + self.beta
+    def merged(self) -> nn.Module:
+        """One operation that does the same."""
+        one: Any = self.operation
+        one.weight *= self.gamma.view(-1, *[1] * (one.weight.ndim - 1))
+        if one.bias is None:
+            one.bias = nn.Parameter(self.beta.detach().clone(), requires_grad=False)
+        else:
+            one.bias.copy_(torch.addcmul(self.beta, self.gamma, one.bias))
+        return one
 
 
 class SSF(Method):
@@ -43,22 +52,31 @@ class SSF(Method):
     name = "ssf"
     family = "peft"
     year = 2022
+    version = "3"
     summary = "SSF: scale and shift after every operation (arXiv 2210.08823)"
     search_space = {"base_lr": ADAMW_RATES}
-    version = "2"
     optimizer = {"optimizer": "adamw", "no_decay": "vectors"}
     """Weight decay would pull gamma to 0, not to 1: SSF's code spares all 1-d tensors."""
 
     def __init__(self, vit: FrozenViT):
         super().__init__(vit)
-        for module in list(self.vit.vit.modules()):
-            if not isinstance(module, nn.Linear | nn.LayerNorm | nn.Conv2d):
-                continue
-            if module.bias is None:
-                module.bias = nn.Parameter(
-                    module.weight.new_zeros(len(module.weight)), requires_grad=False
-                )
-            gamma = nn.Parameter(1 + 0.02 * torch.randn_like(module.bias))
-            parametrize.register_parametrization(module, "weight", Scale(gamma))
-            parametrize.register_parametrization(module, "bias", Scale(gamma))
-            parametrize.register_parametrization(module, "bias", Shift(len(gamma)).to(gamma))
+        for name, module in self._modules_of():
+            if isinstance(module, nn.Linear | nn.LayerNorm | nn.Conv2d):
+                self._put(name, Scaled(module))
+
+    def merge(self) -> None:
+        vit: Any = self.vit.vit
+        for name, module in self._modules_of():
+            if isinstance(module, Scaled):
+                lacking = getattr(module.operation, "bias", None) is None
+                self._put(name, module.merged())
+                if lacking and name == "patch_embed.proj":  # positions are added to it
+                    vit.pos_embed[:, -self.vit.image_tokens :] += module.beta
+                    vit.patch_embed.proj.bias = None
+
+    def _modules_of(self) -> list[tuple[str, nn.Module]]:
+        return list(self.vit.vit.named_modules())  # pyright: ignore[reportUnknownArgumentType, reportUnknownMemberType]  # torch: no annotation
+
+    def _put(self, name: str, module: nn.Module) -> None:
+        parent, _, last = name.rpartition(".")
+        setattr(self.vit.vit.get_submodule(parent), last, module)

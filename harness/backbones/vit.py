@@ -444,7 +444,9 @@ class FrozenViT(nn.Module):
         block: Any = self.vit.blocks[index]
         attn = block.attn
         normed = block.norm1(tokens)
-        if prompts is None and kv is None and rows == slice(None):
+        alone = prompts is None and kv is None
+        # a map that was wrapped gives all three anyway
+        if rows == slice(None) and (alone or not _is_plain(attn.qkv)):
             q, k, v = self._project(attn, normed, 0)
         else:
             # queries apart: keys and values are copied behind the prompts' below, and their first
@@ -514,13 +516,18 @@ class FrozenViT(nn.Module):
         head_dim)."""
         span = slice(start * attn.attn_dim, stop * attn.attn_dim)
         qkv: Any = attn.qkv
-        if type(attn.qkv).forward is nn.Linear.forward and is_as_loaded(attn.qkv):
+        if _is_plain(attn.qkv):
             bias = None if qkv.bias is None else qkv.bias[span]
             joint = F.linear(normed, qkv.weight[span], bias)
         else:  # a module around it: what it does isn't in its weight
             joint = qkv(normed)[..., span]
         heads = torch.unflatten(joint, 2, (stop - start, attn.num_heads, attn.head_dim))
         return list(heads.permute(2, 0, 3, 1, 4).unbind(0))
+
+
+def _is_plain(qkv: nn.Module) -> bool:
+    """Whether what a projection does is in its weight."""
+    return type(qkv).forward is nn.Linear.forward and is_as_loaded(qkv)
 
 
 def _joined(parts: list[Tensor]) -> Tensor:

@@ -1,12 +1,12 @@
 """full, bitfit, lora, ssf: parameter counts on ViT-B/16 and each paper's equation, on a
 small ViT in float64."""
 
-import copy
+from typing import Any
 
 import pytest
 import torch
 from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor, nn
+from tuned import check_equal_to_weights, features, own, randomise, trainable
 
 from harness.backbones.vit import FrozenViT
 from harness.planning import protocols
@@ -21,36 +21,15 @@ from methods.lora import LoRA
 from methods.selective import BitFit
 from methods.ssf import SSF
 
-IMAGES = torch.randn(3, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-
-
-def own(vit: VisionTransformer) -> FrozenViT:
-    """A method's backbone is a copy of its own."""
-    return FrozenViT(copy.deepcopy(vit))
-
-
-def features(method: Method) -> Tensor:
-    (tokens,) = method(IMAGES, method.vit.read())
-    return method.vit.pool(tokens)
-
-
-def trainable(method: Method) -> dict[str, Tensor]:
-    return {name: p for name, p in method.named_parameters() if p.requires_grad}
-
-
-def randomise(method: Method) -> None:
-    with torch.no_grad():
-        for parameter in trainable(method).values():
-            parameter.add_(0.3 * torch.randn_like(parameter))
-
 
 @pytest.mark.parametrize(
     ("method", "arguments", "expected"),
     [
         (Full, {}, 85_798_656),
         (BitFit, {}, 12 * (2304 + 4 * 768 + 3072) + 2 * 768),
-        (LoRA, {"rank": 8}, 12 * 2 * 2 * 768 * 8),
-        (SSF, {}, 2 * (12 * (2304 + 4 * 768 + 3072) + 2 * 768)),
+        (LoRA, {"rank": 8}, 294_912),
+        (LoRA, {"rank": 8, "targets": "qkv"}, 294_912),
+        (SSF, {}, 205_824),
     ],
 )
 def test_parameter_counts_on_vit_b16(method: type[Method], arguments: dict, expected: int):
@@ -85,16 +64,26 @@ def test_training_starts_at_the_backbone(plain: VisionTransformer, method: type[
     )
 
 
-def test_lora_adds_low_rank_updates_to_query_and_value(plain: VisionTransformer):
-    method = LoRA(own(plain), rank=2, alpha=6.0).double()
+@pytest.mark.parametrize("targets", ["qv", "qkv"])
+def test_lora_is_a_low_rank_update_of_the_projections(plain: VisionTransformer, targets: str):
+    method = LoRA(own(plain), rank=2, alpha=6.0, targets=targets).double()  # type: ignore[arg-type]
     randomise(method)
-    expected = plain
-    for tuned, block in zip(method.vit.vit.blocks, expected.blocks, strict=True):
-        update = tuned.attn.qkv.parametrizations.weight[0]  # type: ignore[union-attr,index]
-        with torch.no_grad():
-            block.attn.qkv.weight[:24] += 3 * update.up[0] @ update.down[0]  # type: ignore[union-attr,index]
-            block.attn.qkv.weight[48:] += 3 * update.up[1] @ update.down[1]  # type: ignore[union-attr,index]
-    torch.testing.assert_close(features(method), expected(IMAGES), rtol=1e-9, atol=1e-9)
+    weights = {}
+    for index, block in enumerate(method.vit.vit.blocks):
+        beside: Any = block.attn.qkv  # type: ignore[union-attr]
+        updates = [3 * up @ down for up, down in zip(beside.up, beside.down, strict=True)]
+        if targets == "qv":
+            updates.insert(1, torch.zeros(24, 24))
+        weights[f"blocks.{index}.attn.qkv.weight"] = beside.qkv.weight + torch.cat(updates)
+    check_equal_to_weights(plain, method, weights)
+
+
+def test_lora_drops_what_goes_into_its_maps(plain: VisionTransformer):
+    method = LoRA(own(plain), dropout=0.5).double().train()
+    assert torch.equal(features(method), features(method))  # B is zero
+    randomise(method)
+    assert not torch.equal(features(method), features(method))
+    assert torch.equal(features(method.eval()), features(method))
 
 
 def test_weight_decay_spares_ssfs_scales_and_shifts(plain: VisionTransformer):
@@ -127,21 +116,18 @@ def test_weight_decay_spares_ssfs_scales_and_shifts(plain: VisionTransformer):
     assert moved == ["head.linear.weight"]
 
 
-def test_ssf_scales_and_shifts_what_every_operation_gives(plain: VisionTransformer):
+def test_ssf_is_a_scale_and_a_shift_of_all_weights(plain: VisionTransformer):
     method = SSF(own(plain)).double()
     randomise(method)
-    for name, module in method.vit.vit.named_modules():
-        if not name.endswith(("qkv", "proj", "fc1", "fc2", "norm1", "norm2", "norm")) or isinstance(
-            module, nn.Identity
-        ):
+    weights = {}
+    for name, tensor in plain.named_parameters():
+        operation, _, last = name.rpartition(".")
+        if last not in ("weight", "bias"):
             continue
-        scale, shift = module.parametrizations.weight[0].gamma, module.parametrizations.bias[1].beta  # type: ignore[union-attr,index]
-        if name == "patch_embed.proj":
-            scale, shift = scale[:, None, None], shift[:, None, None]  # type: ignore[index]
-        plain.get_submodule(name).register_forward_hook(
-            lambda _, __, out, scale=scale, shift=shift: scale * out + shift
-        )
-    torch.testing.assert_close(features(method), plain(IMAGES), rtol=1e-9, atol=1e-9)
+        scaled: Any = method.vit.vit.get_submodule(operation)
+        gamma = scaled.gamma.view(-1, *[1] * (tensor.ndim - 1))
+        weights[name] = gamma * tensor + (scaled.beta if last == "bias" else 0)
+    check_equal_to_weights(plain, method, weights)
 
 
 def test_bitfit_tunes_biases_alone(plain: VisionTransformer):

@@ -484,3 +484,18 @@ def test_prompts_reach_a_changed_block_as_they_reach_timms(plain: VisionTransfor
         method.prompts.mul_(3)
     (after,) = method(IMAGES, method.vit.read())
     assert not torch.allclose(before, after)
+
+
+def test_a_wrapped_projection_is_called_once_for_all_rows(plain: VisionTransformer):
+    """It gives queries, keys and values at once; asked for parts, it would be paid for twice."""
+    vit, rows = FrozenViT(copy.deepcopy(plain)), []
+
+    class Counting(AroundEachToken):
+        def forward(self, x: Tensor) -> Tensor:
+            rows.append(x.shape[0] * x.shape[1])
+            return super().forward(x)
+
+    block: Any = vit.vit.blocks[0]
+    block.attn.qkv = Counting(block.attn.qkv, DIM, 3 * DIM).double()
+    vit.block(0, vit.embed(IMAGES), torch.randn(5, DIM, dtype=torch.float64))
+    assert rows == [4 * 17, 5]
