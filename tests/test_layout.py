@@ -24,6 +24,7 @@ WHOLE = {
 
 EXCEPTIONS = {
     "methods/test_cuda": "every method, on a GPU",
+    "methods/test_folding": "methods that fold into the backbone, by the same tests",
     "methods/test_reference_points": "bitfit, full, lora and ssf, by the same tests",
     "methods/test_registered": "what holds for every method",
     "methods/test_sources": "every method's version and code",
