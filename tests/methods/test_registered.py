@@ -9,7 +9,7 @@ from timm.models.vision_transformer import VisionTransformer
 from harness.api import toggled
 from harness.backbones.vit import FrozenViT
 from harness.planning import declaration
-from harness.planning.variants import parse, registered
+from harness.planning.variants import one, parse, registered
 from harness.training.method import Effort, Method
 
 NAMES = sorted(name for name, entry in registered().items() if entry.value.startswith("methods."))
@@ -19,7 +19,7 @@ FOLDER = Path(__file__).parents[2] / "methods"
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_says_what_it_is(name: str):
-    (variant,) = parse(name)
+    variant = one(name)
     method = variant.method
     declaration.check(method, name)
     assert method.name == name
