@@ -82,6 +82,7 @@ def test_given_settings_arrive_in_the_rows_without_a_search(tiny, tmp_path: Path
         for cell in [store.cells()[result.cell]]
     }
     lora = {"base_lr": 0.04, "weight_decay": 0.0001, "rank": 1, "alpha": 1}
+    lora |= {"targets": "qkv", "dropout": 0.1}  # theirs
     assert rows == {
         **{("lora", seed): lora for seed in (0, 1)},
         **{
@@ -108,12 +109,15 @@ def test_given_settings_arrive_in_the_rows_without_a_search(tiny, tmp_path: Path
 
 def test_what_has_no_settings_is_said_and_not_run(tiny, tmp_path: Path):
     given = str(osu_as(tmp_path, "toy"))
-    found = plan(tiny.request("lora,ivpt", tasks="toy,toy2", hparams=given))
-    assert [(cell.variant.label, cell.card.name) for cell in found.cells] == [("lora", "toy")]
+    found = plan(tiny.request("lora,linear,ivpt", tasks="toy,toy2", hparams=given))
+    assert [(cell.variant.label, cell.card.name) for cell in found.cells] == [
+        ("lora", "toy"),
+        ("linear", "toy"),
+    ]
     text = "\n".join(found.warnings)
     assert "theirs has no settings for lora on toy2: not run" in text
     assert "theirs has no settings for ivpt on toy, toy2: not run" in text
-    assert "theirs on lora: one A and one B" in text
+    assert "theirs on linear: drop-path 0.1 there" in text
     with pytest.raises(BadInput, match=r"--hparams osu has no settings for lora on toy\."):
         plan(tiny.request("lora", hparams="osu"))
 

@@ -431,7 +431,7 @@ def test_given_settings_are_no_search():
     for seed in cell.seeds:
         id = result_id(cell.key, seed)
         store.add_result(Result(id, cell.key, seed, dict(cell.protocol.fixed), *of_run))
-    (found,) = sections(leaderboard(read(store, precision=True)), None, None)
+    (found,) = sections(leaderboard(read(store)), None, None)
     said = phrases(found, "vpt-deep(OSU)")
     assert "search: nothing is searched here, whole grid there" in said
     assert "learning rates at batch 256: 0.004 here, 0.004/0.04 there" in said
