@@ -39,7 +39,7 @@ class Score:
     """What of the run a reader of its score should know, a sentence each."""
     curves: Mapping[str, list[float | None]] = field(default_factory=dict[str, list[float | None]])
     """Of the last epoch's score: `epoch`, and there `loss`, `lr` and what the method logs."""
-    seconds_image: float = 0.0
+    seconds_image: float = field(default=0.0, compare=False)
     """What training took so far, scoring aside, over the images passed, each epoch's counted."""
 
 

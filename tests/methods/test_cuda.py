@@ -73,13 +73,13 @@ def vit() -> VisionTransformer:
 
 
 def model_of(name: str, vit: VisionTransformer) -> Model:
-    (variant,) = parse(name)
+    (variant,) = parse(f"{name}()")
     method = variant.build(FrozenViT(copy.deepcopy(vit)), variant.arguments)
     return Model(method, LinearHead(method, 3))
 
 
 def recipe_of(name: str, epochs: int = 2) -> ClassificationRecipe:
-    (variant,) = parse(name)
+    (variant,) = parse(f"{name}()")
     optimizer: dict[str, Any] = {
         "optimizer": "sgd",
         **{key: value for key, value in variant.method.optimizer.items() if key == "optimizer"},
