@@ -47,7 +47,7 @@ def seen() -> Iterator[list[torch.Tensor]]:
     found: list[torch.Tensor] = []
 
     def record(module: torch.nn.Module, inputs: Any) -> None:
-        if isinstance(module, PatchEmbed):
+        if isinstance(module, PatchEmbed) and not inputs[0].is_meta:  # as FLOPs are counted
             found.extend(inputs[0].detach().clone())
 
     handle = torch.nn.modules.module.register_module_forward_pre_hook(record)
