@@ -237,7 +237,7 @@ def test_rows_filter_by_text_and_by_method(reader: Reader, vtab: str) -> None:
     reader.click("button.tool", "All")
     assert len(reader.texts(NAMES)) == 14
     reader.press(Keys.ESCAPE)
-    assert not reader.seen("label.check")
+    assert not reader.seen("details.menu label.check")
 
 
 def test_groups_fold_to_their_mean(reader: Reader, vtab: str, mini: str) -> None:
