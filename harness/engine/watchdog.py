@@ -12,6 +12,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import NoReturn
 
 from harness.engine import ray_private
 
@@ -46,6 +47,12 @@ class Watchdog:
         finally:
             self.thread = None
 
+    def end(self, reason: str) -> NoReturn:
+        """Ends this process, which can't go on: the driver gives its job to another."""
+        with suppress(Exception):
+            self.last_words(reason)
+        os._exit(70)
+
     def _look(self) -> None:
         while True:
             time.sleep(min(1.0, self.seconds / 10))
@@ -66,9 +73,7 @@ class Watchdog:
             if place
             else ""
         )
-        with suppress(Exception):
-            self.last_words(f"hung: no batch for {self.seconds:g} s (--trial-timeout){where}")
-        os._exit(70)
+        self.end(f"hung: no batch for {self.seconds:g} s (--trial-timeout){where}")
 
 
 def store_reason(trial_id: str, reason: str) -> None:

@@ -5,7 +5,6 @@ warm.
 """
 
 import json
-import os
 import platform
 import resource
 import tempfile
@@ -66,9 +65,6 @@ features."""
 NEWS, FILES = "news", "files"
 """Keys of a worker's results: what it warmed up; and checkpoints by name, if it isn't on the
 driver's machine."""
-
-GPU_LOST = 71
-"""Exit code of a worker's process whose GPU failed."""
 
 UNFIT = 30.0
 """Seconds for which a worker on a node without the data keeps a job before it returns it, so that
@@ -272,7 +268,7 @@ class Trainer:
             dict(outcome.provenance or {}),
         )
         try:
-            extras[CHECKPOINT_BYTES] = checkpoint.bytes_of(checkpoint.contents(self.model))
+            extras[CHECKPOINT_BYTES] = checkpoint.size_of(self.model)
             if seed == planned.seeds[0]:
                 pictures = strip(planned.kind, self.model, test, self.device)
                 extras |= {"strip": pictures} if pictures else {}
@@ -466,7 +462,7 @@ class TrialActor(tune.Trainable):
                 step = next(self.steps)
         except (Exception, SystemExit) as error:
             if failure := device_failure(error):
-                self._end(str(failure))
+                self.watchdog.end(str(failure))  # every later job here would fail as well
             # returned as a result, since Tune doesn't pass on an error's text
             if self.away and isinstance(error, BadInput):
                 time.sleep(UNFIT)
@@ -494,12 +490,6 @@ class TrialActor(tune.Trainable):
             NEWS: self._news(over=True),
             FILES: files,
         }
-
-    def _end(self, reason: str) -> None:
-        """Ends this process, whose GPU can't be used any more: the next job would fail as well. The
-        driver retries the job in another."""
-        store_reason(self.trial_id, reason)
-        os._exit(GPU_LOST)
 
     def _check_data(self) -> None:
         """Checks, once per task, that this machine's files are those of the score's key; all bytes

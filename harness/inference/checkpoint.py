@@ -279,11 +279,10 @@ def tuned_tensors(model: nn.Module) -> dict[str, Tensor]:
 def save(keep: Keep, model: nn.Module, origin: Origin) -> dict[str, str]:
     """Writes `ID.safetensors` atomically. Returns a note for the result's provenance: where it is,
     or why there is none."""
-    tensors = contents(model)
-    size = bytes_of(tensors)
+    size = size_of(model)
     if size > LARGE and not keep.large:
         return {"no_checkpoint": f"{size / 1e6:.0f} MB, and --keep-large wasn't given"}
-    metadata = _metadata(origin)
+    tensors, metadata = contents(model), _metadata(origin)
     return _placed(
         keep.folder / f"{origin.id}.safetensors", lambda file: save_file(tensors, file, metadata)
     )
@@ -291,11 +290,18 @@ def save(keep: Keep, model: nn.Module, origin: Origin) -> dict[str, str]:
 
 def contents(model: nn.Module) -> dict[str, Tensor]:
     """What a checkpoint of `model` holds, on the CPU."""
-    method = method_of(model)
-    tensors = tuned_tensors(model)
-    if method is not None:
-        tensors = _of_method(tensors, method.pack)
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    return {name: one.detach().cpu().contiguous() for name, one in _packed(model).items()}
+
+
+def size_of(model: nn.Module) -> int:
+    """Bytes that the tensors of its checkpoint take, the metadata aside; nothing is copied."""
+    return sum(tensor.nbytes for tensor in _packed(model).values())
+
+
+def _packed(model: nn.Module) -> dict[str, Tensor]:
+    """What a checkpoint of `model` holds, where it is."""
+    method, tensors = method_of(model), tuned_tensors(model)
+    return dict(tensors) if method is None else _of_method(tensors, method.pack)
 
 
 def unpacked(model: nn.Module, kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -314,11 +320,6 @@ def _of_method(
         **{name: tensor for name, tensor in tensors.items() if name not in own},
         **{_METHOD + name: tensor for name, tensor in changed.items()},
     }
-
-
-def bytes_of(tensors: Mapping[str, Tensor]) -> int:
-    """What the tensors of a checkpoint take, its metadata aside."""
-    return sum(tensor.nbytes for tensor in tensors.values())
 
 
 def _metadata(origin: Origin) -> dict[str, str]:
