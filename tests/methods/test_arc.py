@@ -8,12 +8,11 @@ import pytest
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
+from tuned import IMAGES, check_equal_to_form, features, randomise
 
 from harness.backbones.vit import FrozenViT
-from harness.training.method import Method, trained_values
+from harness.training.method import trained_values
 from methods.arc import ARC
-
-IMAGES = torch.randn(3, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
 
 def make(vit: VisionTransformer, **arguments: Any) -> ARC:
@@ -21,16 +20,8 @@ def make(vit: VisionTransformer, **arguments: Any) -> ARC:
     pooling = "cls" if vit.global_pool == "token" else "avg"
     own = FrozenViT(copy.deepcopy(vit), pooling)
     method = ARC(own, **{"bottleneck": 5, **arguments}).double().eval()
-    with torch.no_grad():
-        for parameter in method.parameters():
-            if parameter.requires_grad:
-                parameter.add_(0.2 * torch.randn_like(parameter))
+    randomise(method, 0.2)
     return method
-
-
-def features(method: Method) -> Tensor:
-    (tokens,) = method(IMAGES, method.vit.read())
-    return method.vit.pool(tokens)
 
 
 @pytest.mark.parametrize(("mlp", "expected"), [(True, 96_432), (False, 48_216)])
@@ -68,14 +59,7 @@ def test_features_and_gradients_equal_the_equation(plain: VisionTransformer, mlp
             block.norm2 = ByHand(block.norm2, own.norm2)
         tokens, _ = oracle.block(block, tokens)
     theirs: Any = plain.norm(tokens[:, 0])
-    ours = features(method)
-    torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
-    trained = [p for p in method.parameters() if p.requires_grad]
-    weights = torch.randn_like(ours)
-    mine = torch.autograd.grad((ours * weights).sum(), trained)
-    expected = torch.autograd.grad((theirs * weights).sum(), trained)
-    assert all(gradient.abs().max() > 1e-6 for gradient in expected)
-    torch.testing.assert_close(mine, expected, rtol=1e-9, atol=1e-9)
+    check_equal_to_form(method, features(method), theirs)
 
 
 def test_starts_at_the_backbone_where_attention_alone_is_adapted(vit: VisionTransformer):

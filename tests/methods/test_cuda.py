@@ -2,7 +2,6 @@
 wait for the device."""
 
 import copy
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from harness.backbones.vit import FrozenViT
+from harness.engine.method_checks.subject import Images, made_up
 from harness.planning.variants import parse, registered
 from harness.training.classification import Classification, ClassificationRecipe
 from harness.training.heads import LinearHead, Model
@@ -31,33 +31,11 @@ WAITS = {"pae"}
 """Methods whose step waits for the device: a singular value decomposition does."""
 
 
-@dataclass(frozen=True)
-class Images:
-    """Noise around a level a class, kept on a device."""
-
-    images: Tensor
-    labels: Tensor
-
-    def __len__(self) -> int:
-        return len(self.labels)
+class OnDevice(Images):
+    """The whole split, whatever rows are asked for: to take some would move their numbers there."""
 
     def batch(self, index: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-        if len(index) == len(self):
-            return self.images.to(device), self.labels.to(device)
-        return self.images[index].to(device), self.labels[index].to(device)
-
-    def still(self) -> "Images":
-        return self
-
-    def to(self, device: torch.device) -> "Images":
-        return Images(self.images.to(device), self.labels.to(device))
-
-
-def made_up(count: int) -> Images:
-    rng = torch.Generator().manual_seed(count)
-    labels = torch.arange(count) % 3
-    noise = torch.randn(count, 3, 32, 32, generator=rng)
-    return Images(noise + (labels - 1.0)[:, None, None, None], labels)
+        return self.images, self.labels
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +73,7 @@ def test_logits_in_float32_are_those_of_the_cpu(
 ):
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     seed_all(0)
-    model, images = model_of(name, vit).eval(), made_up(7).images
+    model, images = model_of(name, vit).eval(), made_up(7, 7).images
     with torch.no_grad():
         expected = model(images)
         torch.testing.assert_close(
@@ -108,8 +86,8 @@ def test_it_trains_in_bf16(name: str, vit: VisionTransformer):
     (*_, last) = fit(
         Classification(),
         lambda: model_of(name, vit),
-        made_up(12),
-        made_up(7),
+        made_up(12, 12),
+        made_up(7, 7),
         recipe_of(name),
         0,
         GPU,
@@ -127,7 +105,8 @@ def test_no_step_waits_for_the_device(name: str, vit: VisionTransformer):
     seed_all(0)
     kind, recipe = Classification(), recipe_of(name)
     model = model_of(name, vit).to(GPU)
-    train = made_up(12).to(GPU)
+    whole = made_up(12, 12)
+    train = OnDevice(whole.images.to(GPU), whole.labels.to(GPU))
     hooks = Hooks(model, lambda: train_split(kind, model, train, recipe, 0, GPU))
     hooks.begin()
     optimizer, batch = new_optimizer(model.train(), recipe), torch.arange(12)

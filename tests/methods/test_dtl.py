@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
+from tuned import IMAGES, check_equal_to_form
 
 from harness.backbones.vit import FrozenViT, Read
 from harness.training.flops import kept_bytes, step_flops
@@ -18,8 +19,6 @@ from harness.training.method import Method, trained_values
 from methods.dtl import DTL
 from methods.full import Full
 from methods.linear import Linear
-
-IMAGES = torch.randn(3, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
 
 def make(vit: VisionTransformer, **arguments: Any) -> DTL:
@@ -67,14 +66,7 @@ def test_features_and_gradients_equal_the_equations(plain: VisionTransformer, pl
                 theta = torch.cat([theta[:, :1], mixed.reshape(3, 16, 24)], 1)
             tokens = tokens + theta
     theirs: Any = plain.norm(tokens[:, 1:].mean(1))
-    ours = features(method)
-    torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
-    own = [p for p in method.parameters() if p.requires_grad]
-    weights = torch.randn_like(ours)
-    mine = torch.autograd.grad((ours * weights).sum(), own)
-    expected = torch.autograd.grad((theirs * weights).sum(), own)
-    assert all(gradient.abs().max() > 1e-6 for gradient in expected)
-    torch.testing.assert_close(mine, expected, rtol=1e-9, atol=1e-9)
+    check_equal_to_form(method, features(method), theirs)
 
 
 def test_training_starts_at_the_mean_of_the_frozen_models_tokens(vit: VisionTransformer):

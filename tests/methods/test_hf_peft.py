@@ -10,6 +10,7 @@ import torch
 from in_process import outcomes
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
+from tuned import IMAGES, randomise
 
 from harness.backbones.changes import is_open
 from harness.backbones.vit import FrozenViT
@@ -28,7 +29,6 @@ from methods.hf_peft_kinds import KINDS
 
 peft = pytest.importorskip("peft")
 
-IMAGES = torch.randn(3, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 NAMED = sorted(
     name for name, entry in registered().items() if entry.value.startswith("methods.hf_peft:")
 )
@@ -43,10 +43,7 @@ def make(vit: VisionTransformer, text: str, noise: float = 0.2, **more: Any) -> 
         FrozenViT(deepcopy(vit), "cls" if vit.global_pool == "token" else "avg"),
         **{**variant.arguments, **more},
     ).double()
-    with torch.no_grad():
-        for parameter in method.parameters():
-            if parameter.requires_grad:
-                parameter.add_(noise * torch.randn_like(parameter))
+    randomise(method, noise)
     return method
 
 

@@ -6,32 +6,23 @@ from typing import Any
 import pytest
 import torch
 from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor, nn
+from torch import nn
+from tuned import IMAGES, check_equal_to_form, features, randomise
 
 from harness.backbones.vit import FrozenViT
 from harness.errors import BadInput
 from harness.planning.variants import parse
 from harness.tasks.cards import load_suites
-from harness.training.method import Method, trained_values
+from harness.training.method import trained_values
 from methods.noah import NOAH
 from methods.noah_subnets import SUBNETS
-
-IMAGES = torch.randn(3, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
 
 def make(vit: VisionTransformer, **arguments: Any) -> NOAH:
     torch.manual_seed(0)
     method = NOAH(FrozenViT(copy.deepcopy(vit)), **arguments).double().eval()
-    with torch.no_grad():
-        for parameter in method.parameters():
-            if parameter.requires_grad:
-                parameter.add_(0.2 * torch.randn_like(parameter))
+    randomise(method, 0.2)
     return method
-
-
-def features(method: Method) -> Tensor:
-    (tokens,) = method(IMAGES, method.vit.read())
-    return method.vit.pool(tokens)
 
 
 def test_a_subnet_for_each_task_of_vtab_of_ones_fives_and_tens():
@@ -87,14 +78,7 @@ def test_features_and_gradients_equal_the_equations(plain: VisionTransformer, su
         hidden = hidden / (1 + torch.exp(-1.702 * hidden))
         tokens = x + out + hidden @ adapter.up.weight.T + adapter.up.bias
     theirs: Any = plain.norm(tokens[:, 0])
-    ours = features(method)
-    torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
-    trained = [p for p in method.parameters() if p.requires_grad]
-    weights = torch.randn_like(ours)
-    mine = torch.autograd.grad((ours * weights).sum(), trained)
-    expected = torch.autograd.grad((theirs * weights).sum(), trained)
-    assert all(gradient.abs().max() > 1e-9 for gradient in expected)
-    torch.testing.assert_close(mine, expected, rtol=1e-9, atol=1e-9)
+    check_equal_to_form(method, features(method), theirs, least=1e-9)
 
 
 def test_a_deeper_backbone_has_each_blocks_numbers_again():

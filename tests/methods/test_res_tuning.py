@@ -9,31 +9,23 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 from torch.nn.functional import gelu
+from tuned import IMAGES, check_equal_to_form, features, randomise
 
 from harness.backbones.vit import FrozenViT, Read
 from harness.errors import BadInput
 from harness.planning.variants import parse
 from harness.training.flops import kept_bytes
-from harness.training.method import Method, trained_values
+from harness.training.method import trained_values
 from methods.res_tuning import ResTuning
 
 Form = Literal["parallel", "bypass"]
-IMAGES = torch.randn(3, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
 
 def make(vit: VisionTransformer, form: Form) -> ResTuning:
     torch.manual_seed(0)
     method = ResTuning(FrozenViT(copy.deepcopy(vit)), bottleneck=5, form=form).double()
-    with torch.no_grad():
-        for parameter in method.parameters():
-            if parameter.requires_grad:
-                parameter.add_(0.2 * torch.randn_like(parameter))
+    randomise(method, 0.2)
     return method
-
-
-def features(method: Method) -> Tensor:
-    (tokens,) = method(IMAGES, method.vit.read())
-    return method.vit.pool(tokens)
 
 
 @pytest.mark.parametrize(("form", "expected"), [("parallel", 552_960), ("bypass", 387_312)])
@@ -67,14 +59,7 @@ def test_features_and_gradients_equal_the_equations(plain: VisionTransformer, fo
         tokens = x + block.mlp(normed) + tuned(owns[1], normed) + tuned(owns[2], tokens)
         side = tokens
     theirs: Any = plain.norm(side[:, 0])
-    ours = features(method)
-    torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
-    trained = [p for p in method.parameters() if p.requires_grad]
-    weights = torch.randn_like(ours)
-    mine = torch.autograd.grad((ours * weights).sum(), trained)
-    expected = torch.autograd.grad((theirs * weights).sum(), trained)
-    assert all(gradient.abs().max() > 1e-9 for gradient in expected)
-    torch.testing.assert_close(mine, expected, rtol=1e-9, atol=1e-9)
+    check_equal_to_form(method, features(method), theirs, least=1e-9)
 
 
 def without_mlp(block: Any) -> Any:

@@ -10,6 +10,7 @@ import torch
 from in_process import outcomes
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
+from tuned import check_equal_to_form
 
 from harness.backbones.vit import FrozenViT
 from harness.engine.jobs import FinalJob
@@ -75,14 +76,7 @@ def test_features_and_gradients_equal_the_equation(plain: VisionTransformer, res
         y = torch.stack([changed.get(channel, y[..., channel]) for channel in range(24)], 2)
         tokens = y + block.mlp(block.norm2(y))
     theirs: Any = plain.norm(tokens[:, 0])
-    ours = features(method)
-    torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
-    own = [p for p in method.parameters() if p.requires_grad]
-    weights = torch.randn_like(ours)
-    mine = torch.autograd.grad((ours * weights).sum(), own)
-    expected = torch.autograd.grad((theirs * weights).sum(), own)
-    assert all(gradient.abs().max() > 1e-6 for gradient in expected)
-    torch.testing.assert_close(mine, expected, rtol=1e-9, atol=1e-9)
+    check_equal_to_form(method, features(method), theirs)
 
 
 class Nothing(nn.Module):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
+from tuned import IMAGES, features
 
 from harness.backbones.vit import FrozenViT
 from harness.errors import BadInput
@@ -23,17 +24,11 @@ from methods.selective import (
     PartialK,
 )
 
-IMAGES = torch.randn(3, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 EACH = (BitFit, LNTuning, DiffFit, AttnTuning, MLPTuning, PartialK)
 
 
 def own(vit: VisionTransformer) -> FrozenViT:
     return FrozenViT(copy.deepcopy(vit), "cls" if vit.global_pool == "token" else "avg")
-
-
-def features(method: Method) -> Tensor:
-    (tokens,) = method(IMAGES, method.vit.read())
-    return method.vit.pool(tokens)
 
 
 def trained(method: Method) -> dict[str, Tensor]:

@@ -1,31 +1,19 @@
 """Twenty steps of VPT-Deep by the engine, and by a plain loop over the paper's concatenating form:
 the same prompts and head."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import oracle
 import torch
 from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor, nn
+from torch import nn
 
 from harness.backbones.vit import FrozenViT
+from harness.engine.method_checks.subject import Images
 from harness.training.classification import Classification, ClassificationRecipe
 from harness.training.heads import LinearHead, Model
 from harness.training.loop import fit
 from methods.vpt import VPTDeep
-
-
-@dataclass
-class Images:
-    images: Tensor
-    labels: Tensor
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def batch(self, index: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-        return self.images[index], self.labels[index]
 
 
 def test_twenty_steps_of_sgd_are_those_of_the_papers_form(plain: VisionTransformer):

@@ -6,11 +6,10 @@ from typing import Any
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
+from tuned import IMAGES, randomise
 
 from harness.backbones.vit import FrozenViT, Read
 from harness.planning.variants import parse
-
-IMAGES = torch.randn(3, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
 
 def count(label: str) -> int:
@@ -27,10 +26,7 @@ def made(vit: VisionTransformer, label: str, noise: float = 0.3) -> Any:
     (variant,) = parse(label)
     pooling = "cls" if vit.global_pool == "token" else "avg"
     built = variant.build(FrozenViT(vit, pooling), variant.arguments).double()
-    with torch.no_grad():
-        for parameter in built.parameters():
-            if parameter.requires_grad:
-                parameter.add_(noise * torch.randn_like(parameter))
+    randomise(built, noise)
     return built
 
 

@@ -27,10 +27,22 @@ def trainable(method: Method) -> dict[str, Tensor]:
     return {name: p for name, p in method.named_parameters() if p.requires_grad}
 
 
-def randomise(method: Method) -> None:
+def randomise(method: Method, noise: float = 0.3) -> None:
+    """Away from its first values."""
     with torch.no_grad():
         for parameter in trainable(method).values():
-            parameter.add_(0.3 * torch.randn_like(parameter))
+            parameter.add_(noise * torch.randn_like(parameter))
+
+
+def check_equal_to_form(method: Method, ours: Tensor, theirs: Tensor, least: float = 1e-6) -> None:
+    """Two forms of a method's features have the same values and the same gradients of all that it
+    trains, each of which reaches it: its largest value is above `least`."""
+    torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+    trained, weights = list(trainable(method).values()), torch.randn_like(ours)
+    mine = torch.autograd.grad((ours * weights).sum(), trained)
+    expected = torch.autograd.grad((theirs * weights).sum(), trained)
+    assert all(gradient.abs().max() > least for gradient in expected)
+    torch.testing.assert_close(mine, expected, rtol=1e-9, atol=1e-9)
 
 
 def check_equal_to_weights(
