@@ -81,9 +81,11 @@ class LeaderboardTable:
                 )
             ]
             if not in_full and not self.layout.groups:
+                tasks = len(section.tasks)
                 lines.append(
-                    f"{len(section.tasks)} tasks don't fit here: --format md, csv and html show all"
-                    " of them."
+                    f"{tasks} tasks don't fit here: --format md, csv and html show all of them."
+                    if tasks > 1
+                    else "The task doesn't fit here: --format md, csv and html show it."
                 )
             asked = [
                 title_of_column(name)
