@@ -27,8 +27,9 @@ pytestmark = [
 
 NAMES = sorted(name for name, entry in registered().items() if entry.value.startswith("methods."))
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
-WAITS = {"pae"}
-"""Methods whose step waits for the device: a singular value decomposition does."""
+WAITS = {"pae", "boft", "fourierft"}
+"""Methods whose step waits for the device: a singular value decomposition does, and so do peft's
+layers of these two."""
 
 
 class OnDevice(Images):
