@@ -15,6 +15,7 @@ import argparse
 import hashlib
 import json
 from collections.abc import Iterator
+from functools import cache
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from harness.planning import protocols
-from harness.planning.variants import registered
+from harness.planning.variants import families, registered
 from harness.store import Cell, Failure, Result, Store, Trial, result_id
 from harness.tasks.cards import TaskCard, load_cards, load_suites
 
@@ -62,13 +63,6 @@ OTHERS = (
     {"name": "lora"},
     {"name": "adaptformer"},
 )
-
-
-FAMILIES = {
-    **dict.fromkeys(("linear", "full"), "references"),
-    **dict.fromkeys(("vpt", "vpt-deep", "ivpt"), "prompts"),
-}
-"""Of the methods above; the others are `peft`."""
 
 
 def variants(wanted: int, every: bool = False) -> list[dict[str, Any]]:
@@ -192,6 +186,12 @@ def _strength(arguments: dict[str, Any]) -> float:
     return base + on - abs(np.log10(size / 20))
 
 
+@cache
+def _families() -> dict[str, str]:
+    """Of the registered methods."""
+    return {name: family for family, names in families().items() for name in names}
+
+
 def _cell(
     arguments: dict[str, Any], card: TaskCard, protocol: protocols.Protocol, backbone: str
 ) -> Cell:
@@ -216,7 +216,7 @@ def _cell(
         "suite": card.suite,
         "group": card.group,
         "kind": card.kind,
-        "family": FAMILIES.get(name, "prompts" if "vpt" in name else "peft"),
+        "family": _families().get(name, "peft"),
         "metric": card.metric,
         "protocol": protocol.name,
         "classes": card.classes,

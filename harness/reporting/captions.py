@@ -1,7 +1,8 @@
 """The words around a table, in every format: its title, its caption, and notes on what differs
 between rows."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from harness.reporting.columns import NEAR, PLAIN, Layout
 from harness.reporting.costs import COSTS, PPT_HELP, on_machines
@@ -51,6 +52,19 @@ def caption(
     return " ".join([f"{metric} in %, {over}.{marks}", *_defined(section, layout)])
 
 
+def _budgets(trials: Mapping[str, Sequence[int]]) -> str:
+    """`vpt 8-10, linear 3`; of many variants, the most frequent as `all others 10`."""
+    spans = {
+        variant: "-".join(map(str, sorted({min(counts), max(counts)})))
+        for variant, counts in trials.items()
+    }
+    usual, count = Counter(spans.values()).most_common(1)[0]
+    if len(spans) <= 6 or count < 2:
+        return ", ".join(f"{variant} {span}" for variant, span in spans.items())
+    named = [f"{variant} {span}" for variant, span in spans.items() if span != usual]
+    return ", ".join([*named, f"all others {usual}"])
+
+
 def _defined(section: Section, layout: Layout) -> list[str]:
     """What the columns beside scores are, a sentence each; and where measured ones come from."""
     costs = [COSTS[name] for name in layout.columns if name in COSTS]
@@ -97,11 +111,7 @@ def notes_of(section: Section) -> list[str]:
         for variant in section.scores
     }
     if len({count for counts in trials.values() for count in counts}) > 1:
-        budgets = [
-            f"{variant} {'-'.join(map(str, sorted({min(counts), max(counts)})))}"
-            for variant, counts in trials.items()
-        ]
-        notes.append(f"Tuning budgets differ; trials per task: {', '.join(budgets)}.")
+        notes.append(f"Tuning budgets differ; trials per task: {_budgets(trials)}.")
     for variant in section.scores:
         versions = sorted({row.cell.version for row in results if row.variant == variant})
         if len(versions) > 1:

@@ -248,6 +248,13 @@ def test_unequal_budgets_are_told_of(filler: Any) -> None:
     assert "Tuning budgets differ; trials per task: vpt 8-10, linear 3." in str(
         render(filler.store, fmt="md")
     )
+    for variant in ("a", "b", "c", "d", "e"):
+        key = filler.cell(variant, "digits")
+        filler.trials(key, 3)
+        filler.results(key, [40.0])
+    assert "Tuning budgets differ; trials per task: vpt 8-10, all others 3." in str(
+        render(filler.store, fmt="md")
+    )
 
 
 def test_each_backbone_and_protocol_has_its_section(filler: Any) -> None:

@@ -13,6 +13,9 @@ const HIDDEN = new Set(EXTRAS.filter(([name]) => !about.columns.includes(name)).
 /** The rows' order, that of `harness report --sort`: column and direction. */
 const SORTS = { mean: ["mean", "descending"], rank: ["mean_rank", "ascending"], params: ["params", "ascending"] };
 
+/** More variants than these, and each family opens folded to its best. */
+const MANY = 20;
+
 function leaderboard(section, at) {
   const columns = leaderboardColumns(section);
   const [key, direction] = SORTS[section.sort];
@@ -51,10 +54,10 @@ function leaderboard(section, at) {
       });
     }),
   );
-  const tools = el("div", { class: "tools" }, ...filters(section, at, shown), columnMenu, ...folds.all);
+  const { tools, warning } = filters(section, at, shown);
   applyColumns();
   walkable(shown, section, at);
-  return [tools, shown.box, legend(section), ...section.strips.map((strip) => stripOf(section, strip))];
+  return [el("div", { class: "tools" }, ...tools, columnMenu, ...folds.all), warning, shown.box, legend(section), ...section.strips.map((strip) => stripOf(section, strip))];
 }
 
 /** Test images of a segmentation task: each with its truth, and what every variant saw. */
@@ -81,7 +84,6 @@ function legend(section) {
 
 function leaderboardColumns(section) {
   const { groups, tasks, statistics } = section;
-  const families = familiesOf(section);
   const extra = ([key, title, help]) => ({
     title,
     key,
@@ -93,7 +95,7 @@ function leaderboardColumns(section) {
     cell: ({ variant }) => el("td", { class: "n extra" }, variant[key][1]),
   });
   const columns = [
-    { title: "Method", kind: "name", high: false, value: ({ variant }) => variant.name, cell: ({ variant }) => nameCell(variant, families) },
+    { title: "Method", kind: "name", high: false, value: ({ variant }) => variant.name, cell: ({ variant }) => nameCell(variant) },
     ...statistics.map((statistic, index) => statisticColumn(statistic, index ? statistic.title : null)),
     ...EXTRAS.map(extra),
   ];
@@ -178,13 +180,12 @@ function mark(place) {
   return place === 1 ? "first" : place === 2 ? "second" : "";
 }
 
-function nameCell(variant, families) {
+function nameCell(variant) {
   const [method, inside] = variant.name.split(/(?=\()/, 2);
   const label = el("div", { class: "label" }, el("b", {}, ...breakable(method)));
   if (inside) label.append(el("wbr"), el("span", { class: "inside" }, ...breakable(variant.name.slice(method.length))));
   if (variant.reading !== null) label.append(el("abbr", { title: "our reading of the method" }, "\u2020"));
   if (variant.unequal) label.append(el("abbr", { title: `tuned with ${variant.trials[1]} trials per task, unlike the others` }, "\u2696"));
-  if (families.get(variant.family) > 1) label.append(el("small", { class: "family" }, `best of ${families.get(variant.family)} ${variant.family}`));
   return el("th", { scope: "row", class: "name" }, label);
 }
 
@@ -245,7 +246,7 @@ function foldingRow(section, at, shown) {
       buttons[g].setAttribute("aria-expanded", String(!folded));
     });
     rest.colSpan = shown.columns.filter((column, index) => column.group === undefined && index && !shown.headings[index].hidden).length;
-    all.textContent = section.groups.some(isFolded) ? "Unfold all" : "Fold all";
+    all.textContent = section.groups.some(isFolded) ? "Unfold tasks" : "Fold tasks";
   }
 
   buttons.forEach((button, g) =>
@@ -262,36 +263,49 @@ function foldingRow(section, at, shown) {
   return { apply, all: [all] };
 }
 
-/** How many variants each family has; those without one aside. */
-function familiesOf(section) {
-  const sizes = new Map();
-  for (const { family } of section.variants) if (family) sizes.set(family, (sizes.get(family) ?? 0) + 1);
-  return sizes;
-}
-
-/** Text, methods and families: which rows are shown. */
+/** Text, methods and families: which rows are shown. A family folds to its best variant, and does so at first where there are many variants. Text finds variants in folded families too. */
 function filters(section, at, shown) {
   const find = el("input", { type: "search", placeholder: "Filter variants", "aria-label": "Filter variants" });
   find.value = recall(`${at}.find`, "");
   const status = el("span", { class: "count", role: "status" });
+  const warning = el("p", { class: "folded" });
   const hidden = toggled(`${at}.without`);
   const methods = [...new Set(section.variants.map((variant) => variant.method))].sort();
-  const families = familiesOf(section);
-  const folded = toggled(`${at}.families`);
+  const families = [...new Set(section.variants.map((variant) => variant.family))].filter((name) => name && section.variants.filter(({ family }) => family === name).length > 1);
+  const turned = toggled(`${at}.families`);
+  const usual = section.variants.length > MANY;
+  const isFolded = (family) => families.includes(family) && usual !== turned.has(family);
+  const fold = (family, on) => turned.set(family, on !== usual);
+  const foldFamilies = checkbox("Best of each family", false, (on) => {
+    for (const family of families) fold(family, on);
+    apply();
+  });
 
   function apply() {
     const words = find.value.toLowerCase().split(/\s+/).filter(Boolean);
     const found = ({ variant }) => !hidden.has(variant.method) && words.every((word) => variant.name.toLowerCase().includes(word));
-    const best = new Map();
-    section.variants.forEach((variant) => {
-      if (found({ variant }) && !best.has(variant.family)) best.set(variant.family, variant);
-    });
-    const byFamily = folded.has("all");
-    const kept = shown.filter((row) => found(row) && (!byFamily || !row.variant.family || best.get(row.variant.family) === row.variant));
-    shown.table.classList.toggle("by-family", byFamily);
+    const by = section.statistics.find(({ name }) => name === shown.sortedBy()?.key) ?? section.statistics[0];
+    const members = new Map(words.length ? [] : families.map((family) => [family, bestFirst(shown.lines.filter(({ row }) => found(row) && row.variant.family === family), by)]));
+    const foldable = usual || families.some(isFolded);
+    for (const { row, tr } of shown.lines) {
+      const of = (foldable && members.get(row.variant.family)) || [];
+      setFold(tr.cells[0], of.length > 1 && of[0].row === row ? foldTitle(of, by, isFolded(row.variant.family)) : null, isFolded(row.variant.family));
+    }
+    const kept = shown.filter((row) => found(row) && (!members.has(row.variant.family) || !isFolded(row.variant.family) || members.get(row.variant.family)[0].row === row));
     status.textContent = kept === section.variants.length ? plural(kept, "variant") : `${kept} of ${plural(section.variants.length, "variant")}`;
+    foldFamilies.firstChild.checked = families.length > 0 && families.every(isFolded);
+    const largest = Math.max(0, ...[...members].filter(([family]) => isFolded(family)).map(([, of]) => of.length));
+    warning.hidden = largest < 2;
+    warning.textContent = `Of each folded family, only the best variant is shown, by \u201c${by.title}\u201d. It is chosen by test scores, which favours large families: the best of ${largest} is partly the luckiest of ${largest}. Marks and ranks count the hidden variants too.`;
   }
 
+  shown.body.addEventListener("click", (event) => {
+    if (!event.target.closest("button.family")) return;
+    const { family } = shown.line(event.target.closest("tr")).row.variant;
+    fold(family, !isFolded(family));
+    apply();
+  });
+  shown.table.addEventListener("sorted", apply);
   find.addEventListener("input", () => {
     remember(`${at}.find`, find.value, "");
     apply();
@@ -313,12 +327,30 @@ function filters(section, at, shown) {
     });
     return button;
   };
-  const foldFamilies = checkbox("Best of each family", folded.has("all"), (on) => {
-    folded.set("all", on);
-    apply();
-  });
   apply();
-  return [find, ...([...families.values()].some((size) => size > 1) ? [foldFamilies] : []), menu("Methods", el("p", { class: "row" }, every(true), every(false)), ...boxes), status];
+  return { tools: [find, ...(families.length ? [foldFamilies] : []), menu("Methods", el("p", { class: "row" }, every(true), every(false)), ...boxes), status], warning };
+}
+
+/** Lines by a statistic, the best first; those that lack a task last. */
+function bestFirst(lines, { cells, high }) {
+  return lines.sort((a, b) => compare(cells[a.row.place][0], cells[b.row.place][0], high ? -1 : 1) || a.row.place - b.row.place);
+}
+
+/** What the button of a family says, which is in the row of its best variant. */
+function foldTitle(lines, { cells }, folded) {
+  const { variant, place } = lines[0].row;
+  const of = `${lines.length} ${variant.family}`;
+  return !folded ? of : cells[place][0] === null ? `one of ${of}; none has all tasks` : `best of ${of}`;
+}
+
+function setFold(cell, title, folded) {
+  cell.querySelector("button.family")?.toggleAttribute("hidden", title === null);
+  if (title === null) return;
+  const button = cell.querySelector("button.family") ?? el("button", { type: "button", class: "family" });
+  button.textContent = title;
+  button.title = folded ? "show all of this family" : "show only the best of this family";
+  button.setAttribute("aria-expanded", String(!folded));
+  if (!button.isConnected) cell.querySelector(".label").append(button);
 }
 
 /** Keyboard access to cells: Tab enters the grid, arrows move within it, Enter or a click opens a cell. */
@@ -353,7 +385,7 @@ function walkable(shown, section, at) {
   const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
   body.addEventListener("click", (event) => {
-    const cell = event.target.closest("td, th");
+    const cell = event.target.closest("button") ? null : event.target.closest("td, th");
     if (cell && cell.cellIndex > 0) enter(cell);
     if (cell) open(cell);
   });

@@ -2,7 +2,8 @@
 
 /**
  * columns: {title, cell(row) -> td or th, value(row) -> number, string or null (sorts; absent: doesn't), high (best first is highest), help, kind}
- * Returns {box, table, lines, columns, show(column, on), filter(keep), sortBy(index, direction)}.
+ * Returns {box, table, lines, columns, show(column, on), filter(keep), sortBy(index, direction), sortedBy()}.
+ * The table sends an event `sorted` when its order changes.
  */
 function sortableTable({ label, columns, rows, name, sorted = "", attributes = {} }) {
   const headings = columns.map((column, index) => heading(column, index));
@@ -20,7 +21,10 @@ function sortableTable({ label, columns, rows, name, sorted = "", attributes = {
     body.append(...order.map((line) => line.tr));
     headings.forEach((th, at) => (at === index ? th.setAttribute("aria-sort", direction) : th.removeAttribute("aria-sort")));
     remember(`${name}.sort`, `${index}.${direction}`, sorted);
+    table.dispatchEvent(new Event("sorted"));
   }
+
+  const sortedBy = () => columns[headings.findIndex((th) => th.hasAttribute("aria-sort"))];
 
   function show(index, on) {
     headings[index].hidden = !on;
@@ -45,7 +49,7 @@ function sortableTable({ label, columns, rows, name, sorted = "", attributes = {
   if (recall(`${name}.sort`, sorted) === sorted) headings[index]?.setAttribute("aria-sort", direction); // the rows are in this order
   else if (columns[index]?.value) sortBy(Number(index), direction === "ascending" ? direction : "descending");
   const box = el("div", { class: "scroll", tabindex: attributes.role ? null : 0, role: "region", "aria-label": label }, table);
-  return { box, table, head, body, headings, lines, columns, line: (tr) => byRow.get(tr), show, filter, sortBy };
+  return { box, table, head, body, headings, lines, columns, line: (tr) => byRow.get(tr), show, filter, sortBy, sortedBy };
 }
 
 function heading(column, index) {

@@ -59,6 +59,7 @@ function scatter(points, front, xName, yName, ticksOfCost) {
   const path = front.map((point, index) => `${index ? `H${px(at(point.x))}V` : `M${px(at(point.x))} `}${py(point.y)}`).join("");
   if (front.length > 1) root.append(svg("path", { class: "front", d: path }));
   const labels = [];
+  const circles = points.map((point) => [px(at(point.x)), py(point.y)]);
   for (const point of [...points].sort((a, b) => front.includes(a) - front.includes(b))) {
     const [x, y] = [px(at(point.x)), py(point.y)];
     const on = front.includes(point);
@@ -66,24 +67,27 @@ function scatter(points, front, xName, yName, ticksOfCost) {
     root.append(svg("circle", { class: `point${on ? " on" : ""}`, cx: x, cy: y, r: on ? 5 : 4 }, svg("title", {}, tooltip)));
     if (on || points.length <= 12) labels.push({ x, y, name: point.name, on });
   }
-  root.append(...placed(labels, width));
+  root.append(...placed(labels, circles, width));
   if (width < 860) root.classList.add("narrow");
   return el("div", { class: "scroll figure", tabindex: 0, role: "region", "aria-label": "Trade-off" }, root);
 }
 
-/** Labels next to their points, each at the first place where it covers no other. */
-function placed(labels, width) {
-  const taken = labels.map(({ x, y }) => [x - 5, y - 5, x + 5, y + 5]);
+/** Labels next to their points, each at the first place where it covers nothing, or else no other label and no point that has one. */
+function placed(labels, circles, width) {
+  const around = ([x, y]) => [x - 5, y - 5, x + 5, y + 5];
+  const points = circles.map(around);
+  const taken = labels.map(({ x, y }) => around([x, y]));
   return labels.map(({ x, y, name, on }) => {
     const text = name.length > 30 ? `${name.slice(0, 29)}\u2026` : name;
     const long = text.length * 6.3;
     const spots = on ? [[x + 7, y + 17], [x - 7 - long, y - 7], [x - 9 - long, y + 4]] : [[x + 9, y + 4], [x - 9 - long, y + 4]];
     spots.push([x - long / 2, y + 18], [x - long / 2, y - 10], [x + 9, y - 10]);
     const box = ([left, base]) => [left, base - 10, left + long, base + 3];
-    const free = spots.find((spot) => {
+    const clear = (spot, boxes) => {
       const [l, t, r, b] = box(spot);
-      return l > 44 && r < width - 4 && taken.every(([l2, t2, r2, b2]) => r < l2 || l > r2 || b < t2 || t > b2);
-    });
+      return l > 44 && r < width - 4 && boxes.every(([l2, t2, r2, b2]) => r < l2 || l > r2 || b < t2 || t > b2);
+    };
+    const free = spots.find((spot) => clear(spot, [...taken, ...points])) ?? spots.find((spot) => clear(spot, taken));
     if (!free) return svg("g", {});
     taken.push(box(free));
     return svg("text", { class: `halo ${on ? "name" : "tick"}`, x: free[0], y: free[1] }, text);
