@@ -115,8 +115,11 @@ class Run:
     def results(self) -> "pd.DataFrame":
         """One row per final run: `id`, `variant`, `method`, `task`, `suite`, `backbone`,
         `protocol`, `metric`, `seed`, `score` (percent, on test), a column for each hyper-parameter,
-        `trainable` (values, without the head), `head_params`, `seconds`, `memory` (bytes), `units`
-        (forward-image units), `created`."""
+        `trainable` (values, without the head), `train_only` (values that predictions don't need),
+        `head_params`, `seconds`, `memory` (bytes), `units` (forward-image units), `created`; and
+        the costs `flops`, `flops_scored`, `flops_overhead`, `seconds_image` and `checkpoint_bytes`
+        of `docs/costs.md`, NaN where a run lacks them (operations are counted for a cell's first
+        seed)."""
         from harness.reporting import wide
 
         return wide.results(self.store, self._cells)

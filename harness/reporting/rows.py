@@ -204,6 +204,15 @@ _DETAIL = ("params", "curve", "logits_sha256", "provenance", "train_only", "curv
 _COUNTED = (FLOPS, FLOPS_SCORED, SECONDS_IMAGE, CHECKPOINT_BYTES)
 
 
+def costs(extras: Mapping[str, Any]) -> dict[str, float | None]:
+    """A final run's costs that are in its extras, by their fields in `Run`: None where it lacks
+    them."""
+    return {
+        **{name: _amount(extras.get(name)) for name in _COUNTED},
+        FLOPS_OVERHEAD: _number(extras.get(FLOPS_OVERHEAD)),
+    }
+
+
 def _runs(
     store: Store,
     summaries: Mapping[str, CellSummary],
@@ -222,8 +231,7 @@ def _runs(
                 warnings=_sentences(more.get(WARNINGS)),
                 precision=str(machine.get("precision") or ""),
                 device=_device(machine),
-                **{name: _amount(more.get(name)) for name in _COUNTED},
-                flops_overhead=_number(more.get(FLOPS_OVERHEAD)),
+                **costs(more),
                 detail=None
                 if detailed is None
                 else RunDetail(**{name: row[name] for name in _DETAIL}),

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
+from harness.reporting.rows import costs
 from harness.store import Cell, Failure, Result, Store, Trial, result_id
 
 _Row = TypeVar("_Row", Result, Trial, Failure)
@@ -19,7 +20,7 @@ _ABOUT: dict[str, Callable[[Cell], Any]] = {
     "metric": lambda cell: cell.labels["metric"],
 }
 """Columns that identify a row."""
-_RESULT = ("trainable", "train_only", "head_params", "seconds", "memory", "units", "created")
+_RESULT = ("trainable", "train_only", "head_params", "seconds", "memory", "units")
 
 
 def results(store: Store, cells: Collection[str] | None = None) -> pd.DataFrame:
@@ -27,9 +28,13 @@ def results(store: Store, cells: Collection[str] | None = None) -> pd.DataFrame:
 
     Columns: `id`, `variant`, `method`, `task`, `suite`, `backbone`, `protocol`, `metric`, `seed`,
     `score` (percent, on test); the hyper-parameters, those of the method and of the protocol, by
-    their names (`param_NAME` if another column has that name); `trainable` (values,
-    without the head), `head_params`, `seconds`, `memory` (bytes), `units` (forward-image units)
-    and `created`.
+    their names (`param_NAME` if another column has that name); `trainable` (values, without the
+    head), `train_only` (values that predictions don't need), `head_params`, `seconds`, `memory`
+    (bytes), `units` (forward-image units); `flops`, `flops_scored` and `flops_overhead` (operations
+    a training image, a scored one, and of that beyond a linear probe's, once merged: counted for a
+    cell's first seed), `seconds_image`, `checkpoint_bytes` (these five are NaN where a run lacks
+    them; `docs/costs.md`); `created`. V-PETL Bench's PPT isn't here, since it is of a mean over
+    tasks: `report` has it.
     """
     known = _known(store, cells)
     return _frame(
@@ -37,7 +42,9 @@ def results(store: Store, cells: Collection[str] | None = None) -> pd.DataFrame:
             known[row.cell],
             {"id": row.id, **_about(known[row.cell]), "seed": row.seed, "score": row.score},
             row.params,
-            {name: getattr(row, name) for name in _RESULT},
+            {name: getattr(row, name) for name in _RESULT}
+            | costs(row.extras)
+            | {"created": row.created},
         )
         for row in _of(store.results, known, cells)
     )
