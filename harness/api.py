@@ -318,7 +318,7 @@ def plan(
     **options: "Unpack[PlanOptions]",
 ) -> "Preview":
     """What a run with these arguments would do and cost, and what is missing for it: `harness run
-    --dry-run`. Times one step of each method, trains nothing and writes nothing.
+    --dry-run`. Times a few steps of each method, trains nothing and writes nothing.
 
     Args:
         methods: As in `run`; so are `suite`, `tasks` and the options.

@@ -56,7 +56,7 @@ class MethodCost:
     units: float
     """Forward-image units: a forward pass of an image counts 1, a training step on it 2."""
     hours: float
-    """On this machine, one job after another, estimated from one step."""
+    """On this machine, one job after another, estimated from the fastest of a few steps."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -119,8 +119,8 @@ class Preview:
 
 
 def preview(request: Request, stage: Callable[[str], None]) -> Preview:
-    """Times one step of each method, and checks for the data; writes nothing. Raises `BadInput` for
-    unknown names."""
+    """Times a few steps of each method, and checks for the data; writes nothing. Raises `BadInput`
+    for unknown names."""
     suite, cards, suites = choose_tasks(request.suite, request.tasks, request.cards)
     cards = [resolve(card, request.data_root, request.pixels) for card in cards]
     chosen = [(card, *settings(request, card, suite_of(card, suite, suites))) for card in cards]
@@ -131,7 +131,7 @@ def preview(request: Request, stage: Callable[[str], None]) -> Preview:
     known_notes = [] if known is None else notes_on(known, request, variants, chosen)
     stage("checking the data")
     _, gaps = opened(cards, request.data_root)
-    stage("timing one step of each method")
+    stage("timing a few steps of each method")
     shapes = {spec: _loaded(spec) for _, spec, _ in chosen}
     paces: dict[tuple[str, str, str, int | None, str], Pace] = {}
     rows: list[MethodCost] = []
@@ -161,7 +161,7 @@ def preview(request: Request, stage: Callable[[str], None]) -> Preview:
     )
     notes.append(
         "A unit is the forward pass of one image; a training image counts as 2. Pruning reduces"
-        " the total. Hours are estimated from one measured step."
+        " the total. Hours are estimated from the fastest of a few measured steps."
     )
     notes += dict.fromkeys(kind_of(card.kind).image for card in cards)
     names = tuple(card.name for card in cards)

@@ -3,11 +3,13 @@
 from dataclasses import replace
 
 import pytest
+import torch
 from in_process import fill
 from planned import CARD as TOY
 from planned import TPE
 from segmentation import WINDOWS, planned, seg
 
+from harness.planning import cost as costs
 from harness.planning.cost import Pace, cell_cost
 from harness.store import Store
 from harness.tasks.cards import TaskCard, load_cards
@@ -60,3 +62,19 @@ def test_what_a_cell_of_classification_costs(
     cost = cell_cost(card, TPE, trials, seeds, constant)
     assert cost == Cost(trials, seeds, train, scored)
     assert replace(cost, train=0).units == scored
+
+
+@pytest.mark.parametrize(
+    ("calls", "least", "made"),
+    [
+        # one call met a busy machine: its time isn't the method's
+        ([0.5, 9.0, 0.02, 0.03, 0.025], 0.02, 5),
+        # a method that takes long isn't called more often than to warm up and measure
+        ([2.0, 1.5, 1.0], 1.5, 2),
+    ],
+)
+def test_a_slow_call_on_a_busy_machine_isnt_what_a_method_takes(monkeypatch, calls, least, made):
+    left = list(calls)
+    monkeypatch.setattr(costs, "_timed", lambda work, device: left.pop(0))
+    assert costs._seconds(lambda: None, torch.device("cpu")) == least
+    assert len(calls) - len(left) == made
