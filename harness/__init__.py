@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from harness.api import Ablation, Run, ablate, compare, fit, load, plan, report, reproduce, run
-    from harness.backbones.vit import FrozenViT, KeysValues, Read
+    from harness.backbones.frozen import FrozenBackbone, KeysValues, Read
+    from harness.backbones.vit import FrozenViT
     from harness.errors import BadInput
     from harness.inference.checkpoint import Tuned
     from harness.reporting.board import Leaderboard
@@ -35,6 +36,7 @@ __all__ = [
     "BadInput",
     "Effort",
     "Factors",
+    "FrozenBackbone",
     "FrozenViT",
     "KeysValues",
     "Leaderboard",
@@ -68,11 +70,12 @@ ROOMS = {
     "BadInput": "harness.errors",
     "Effort": "harness.training.method",
     "Factors": "harness.training.method",
+    "FrozenBackbone": "harness.backbones.frozen",
     "FrozenViT": "harness.backbones.vit",
-    "KeysValues": "harness.backbones.vit",
+    "KeysValues": "harness.backbones.frozen",
     "Leaderboard": "harness.reporting.board",
     "Method": "harness.training.method",
-    "Read": "harness.backbones.vit",
+    "Read": "harness.backbones.frozen",
     "TrainSplit": "harness.training.train_split",
     "Tuned": "harness.inference.checkpoint",
 }

@@ -57,6 +57,7 @@ class BPT(Method):
         "BPT's published numbers, of FGVC alone, are of the best test epoch, with random crops and"
         " learning rate and weight decays chosen for each task."
     )
+    needs = ("column", "prompts")
     search_space = {**SEARCHED, "rank": CategoricalDistribution((25, 50, 75))}
     allows = {"prompts": ANY_LENGTH, "rank": IntDistribution(1, 10_000)}
     optimizer = {"optimizer": "adamw"}
@@ -85,6 +86,7 @@ class WhitenedBPT(BPT):
 
     name = "bpt-whitened"
     summary = "BPT: prompts multiplied by a frozen whitening matrix (arXiv 2506.22908)"
+    needs = ("plain blocks",)
     search_space = SEARCHED
     allows = {"prompts": ANY_LENGTH}
 

@@ -44,6 +44,7 @@ class DTL(Method):
     year = 2023
     summary = "DTL: a low-rank path on the side, added in the upper half (arXiv 2312.07856)"
     note = "dtl's published numbers have a learning rate and a drop-path chosen for each task."
+    needs = ("column",)
     search_space = {
         "base_lr": CategoricalDistribution((0.0008, 0.0024, 0.008, 0.024, 0.064)),
         "weight_decay": CategoricalDistribution((0.05,)),

@@ -49,6 +49,7 @@ class E2VPT(VPTDeep):
     version = "1"
     summary = "E2VPT: VPT-Deep with prompts among keys and values (arXiv 2307.13770)"
     note = "e2vpt's published numbers have prompts and kv_prompts that were chosen by task."
+    needs = ("column", "prompts", "kv")
     search_space = {
         "prompts": CategoricalDistribution((1, 5, 10, 50, 100)),
         "kv_prompts": CategoricalDistribution((1, 5, 10)),
@@ -121,9 +122,8 @@ class E2VPT(VPTDeep):
         masks = self.prompt_mask, self.piece_mask
         found = [torch.autograd.grad(loss, masks) for loss in train.losses()]
         of_prompts, of_pieces = (torch.stack(grads).sum(0) for grads in zip(*found, strict=True))
-        prompts, pieces = self.pruned
-        self.kept[of_prompts.argsort(stable=True)[:prompts]] = 0
-        self.kept.scatter_(1, of_pieces.argsort(dim=1, stable=True)[:, :pieces], 0)
+        self.kept[of_prompts.argsort(stable=True)[: self.pruned[0]]] = 0
+        self.kept.scatter_(1, of_pieces.argsort(dim=1, stable=True)[:, : self.pruned[1]], 0)
         for tensor, value in self.start:
             tensor.copy_(value)
         for mask in masks:

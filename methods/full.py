@@ -13,6 +13,7 @@ class Full(Method):
     name = "full"
     family = "references"
     summary = "full fine-tuning of all weights, with AdamW"
+    needs = ()
     search_space = {"base_lr": CategoricalDistribution((0.001, 0.0001, 0.0005, 0.005))}
     optimizer = {"optimizer": "adamw"}
 

@@ -51,6 +51,7 @@ class GateVPT(Method):
         "gate-vpt is made for MAE and MoCo v3; its published numbers chose prompts, learning rate"
         " and initial gates for each task, from values that aren't released."
     )
+    needs = ("column", "prompts", "temperature")
     search_space = {
         "prompts": CategoricalDistribution((50, 100)),
         "gate_init": CategoricalDistribution((1.0, 5.0, 10.0)),

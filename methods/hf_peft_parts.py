@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from harness import Factors, FrozenViT, Method
+from harness import Factors, FrozenBackbone, Method
 from methods.hf_peft_kinds import EVERY, KINDS, MAPS, check
 
 LIMIT = 2e9
@@ -25,7 +25,7 @@ class Wrapped(Method):
     packages = {"peft": "vpt-harness[peft]"}
     optimizer = {"optimizer": "adamw"}
 
-    def __init__(self, vit: FrozenViT, **chosen: Any):
+    def __init__(self, vit: FrozenBackbone, **chosen: Any):
         self.check(chosen)
         super().__init__(vit)
         arguments: dict[str, Any] = {"type": self.kind, **chosen}
@@ -51,7 +51,12 @@ class Wrapped(Method):
 
 
 def wrap(
-    vit: FrozenViT, name: str, type: str, rank: int = 0, target: str = EVERY, dropout: float = 0.0
+    vit: FrozenBackbone,
+    name: str,
+    type: str,
+    rank: int = 0,
+    target: str = EVERY,
+    dropout: float = 0.0,
 ) -> None:
     """Puts peft's modules around the maps of a ViT, in place. `rank` 0: the type's own. Raises
     `ValueError`."""

@@ -63,6 +63,7 @@ class IVPT(Method):
         "ivpt is our reading of arXiv 2404.05207: CDC and DA agree with the first author's compiled"
         " segmentation code; which image tokens AR picks is our choice. Not the paper's numbers."
     )
+    needs = ("column", "prompts")
     search_space = {"prompts": PROMPT_LENGTHS}
     allows = {"prompts": ANY_LENGTH}
     toggles = ("cdc", "da", "ar")

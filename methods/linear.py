@@ -7,4 +7,5 @@ class Linear(Method):
     name = "linear"
     family = "references"
     summary = "linear probe: only the head is tuned, on the frozen backbone's features"
+    needs = ()
     constant_features = True

@@ -25,6 +25,7 @@ class LoRVP(Method):
     year = 2025
     summary = "LoR-VP: a low-rank image added to the pixels (arXiv 2502.00896)"
     note = "lor-vp's published numbers are of CIFAR, Tiny-ImageNet and ImageNet, not of VTAB."
+    needs = ()
     search_space = {"base_lr": CategoricalDistribution((0.02, 0.1, 0.5, 2.5, 10.0))}
 
     def __init__(self, vit: FrozenViT, rank: int = 4):

@@ -9,7 +9,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness import FrozenViT, Method
+from harness import FrozenBackbone, Method
 
 fft: Any = torch.fft
 linalg: Any = torch.linalg
@@ -52,7 +52,7 @@ def loss_through(window: Window, spectra: Spectra, method: Method, head: Any) ->
     return torch.stack(losses).sum()
 
 
-def token_of(window: Window, spectra: Spectra, vit: FrozenViT) -> Float[Tensor, " dim"]:
+def token_of(window: Window, spectra: Spectra, vit: FrozenBackbone) -> Float[Tensor, " dim"]:
     """The mean of the batch's patches through a window, by their squared norms."""
     sums: list[Tensor] = []
     for own, _ in spectra:

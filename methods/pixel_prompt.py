@@ -29,6 +29,7 @@ class PixelPrompt(Method):
     year = 2022
     summary = "VP with a linear head: a border of learnable pixels (arXiv 2203.17274)"
     note = "pixel-prompt has a linear head; VP's published numbers are of a fixed map of classes."
+    needs = ()
     search_space = {"border": CategoricalDistribution((10, 30, 50))}
 
     def __init__(self, vit: FrozenViT, border: int = 30):

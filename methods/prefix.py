@@ -30,6 +30,7 @@ class Prefix(Method):
     note = (
         "prefix is a language models' method on a ViT, without the MLP that it is trained through."
     )
+    needs = ("column", "kv")
     search_space = {"prompts": PROMPT_LENGTHS}
     allows = {"prompts": ANY_LENGTH}
 

@@ -30,6 +30,7 @@ class ProVPT(Method):
     year = 2024
     summary = "ProVP's prompts, which pass a share on to the next block's (arXiv 2304.08386)"
     note = "pro-vpt has ProVP's prompts alone: its published numbers are of CLIP with text."
+    needs = ("column", "prompts")
     search_space = {"prompts": CategoricalDistribution((8, 16, 50))}
     allows = {"prompts": ANY_LENGTH}
 

@@ -41,6 +41,7 @@ class SCT(Method):
         "sct's published numbers are of the best test epoch, with learning rate, weight decay and"
         " scale chosen for each task, and smoothed labels."
     )
+    needs = ("column", "halves")
     search_space = {
         "scale": CategoricalDistribution((0.1, 0.2, 0.3, 0.5, 1.0)),
         "base_lr": CategoricalDistribution((0.004, 0.012, 0.04, 0.12, 0.3)),

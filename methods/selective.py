@@ -36,6 +36,7 @@ MATRIX_RATES = CategoricalDistribution((0.001, 0.0001, 0.0005, 0.005))
 class Selective(Method):
     family = "peft"
     year = 2022
+    needs = ()
     trains: str
     """A pattern in the names of the tensors that train."""
 
@@ -78,6 +79,7 @@ class DiffFit(LNTuning):
     name = "difffit"
     year = 2023
     summary = "DiffFit: biases, norms and a scale on each branch (arXiv 2304.06648)"
+    needs = ("plain blocks",)
     trains = r"norm|\.bias$"
 
     def __init__(self, vit: FrozenViT):
@@ -100,6 +102,7 @@ class DiffFit(LNTuning):
 class AttnTuning(Selective):
     name = "attn-tuning"
     summary = "Attention tuning: qkv and projection of all blocks (arXiv 2203.09795)"
+    needs = ("linear maps",)
     search_space = {"base_lr": MATRIX_RATES}
     optimizer = {"optimizer": "adamw"}
     trains = r"attn\.(qkv|proj)\."
@@ -117,6 +120,8 @@ class PartialK(AttnTuning):
     name = "partial-k"
     summary = "Partial-k: the last k blocks, as in VPT's tables (arXiv 2203.12119)"
     toggles = ("norm",)
+
+    needs = ("column",)
 
     def __init__(self, vit: FrozenViT, blocks: int = 1, norm: bool = False):
         if not 1 <= blocks <= vit.depth:

@@ -76,6 +76,7 @@ class VAPT(Method):
         "vapt's published numbers chose the number of prompts, kernel and bottleneck for each task,"
         " from values that aren't released."
     )
+    needs = ("column", "prompts")
     search_space = {
         "prompts": CategoricalDistribution((5, 10, 20)),
         "hidden": CategoricalDistribution((8, 16)),

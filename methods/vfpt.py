@@ -52,6 +52,7 @@ class VFPT(Method):
         " transformed, so about half the values of transformed prompts have no effect. Published"
         " numbers chose alpha for each task, from values that aren't released."
     )
+    needs = ("column", "prompts")
     search_space = {
         "prompts": PROMPT_LENGTHS,
         "alpha": CategoricalDistribution((0.0, 0.3, 0.5, 0.7, 1.0)),

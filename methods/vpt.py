@@ -32,6 +32,7 @@ class VPT(Method):
     family = "prompts"
     year = 2022
     summary = "VPT-Shallow: prompts that enter before the first block (arXiv 2203.12119)"
+    needs = ("column", "prompts")
     search_space = {"prompts": PROMPT_LENGTHS}
     allows = {"prompts": ANY_LENGTH}
 
@@ -53,6 +54,7 @@ class VPTDeep(Method):
     year = 2022
     version = "2"
     summary = "VPT-Deep: fresh prompts at every block (arXiv 2203.12119)"
+    needs = ("column", "prompts")
     search_space = {"prompts": PROMPT_LENGTHS}
     allows = {"prompts": ANY_LENGTH}
 

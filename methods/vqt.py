@@ -51,6 +51,7 @@ class VQT(Method):
         " published numbers are of a ViT trained on ImageNet-1k, with queries chosen by task and"
         " some of the features."
     )
+    needs = ("column", "queries")
     search_space = {
         "queries": CategoricalDistribution((1, 10, 20)),
         "base_lr": CategoricalDistribution((1.0, 0.5, 0.25, 0.1, 0.05)),

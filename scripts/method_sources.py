@@ -13,7 +13,12 @@ from pathlib import Path
 
 import harness
 
-CONTRACT = ("harness.training.method", "harness.training.prompts", "harness.backbones.vit")
+CONTRACT = (
+    "harness.training.method",
+    "harness.training.prompts",
+    "harness.backbones.frozen",
+    "harness.backbones.vit",
+)
 """What every method is built on: a part of its code."""
 ROOT = Path(__file__).parent.parent
 TABLE = ROOT / "tests" / "methods" / "sources.toml"

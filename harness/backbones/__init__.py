@@ -19,7 +19,8 @@ from harness.tasks.cards import LARGEST_CROP
 if TYPE_CHECKING:
     from timm.models.vision_transformer import VisionTransformer
 
-    from harness.backbones.vit import FrozenViT, Pooling
+    from harness.backbones.frozen import Pooling
+    from harness.backbones.vit import FrozenViT
 
 __all__ = [
     "Backbone",
@@ -88,6 +89,7 @@ def load(spec: str) -> Backbone:
         vit = _from_hub(name)
     digest = digest_of(vit)
     frozen = FrozenViT(_at(vit, name, side), pooling)
+    frozen.name = name
     source = str(wanted.file or ("shipped" if name in cards else ELSEWHERE.get(name, "timm's hub")))
     return Backbone(name, digest, pooling, frozen.image_size, statistics_of(name), frozen, source)
 
@@ -99,7 +101,9 @@ def architecture(spec: str) -> "FrozenViT":
 
     wanted = parse(spec)
     vit, pooling = _random(wanted.name, shipped())
-    return FrozenViT(_at(vit, wanted.name, wanted.side or vit.patch_embed.img_size[0]), pooling)
+    frozen = FrozenViT(_at(vit, wanted.name, wanted.side or vit.patch_embed.img_size[0]), pooling)
+    frozen.name = wanted.name
+    return frozen
 
 
 def own_side(name: str) -> int | None:

@@ -15,145 +15,68 @@ own loop.
 """
 
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from timm.layers.attention import Attention
-from timm.layers.drop import DropPath
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from harness.backbones.changes import (
-    AS_LOADED,
     acts_on_each_token,
     described,
     foreign_part,
     is_as_loaded,
-    is_hooked,
     is_open,
     what_changed,
 )
-from harness.data.normalization import IMAGENET, Statistics
+from harness.backbones.frozen import ONE_COLUMN, FrozenBackbone, KeysValues, Pooling
 from harness.errors import BadInput
-
-Pooling = Literal["cls", "avg", "vpt-mae"]
-"""How features come from tokens: CLS, or the mean of the image tokens, after the backbone's norm.
-Or as VPT does with MAE's weights: the mean of the image tokens and the prompts' outputs, then a
-layer norm without weights (eps 1e-6); the checkpoint's norm isn't used."""
 
 COVERED = (
     "ViT-B/L/H and smaller with weights of AugReg, the original ViT, SAM, MAE, DINO, DINOv2"
     " (registers too), CLIP or DeiT"
 )
 
-
-KeysValues = tuple[Tensor, Tensor]
-"""Keys and values behind the projection, each (head, n, head_dim) for all images, or (batch, head,
-n, head_dim). The same tensor may stand for both."""
-
 PARTS = {"q": (0, 1), "k": (1, 2), "v": (2, 3), "kv": (1, 3), "qkv": (0, 3)}
 """Places of queries, keys and values in a block's projection."""
 
 
-@dataclass(frozen=True)
-class Read:
-    """What a head reads: the outputs of `blocks` (0-based, ascending), at some rows."""
-
-    blocks: tuple[int, ...]
-    rows: Literal["cls", "image", "image+prompts"]
-    """The CLS row, all image rows, or these and the last block's outputs at the prompts."""
-
-
-class FrozenViT(nn.Module):
-    """A timm ViT in eval mode without gradients for its weights, open between its blocks.
+class FrozenViT(FrozenBackbone):
+    """A column of attention blocks.
 
     Tokens are ordered [CLS, registers, image, travelling prompts]. VPT writes prompts between CLS
     and image; attention doesn't see the order, since position embeddings are added before, and so
     every row keeps its place whether prompts are there or not.
-
-    `prefix` is the number of rows in front of the image (CLS and registers), `image_tokens` that of
-    the image, `grid` the same down and across; `dim` is the width, `depth` the number of blocks,
-    and `vit` timm's own ViT, with its `blocks`. Rows never have the last norm: that is in `pool`.
     """
 
+    family = "vit"
+
     def __init__(self, vit: VisionTransformer, pooling: Pooling = "cls"):
-        super().__init__()
         foreign = foreign_part(vit)
         if foreign:
             raise BadInput(
                 f"a backbone with {foreign} is not covered. Covered are timm's plain Vision"
                 f" Transformers: {COVERED}."
             )
-        self.vit = vit.requires_grad_(False).eval()
-        for module in vit.modules():
-            module.__dict__.setdefault(AS_LOADED, type(module).forward)
-        self.pooling: Pooling = pooling
-        self.dim = vit.embed_dim
+        super().__init__(vit, pooling)
+        self.carries = ONE_COLUMN | {"plain blocks", "linear maps"}
+        if vit.cls_token is not None:
+            self.carries |= {"cls", "saliency"}
+        self.dim, self.widths = vit.embed_dim, (vit.embed_dim,) * len(self.blocks)
         self.prefix = vit.num_prefix_tokens
-        parts: Any = vit
-        patches = parts.patch_embed
-        self.image_tokens: int = patches.num_patches
-        self.grid: tuple[int, int] = patches.grid_size
-        """Image tokens down and across."""
-        self.patch_size: tuple[int, int] = patches.patch_size
-        self.image_size: int = patches.img_size[0]
-        """Side of the square images it takes, in pixels."""
-        self.statistics: Statistics = IMAGENET
-        """What was taken out of the pixels that it is given: for methods whose prompts are
-        pixels."""
-        self.embedded = 0
-        """Images that were embedded so far: what a method's own passes are counted by."""
+        patches: Any = self.vit.patch_embed
+        self.image_tokens, self.grid = patches.num_patches, patches.grid_size
+        self.patch_size, self.image_size = patches.patch_size, patches.img_size[0]
         if pooling == "cls" and vit.cls_token is None:
             raise BadInput(
                 f"a backbone without a CLS token that pools by '{vit.global_pool}' is not covered,"
                 " only by 'avg'."
             )
 
-    @property
-    def depth(self) -> int:
-        """The number of blocks."""
-        return len(self.vit.blocks)
-
-    def train(self, mode: bool = True) -> "FrozenViT":
-        """What the backbone came with stays in eval mode: its dropout and stochastic depth are off
-        while prompts train.
-
-        What a method has put into it follows `mode`: its own dropout and drop-path act while it
-        trains.
-        """
-        super().train(mode)
-        self.training = False
-        for module in self.vit.modules():
-            if AS_LOADED in module.__dict__:
-                module.training = False
-        for module in self.vit.modules():
-            if isinstance(module, Attention):  # which asks for its own mode, not its dropout's
-                module.training = module.attn_drop.training
-        return self
-
-    def drop_paths(self, rate: float) -> None:
-        """Stochastic depth, as timm has it: while training, each image skips a block's attention
-        or MLP with a probability that rises from 0 in the first block to `rate` in the last.
-
-        For a copy that no method has changed yet: what a method then wraps or replaces is its
-        own.
-        """
-        rates = torch.linspace(0, rate, self.depth, device="cpu")
-        for index in range(self.depth):
-            block: Any = self.vit.blocks[index]
-            if (of_block := float(rates[index])) > 0:
-                block.drop_path1, block.drop_path2 = DropPath(of_block), DropPath(of_block)
-
     def at(self, side: int) -> "FrozenViT":
-        """The same weights for square images of another side, rounded down to whole patches; the
-        position embedding is resized.
-
-        The weights are shared, not copied.
-        """
         side -= side % self.patch_size[0]
         if side < 1:
             raise BadInput(
@@ -167,25 +90,12 @@ class FrozenViT(nn.Module):
         )
         other.set_input_size((side, side))
         sized = FrozenViT(other, self.pooling)
-        sized.statistics = self.statistics
+        sized.statistics, sized.name = self.statistics, self.name
         return sized
-
-    def read(self) -> Read:
-        """What pooling needs of the last block."""
-        rows: dict[Pooling, Literal["cls", "image", "image+prompts"]] = {
-            "cls": "cls",
-            "avg": "image",
-            "vpt-mae": "image+prompts",
-        }
-        return Read((self.depth - 1,), rows[self.pooling])
 
     def embed(
         self, images: Float[Tensor, "batch channel height width"]
     ) -> Float[Tensor, "batch token dim"]:
-        """Patches with their positions, behind CLS and register tokens: what the first block takes.
-
-        Raises `ValueError` for a change of the backbone that would not be seen: see `check`.
-        """
         self.check()
         self.embedded += len(images)
         vit: Any = self.vit
@@ -200,12 +110,6 @@ class FrozenViT(nn.Module):
         kv: KeysValues | None = None,
         temperature: Float[Tensor, ""] | None = None,
     ) -> Float[Tensor, "batch row dim"]:
-        """The output of block `index` at `rows` of `tokens`; `prompts` are seen by all of them and
-        give no output.
-
-        `kv`: keys and values that join those of tokens and prompts as they are, without norm and
-        projection. `temperature` divides the attention's logits, of all rows.
-        """
         block: Any = self.vit.blocks[index]
         if not is_open(block):
             if kv is not None or temperature is not None:
@@ -223,11 +127,6 @@ class FrozenViT(nn.Module):
         kv: KeysValues | None = None,
         temperature: Float[Tensor, ""] | None = None,
     ) -> tuple[Float[Tensor, "batch row dim"], Float[Tensor, "batch image"]]:
-        """As `block`, and how much CLS attends to each image token: the mean over heads of its
-        softmax over all keys, prompts included.
-
-        No gradient flows through the second value.
-        """
         block: Any = self.vit.blocks[index]
         if not is_open(block):
             raise self._unopened(index, "how much CLS attends to the image can't be read from it")
@@ -248,11 +147,6 @@ class FrozenViT(nn.Module):
         kv: KeysValues | None = None,
         temperature: Float[Tensor, ""] | None = None,
     ) -> tuple[Float[Tensor, "batch row dim"], Float[Tensor, "batch query dim"]]:
-        """As `block`, and what it makes of `queries`: rows that ask and aren't asked. They see what
-        the tokens see, and not one another.
-
-        Where no gradient flows to the tokens, none is computed for them either.
-        """
         block: Any = self.vit.blocks[index]
         if not is_open(block):
             raise self._unopened(index, "rows that only ask can't be given it")
@@ -271,8 +165,6 @@ class FrozenViT(nn.Module):
         kv: KeysValues | None = None,
         temperature: Float[Tensor, ""] | None = None,
     ) -> Float[Tensor, "batch row dim"]:
-        """The first half of `block`: attention and its residual. Raises `ValueError` for a block
-        that a method has changed."""
         if not is_open(self.vit.blocks[index]):
             raise self._unopened(index, "it can't be taken in halves")
         q, k, v = self._attended(index, tokens, prompts, rows, kv)
@@ -281,7 +173,6 @@ class FrozenViT(nn.Module):
     def feed(
         self, index: int, tokens: Float[Tensor, "batch row dim"]
     ) -> Float[Tensor, "batch row dim"]:
-        """The second half of `block`: the MLP and its residual. Raises as `attend`."""
         if not is_open(self.vit.blocks[index]):
             raise self._unopened(index, "it can't be taken in halves")
         return self._fed(index, tokens)
@@ -292,9 +183,6 @@ class FrozenViT(nn.Module):
         rows: Float[Tensor, "batch row dim"],
         parts: Literal["q", "k", "v", "kv", "qkv"],
     ) -> list[Float[Tensor, "batch head row head_dim"]]:
-        """Block `index`'s frozen projections of `rows`, which its norm hasn't seen unless the
-        caller did that: one tensor a letter of `parts`. Where a backbone has norms of queries and
-        keys, these are behind them."""
         attn: Any = self.vit.blocks[index].attn
         projected = self._project(attn, rows, *PARTS[parts])
         norms = {"q": attn.q_norm, "k": attn.k_norm}
@@ -311,9 +199,6 @@ class FrozenViT(nn.Module):
         v: Float[Tensor, "batch head key head_dim"],
         temperature: Float[Tensor, ""] | None = None,
     ) -> Float[Tensor, "batch row dim"]:
-        """What block `index`'s attention makes of projected queries, keys and values, behind its
-        output projection; without layer scale, drop-path and residual. Queries may be of some rows
-        alone."""
         attn: Any = self.vit.blocks[index].attn
         if temperature is not None:
             q = q / temperature
@@ -321,59 +206,9 @@ class FrozenViT(nn.Module):
         mixed = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=attn.scale)
         return attn.proj_drop(attn.proj(attn.norm(mixed.transpose(1, 2).flatten(2))))
 
-    def run(
-        self,
-        tokens: Float[Tensor, "batch token dim"],
-        read: Read,
-        prompts: (
-            Sequence[Float[Tensor, "prompt dim"] | Float[Tensor, "batch prompt dim"]] | None
-        ) = None,
-        kv: Sequence[KeysValues] | None = None,
-    ) -> list[Float[Tensor, "batch row dim"]]:
-        """All blocks that a head needs, one after the other, with `prompts[l]` and `kv[l]` at block
-        l: the tokens that the head asks for."""
-        selected: list[Tensor] = []
-        for index in range(read.blocks[-1] + 1):
-            tokens, own = self.place(
-                index, tokens, prompts[index] if prompts is not None else None, read
-            )
-            tokens = self.block(
-                index, tokens, own, self.rows(index, read), kv[index] if kv is not None else None
-            )
-            selected += self.select(index, tokens, read)
-        return selected
-
-    def place(
-        self,
-        index: int,
-        tokens: Float[Tensor, "batch token dim"],
-        prompts: Tensor | None,
-        read: Read,
-    ) -> tuple[Float[Tensor, "batch row dim"], Tensor | None]:
-        """Tokens and prompts as block `index` takes them: prompts join the tokens where the head
-        reads what the block makes of them."""
-        if prompts is None or read.rows != "image+prompts" or index < read.blocks[-1]:
-            return tokens, prompts
-        return torch.cat([tokens, prompts.expand(len(tokens), -1, -1)], dim=1), None
-
-    def rows(self, index: int, read: Read) -> slice:
-        """The rows that block `index` must compute: all of them, but in the last block that the
-        head reads only the head's."""
-        return self._span(read.rows) if index == read.blocks[-1] else slice(None)
-
-    def select(
-        self, index: int, tokens: Float[Tensor, "batch token dim"], read: Read
-    ) -> list[Float[Tensor, "batch row dim"]]:
-        """What the head reads of block `index`, given its output (of the last block that the head
-        reads, at `rows` alone): a list of one tensor, or of none."""
-        if index not in read.blocks:
-            return []
-        return [tokens if index == read.blocks[-1] else tokens[:, self._span(read.rows)]]
-
     def pool(self, tokens: Float[Tensor, "batch row dim"]) -> Float[Tensor, "batch dim"]:
-        """The backbone's features from rows as the last block gives them, with its last norm: of
-        the first row with CLS pooling, else of the mean of all. With MAE's weights, as in VPT's
-        code: the mean, then a norm without weights.
+        """Of the first row with CLS pooling, else of the mean of all, behind the backbone's last
+        norm. With MAE's weights, as in VPT's code: the mean, then a norm without weights.
 
         Of one row alone (`tokens[:, -1:]`), it is that row with the norm.
         """
@@ -386,50 +221,23 @@ class FrozenViT(nn.Module):
     def pool_with_own_norm(
         self, tokens: Float[Tensor, "batch row dim"]
     ) -> Float[Tensor, "batch dim"]:
-        """As `pool`, but with MAE's weights the checkpoint's norm behind the mean, where VPT's code
-        has one without weights."""
         if self.pooling != "vpt-mae":
             return self.pool(tokens)
         vit: Any = self.vit
         return vit.norm(tokens.mean(1))
 
     def check(self) -> None:
-        """Raises `ValueError` where a method has changed what this forward doesn't call, or calls
-        with some rows alone.
-
-        That is the whole ViT's own forward and that of its list of blocks, since blocks are called
-        one by one; and the last norm, which sees no rows but those that the head reads.
-        """
-        vit: Any = self.vit
-        inside = [
-            f"vit.{name}"
-            for name in ("forward", "forward_features", "forward_head")
-            if name in vit.__dict__
-        ]
-        hooked = [
-            name
-            for name, module in {"FrozenViT": self, "vit": vit, "vit.blocks": vit.blocks}.items()
-            if is_hooked(module)
-        ]
-        if inside or hooked:
-            raise ValueError(
-                f"{(inside + hooked)[0]} was changed or hooked, but isn't called: blocks are called"
-                " one by one. Change or hook vit.patch_embed, a block or a part of one; or write"
-                " the method's own forward()"
-            )
+        """And where it has changed the last norm, which sees no rows but those that the head
+        reads."""
+        super().check()
         for name in ("norm", "fc_norm"):
-            module = getattr(vit, name)
+            module = getattr(self.vit, name)
             if not acts_on_each_token(module):
                 raise ValueError(
                     f"vit.{name} was changed to {described(module)}, which would see only the rows"
                     " that the head reads: set each_token = True on it where it acts on each token"
                     " by itself"
                 )
-
-    def _span(self, rows: Literal["cls", "image", "image+prompts"]) -> slice:
-        if rows == "cls":
-            return slice(0, 1)
-        return slice(self.prefix, self.prefix + self.image_tokens if rows == "image" else None)
 
     def _attended(
         self,

@@ -17,7 +17,7 @@ from harness.planning.variants import Variant, one, own_arguments
 from harness.training.loop import Score
 
 if TYPE_CHECKING:
-    from harness.backbones.vit import FrozenViT
+    from harness.backbones.frozen import FrozenBackbone
     from harness.training.method import Method
 
 
@@ -60,14 +60,16 @@ def fit(
     return tuned
 
 
-def subject(method: str, request: Request) -> "tuple[Variant, FrozenViT]":
+def subject(method: str, request: Request) -> "tuple[Variant, FrozenBackbone]":
     """A method as `request`'s one task may be asked of it, and that task's backbone. Raises
     `BadInput`."""
     suite, cards, suites = choose_tasks(request.suite, request.tasks, request.cards)
     if len(cards) != 1:
         raise BadInput(f"{request.tasks!r}: one task at a time.")
     spec, protocol = settings(request, cards[0], suite_of(cards[0], suite, suites))
-    return one(method, protocol.arguments), backbones.load(spec).vit
+    variant, vit = one(method, protocol.arguments), backbones.load(spec).vit
+    variant.check_carried(vit)
+    return variant, vit
 
 
 def tried(

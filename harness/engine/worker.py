@@ -23,7 +23,7 @@ import torch
 from ray import tune
 
 from harness.backbones import digest_of, load
-from harness.backbones.vit import FrozenViT
+from harness.backbones.frozen import FrozenBackbone
 from harness.data.fingerprint import fingerprint
 from harness.data.loader import FinalData, TuningData, open_final, open_tuning
 from harness.engine.broadcast import Broadcast
@@ -303,7 +303,7 @@ class Trainer:
             FLOPS_OVERHEAD: 0 if beyond > 0 and merges(model.method) else beyond,
         }
 
-    def _vit(self, planned: PlannedCell) -> FrozenViT:
+    def _vit(self, planned: PlannedCell) -> FrozenBackbone:
         """The planned backbone on the CPU, at the task's image side. Methods get copies of it."""
         return sized(self.plan.backbones[planned.backbone].vit, planned.card.crop)
 

@@ -47,7 +47,7 @@ from harness.training.sliding import Sliding
 if TYPE_CHECKING:
     from timm.models.vision_transformer import VisionTransformer
 
-    from harness.backbones.vit import FrozenViT
+    from harness.backbones.frozen import FrozenBackbone
     from harness.planning.plan import PlannedCell
 
 FORMAT = "vpt-harness checkpoint 1"
@@ -521,7 +521,7 @@ def put(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
             tensor.copy_(tensors[name])
 
 
-def _model(variant: Variant, vit: "FrozenViT", origin: Origin) -> Model:
+def _model(variant: Variant, vit: "FrozenBackbone", origin: Origin) -> Model:
     built = variant.build(vit, origin.arguments, normalization.of(origin.identity))
     head = kind_of(origin.task_kind.name).new_head(built, origin.classes, "kaiming_normal")
     return Model(built, head)

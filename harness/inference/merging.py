@@ -9,8 +9,8 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from harness import backbones
+from harness.backbones.frozen import FrozenBackbone
 from harness.backbones.names import ELSEWHERE
-from harness.backbones.vit import FrozenViT
 from harness.errors import BadInput
 from harness.planning import user_errors
 from harness.training.heads import LinearHead, Model
@@ -80,7 +80,7 @@ def _outputs(model: Model, images: Tensor) -> Tensor:
     return model.method.pool(tokens)
 
 
-def _tensors(frozen: FrozenViT) -> dict[str, Tensor]:
+def _tensors(frozen: FrozenBackbone) -> dict[str, Tensor]:
     """Of a merged backbone, by timm's names. VPT's norm behind MAE's mean has no weights: it is
     timm's `fc_norm` with weights of one, in place of the checkpoint's norm."""
     tensors: dict[str, Tensor] = dict(frozen.vit.state_dict())
@@ -93,7 +93,7 @@ def _tensors(frozen: FrozenViT) -> dict[str, Tensor]:
     }
 
 
-def _arguments(name: str, frozen: FrozenViT, classes: int) -> dict[str, Any]:
+def _arguments(name: str, frozen: FrozenBackbone, classes: int) -> dict[str, Any]:
     cards = backbones.shipped()
     shape: dict[str, Any] = dict(cards[name]["architecture"]) if name in cards else {}
     arguments: dict[str, Any] = {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from harness.backbones.vit import FrozenViT
+from harness.backbones.frozen import FrozenBackbone
 from harness.planning.protocols import Settings
 from harness.tasks.cards import TaskCard
 from harness.training.forward import precision
@@ -57,7 +57,9 @@ class Pace:
         return (cost.train * self.train + cost.scored * self.scored) / 3600
 
 
-def probe(variant: "Variant", arguments: Mapping[str, Any], vit: FrozenViT, card: TaskCard) -> Pace:
+def probe(
+    variant: "Variant", arguments: Mapping[str, Any], vit: FrozenBackbone, card: TaskCard
+) -> Pace:
     """Times a training step and a forward of a method on random images: of each, the fastest of a
     few calls."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

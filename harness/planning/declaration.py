@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
+from harness.backbones.carried import CAN
 from harness.errors import BadInput, nearest
 
 if TYPE_CHECKING:
@@ -101,6 +102,11 @@ def check(method: "type[Method]", where: str, also: Collection[str] | None = Non
     for name in ("constant_features", "whole_batch"):
         if not isinstance(value := getattr(method, name), bool):
             raise BadInput(f"{where}: {name} must be True or False, not {_kind(value)}.")
+    if not isinstance(method.needs, tuple) or not set(method.needs) <= set(CAN):
+        raise BadInput(
+            f'{where}: needs must be a tuple of {", ".join(CAN)}, as needs = ("column",'
+            f' "prompts"), not {method.needs!r}.'
+        )
     if not isinstance(method.refuses, Mapping) or not all(
         isinstance(reason, str) for reason in method.refuses.values()
     ):

@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from harness import backbones
-from harness.backbones.vit import FrozenViT
+from harness.backbones.carried import Uncarried
+from harness.backbones.frozen import FrozenBackbone
 from harness.data.normalization import described
 from harness.data.readers import resolve
 from harness.errors import BadInput
@@ -173,7 +174,7 @@ def _cost(variant: Variant, card: TaskCard, protocol: Settings, request: Request
     return variant_cost(variant, card, protocol, trials, len(request.seeds or protocol.seeds))
 
 
-def _pace(variant: Variant, vit: FrozenViT, card: TaskCard, protocol: Settings) -> Pace:
+def _pace(variant: Variant, vit: FrozenBackbone, card: TaskCard, protocol: Settings) -> Pace:
     """Timed at the largest prompt length that is searched: an upper bound, like the rest."""
     largest = {
         name: value
@@ -184,6 +185,8 @@ def _pace(variant: Variant, vit: FrozenViT, card: TaskCard, protocol: Settings) 
     arguments = own_arguments({**largest, **protocol.fixed, **variant.arguments}, protocol)
     try:
         return probe(variant, arguments, vit, card)
+    except Uncarried:
+        raise
     except (Exception, SystemExit) as error:  # the user's code may fail in any way
         raise BadInput(f"{variant.label}: {user_errors.line(error)}.") from error
 
@@ -202,7 +205,7 @@ def _figures(row: MethodCost) -> list[str]:
     ]
 
 
-def _loaded(spec: str) -> FrozenViT:
+def _loaded(spec: str) -> FrozenBackbone:
     """The backbone; with random weights if its own would have to be downloaded. Raises `BadInput`
     for a file without them."""
     return backbones.architecture(spec) if backbones.where_from(spec) else backbones.load(spec).vit
@@ -218,7 +221,9 @@ def _weights_note(spec: str) -> str:
 
 
 def _inputs(
-    request: Request, chosen: list[tuple[TaskCard, str, Settings]], shapes: Mapping[str, FrozenViT]
+    request: Request,
+    chosen: list[tuple[TaskCard, str, Settings]],
+    shapes: Mapping[str, FrozenBackbone],
 ) -> list[str]:
     """The backbones' inputs: the images' side and normalization; with the tasks if these differ."""
     tasks: dict[str, list[str]] = {}

@@ -10,6 +10,7 @@ from optuna.distributions import BaseDistribution
 
 import harness.backbones
 from harness.backbones import Backbone
+from harness.backbones.carried import Uncarried
 from harness.data import normalization
 from harness.data.normalization import Statistics
 from harness.errors import BadInput, unknown
@@ -337,6 +338,8 @@ def check_variants(
         built.add(signature)
         try:
             kind_of(card.kind).check_method(variant.build(backbone.vit, arguments))
+        except Uncarried:
+            raise
         except (Exception, SystemExit) as error:  # the user's code may fail in any way
             raise BadInput(
                 f"{variant.label} can't be built on {backbone.name}: {user_errors.line(error)}."

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from typing import TYPE_CHECKING, Any
 
+from harness.backbones.carried import Uncarried, refusal
 from harness.errors import BadInput, nearest, unknown
 from harness.io import commands, flags
 from harness.planning import declaration, user_errors
@@ -18,7 +19,7 @@ from harness.planning.source import Code, check_apart, imported, of_class, of_fi
 from harness.text import plain
 
 if TYPE_CHECKING:
-    from harness.backbones.vit import FrozenViT
+    from harness.backbones.frozen import FrozenBackbone
     from harness.data.normalization import Statistics
     from harness.tasks.cards import TaskCard
     from harness.training.method import Method
@@ -29,6 +30,10 @@ GROUP = "harness.methods"
 """The entry-point group that built-in methods and other packages' methods register in."""
 RENAMED = {"adapter": "adaptformer", "bias": "bitfit"}
 """Methods that had another name."""
+HINT = (
+    " (where it calls nothing but functions of self.vit, and gives them prompts, write needs ="
+    ' ("column", "prompts") in its class)'
+)
 OWN_METHODS = (
     "A method in a file is FILE.py:CLASS; one that was registered as an entry point is known once"
     " its package is installed again."
@@ -58,9 +63,14 @@ class Variant:
         unchanged, and pixels aren't drawn anew."""
         return self.method.constant_features and not card.pixels_are_drawn
 
+    def check_carried(self, vit: "FrozenBackbone") -> None:
+        """Raises `Uncarried` where a backbone lacks what the method needs."""
+        if why := refusal(self.name, self.method.needs, vit.name, vit.carries):
+            raise Uncarried(f"{why}{'' if is_ours(self.method) else HINT}.")
+
     def build(
         self,
-        vit: "FrozenViT",
+        vit: "FrozenBackbone",
         arguments: Mapping[str, Any],
         statistics: "Statistics | None" = None,
         drop_path: float = 0.0,
@@ -69,9 +79,10 @@ class Variant:
         change, hook or overwrite anything in it. `statistics`: those of its pixels, if they aren't
         ImageNet's. `drop_path`: of the copy, where it is to be trained.
 
-        Raises what the method's constructor raises, and `ValueError` if it changed a part of the
-        backbone that isn't called.
+        Raises what the method's constructor raises, `Uncarried` where the backbone lacks what the
+        method needs, and `ValueError` if it changed a part of the backbone that isn't called.
         """
+        self.check_carried(vit)
         own = copy.deepcopy(vit)
         own.statistics = statistics or vit.statistics
         own.drop_paths(drop_path)
@@ -83,7 +94,7 @@ class Variant:
             )
         if not isinstance(built.vit, type(vit)):
             raise TypeError(
-                f"{self.method.__name__}'s self.vit must be the FrozenViT that it is given, not a"
+                f"{self.method.__name__}'s self.vit must be the backbone that it is given, not a"
                 f" {type(built.vit).__name__}"
             )
         built.vit.check()

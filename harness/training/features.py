@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from harness.backbones.vit import Read
+from harness.backbones.frozen import Read
 from harness.training.forward import EVAL_BATCH, Batches, outputs
 from harness.training.heads import check_tokens
 from harness.training.method import Method

@@ -10,7 +10,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from torch import Tensor, nn
 
 from harness.backbones.changes import put_in
-from harness.backbones.vit import FrozenViT, Read
+from harness.backbones.frozen import FrozenBackbone, Read
 from harness.training.train_split import Labels, TrainSplit
 
 ADAMW_RATES = CategoricalDistribution((0.001, 0.005, 0.01, 0.05))
@@ -56,11 +56,11 @@ def trained_values(method: "Method") -> tuple[int, int]:
 
 
 class Method(nn.Module):
-    """A way to adapt a frozen ViT. A subclass is built from the ViT and its own hyper-parameters,
+    """A way to adapt a frozen backbone. A subclass is built from that and its own hyper-parameters,
     given as keyword arguments.
 
-    The ViT is a copy of its own: it may unfreeze, wrap, hook, replace or overwrite any part of a
-    block, and no other method sees it. A module that it puts into a block is given all tokens,
+    The backbone is a copy of its own: it may unfreeze, wrap, hook, replace or overwrite any part of
+    a block, and no other method sees it. A module that it puts into a block is given all tokens,
     prompts behind them, as in timm's own blocks; one that acts on each token by itself may say so
     with the class attribute `each_token = True`, and is then given only the rows that are needed.
 
@@ -98,6 +98,12 @@ class Method(nn.Module):
     constant_features: ClassVar[bool] = False
     """True where the tokens don't depend on anything that is trained: the engine then computes them
     once."""
+    needs: ClassVar[tuple[str, ...]] = ("plain blocks",)
+    """What it needs of a backbone, in words of `harness.backbones.carried.CAN`; where that isn't
+    carried, the method is refused before anything runs. A method that calls `self.vit` alone, and
+    gives it prompts of the width `dim`, needs `("column", "prompts")`. As it stands, what only a
+    plain Vision Transformer has: elsewhere a block that is called without its positions, say, would
+    give wrong numbers."""
     refuses: ClassVar[Mapping[str, str]] = {}
     """Kinds of task that it can't be used for, with the reason: `{"segmentation": "its loss needs
     one class an image"}`."""
@@ -116,7 +122,7 @@ class Method(nn.Module):
     """Trainings that a run has, one after the other: see `advance`. `effort` says the same to a
     plan."""
 
-    def __init__(self, vit: FrozenViT):
+    def __init__(self, vit: FrozenBackbone):
         super().__init__()
         self.vit = vit
         self._logged: dict[str, tuple[Any, int]] = {}

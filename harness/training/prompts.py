@@ -9,7 +9,7 @@ from jaxtyping import Float
 from optuna.distributions import CategoricalDistribution, IntDistribution
 from torch import Tensor, nn
 
-from harness.backbones.vit import FrozenViT, Read
+from harness.backbones.frozen import FrozenBackbone, Read
 
 PROMPT_LENGTHS = CategoricalDistribution((1, 5, 10, 50, 100, 200))
 """The lengths that VPT's protocol searches."""
@@ -22,7 +22,7 @@ PROMPT_DROPOUT = 0.1
 descendants'. VPT-Shallow has none there."""
 
 
-def new_prompts(vit: FrozenViT, *shape: int) -> nn.Parameter:
+def new_prompts(vit: FrozenBackbone, *shape: int) -> nn.Parameter:
     """Learnable prompts of `shape` + (dim,), uniform in (-v, v) with v = sqrt(6 / (3 * patch_h *
     patch_w + dim)), as VPT's code does."""
     height, width = vit.patch_size
@@ -30,7 +30,7 @@ def new_prompts(vit: FrozenViT, *shape: int) -> nn.Parameter:
     return nn.Parameter(torch.empty(*shape, vit.dim).uniform_(-bound, bound))
 
 
-def new_kv(vit: FrozenViT, *shape: int) -> nn.Parameter:
+def new_kv(vit: FrozenBackbone, *shape: int) -> nn.Parameter:
     """Learnable keys or values of `shape` + (head, n, head_dim), `shape` ending in n, as a block's
     `kv` takes them: Kaiming uniform in (-v, v) with v = sqrt(6 / (n * head_dim)), as E2VPT's code
     draws them."""
@@ -42,7 +42,7 @@ def new_kv(vit: FrozenViT, *shape: int) -> nn.Parameter:
 
 
 def run_prompts(
-    vit: FrozenViT,
+    vit: FrozenBackbone,
     images: Float[Tensor, "batch channel height width"],
     read: Read,
     prompts: Float[Tensor, "block prompt dim"],

@@ -10,7 +10,8 @@ from segmentation import seg
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from harness.backbones.vit import FrozenViT, Read
+from harness.backbones.frozen import Read
+from harness.backbones.vit import FrozenViT
 from harness.errors import BadInput
 from harness.planning.plan import plan
 from harness.planning.variants import parse

@@ -10,7 +10,8 @@ from bottlenecks import IMAGES, bottleneck, count, gelu, made, relu, same
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from harness.backbones.vit import FrozenViT, Read
+from harness.backbones.frozen import Read
+from harness.backbones.vit import FrozenViT
 from methods.adaptformer import AdaptFormer
 
 

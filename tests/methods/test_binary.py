@@ -10,7 +10,8 @@ from in_process import outcomes
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from harness.backbones.vit import FrozenViT, Read
+from harness.backbones.frozen import Read
+from harness.backbones.vit import FrozenViT
 from harness.engine.jobs import FinalJob
 from harness.engine.worker import Trainer
 from harness.inference import checkpoint

@@ -12,7 +12,8 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from harness import TrainSplit
-from harness.backbones.vit import FrozenViT, Pooling
+from harness.backbones.frozen import Pooling
+from harness.backbones.vit import FrozenViT
 from harness.engine.jobs import FinalJob
 from harness.engine.worker import Trainer
 from harness.inference import checkpoint

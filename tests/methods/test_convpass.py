@@ -11,7 +11,7 @@ from segmentation import seg
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from harness.backbones.vit import Read
+from harness.backbones.frozen import Read
 from harness.planning.plan import plan
 
 __all__ = ["seg"]

@@ -9,7 +9,8 @@ from segmentation import seg
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from harness.backbones.vit import FrozenViT, Read
+from harness.backbones.frozen import Read
+from harness.backbones.vit import FrozenViT
 from harness.engine.jobs import FinalJob
 from harness.engine.worker import Trainer
 from harness.planning.plan import plan

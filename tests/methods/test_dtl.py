@@ -11,7 +11,8 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 from tuned import IMAGES, check_equal_to_form
 
-from harness.backbones.vit import FrozenViT, Read
+from harness.backbones.frozen import Read
+from harness.backbones.vit import FrozenViT
 from harness.training.flops import kept_bytes, step_flops
 from harness.training.heads import LinearHead, Model
 from harness.training.kinds import kind_of

@@ -8,7 +8,8 @@ from architectures import build
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from harness.backbones.vit import FrozenViT, Pooling
+from harness.backbones.frozen import Pooling
+from harness.backbones.vit import FrozenViT
 from harness.planning.plan import plan
 from harness.training.heads import LinearHead, Model
 from methods.gate_vpt import GateVPT

@@ -9,7 +9,8 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 from whole_runs import trained
 
-from harness.backbones.vit import FrozenViT, Pooling, Read
+from harness.backbones.frozen import Pooling, Read
+from harness.backbones.vit import FrozenViT
 from methods.pro_vpt import ProVPT
 
 __all__ = ["seg"]

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn.functional import gelu
 from tuned import IMAGES, check_equal_to_form, features, randomise
 
-from harness.backbones.vit import FrozenViT, Read
+from harness.backbones.frozen import Read
+from harness.backbones.vit import FrozenViT
 from harness.errors import BadInput
 from harness.planning.variants import parse
 from harness.training.flops import kept_bytes

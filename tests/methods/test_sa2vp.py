@@ -9,7 +9,8 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from whole_runs import trained
 
-from harness.backbones.vit import FrozenViT, Read
+from harness.backbones.frozen import Read
+from harness.backbones.vit import FrozenViT
 from harness.training.heads import LinearHead
 from methods.sa2vp import SA2VP
 

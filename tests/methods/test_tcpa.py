@@ -8,7 +8,8 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from whole_runs import trained
 
-from harness.backbones.vit import FrozenViT, Pooling
+from harness.backbones.frozen import Pooling
+from harness.backbones.vit import FrozenViT
 from harness.errors import BadInput
 from methods.tcpa import TCPA
 

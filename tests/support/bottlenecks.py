@@ -8,7 +8,8 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 from tuned import IMAGES, randomise
 
-from harness.backbones.vit import FrozenViT, Read
+from harness.backbones.frozen import Read
+from harness.backbones.vit import FrozenViT
 from harness.planning.variants import parse
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from harness.backbones.vit import FrozenViT
+from harness.backbones.frozen import FrozenBackbone
 from harness.engine.method_checks.cost import cost
 from harness.engine.method_checks.declared import contract, plan, values
 from harness.engine.method_checks.kept import kept
@@ -28,7 +28,7 @@ __all__ = ["CHECKS", "Check", "Report", "check_method", "checks"]
 def check_method(
     method: str | type[Method],
     *,
-    backbone: FrozenViT | None = None,
+    backbone: FrozenBackbone | None = None,
     seed: int = 0,
 ) -> Report:
     """Holds a method to the contract of `harness.Method`.
@@ -48,7 +48,9 @@ def check_method(
     return Report(variant.label, tuple(checks(variant, backbone, seed)))
 
 
-def checks(variant: Variant, backbone: FrozenViT | None = None, seed: int = 0) -> Iterator[Check]:
+def checks(
+    variant: Variant, backbone: FrozenBackbone | None = None, seed: int = 0
+) -> Iterator[Check]:
     """As `check_method`, one after the other."""
     subject, faulty = Subject(variant, backbone, seed), set[str]()
     for name, check, needs in CHECKS:

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from harness.backbones.vit import FrozenViT, Pooling, Read
+from harness.backbones.frozen import Pooling, Read
+from harness.backbones.vit import FrozenViT
 from harness.engine.method_checks.report import Fault
 from harness.engine.method_checks.subject import CLASSES, SIDE, TINY, Subject, made_up
 from harness.training.heads import Model, SetrPup, check_tokens

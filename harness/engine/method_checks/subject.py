@@ -11,6 +11,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
+from harness.backbones.frozen import FrozenBackbone
 from harness.backbones.vit import FrozenViT
 from harness.engine.method_checks.listening import watched
 from harness.io.commands import near
@@ -80,7 +81,7 @@ def _tiny(name: str) -> VisionTransformer:
 class Subject:
     """A method under test, and what several checks read."""
 
-    def __init__(self, variant: Variant, backbone: FrozenViT | None, seed: int):
+    def __init__(self, variant: Variant, backbone: FrozenBackbone | None, seed: int):
         self.variant, self.backbone, self.seed = variant, backbone, seed
         self.method = variant.method
         with seeded(0):
@@ -110,7 +111,7 @@ class Subject:
         known = declaration.own_arguments(self.method)
         return {name: value for name, value in self.variant.arguments.items() if name in known}
 
-    def build(self, vit: FrozenViT, **more: Any) -> Method:
+    def build(self, vit: FrozenBackbone, **more: Any) -> Method:
         return self.variant.build(vit, {**self.arguments, **more})
 
     @property

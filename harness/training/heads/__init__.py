@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from harness.backbones.vit import FrozenViT, Read
+from harness.backbones.frozen import FrozenBackbone, Read
 from harness.training.heads.head import Head, HeadInit
 from harness.training.heads.linear import LinearHead
 from harness.training.heads.setr_pup import SetrPup
@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 
-def sized(vit: FrozenViT, crop: int | None) -> FrozenViT:
+def sized(vit: FrozenBackbone, crop: int | None) -> FrozenBackbone:
     """The backbone at the side that a task's images have: its own, or where its card says one the
     crop's."""
     return vit if crop is None else vit.at(crop)

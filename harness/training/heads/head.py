@@ -4,7 +4,7 @@ from typing import Literal
 
 from torch import nn
 
-from harness.backbones.vit import Read
+from harness.backbones.frozen import Read
 
 HeadInit = Literal["kaiming_normal", "xavier_uniform", "torch"]
 """Initial weights of a linear head."""

@@ -3,7 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from harness.backbones.vit import Read
+from harness.backbones.frozen import Read
 from harness.training.heads.head import Head, HeadInit
 from harness.training.method import Method
 

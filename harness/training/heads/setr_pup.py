@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from harness.backbones.vit import FrozenViT, Read
+from harness.backbones.frozen import FrozenBackbone, Read
 from harness.training.heads.head import Head
 
 CHANNELS = 256
@@ -41,7 +41,7 @@ def blocks_of(depth: int) -> tuple[int, ...]:
 class Upsampling(nn.Module):
     """Tokens of one block -> scores of every pixel, at 16 times the tokens' resolution."""
 
-    def __init__(self, vit: FrozenViT, classes: int, steps: int, factor: int):
+    def __init__(self, vit: FrozenBackbone, classes: int, steps: int, factor: int):
         super().__init__()
         self.grid, self.factor = vit.grid, factor
         channels = channels_of(vit.dim)
@@ -85,7 +85,7 @@ class SetrPup(Head):
     one's: a list.
     """
 
-    def __init__(self, vit: FrozenViT, classes: int):
+    def __init__(self, vit: FrozenBackbone, classes: int):
         super().__init__()
         self.classes, self.size = classes, vit.image_size
         *self.auxiliary_blocks, self.last = blocks_of(vit.depth)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-from harness.backbones.vit import FrozenViT, Pooling, Read
+from harness.backbones.frozen import Pooling, Read
+from harness.backbones.vit import FrozenViT
 from harness.errors import BadInput
 from harness.training.heads import LinearHead, Model
 from harness.training.method import Method

@@ -327,7 +327,8 @@ class Twice(Method):
 def test_what_merges_costs_nothing_to_score_and_is_left_as_it_was(planned: RunPlan):
     cell, trainer = planned.cells[1], Trainer(planned, threads=1)
     for kind in (Twice, VPTDeep):
-        method = kind(deepcopy(trainer._vit(cell)))
+        vit: Any = deepcopy(trainer._vit(cell))
+        method = kind(vit)
         before = {name: tensor.clone() for name, tensor in method.state_dict().items()}
         trainer.model = Model(method, LinearHead(method, 3))
         counted = trainer._flops(cell, 64)

@@ -15,7 +15,8 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 import harness
-from harness.backbones.vit import FrozenViT, Pooling
+from harness.backbones.frozen import Pooling
+from harness.backbones.vit import FrozenViT
 from harness.engine.worker import Trainer
 from harness.errors import BadInput
 from harness.inference import checkpoint, merging
@@ -216,7 +217,8 @@ def test_what_cant_be_folded_says_why(method: type[Method], why: str, named: dic
 
 def test_dropout_in_a_block_is_nothing_to_fold(named: dict[str, Any]):
     whole = model("linear")
-    Wrapped(whole.method.vit, wrapped=False)
+    vit: Any = whole.method.vit
+    Wrapped(vit, wrapped=False)
     merging.merged(whole, NAME)
 
 

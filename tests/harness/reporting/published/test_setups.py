@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.backbones import Backbone
-from harness.backbones.vit import Pooling
+from harness.backbones.frozen import Pooling
 from harness.data.normalization import IMAGENET, NONE, Statistics
 from harness.errors import BadInput
 from harness.planning import protocols
