@@ -43,7 +43,7 @@ RELEASED = {
     "cvpt": ("Lingyun0419/CVPT", "none stated"),
     "pae": ("reeive/PAE", "none stated"),
     "vipamin": ("iamjaekyun/vipamin", "CC BY-NC, by its README"),
-    "bpt": ("WangYZ1608/BPT", "MIT"),
+    **dict.fromkeys(("bpt", "bpt-whitened"), ("WangYZ1608/BPT", "MIT")),
     "pro-vpt": ("MCG-NJU/ProVP", "none stated"),
     "lor-vp": ("jincan333/LoR-VP", "none stated"),
     "pixel-prompt": ("hjbahng/visual_prompting", "MIT"),
@@ -58,7 +58,10 @@ RELEASED = {
     "bi-lora": ("JieShibo/PETL-ViT", "MIT"),
     "adapter-plus": ("visinf/adapter_plus", "Apache-2.0"),
     "tcpa": ("zhoujiahuan1991/ICML2025-TCPA", "none stated"),
-    "peft": ("huggingface/peft", "Apache-2.0; an extra that is installed beside this package"),
+    **dict.fromkeys(
+        ("peft", "dora", "vera", "oft", "boft", "ia3", "fourierft", "hra", "lokr"),
+        ("huggingface/peft", "Apache-2.0; an extra that is installed beside this package"),
+    ),
 }
 """Repositories that the papers' authors have published, and their licences. Ours is written from
 the equations; no code of theirs is in it."""
@@ -70,8 +73,9 @@ where it differs, and each deviation. `harness list methods` prints the short fo
 `--methods prompts` runs a family, `--methods everything` all.
 
 `peft` and what shares its section are Hugging Face's library, an extra: `pip install
-'vpt-harness[peft]'`. As a bare name `peft` is the whole family, so the method is written with
-brackets: `peft(type=loha,rank=4)`, or `peft()`.
+'vpt-harness[peft]'`. As a bare name `peft` is the family of all methods in its table, save `peft`
+itself, which is any of the library's types by brackets: `peft(type=loha,rank=4)`; `peft()` is
+`peft(type=lora)`.
 
 Values are trained values on ViT-B/16 with the method's defaults, the head aside; where only
 training needs some of them, these stand behind a plus. GFLOP are operations of an image there, in
@@ -103,10 +107,11 @@ def page() -> str:
         text += "time | equal to released code |\n"
         text += "|---|---|---|---|---|---|---|---|---|\n"
         text += "".join(_row(name, classes[name], measured["methods"]) for name in names) + "\n"
-        details: dict[str, list[str]] = {}
+        modules: dict[str, list[str]] = {}
         for name in names:
-            details.setdefault(_details(name, classes[name]), []).append(name)
-        for said, of in details.items():
+            modules.setdefault(classes[name].__module__, []).append(name)
+        for module, of in modules.items():
+            said = _details(module, {name: classes[name] for name in of})
             text += f"### {', '.join(of)}\n\n{said}" if said else ""
     return text.rstrip() + "\n"
 
@@ -152,29 +157,33 @@ def _idea(method: type[Method]) -> tuple[str, str | None]:
     return idea, found[1] if found else None
 
 
-def _details(name: str, method: type[Method]) -> str:
-    """What the module's docstring says of released code and of deviations."""
-    module = importlib.import_module(method.__module__)
-    paragraphs = [
-        " ".join(part.split()) for part in re.split(r"\n\s*\n", inspect.getdoc(module) or "")
-    ]
-    said = [
-        part
-        for part in paragraphs
-        if part.startswith(("As released", "Ours", "Equal to", "Not compared", "Not equal"))
-    ]
-    if name in RELEASED:
-        repository, licence = RELEASED[name]
-        said.insert(
-            0,
-            f"Released code: [{repository}](https://github.com/{repository}), licence: {licence}.",
-        )
-    if method.note:
-        said.append(method.note)
-    if not said:
-        return ""
+def _details(module: str, methods: dict[str, type[Method]]) -> str:
+    """What a module's docstring says of released code and of deviations, and its methods' notes."""
+    docstring = inspect.getdoc(importlib.import_module(module)) or ""
+    said = _released([*methods])
+    for part in re.split(r"\n\s*\n", docstring):
+        if part.startswith(("As released", "Ours", "Equal to", "Not compared", "Not equal")):
+            said.append(" ".join(part.split()))
+    said += dict.fromkeys(method.note for method in methods.values() if method.note)
     lines = (textwrap.fill(_plain(part), 100, break_long_words=False) for part in said)
     return "".join(f"{part}\n\n" for part in lines)
+
+
+def _released(names: list[str]) -> list[str]:
+    """A line for each repository of these methods; with their names, where it isn't of all."""
+    repositories: dict[tuple[str, str], list[str]] = {}
+    for name in names:
+        if name in RELEASED:
+            repositories.setdefault(RELEASED[name], []).append(name)
+    return [
+        f"Released code{'' if of == names else f' of {_listed(of)}'}:"
+        f" [{repository}](https://github.com/{repository}), licence: {licence}."
+        for (repository, licence), of in repositories.items()
+    ]
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def _plain(text: str) -> str:

@@ -32,7 +32,7 @@ def _table(*columns: str) -> Table:
 
 def _methods() -> Table:
     """By family and year; arguments with their defaults stand below what a method is."""
-    from harness.planning.variants import missing, own_arguments, registered
+    from harness.planning.variants import kinds_of, missing, own_arguments, registered
 
     rows: list[tuple[str, int, str, str]] = []
     for name, entry in registered().items():
@@ -44,6 +44,8 @@ def _methods() -> Table:
             needs = " ".join(f"'{source}'" for source in method.packages.values())
             absent = "not installed: " if missing(method) else "an extra: "
             lines = [method.summary, arguments, needs and f"{absent}pip install {needs}"]
+            if kinds_of(method):
+                name += f"({next(iter(kinds_of(method)))}=...)"
             rows.append((method.family, method.year or 0, name, "\n".join(filter(None, lines))))
         except Exception as error:
             # somebody else's package may fail in any way; the others still work
@@ -52,7 +54,9 @@ def _methods() -> Table:
     families = sorted({row[0] for row in rows}, key=lambda family: (family == "", family))
     for family in families:
         of = sorted((year, name, said) for other, year, name, said in rows if other == family)
-        hint = f"{len(of)} methods; all of them: --methods {family}" if family else ""
+        several = [name for _, name, _ in of if name.endswith("=...)")]
+        but = f", without {', '.join(several)}" if several else ""
+        hint = f"{len(of)} methods; all of them: --methods {family}{but}" if family else ""
         table.add_row(Text(family or "of no family", style="bold"), "", Text(hint, style="dim"))
         for year, name, said in of:
             first, *more = said.split("\n")

@@ -171,6 +171,19 @@ def names_family(method: "type[Method]") -> bool:
     return bool(method.family) and getattr(method, "name", None) == method.family
 
 
+def kinds_of(method: "type[Method]") -> dict[str, str]:
+    """Of a method that has its family's name, and whose first argument is a word that says what it
+    is: that argument with its default, as `{"type": "lora"}`. Empty for any other.
+
+    Such a method is several: each of its variants says which, and a family has those that stand
+    there under a name of their own.
+    """
+    first = next(iter(own_arguments(method).values()), None) if names_family(method) else None
+    if first is None or not isinstance(first.default, str) or first.name in method.search_space:
+        return {}
+    return {first.name: first.default}
+
+
 def parse(text: str, also: Collection[str] = ()) -> list[Variant]:
     """Variants from a comma-separated list such as `linear,ivpt(da=false),./mine.py:MyPrompt`.
     Raises `BadInput`.
@@ -189,9 +202,8 @@ def parse(text: str, also: Collection[str] = ()) -> list[Variant]:
         name, method, code = _find(origin)
         declaration.check(method, origin, also or None)
         _check_packages(name, method)
-        variant = Variant(
-            method, name, read_arguments(name, method, inside or "", also), origin, code
-        )
+        arguments = kinds_of(method) | read_arguments(name, method, inside or "", also)
+        variant = Variant(method, name, arguments, origin, code)
         first = named.setdefault(name, variant)
         if first.method is not method:
             raise BadInput(
@@ -222,12 +234,13 @@ def one(method: "str | type[Method]", also: Collection[str] = ()) -> Variant:
 
 def families() -> "dict[str, list[str]]":
     """Names of the registered methods by family, in alphabetical order; without those that have
-    none, that can't be imported, or that need a package which isn't installed."""
+    none, that can't be imported, that need a package which isn't installed, or that are several
+    (`kinds_of`)."""
     groups: dict[str, list[str]] = {}
     for name, entry in sorted(registered().items()):
         try:
             method = entry.load()
-            family = "" if missing(method) else method.family
+            family = "" if missing(method) or kinds_of(method) else method.family
         except Exception:  # somebody else's package may fail in any way
             continue
         if family:
@@ -255,11 +268,23 @@ def _wanting() -> dict[str, tuple[str, list[str]]]:
     for name, entry in sorted(registered().items()):
         try:
             method: type[Method] = entry.load()
-            sources = missing(method)
+            sources = [] if kinds_of(method) else missing(method)
         except Exception:  # somebody else's package may fail in any way
             continue
         if sources:
             found[name] = method.family, sources
+    return found
+
+
+def _several() -> set[str]:
+    """The registered methods that are several."""
+    found: set[str] = set()
+    for name, entry in registered().items():
+        try:
+            if kinds_of(entry.load()):
+                found.add(name)
+        except Exception:  # somebody else's package may fail in any way
+            continue
     return found
 
 
@@ -278,7 +303,7 @@ def _without_groups(parts: list[str]) -> list[str]:
     if not any(is_group(name) for name in names):
         return parts
     groups = families()
-    groups[EVERYTHING] = sorted(known.keys() - _wanting().keys())
+    groups[EVERYTHING] = sorted(known.keys() - _wanting().keys() - _several())
     return [
         member
         for part, name in zip(parts, names, strict=True)

@@ -60,29 +60,37 @@ def test_a_family_goes_without_and_says_so(absent: None, tiny):
     assert not set(names) & set(NEEDING)
     assert not set(NEEDING) & {variant.name for variant in parse("everything")}
     (line,) = left_out("linear,peft")
-    assert line == (
-        f"Without {', '.join(NEEDING)}, which need a package: pip install 'vpt-harness[peft]'."
-    )
+    without = ", ".join(name for name in NEEDING if name != "peft")
+    assert line == f"Without {without}, which need a package: pip install 'vpt-harness[peft]'."
     assert left_out("linear,prompts") == left_out("dora") == []
     assert plan(tiny.request("linear,peft")).warnings == (line,)
     assert plan(tiny.request("linear")).warnings == ()
 
 
 def test_where_it_is_installed_the_family_has_them():
-    assert set(NEEDING) <= set(families()["peft"])
+    assert {*NEEDING} - {"peft"} <= {*families()["peft"]}
     assert left_out("everything") == []
 
 
 def test_a_bare_name_that_is_also_a_family_s_is_the_family():
-    assert {"lora", "ssf", "peft", "dora"} <= {variant.name for variant in parse("peft")}
+    assert {"lora", "ssf", "dora"} <= {variant.name for variant in parse("peft")}
     (method,) = parse("peft()")
-    assert (method.name, method.arguments, method.label) == ("peft", {}, "peft()")
-    assert parse(method.label)[0].label == "peft()"
-    assert one("peft").label == recorded("peft", None).label == "peft()"
-    assert parse("peft(rank=4)")[0].label == "peft(rank=4)"
+    assert (method.name, method.arguments) == ("peft", {"type": "lora"})
+    assert method.label == parse(method.label)[0].label == "peft(type=lora)"
+    assert one("peft").label == recorded("peft", None).label == "peft(type=lora)"
+    assert [variant.label for variant in parse("peft(rank=4),peft(type=loha)")] == [
+        "peft(rank=4,type=lora)",
+        "peft(type=loha)",
+    ]
     assert parse("dora")[0].label == "dora"
     with pytest.raises(BadInput, match="one method at a time"):
         one("references")
+
+
+@pytest.mark.parametrize("group", ["peft", "everything"])
+def test_a_method_that_is_any_type_is_in_no_group(group):
+    """Its types stand there by name, and its default would stand there twice."""
+    assert "peft" not in {variant.name for variant in parse(group)}
 
 
 def test_the_version_is_a_part_of_the_key(monkeypatch, tiny):
