@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from harness.errors import BadInput
+from harness.errors import BadInput, names_arguments
 from harness.io import flags
 from harness.io.flags import DEFAULT_METHODS, DEFAULT_STORE
 
@@ -139,6 +139,7 @@ class Run:
 
         return wide.failures(self.store, self._cells)
 
+    @names_arguments(BoardOptions)
     def leaderboard(self, **options: "Unpack[BoardOptions]") -> "Leaderboard":
         """The run's methods and tasks, ranked: text in a terminal, a table in a notebook.
 
@@ -210,6 +211,7 @@ class Ablation(Run):
         yield self.table()
 
 
+@names_arguments()
 def run(
     methods: "Methods" = DEFAULT_METHODS,
     suite: str | None = None,
@@ -309,6 +311,7 @@ def run(
         return _filled(request, store, resources, traces, view)
 
 
+@names_arguments(PlanOptions)
 def plan(
     methods: "Methods" = DEFAULT_METHODS,
     suite: str | None = None,
@@ -342,6 +345,7 @@ def plan(
         return preview(_request(methods, suite, tasks, **options), view.stage)
 
 
+@names_arguments(RunOptions)
 def ablate(
     method: "str | type[Method]" = "ivpt",
     suite: str | None = None,
@@ -384,6 +388,7 @@ def _grid(method: "str | type[Method]") -> "Grid":
     return ablation(arguments.methods(method))
 
 
+@names_arguments()
 def report(
     store: "Place | Store" = DEFAULT_STORE,
     *,
@@ -444,6 +449,7 @@ def report(
     )
 
 
+@names_arguments()
 def compare(
     one: str,
     other: str,
@@ -480,6 +486,7 @@ def compare(
     return compared(Store(store), one, other, tasks=names, suite_name=suite)
 
 
+@names_arguments()
 def fit(
     method: "str | type[Method]",
     task: str,
@@ -561,6 +568,7 @@ def fit(
     return single.fit(method, params or {}, request, seed, final, show)
 
 
+@names_arguments()
 def reproduce(
     id: str,
     *,
@@ -610,6 +618,7 @@ def reproduce(
     return comparison
 
 
+@names_arguments()
 def load(
     file: Place,
     backbone: "str | Backbone | None" = None,

@@ -1,9 +1,15 @@
 """Errors for bad input: one line that names the problem and the fix."""
 
-from collections.abc import Iterable
+import inspect
+from collections.abc import Callable, Iterable
 from difflib import SequenceMatcher, get_close_matches
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 from harness.text import plain
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class BadInput(Exception):
@@ -34,3 +40,36 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> BadInput:
     """The error for a name that isn't one of `known`: suggests the nearest, and lists all."""
     known = sorted(known)
     return BadInput(f"unknown {kind} '{name}'.{nearest(name, known)} Known: {', '.join(known)}.")
+
+
+def names_arguments(options: type | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorates a function of the API: a call with arguments that it hasn't, or without one that it
+    needs, is a `BadInput` that lists those there are, instead of Python's `TypeError`.
+
+    `options`: the typed dictionary of the keywords that it takes as `**options`.
+    """
+
+    def decorated(function: Callable[P, R]) -> Callable[P, R]:
+        signature = inspect.signature(function)
+        known = [
+            name
+            for name, parameter in signature.parameters.items()
+            if name != "self" and parameter.kind is not parameter.VAR_KEYWORD
+        ]
+        known += [] if options is None else options.__annotations__
+
+        @wraps(function)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+            for name in kwargs.keys() - set(known):
+                raise unknown(f"argument of {function.__name__}", name, known)
+            try:
+                signature.bind(*args, **kwargs)
+            except TypeError as error:
+                raise BadInput(
+                    f"{function.__name__}: {error}. Its arguments: {', '.join(known)}."
+                ) from None
+            return function(*args, **kwargs)
+
+        return checked
+
+    return decorated

@@ -2,6 +2,7 @@
 
 import sys
 import traceback
+from bdb import BdbQuit
 from importlib.metadata import version
 from typing import Annotated
 
@@ -75,7 +76,7 @@ def main() -> None:
         sys.exit(2)
     except output.Unwritten as unwritten:
         output.end(unwritten)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, BdbQuit):  # the latter by q in a debugger
         print("\nInterrupted.", file=sys.stderr)
         sys.exit(130)
 

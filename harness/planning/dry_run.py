@@ -1,6 +1,7 @@
 """`harness run --dry-run`: what would be done, what it would cost, and what is missing for it.
 Writes nothing."""
 
+from bdb import BdbQuit
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -185,7 +186,7 @@ def _pace(variant: Variant, vit: FrozenBackbone, card: TaskCard, protocol: Setti
     arguments = own_arguments({**largest, **protocol.fixed, **variant.arguments}, protocol)
     try:
         return probe(variant, arguments, vit, card)
-    except Uncarried:
+    except (Uncarried, BdbQuit):
         raise
     except (Exception, SystemExit) as error:  # the user's code may fail in any way
         raise BadInput(f"{variant.label}: {user_errors.line(error)}.") from error

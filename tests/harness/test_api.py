@@ -191,6 +191,17 @@ def wrong(**arguments: Any) -> dict[str, Any]:
         (lambda: harness.fit("vpt,ivpt", "digits"), "one method at a time"),
         (lambda: harness.fit("vpt", "digits,sprites-count"), "one task at a time"),
         (lambda: harness.load("absent.safetensors"), "no file absent.safetensors"),
+        (
+            lambda: harness.fit("vpt", "digits", **wrong(epochs=1)),
+            "unknown argument of fit 'epochs'",
+        ),
+        (
+            lambda: harness.run(**wrong(seed=1)),
+            "of run 'seed'. Did you mean 'seeds'? Known: address",
+        ),
+        (lambda: harness.plan(**wrong(trails=1)), "of plan 'trails'. Did you mean 'trials'?"),
+        (lambda: harness.ablate("ivpt", **wrong(worker=1)), "Did you mean 'workers'?"),
+        (lambda: harness.fit(**wrong(method="vpt")), "fit: missing a required argument: 'task'."),
     ],
 )
 def test_a_bad_input_is_an_exception_of_one_line(

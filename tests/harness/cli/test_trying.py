@@ -1,5 +1,9 @@
 """`harness try` in this process: what it prints, and its exit codes."""
 
+import os
+import pty
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -79,3 +83,31 @@ def test_bad_input_is_exit_code_2(monkeypatch, capsys, tiny, arguments: list[str
     code, _, error = tried(monkeypatch, capsys, tiny, *arguments)
     assert code == 2
     assert said in error
+
+
+def test_a_breakpoint_stops_at_a_terminal(tiny):
+    """A pseudo terminal, as a user has one; what is typed is read, and `q` ends the command."""
+    stopping = MINE.replace("{detached}", "").replace(
+        "        self.scale =", "        breakpoint()\n        self.scale ="
+    )
+    (tiny.folder / "mine.py").write_text(stopping)
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "harness", "try", "./mine.py:Mine"]
+    process = subprocess.Popen(
+        command, cwd=tiny.folder, stdin=theirs, stdout=theirs, stderr=theirs, close_fds=True
+    )
+    os.close(theirs)
+    os.write(ours, b"print('there', prompts * 21)\nq\n")
+    seen = b""
+    try:
+        while part := os.read(ours, 4096):
+            seen += part
+    except OSError:  # Linux says so where the other end is closed
+        pass
+    finally:
+        os.close(ours)
+    code = process.wait(timeout=60)
+    assert b"-> self.scale =" in seen, seen
+    assert b"there 42" in seen
+    assert b"Traceback" not in seen
+    assert code == 130
