@@ -2,6 +2,7 @@
 point is requested."""
 
 import hashlib
+import random
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -11,10 +12,15 @@ from optuna.trial import TrialState
 
 from harness.planning import protocols
 from harness.planning.plan import PlannedCell
+from harness.planning.space import points
 from harness.store import Trial
 
 STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
 """States of trials from which a study learns; it learns nothing from failed ones."""
+
+DRAWS = 10
+"""How often the sampler is asked for a point that hasn't been tried, before one is drawn from those
+that are left."""
 
 
 class CellSearch:
@@ -29,10 +35,14 @@ class CellSearch:
         self.next_number = max((trial.number for trial in trials), default=-1) + 1
         ended = [trial for trial in trials if trial.state in STATES]
         self.study = _rebuild(planned, ended)
+        self.tried = [trial.params for trial in trials]
         wanted = [dict(point) for point in planned.protocol.start]
         if planned.space and planned.protocol.sampler == "grid":
-            grid = protocols.grid(dict(planned.space))
-            wanted += [point for point in grid if point not in wanted]
+            grid = [point for point in protocols.grid(dict(planned.space)) if point not in wanted]
+            left = planned.trials - len(wanted)
+            if left < len(grid):  # the first of them would all have the first values
+                grid = random.Random(planned.key).sample(grid, max(0, left))
+            wanted += grid
         self.first = [
             point
             for point in wanted[: planned.trials]
@@ -41,8 +51,8 @@ class CellSearch:
         """Points to try before the sampler chooses any: known ones, then those of a grid."""
 
     def ask(self, again: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
-        """A point to try, with its number: `again` if given, else the next of `first`, else a new
-        one.
+        """A point to try, with its number: `again` if given, else the next of `first`, else one
+        that no trial of the cell has had.
 
         Its randomness depends on the cell and the trial's number, not on how often the run was
         interrupted.
@@ -54,15 +64,37 @@ class CellSearch:
         elif self.first:
             # one at a time: the first enqueued is returned first
             self.study.enqueue_trial(self.first.pop(0))
-        seed = int.from_bytes(hashlib.sha256(f"{self.planned.key}/{number}".encode()).digest()[:4])
+        trial = self._asked(f"{self.planned.key}/{number}")
+        if trial.params in self.tried and again is None:
+            trial = self._untried(trial, f"{self.planned.key}/{number}")
+        self.tried.append(dict(trial.params))
+        self.open[number] = trial
+        return number, dict(trial.params)
+
+    def _asked(self, text: str) -> optuna.trial.Trial:
+        """The study's next trial, its randomness from `text`."""
+        seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])
         startup = min(10, max(2, self.planned.trials // 3))
         if self.planned.protocol.sampler == "tpe":
             self.study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup)
         else:
             self.study.sampler = optuna.samplers.RandomSampler(seed=seed)
-        trial = self.study.ask(fixed_distributions=dict(self.planned.space))
-        self.open[number] = trial
-        return number, dict(trial.params)
+        return self.study.ask(fixed_distributions=dict(self.planned.space))
+
+    def _untried(self, trial: optuna.trial.Trial, text: str) -> optuna.trial.Trial:
+        """Another trial in place of one whose point was tried: TPE proposes a good point of choices
+        over and over, and training it again would give the same score."""
+        for draw in range(1, DRAWS + 1):
+            self.study.tell(trial, state=TrialState.FAIL)
+            trial = self._asked(f"{text}/{draw}")
+            if trial.params not in self.tried:
+                return trial
+        left = [point for point in points(self.planned.space) if point not in self.tried]
+        if left:
+            self.study.tell(trial, state=TrialState.FAIL)
+            self.study.enqueue_trial(random.Random(text).choice(left))
+            return self._asked(text)
+        return trial
 
     def report(self, number: int, epoch: int, value: float) -> bool:
         """An intermediate score of a trial; True if the pruner would end it."""

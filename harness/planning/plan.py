@@ -1,6 +1,7 @@
 """Turns flags into a RunPlan: the cells to fill, each a method variant on a task with a backbone
 under a protocol."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from harness.io import flags
 from harness.planning import protocols, user_errors
 from harness.planning.known import Known, point_of, points_of, starts, table
 from harness.planning.protocols import Settings
-from harness.planning.space import described, narrowed, values
+from harness.planning.space import described, narrowed, size, values
 from harness.planning.variants import Variant, left_out, parse
 from harness.planning.variants import own_arguments as arguments_of
 from harness.store import Cell, cell_key
@@ -418,6 +419,10 @@ def plan_cell(
     }
     card = trained_on(card, protocol)
     space, seeds = search_space(variant, protocol), request.seeds or protocol.seeds
+    whole_grid = protocol.sampler == "grid" and search_size(space, protocol) == size(space)
+    if space and size(space) < math.inf and not whole_grid:
+        # a store may have cells of before, whose search tried points twice, or a grid's first alone
+        identity["search"] = {"points": "distinct"}
     labels |= {
         "arguments": settled(variant, protocol, space),
         "searched": {name: values(entry) for name, entry in space.items()},
@@ -608,14 +613,14 @@ def searched(variant: Variant, protocol: Settings) -> str:
 
 
 def search_size(space: Mapping[str, BaseDistribution], protocol: Settings) -> int:
-    """Points that a search of `space` tries: the protocol's trials, at most the whole grid, and
-    none if there is nothing to choose."""
+    """Points that a search of `space` tries: the protocol's trials, at most all points that there
+    are, and none if there is nothing to choose."""
     if not space:
         return 0
     if protocol.sampler == "grid":
         points = len(protocols.grid(dict(space)))
         return min(points, protocol.trials or points)
-    return protocol.trials or 1
+    return int(min(protocol.trials or 1, size(space)))
 
 
 def own_arguments(chosen: Mapping[str, Any], protocol: Settings) -> dict[str, Any]:

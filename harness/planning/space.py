@@ -2,7 +2,8 @@
 its description."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 from optuna.distributions import (
@@ -71,6 +72,33 @@ def values(distribution: BaseDistribution) -> list[Any] | str:
         if isinstance(distribution, CategoricalDistribution)
         else described(distribution)
     )
+
+
+def size(space: Mapping[str, BaseDistribution]) -> float:
+    """How many points a space has; infinitely many where one of its arguments is a range of real
+    numbers."""
+    return math.prod(
+        math.inf if (axis := _axis(distribution)) is None else len(axis)
+        for distribution in space.values()
+    )
+
+
+def points(space: Mapping[str, BaseDistribution]) -> Iterator[dict[str, Any]]:
+    """All points of a space, the last name varying fastest; none of one that has infinitely
+    many."""
+    axes = [axis for distribution in space.values() if (axis := _axis(distribution)) is not None]
+    if len(axes) == len(space):
+        for point in product(*axes):
+            yield dict(zip(space, point, strict=True))
+
+
+def _axis(distribution: BaseDistribution) -> Sequence[Any] | None:
+    """The values of one argument; None for a range of real numbers."""
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices
+    if isinstance(distribution, IntDistribution):
+        return range(distribution.low, distribution.high + 1, distribution.step)
+    return None
 
 
 def largest(distribution: BaseDistribution) -> Any:

@@ -2,7 +2,6 @@
 next to this one."""
 
 from collections.abc import Mapping
-from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -17,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 from harness.errors import BadInput, nearest, unknown
 from harness.io.toml import first_error, read_toml, validated
 from harness.planning.protocols.overrides import AT_A_POINT, FOR_ALL, Override, merged
+from harness.planning.space import points
 from harness.tasks.kinds import KINDS
 from harness.text import plain
 
@@ -483,7 +483,6 @@ def stored(kind: str, name: str, seed: int, identity: dict[str, Any]) -> Setting
 def grid(space: dict[str, BaseDistribution]) -> list[dict[str, Any]]:
     """The Cartesian product of a space of choices, the last name varying fastest. Raises `BadInput`
     for a range."""
-    axes = []
     for name, distribution in space.items():
         if not isinstance(distribution, CategoricalDistribution):
             where = (
@@ -491,8 +490,7 @@ def grid(space: dict[str, BaseDistribution]) -> list[dict[str, Any]]:
                 " sampler 'tpe'"
             )
             raise BadInput(f"a grid needs choices, but {name} is a range: {where}.")
-        axes.append(distribution.choices)
-    return [dict(zip(space, point, strict=True)) for point in product(*axes)]
+    return list(points(space))
 
 
 def _path(name: str, folder: Path) -> Path:

@@ -4,9 +4,12 @@ from typing import Any
 
 import optuna
 import pytest
-from planned import TPE, planned
+from optuna.distributions import CategoricalDistribution, IntDistribution
+from planned import GRID, TPE, planned
 
 from harness.engine.study import CellSearch
+from harness.planning.space import points
+from harness.store import Trial
 
 
 @pytest.mark.parametrize(
@@ -29,3 +32,42 @@ def test_a_third_of_the_trials_are_random_before_tpe_learns_two_at_least_ten_at_
     search.ask()
     assert [arguments["n_startup_trials"] for arguments in made] == [at_random] * 2
     assert made[0]["seed"] != made[1]["seed"]
+
+
+FEW = {
+    "base_lr": CategoricalDistribution((3.0, 1.0)),
+    "prompts": IntDistribution(2, 6, step=2),
+}
+
+
+def row(number: int, params: dict[str, Any], value: float = 50.0) -> Trial:
+    return Trial("", number, params, "complete", value, {}, None, 0.0, 0.0, {})
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_no_point_is_tried_twice_until_all_were(sampler: str):
+    cell = planned(protocol=TPE.model_copy(update={"sampler": sampler, "trials": 6}), space=FEW)
+    search, tried = CellSearch(cell, []), []
+    for _ in range(4):
+        number, params = search.ask()
+        tried.append(row(number, params))
+        search.tell(tried[-1])
+    resumed = CellSearch(cell, tried)
+    tried += [row(number, params) for number, params in (resumed.ask(), resumed.ask())]
+    assert cell.trials == 6
+    assert sorted(str(trial.params) for trial in tried) == sorted(map(str, points(FEW)))
+
+
+def test_a_search_has_no_more_trials_than_points():
+    assert planned(protocol=TPE.model_copy(update={"trials": 20}), space=FEW).trials == 6
+    assert planned(protocol=TPE.model_copy(update={"trials": 20})).trials == 20
+
+
+def test_trials_that_are_fewer_than_a_grid_are_drawn_from_all_of_it():
+    space = {"a": CategoricalDistribution(range(10)), "b": CategoricalDistribution(range(10))}
+    cell = planned(protocol=GRID.model_copy(update={"trials": 8}), space=space)
+    drawn = CellSearch(cell, []).first
+    assert len({str(point) for point in drawn}) == 8
+    assert len({point["a"] for point in drawn}) > 3
+    assert CellSearch(cell, []).first == drawn
+    assert CellSearch(cell, [row(0, drawn[0])]).first == drawn[1:]
