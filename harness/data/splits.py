@@ -8,6 +8,7 @@ slice of that order.
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import TypeVar
 
 from harness.errors import BadInput
@@ -19,6 +20,15 @@ Key = TypeVar("Key", str, int)
 def order(keys: Iterable[Key], salt: str = "train") -> list[Key]:
     """`keys` as TensorFlow Datasets orders them. Keys are row numbers or names, without
     repeats."""
+    return list(_rows_in_order(keys, salt)) if isinstance(keys, range) else _in_order(keys, salt)
+
+
+@lru_cache(maxsize=1)  # dSprites' 737,280 rows take seconds, and each of its splits needs them
+def _rows_in_order(rows: range, salt: str) -> list[Key]:
+    return _in_order(rows, salt)
+
+
+def _in_order(keys: Iterable[Key], salt: str) -> list[Key]:
     seed = hashlib.md5(salt.encode(), usedforsecurity=False)
 
     def digest(key: Key) -> bytes:

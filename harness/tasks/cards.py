@@ -4,6 +4,7 @@ that listing them is fast."""
 import hashlib
 import json
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
@@ -245,17 +246,9 @@ def load_cards(extra: Path | None = None) -> dict[str, TaskCard]:
     user_cards = sorted(extra.rglob("*.toml")) if extra else []
     if extra is not None and not user_cards:
         raise BadInput(f"--cards {extra}: there are no cards (*.toml) in this folder.")
-    shipped = [
-        path for path in sorted(datasets_dir().rglob("*.toml")) if path.name != "suites.toml"
-    ]
-    cards: dict[str, TaskCard] = {}
-    for path in shipped + user_cards:
-        fields = read_toml("card", path)
-        if "path" in fields:
-            raise BadInput(
-                f"card {path}: path: a card's path isn't written in it; delete this key."
-            )
-        card = validated(TaskCard, {**fields, "path": path.absolute()}, f"card {path}")
+    cards = dict(_shipped(datasets_dir()))
+    for path in user_cards:
+        card = _card(path)
         if card.name in cards:
             raise BadInput(
                 f"card {path}: the name '{card.name}' is taken by {cards[card.name].path}."
@@ -264,10 +257,29 @@ def load_cards(extra: Path | None = None) -> dict[str, TaskCard]:
     return cards
 
 
+@cache
+def _shipped(folder: Path) -> dict[str, TaskCard]:
+    """The cards of a folder that doesn't change while this process runs, by name."""
+    paths = (path for path in sorted(folder.rglob("*.toml")) if path.name != "suites.toml")
+    return {card.name: card for card in map(_card, paths)}
+
+
+def _card(path: Path) -> TaskCard:
+    fields = read_toml("card", path)
+    if "path" in fields:
+        raise BadInput(f"card {path}: path: a card's path isn't written in it; delete this key.")
+    return validated(TaskCard, {**fields, "path": path.absolute()}, f"card {path}")
+
+
 def load_suites() -> dict[str, Suite]:
     """The suites of datasets/suites.toml by name. A suite's tasks may include other suites, such as
     `@vtab`."""
-    path = datasets_dir() / "suites.toml"
+    return dict(_suites(datasets_dir() / "suites.toml"))
+
+
+@cache
+def _suites(path: Path) -> dict[str, Suite]:
+    """Those of a file that doesn't change while this process runs."""
     suites: dict[str, Suite] = {}
     for name, fields in read_toml("suites", path).items():
         tasks = [

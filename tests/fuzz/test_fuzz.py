@@ -7,7 +7,7 @@ from fuzz import fuzz, table
 from fuzz_faults import FAULTS
 from fuzz_targets import targets
 
-EACH = 2
+EACH = 1
 """Inputs a reader."""
 
 

@@ -1,7 +1,9 @@
 """A real run, interrupted and taken up again, as its log, its curves and its store tell it."""
 
 import json
+import os
 import signal
+import time
 from itertools import pairwise
 
 import pytest
@@ -20,8 +22,13 @@ def test_what_a_run_tells_is_what_it_stored_though_it_was_interrupted(tiny):
     first = start(tiny, *asked)
     wait_for(lambda: log.exists() and '"trial"' in log.read_text())
     under_way = read(Store(tiny.store))
-    first.send_signal(signal.SIGINT)
-    first.wait(30)
+    os.killpg(first.pid, signal.SIGINT)
+    interrupted = time.monotonic()
+    said = first.said(60)
+    assert time.monotonic() - interrupted < 10
+    assert first.returncode == 130
+    assert "resumes" in said
+    assert "Traceback" not in said
     events = [json.loads(line) for line in log.read_text().splitlines()]
     assert (events[0]["event"], events[0]["workers"], events[-1]["event"]) == (
         "started",
