@@ -9,7 +9,8 @@ run: $(VENV)/.installed
 	$(BIN)/harness run
 
 # A file of tests is one process's: what is made once a file is made once. A process has one thread.
-WORKERS ?= logical
+# One process more than there are cores, since many tests wait for others that they have started.
+WORKERS ?= $(shell echo $$(( $$(nproc 2>/dev/null || echo 2) + 1 )))
 test: $(VENV)/.tested
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

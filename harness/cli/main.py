@@ -11,6 +11,7 @@ import typer
 from harness.cli import data, options, output, report, results, run, show, store, trying, tuned
 from harness.cli.secrets import hide_passwords
 from harness.errors import BadInput
+from harness.io.cores import let_waiting_threads_sleep
 from harness.planning import builtin
 
 app = typer.Typer(
@@ -61,6 +62,7 @@ def main() -> None:
     """The entry point: a `BadInput` becomes one line per fault and exit code 2."""
     hide_passwords()
     output.prepare()
+    let_waiting_threads_sleep()
     try:
         builtin.check()
         try:

@@ -20,7 +20,7 @@ from harness.engine.progress import ProgressView
 from harness.engine.scheduler import LEASE, Scheduler
 from harness.engine.signals import Interrupted, Interrupts, RayDied, watching
 from harness.errors import BadInput
-from harness.io.cores import cores
+from harness.io.cores import cores, let_waiting_threads_sleep
 from harness.io.resources import cache_dir
 from harness.planning.plan import RunPlan
 from harness.store import Store
@@ -239,6 +239,7 @@ def _ray(
     Its logs and warnings are kept out of the view.
     """
     os.environ.update(ray_private.ENVIRONMENT, VPT_HARNESS_CACHE=str(cache_dir().absolute()))
+    let_waiting_threads_sleep()
     import ray
     import torch
 
@@ -385,10 +386,16 @@ def _connect(address: str, **private: Any) -> None:
                 logging_level=logging.CRITICAL,
                 **private,
             )
-        except (ConnectionError, RuntimeError, ValueError, RayError) as error:
-            if address == "local":
-                raise
+        except Exception as error:  # of a Ray that doesn't start: no more than that
             message = " ".join(str(error).split())[:300]
+            if address == "local":
+                raise BadInput(
+                    f"Ray couldn't be started on this machine ({message}). Is it overloaded, or its"
+                    " memory or the folder for temporary files full? Nothing is lost: the same"
+                    " command resumes."
+                ) from error
+            if not isinstance(error, ConnectionError | RuntimeError | ValueError | RayError):
+                raise
             raise BadInput(
                 f"this machine isn't a node of a Ray cluster at {address} ({message}). Run `ray"
                 " start --address=HEAD:PORT` on it first, or run `ray job submit -- harness run"

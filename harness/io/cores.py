@@ -1,5 +1,5 @@
 """How many of the machine's CPU cores this process may use, considering affinity masks and
-container quotas."""
+container quotas; and what its threads do while they wait."""
 
 import os
 from contextlib import suppress
@@ -64,3 +64,14 @@ def _limits(folder: Path) -> list[float]:
             else []
         )
     return []
+
+
+def let_waiting_threads_sleep() -> None:
+    """Unless the user has said otherwise: a thread of OpenMP that waits for others of its process
+    sleeps. Called before torch is imported, for this process and those that it starts.
+
+    By default such a thread spins for milliseconds, which costs nothing on an idle machine; on one
+    that other programs share, each of a step's hundreds of parallel parts then waits for a time
+    slice of the scheduler.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

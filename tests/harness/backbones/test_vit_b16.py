@@ -27,6 +27,7 @@ reader = { format = "vtab-folder", folder = "few" }
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not SAMPLE.is_dir(), reason="needs ../shared/data/vtab-1k-sample")
 def test_one_tiny_trial_on_a_vit_b16_checkpoint(tiny, harness):
     few = tiny.folder / "few"

@@ -126,6 +126,7 @@ def test_a_driver_that_says_the_password_is_not_repeated() -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_when_its_server_does_and_leaves_the_password_nowhere(
     postgres: Server, tiny, tmp_path: Path
 ) -> None:

@@ -4,11 +4,14 @@ said. With several nodes: tests/faults."""
 import io
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import ray
 from ray.tune.experiment import Trial
 from rich.console import Console
 
+from harness.engine import run
 from harness.engine.cluster import TuneScheduler, fits
 from harness.engine.jobs import NODE, FinalJob, Outcome, TuneJob
 from harness.engine.progress import ProgressView
@@ -123,3 +126,16 @@ def made(tiny) -> Scheduler:
     store = Store(tiny.store)
     store.add_cells(cell.cell for cell in run.cells)
     return Scheduler(run, store)
+
+
+def test_a_ray_that_does_not_start_is_one_line(monkeypatch: pytest.MonkeyPatch):
+    def slow(*_: Any, **__: Any) -> None:
+        raise Exception("The current node timed out\nduring startup.")
+
+    monkeypatch.setattr(ray, "init", slow)
+    with pytest.raises(BadInput) as told:
+        run._connect("local")
+    assert str(told.value).startswith(
+        "Ray couldn't be started on this machine (The current node timed out during startup.). Is"
+    )
+    assert "\n" not in str(told.value)

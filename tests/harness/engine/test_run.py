@@ -10,7 +10,7 @@ from driving import rows, start, wait_for
 
 from harness.store import Store
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(400)
 
 
 def test_a_run_costs_what_was_predicted_fills_every_cell_and_again_does_nothing(
@@ -95,6 +95,7 @@ def test_a_run_costs_what_was_predicted_fills_every_cell_and_again_does_nothing(
     }
 
 
+@pytest.mark.slow
 def test_kill_9_of_the_driver_costs_the_trials_in_flight_and_nothing_else(tiny, harness):
     slow = ("--trials", "6")
     process = start(tiny, *slow, methods="vpt-deep,ivpt")
@@ -183,7 +184,7 @@ def test_what_fails_is_a_gap_or_goes_to_another_worker_and_the_others_go_on(tiny
     broken.write_text(BROKEN)
     lost.write_text(LOST_GPU)
     methods = f"vpt-deep,{broken}:Broken,{lost}:LostGPU"
-    done = harness(*tiny.arguments("--workers", "1", methods=methods))
+    done = harness(*tiny.arguments("--workers", "2", methods=methods))
     assert done.returncode == 3, done.stderr
     assert set(rows(tiny.store)) == {
         (name, "toy", seed) for name in ("vpt-deep", "lost-gpu") for seed in (0, 1)
@@ -206,7 +207,7 @@ def test_what_fails_is_a_gap_or_goes_to_another_worker_and_the_others_go_on(tiny
     assert of_gpu.endswith("): an index or a label is out of range")
     assert "lost_gpu.py:" in of_gpu
 
-    accepted = harness(*tiny.arguments("--allow-gaps", "--workers", "1", methods=methods))
+    accepted = harness(*tiny.arguments("--allow-gaps", "--workers", "2", methods=methods))
     assert accepted.returncode == 0, accepted.stderr
     assert "2 of 6 results are missing" in accepted.stdout
     assert harness(*tiny.arguments("--seeds", "0", methods="vpt-deep")).returncode == 0, (

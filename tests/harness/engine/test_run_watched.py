@@ -18,7 +18,7 @@ pytestmark = pytest.mark.timeout(400)
 def test_what_a_run_tells_is_what_it_stored_though_it_was_interrupted(tiny):
     reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     log, curves = tiny.folder / "log.jsonl", tiny.folder / "curves"
-    asked = ["--log-json", str(log), "--tensorboard", str(curves), "--workers", "1"]
+    asked = ["--log-json", str(log), "--tensorboard", str(curves), "--workers", "2"]
     first = start(tiny, *asked)
     wait_for(lambda: log.exists() and '"trial"' in log.read_text())
     under_way = read(Store(tiny.store))
@@ -32,7 +32,7 @@ def test_what_a_run_tells_is_what_it_stored_though_it_was_interrupted(tiny):
     events = [json.loads(line) for line in log.read_text().splitlines()]
     assert (events[0]["event"], events[0]["workers"], events[-1]["event"]) == (
         "started",
-        1,
+        2,
         "interrupted",
     )
     assert under_way.results_wanted == 4

@@ -77,6 +77,7 @@ def test_it_is_said_where_there_is_no_pythonpath(research: Path, path: str | Non
     assert "(it is the current folder)" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_only_the_current_one_disturbs_neither_driver_nor_workers(
     research: Path, tiny
 ):

@@ -1,0 +1,26 @@
+"""What the harness does about a machine's cores and threads."""
+
+import subprocess
+import sys
+
+import pytest
+
+SHOWN = """
+import os, sys
+import harness.cli.main as command
+command.app = lambda **_: print(os.environ["OMP_WAIT_POLICY"], "torch" in sys.modules)
+command.main()
+"""
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_that_wait_sleep_unless_the_user_says_otherwise(
+    before: str | None, after: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    if before:
+        monkeypatch.setenv("OMP_WAIT_POLICY", before)
+    shown = subprocess.run(
+        [sys.executable, "-c", SHOWN], capture_output=True, text=True, check=True
+    )
+    assert shown.stdout == f"{after} False\n", "OpenMP reads it when torch is imported"
