@@ -9,7 +9,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from harness.errors import BadInput
 from harness.tasks.cards import SplitName, TaskCard
@@ -24,7 +24,7 @@ def order(keys: Iterable[Key], salt: str = "train") -> list[Key]:
 
 
 @lru_cache(maxsize=1)  # dSprites' 737,280 rows take seconds, and each of its splits needs them
-def _rows_in_order(rows: range, salt: str) -> list[Key]:
+def _rows_in_order(rows: range, salt: str) -> list[Any]:
     return _in_order(rows, salt)
 
 
