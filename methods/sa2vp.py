@@ -14,9 +14,8 @@ attention_l has block l's frozen norm, heads and projections; CLS attends to all
 stream, a patch to the 3 x 3 patches around it. So the released scripts run it (`vit_tinypara`); its
 "accelerated" twin has one head and pads the border with zero keys, which the softmax counts.
 
-Ours: every fourth block at any depth; registers attend as CLS; layer scale, if any, scales
-attention_l too; dropout is where it is there (on p, behind attention_l, in the bottleneck), but not
-in the backbone; in segmentation p has no loss of its own.
+Ours: every fourth block at any depth; registers attend as CLS; layer scale scales attention_l too;
+dropout is on p, behind attention_l and in the bottleneck alone; in segmentation p has no loss.
 
 Equal to the released code (tommy-xq/SA2VP, commit 35674e7), dropout off: logits of both streams to
 2e-15, gradients to 2e-16.
@@ -48,6 +47,7 @@ class SA2VP(Method):
 
     name = "sa2vp"
     family = "prompts"
+    version = "2"
     year = 2024
     summary = "SA2VP: a second stream of prompts, patch by patch (arXiv 2312.10376)"
     note = "sa2vp's published numbers have width and strength set by hand, task by task."
@@ -85,12 +85,13 @@ class SA2VP(Method):
             streams = (prompts, image) if back else (image, prompts)  # the one that asks first
             projected = [vit.project(index, block.norm1(one), "qkv") for one in streams]
             (q, _, _), (_, k, v) = projected
-            cross = self.cross(index, q[:, :, rows], k, v, seen[rows])
+            cross = self.cross(block, q[:, :, rows], k, v, seen[rows])
             added = self.adapters[index](streams[0][:, rows] + self.dropout(cross))
-            outs = [
-                vit.feed(index, one[:, rows] + block.ls1(vit.mix(index, q[:, :, rows], k, v)))
+            halves = [
+                one[:, rows] + block.drop_path1(block.ls1(vit.mix(index, q[:, :, rows], k, v)))
                 for one, (q, k, v) in zip(streams, projected, strict=True)
             ]
+            outs = [vit.feed(index, half) for half in halves]
             outs[0] = outs[0] + self.strength * added
             prompts, image = outs if back else outs[::-1]
             if j := index // EVERY if back else 0:
@@ -114,9 +115,8 @@ class SA2VP(Method):
         near = (places[:, None] - places).abs().amax(2) <= 1
         return F.pad(F.pad(near, (before, 0)), (0, 0, before, 0), value=True)
 
-    def cross(self, index: int, q: Tensor, k: Tensor, v: Tensor, seen: Tensor) -> Tensor:
-        """Block `index`'s attention, of these queries to the other stream."""
-        block: Any = self.vit.vit.blocks[index]
+    def cross(self, block: Any, q: Tensor, k: Tensor, v: Tensor, seen: Tensor) -> Tensor:
+        """A block's attention, of these queries to the other stream."""
         mixed = F.scaled_dot_product_attention(q, k, v, seen, scale=block.attn.scale)
         return block.ls1(block.attn.proj(block.attn.norm(mixed.transpose(1, 2).flatten(2))))
 

@@ -34,6 +34,7 @@ class TCPA(Method):
 
     name = "tcpa"
     family = "prompts"
+    version = "2"
     year = 2025
     summary = "TCPA: CLS and each patch choose among prompts of their own (arXiv 2505.02406)"
     note = (
@@ -94,7 +95,7 @@ class TCPA(Method):
                 q[:, :, rows], k, v, attn_mask=seen[:, None, rows], scale=block.attn.scale
             )
             out = block.attn.proj(block.attn.norm(mixed.transpose(1, 2).flatten(2)))
-            tokens = vit.feed(index, tokens[:, rows] + block.ls1(out))
+            tokens = vit.feed(index, tokens[:, rows] + block.drop_path1(block.ls1(out)))
             selected += vit.select(index, tokens, read)
         self._distance = distance if self.training else None
         return selected

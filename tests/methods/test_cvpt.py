@@ -128,6 +128,15 @@ def test_another_place_is_refused(plain, unchecked: None):
         make(plain, insert=6)
 
 
+def test_the_protocol_s_drop_path_is_on_the_mlp_that_prompts_enter(plain: VisionTransformer):
+    """Where it drops every image, a block gives its tokens back."""
+    method = make(plain, insert=4).train()
+    for block in method.vit.vit.blocks:
+        block.drop_path1, block.drop_path2 = torch.nn.Dropout(1.0), torch.nn.Dropout(1.0)
+    (tokens,) = method(IMAGES, method.vit.read())
+    torch.testing.assert_close(tokens, method.vit.embed(IMAGES)[:, :1])
+
+
 def test_it_classifies_and_segments(seg):
     for task in ("toy", "halves"):
         found = plan(seg.request("cvpt(prompts=2)", task))

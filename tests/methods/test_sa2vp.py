@@ -219,6 +219,20 @@ def test_a_final_run_and_its_checkpoint(tiny):
     assert not torch.equal(model(images), model(images.flip(3)))
 
 
+def test_the_protocol_s_drop_path_is_on_both_streams():
+    """Where it drops every image, a block adds only what its adapter does: here nothing."""
+    method = make(deep(), strength=0.0)
+    for block in method.vit.vit.blocks:
+        block.drop_path1, block.drop_path2 = nn.Dropout(1.0), nn.Dropout(1.0)
+    (image,) = method(IMAGES, Read((4,), "image"))
+    torch.testing.assert_close(image, method.vit.embed(IMAGES)[:, method.vit.prefix :])
+    assert method._streams is not None
+    prompts, fresh = method.start(), method.up[1](method.maps[1:2])
+    for out in method._streams[1]:
+        expected = prompts + method.weights[0] * fresh
+        torch.testing.assert_close(out, expected[0, method.vit.prefix :])
+
+
 def test_segmentation_trains(seg):
     outcome, _, _ = trained(seg, "sa2vp(width=4)", "halves", strength=0.5)
     assert outcome.score is not None

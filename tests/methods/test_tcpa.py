@@ -174,6 +174,14 @@ def test_what_makes_no_sense_is_refused(plain: VisionTransformer, seg):
         trained(seg, "tcpa", "halves")
 
 
+def test_the_protocol_s_drop_path_is_on_attention_and_mlp(plain: VisionTransformer):
+    """Where it drops every image, a block gives its tokens back."""
+    method = make(plain)
+    for block in method.vit.vit.blocks:
+        block.drop_path1, block.drop_path2 = nn.Dropout(1.0), nn.Dropout(1.0)
+    torch.testing.assert_close(tokens_of(method), method.vit.embed(IMAGES)[:, :1])
+
+
 def test_a_final_run_and_its_checkpoint(tiny):
     outcome, model, again = trained(tiny, "tcpa(pool=4,kept=2)", weight_decay=0.1)
     assert outcome.score is not None
