@@ -479,3 +479,20 @@ def test_a_broken_file_is_one_line(tmp_path: Path, text: str | None, message: st
 def test_a_grid_over_a_range_is_refused():
     with pytest.raises(BadInput, match="base_lr is a range"):
         protocols.grid({k: v.distribution() for k, v in protocols.load("default").space.items()})
+
+
+@pytest.mark.parametrize(
+    ("inside", "points"),
+    [
+        ("", 600),
+        ("prune=true", 48_600),
+        ("prune=true,prompts=10,kv_prompts=5,base_lr=5.0,weight_decay=0.001", 81),
+    ],
+)
+def test_the_pairs_of_e2vpt_are_a_second_search(inside: str, points: int):
+    """As docs/protocols.md counts them."""
+    (variant,) = parse(f"e2vpt({inside})", also=("base_lr", "weight_decay"))
+    vpt = protocols.load("vpt")
+    assert search_size(search_space(variant, vpt), vpt) == points
+    page = (Path(__file__).parents[3] / "docs" / "protocols.md").read_text()
+    assert f"{points:,} points" in page or f"{points} pairs" in page
