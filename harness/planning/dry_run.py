@@ -73,6 +73,8 @@ class Preview:
     missing: Mapping[str, str]
     """Tasks that can't run yet, each with what is wrong and how to fix it."""
     notes: tuple[str, ...]
+    without: int = 0
+    """Cells that aren't run, since a table of known settings has none for them."""
 
     @property
     def costs(self) -> "pd.DataFrame":
@@ -101,8 +103,9 @@ class Preview:
         methods, tasks = len(self.rows), len(self.tasks)
         table = Table(
             title=(
-                f"{some(methods * tasks, 'cell')}: {some(methods, 'method')} x"
+                f"{some(methods * tasks - self.without, 'cell')}: {some(methods, 'method')} x"
                 f" {some(tasks, 'task')}"
+                + (f", without {self.without} that have no settings" if self.without else "")
             ),
             title_justify="left",
         )
@@ -138,10 +141,12 @@ def preview(request: Request, stage: Callable[[str], None]) -> Preview:
     paces: dict[tuple[str, str, str, int | None, str], Pace] = {}
     rows: list[MethodCost] = []
     searches: list[str] = []
+    without = 0
     for variant in variants:
         trials, runs, units, hours = 0, 0, 0.0, 0.0
         for card, spec, shared in chosen:
             if not has_settings(known, request, variant, card.name):
+                without += 1
                 continue
             name = backbones.parse(spec).name
             protocol = of_cell(shared, variant, card, name, request, known)
@@ -167,7 +172,7 @@ def preview(request: Request, stage: Callable[[str], None]) -> Preview:
     )
     notes += dict.fromkeys(kind_of(card.kind).image for card in cards)
     names = tuple(card.name for card in cards)
-    return Preview(tuple(rows), names, gaps, tuple(note for note in notes if note))
+    return Preview(tuple(rows), names, gaps, tuple(note for note in notes if note), without)
 
 
 def _cost(variant: Variant, card: TaskCard, protocol: Settings, request: Request) -> Cost:

@@ -232,6 +232,7 @@ def test_a_dry_run_of_known_settings_searches_nothing_and_says_what_they_lack(ca
     assert "osu has no settings for lora on digits: not run." in said
     assert "osu has no settings for ivpt on cifar100, digits: not run." in said
     assert "lora searches nothing." in said
+    assert "1 cell: 2 methods x 2 tasks, without 3 that have no settings" in said
     rows = [line.split("│") for line in out.splitlines() if line.count("│") > 3]
     (lora,) = [row for row in rows if row[1].strip() == "lora"]
     assert [part.strip() for part in lora[2:4]] == ["0", "5"]
