@@ -33,7 +33,7 @@ import torch
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from torch import Tensor, nn
 
-from harness import ANY_LENGTH, PROMPT_DROPOUT, Effort, FrozenViT, Read, TrainSplit, new_kv
+from harness import ANY_LENGTH, PROMPT_DROPOUT, Effort, FrozenBackbone, Read, TrainSplit, new_kv
 from methods.vpt import VPTDeep
 
 PIECES = 16
@@ -49,7 +49,7 @@ class E2VPT(VPTDeep):
     version = "1"
     summary = "E2VPT: VPT-Deep with prompts among keys and values (arXiv 2307.13770)"
     note = "e2vpt's published numbers have prompts and kv_prompts that were chosen by task."
-    needs = ("column", "prompts", "kv")
+    needs = ("prompts", "kv")
     search_space = {
         "prompts": CategoricalDistribution((1, 5, 10, 50, 100)),
         "kv_prompts": CategoricalDistribution((1, 5, 10)),
@@ -62,7 +62,7 @@ class E2VPT(VPTDeep):
 
     def __init__(
         self,
-        vit: FrozenViT,
+        vit: FrozenBackbone,
         prompts: int = 10,
         kv_prompts: int = 5,
         kv: bool = True,
@@ -107,8 +107,8 @@ class E2VPT(VPTDeep):
         if self.stages > 1:
             self.log("kept", self.kept.mean())
             pieces = self.kept * self.piece_mask * self.prompt_mask[:, None]
-            mask = pieces.repeat(1, -(-self.vit.dim // PIECES))[:, : self.vit.dim]
-            prompts = [own * mask for own in prompts]
+            mask = pieces.repeat(1, -(-max(self.vit.widths) // PIECES))
+            prompts = [own * mask[:, : own.shape[-1]] for own in prompts]
         kv = None if self.kv is None else [(own, own) for own in self.kv]
         return self.vit.run(self.vit.embed(images), read, prompts, kv)
 

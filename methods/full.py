@@ -3,7 +3,7 @@ every table of the field shows."""
 
 from optuna.distributions import CategoricalDistribution
 
-from harness import FrozenViT, Method
+from harness import FrozenBackbone, Method
 
 
 class Full(Method):
@@ -17,6 +17,6 @@ class Full(Method):
     search_space = {"base_lr": CategoricalDistribution((0.001, 0.0001, 0.0005, 0.005))}
     optimizer = {"optimizer": "adamw"}
 
-    def __init__(self, vit: FrozenViT):
+    def __init__(self, vit: FrozenBackbone):
         super().__init__(vit)
         self.vit.vit.requires_grad_(True)

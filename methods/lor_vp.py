@@ -14,7 +14,7 @@ import torch
 from optuna.distributions import CategoricalDistribution
 from torch import Tensor, nn
 
-from harness import FrozenViT, Method, Read
+from harness import FrozenBackbone, Method, Read
 
 
 class LoRVP(Method):
@@ -28,7 +28,7 @@ class LoRVP(Method):
     needs = ()
     search_space = {"base_lr": CategoricalDistribution((0.02, 0.1, 0.5, 2.5, 10.0))}
 
-    def __init__(self, vit: FrozenViT, rank: int = 4):
+    def __init__(self, vit: FrozenBackbone, rank: int = 4):
         super().__init__(vit)
         if rank < 1:
             raise ValueError("lor-vp's rank is a number from 1 on, such as lor-vp(rank=4)")

@@ -22,7 +22,7 @@ from jaxtyping import Float
 from optuna.distributions import CategoricalDistribution
 from torch import Tensor, nn
 
-from harness import ADAMW_RATES, FrozenViT, Method
+from harness import ADAMW_RATES, FrozenBackbone, Method
 
 
 class BesideQKV(nn.Module):
@@ -74,12 +74,13 @@ class LoRA(Method):
     version = "2"
     summary = "LoRA on the query and value projections (arXiv 2106.09685)"
     note = "lora's rows in tables that follow NOAH's are lora(targets=qkv,dropout=0.1) here."
+    needs = ("linear maps",)
     search_space = {"rank": CategoricalDistribution((4, 8, 16)), "base_lr": ADAMW_RATES}
     optimizer = {"optimizer": "adamw"}
 
     def __init__(
         self,
-        vit: FrozenViT,
+        vit: FrozenBackbone,
         rank: int = 8,
         alpha: float = 8.0,
         targets: Literal["qv", "qkv"] = "qv",
@@ -88,12 +89,12 @@ class LoRA(Method):
         self.check(locals())
         super().__init__(vit)
         block: Any
-        for block in self.vit.vit.blocks:
+        for block in self.vit.blocks:
             block.attn.qkv = BesideQKV(block.attn.qkv, targets, rank, alpha, dropout)
 
     def merge(self) -> None:
         block: Any
-        for block in self.vit.vit.blocks:
+        for block in self.vit.blocks:
             block.attn.qkv = block.attn.qkv.merged()
 
     @classmethod

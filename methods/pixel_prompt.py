@@ -15,7 +15,7 @@ import torch
 from optuna.distributions import CategoricalDistribution
 from torch import Tensor, nn
 
-from harness import Factors, FrozenViT, Method, Read
+from harness import Factors, FrozenBackbone, Method, Read
 
 SIDE = 224
 """Of the images that `border` is said for."""
@@ -32,7 +32,7 @@ class PixelPrompt(Method):
     needs = ()
     search_space = {"border": CategoricalDistribution((10, 30, 50))}
 
-    def __init__(self, vit: FrozenViT, border: int = 30):
+    def __init__(self, vit: FrozenBackbone, border: int = 30):
         super().__init__(vit)
         side = vit.image_size
         width = round(border * side / SIDE)

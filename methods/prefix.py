@@ -17,7 +17,7 @@ logits to 1e-13, gradients to 1e-15.
 
 from torch import Tensor
 
-from harness import ANY_LENGTH, PROMPT_LENGTHS, FrozenViT, Method, Read, new_kv
+from harness import ANY_LENGTH, PROMPT_LENGTHS, FrozenBackbone, Method, Read, new_kv
 
 
 class Prefix(Method):
@@ -30,11 +30,11 @@ class Prefix(Method):
     note = (
         "prefix is a language models' method on a ViT, without the MLP that it is trained through."
     )
-    needs = ("column", "kv")
+    needs = ("kv",)
     search_space = {"prompts": PROMPT_LENGTHS}
     allows = {"prompts": ANY_LENGTH}
 
-    def __init__(self, vit: FrozenViT, prompts: int = 20):
+    def __init__(self, vit: FrozenBackbone, prompts: int = 20):
         super().__init__(vit)
         self.keys = new_kv(vit, vit.depth, prompts)
         self.values = new_kv(vit, vit.depth, prompts)

@@ -11,7 +11,8 @@
     mlp-tuning    beside it, both maps of all MLPs
     partial-k     all of the last k blocks, as in the tables of VPT, ECCV 2022, arXiv 2203.12119
 
-As released (KMnP/vpt, commit 4410440), partial-k trains the last norm too: `norm=true`.
+As released (KMnP/vpt, commit 4410440), partial-k trains the last norm too: `norm=true`. In a Swin,
+as there, it trains what merges patches between the last k blocks, and bitfit tables of positions.
 
 Ours: weight decay spares 1-d tensors in ln-tuning and difffit, since it would pull norms and scales
 to 0, not to what they were. The learning rates searched are, for norms and scales, AdamW's 1e-3 and
@@ -27,7 +28,7 @@ from jaxtyping import Float
 from optuna.distributions import CategoricalDistribution
 from torch import Tensor, nn
 
-from harness import FrozenViT, Method
+from harness import FrozenBackbone, Method
 
 VECTOR_RATES = CategoricalDistribution((0.004, 0.04))
 MATRIX_RATES = CategoricalDistribution((0.001, 0.0001, 0.0005, 0.005))
@@ -40,7 +41,7 @@ class Selective(Method):
     trains: str
     """A pattern in the names of the tensors that train."""
 
-    def __init__(self, vit: FrozenViT):
+    def __init__(self, vit: FrozenBackbone):
         super().__init__(vit)
         for name, parameter in self.vit.vit.named_parameters():
             parameter.requires_grad_(re.search(self.trains, name) is not None)
@@ -49,7 +50,7 @@ class Selective(Method):
 class BitFit(Selective):
     name = "bitfit"
     summary = "BitFit: the backbone's bias terms (arXiv 2106.10199)"
-    trains = r"\.bias$"
+    trains = "bias"
 
 
 class LNTuning(Selective):
@@ -82,7 +83,7 @@ class DiffFit(LNTuning):
     needs = ("plain blocks",)
     trains = r"norm|\.bias$"
 
-    def __init__(self, vit: FrozenViT):
+    def __init__(self, vit: FrozenBackbone):
         super().__init__(vit)
         block: Any
         for block in self.vit.vit.blocks:
@@ -105,7 +106,7 @@ class AttnTuning(Selective):
     needs = ("linear maps",)
     search_space = {"base_lr": MATRIX_RATES}
     optimizer = {"optimizer": "adamw"}
-    trains = r"attn\.(qkv|proj)\."
+    trains = r"attn\.(qkv\.|proj\.|[qv]_bias$)"
 
 
 class MLPTuning(AttnTuning):
@@ -115,20 +116,19 @@ class MLPTuning(AttnTuning):
 
 
 class PartialK(AttnTuning):
-    """The last `blocks` blocks; with `norm` the norm behind them too."""
-
     name = "partial-k"
     summary = "Partial-k: the last k blocks, as in VPT's tables (arXiv 2203.12119)"
+    needs = ()
     toggles = ("norm",)
 
-    needs = ("column",)
-
-    def __init__(self, vit: FrozenViT, blocks: int = 1, norm: bool = False):
+    def __init__(self, vit: FrozenBackbone, blocks: int = 1, norm: bool = False):
         if not 1 <= blocks <= vit.depth:
             raise ValueError(
-                f"partial-k: blocks={blocks}, and the backbone has 1 to {vit.depth}; for none of"
-                " them, write linear"
+                f"partial-k: blocks={blocks}, and the backbone has 1 to {vit.depth}; none: linear"
             )
-        last = "|".join(str(vit.depth - 1 - k) for k in range(blocks))
-        self.trains = rf"^blocks\.({last})\." + (r"|^(fc_)?norm\." if norm else "")
+        found = ""
+        for name, module in vit.vit.named_modules():
+            if module in vit.blocks[-blocks:] or (found and name.endswith(".downsample")):
+                found += rf"^{re.escape(name)}\.|"
+        self.trains = found + r"^(fc_)?norm\." if norm else found[:-1]
         super().__init__(vit)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness import ADAMW_RATES, FrozenViT, Method
+from harness import ADAMW_RATES, FrozenBackbone, Method
 
 
 class Scaled(nn.Module):
@@ -54,11 +54,12 @@ class SSF(Method):
     year = 2022
     version = "3"
     summary = "SSF: scale and shift after every operation (arXiv 2210.08823)"
+    needs = ("linear maps",)
     search_space = {"base_lr": ADAMW_RATES}
     optimizer = {"optimizer": "adamw", "no_decay": "vectors"}
     """Weight decay would pull gamma to 0, not to 1: SSF's code spares all 1-d tensors."""
 
-    def __init__(self, vit: FrozenViT):
+    def __init__(self, vit: FrozenBackbone):
         super().__init__(vit)
         for name, module in self._modules_of():
             if isinstance(module, nn.Linear | nn.LayerNorm | nn.Conv2d):

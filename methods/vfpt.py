@@ -31,7 +31,7 @@ from harness import (
     ANY_LENGTH,
     PROMPT_DROPOUT,
     PROMPT_LENGTHS,
-    FrozenViT,
+    FrozenBackbone,
     Method,
     PromptDropout,
     Read,
@@ -52,7 +52,7 @@ class VFPT(Method):
         " transformed, so about half the values of transformed prompts have no effect. Published"
         " numbers chose alpha for each task, from values that aren't released."
     )
-    needs = ("column", "prompts")
+    needs = ("prompts",)
     search_space = {
         "prompts": PROMPT_LENGTHS,
         "alpha": CategoricalDistribution((0.0, 0.3, 0.5, 0.7, 1.0)),
@@ -62,7 +62,7 @@ class VFPT(Method):
 
     def __init__(
         self,
-        vit: FrozenViT,
+        vit: FrozenBackbone,
         prompts: int = 10,
         alpha: float = 0.5,
         dropout: float = PROMPT_DROPOUT,

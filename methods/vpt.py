@@ -16,7 +16,7 @@ from harness import (
     ANY_LENGTH,
     PROMPT_DROPOUT,
     PROMPT_LENGTHS,
-    FrozenViT,
+    FrozenBackbone,
     Method,
     PromptDropout,
     Read,
@@ -32,11 +32,11 @@ class VPT(Method):
     family = "prompts"
     year = 2022
     summary = "VPT-Shallow: prompts that enter before the first block (arXiv 2203.12119)"
-    needs = ("column", "prompts")
+    needs = ("prompts",)
     search_space = {"prompts": PROMPT_LENGTHS}
     allows = {"prompts": ANY_LENGTH}
 
-    def __init__(self, vit: FrozenViT, prompts: int = 10, dropout: float = 0.0):
+    def __init__(self, vit: FrozenBackbone, prompts: int = 10, dropout: float = 0.0):
         super().__init__(vit)
         self.prompts = new_prompts(vit, prompts)
         self.dropout = PromptDropout(dropout)
@@ -54,11 +54,11 @@ class VPTDeep(Method):
     year = 2022
     version = "2"
     summary = "VPT-Deep: fresh prompts at every block (arXiv 2203.12119)"
-    needs = ("column", "prompts")
+    needs = ("prompts",)
     search_space = {"prompts": PROMPT_LENGTHS}
     allows = {"prompts": ANY_LENGTH}
 
-    def __init__(self, vit: FrozenViT, prompts: int = 10, dropout: float = PROMPT_DROPOUT):
+    def __init__(self, vit: FrozenBackbone, prompts: int = 10, dropout: float = PROMPT_DROPOUT):
         super().__init__(vit)
         self.prompts = new_prompts(vit, vit.depth, prompts)
         self.dropout = PromptDropout(dropout)

@@ -18,9 +18,9 @@ from harness.tasks.cards import LARGEST_CROP
 
 if TYPE_CHECKING:
     from timm.models.vision_transformer import VisionTransformer
+    from torch import nn
 
-    from harness.backbones.frozen import Pooling
-    from harness.backbones.vit import FrozenViT
+    from harness.backbones.frozen import FrozenBackbone, Pooling
 
 __all__ = [
     "Backbone",
@@ -43,7 +43,7 @@ NAME.safetensors."""
 
 @dataclass(frozen=True)
 class Backbone:
-    """A frozen ViT and where it comes from."""
+    """A frozen backbone and where it comes from."""
 
     name: str
     sha256: str
@@ -54,7 +54,7 @@ class Backbone:
     """Side of its square images, in pixels."""
     statistics: Statistics
     """Those of the images that it was trained with."""
-    vit: "FrozenViT"
+    vit: "FrozenBackbone"
     """In float32 on the CPU."""
     source: str
     """File or hub the weights were read from; provenance, not identity."""
@@ -67,14 +67,12 @@ def shipped() -> dict[str, dict[str, Any]]:
 
 def load(spec: str) -> Backbone:
     """Loads `NAME`, `NAME@SIDE`, `NAME=FILE` or `NAME@SIDE=FILE`. NAME is shipped, or a plain ViT
-    of timm; FILE holds its weights.
+    or a Swin Transformer of timm; FILE holds its weights.
 
     FILE is safetensors, a timm or torch checkpoint (read with `weights_only`), or an original ViT
     .npz (read without pickle); `layouts.py` says of which layouts. The position embedding is
     resized where the side differs. Raises `BadInput`.
     """
-    from harness.backbones.vit import FrozenViT
-
     wanted, cards = parse(spec), shipped()
     name = wanted.name
     vit, pooling = _random(name, cards)
@@ -88,20 +86,18 @@ def load(spec: str) -> Backbone:
     else:
         vit = _from_hub(name)
     digest = digest_of(vit)
-    frozen = FrozenViT(_at(vit, name, side), pooling)
+    frozen = _frozen(_at(vit, name, side), pooling)
     frozen.name = name
     source = str(wanted.file or ("shipped" if name in cards else ELSEWHERE.get(name, "timm's hub")))
     return Backbone(name, digest, pooling, frozen.image_size, statistics_of(name), frozen, source)
 
 
-def architecture(spec: str) -> "FrozenViT":
-    """The ViT of a timm or shipped name with random weights: for a plan's timing, where weights
-    aren't needed. Raises `BadInput`."""
-    from harness.backbones.vit import FrozenViT
-
+def architecture(spec: str) -> "FrozenBackbone":
+    """The backbone of a timm or shipped name with random weights: for a plan's timing, where
+    weights aren't needed. Raises `BadInput`."""
     wanted = parse(spec)
     vit, pooling = _random(wanted.name, shipped())
-    frozen = FrozenViT(_at(vit, wanted.name, wanted.side or vit.patch_embed.img_size[0]), pooling)
+    frozen = _frozen(_at(vit, wanted.name, wanted.side or vit.patch_embed.img_size[0]), pooling)
     frozen.name = wanted.name
     return frozen
 
@@ -166,8 +162,6 @@ def _random(name: str, cards: Mapping[str, dict[str, Any]]) -> "tuple[Any, Pooli
     from timm.layers.patch_embed import PatchEmbed
     from timm.models.vision_transformer import VisionTransformer
 
-    from harness.backbones.vit import FrozenViT
-
     if name in cards:
         return VisionTransformer(**cards[name]["architecture"]), cards[name]["pooling"]
     check(name, cards)
@@ -182,15 +176,32 @@ def _random(name: str, cards: Mapping[str, dict[str, Any]]) -> "tuple[Any, Pooli
         )
     pooling = _pooling(name, vit)
     try:
-        FrozenViT(vit, pooling)  # before anything is fetched for it
+        _frozen(vit, pooling)  # before anything is fetched for it
     except BadInput as error:
         raise not_covered(name, str(error).split(" is not covered")[0]) from error
     return vit, pooling
 
 
-def _pooling(name: str, vit: "VisionTransformer") -> "Pooling":
+def _is_swin(vit: "nn.Module") -> bool:
+    from timm.models.swin_transformer import SwinTransformer
+    from timm.models.swin_transformer_v2 import SwinTransformerV2
+
+    return isinstance(vit, SwinTransformer | SwinTransformerV2)
+
+
+def _frozen(vit: Any, pooling: "Pooling") -> "FrozenBackbone":
+    """By the family that it is of. Raises `BadInput`."""
+    from harness.backbones.swin import FrozenSwin
+    from harness.backbones.vit import FrozenViT
+
+    return FrozenSwin(vit, pooling) if _is_swin(vit) else FrozenViT(vit, pooling)
+
+
+def _pooling(name: str, vit: Any) -> "Pooling":
     """MAE's weights were not trained for their CLS token: VPT pools all others, the last block's
-    outputs at the prompts included."""
+    outputs at the prompts included. So it does with Swin, behind the backbone's norm."""
+    if _is_swin(vit):
+        return "avg+prompts"
     if name.partition(".")[2].startswith("mae"):
         return "vpt-mae"
     return "avg" if vit.global_pool == "avg" else "cls"
@@ -223,5 +234,10 @@ def _at(vit: Any, name: str, side: int) -> Any:
             f"backbone {name} has patches of {patch} pixels, which {side} is no multiple of: take"
             f" {near}."
         )
-    vit.set_input_size((side, side))
+    if _is_swin(vit):
+        from harness.backbones.swin import set_side
+
+        set_side(vit, side)
+    else:
+        vit.set_input_size((side, side))
     return vit

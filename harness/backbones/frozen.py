@@ -18,10 +18,11 @@ ONE_COLUMN = frozenset(
 )
 """What a column of attention blocks carries where positions are in its tokens alone."""
 
-Pooling = Literal["cls", "avg", "vpt-mae"]
+Pooling = Literal["cls", "avg", "vpt-mae", "avg+prompts"]
 """How features come from tokens: CLS, or the mean of the image tokens, after the backbone's norm.
 Or as VPT does with MAE's weights: the mean of the image tokens and the prompts' outputs, then a
-layer norm without weights (eps 1e-6); the checkpoint's norm isn't used."""
+layer norm without weights (eps 1e-6); the checkpoint's norm isn't used. Or, as VPT does with Swin,
+the mean of both after the backbone's norm."""
 
 KeysValues = tuple[Tensor, Tensor]
 """Keys and values behind the projection, each (head, n, head_dim) for all images, or (batch, head,
@@ -131,6 +132,7 @@ class FrozenBackbone(nn.Module):
             "cls": "cls",
             "avg": "image",
             "vpt-mae": "image+prompts",
+            "avg+prompts": "image+prompts",
         }
         return Read((self.depth - 1,), rows[self.pooling])
 

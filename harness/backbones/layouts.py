@@ -1,12 +1,12 @@
-"""Tensors under the names of whoever wrote them become a timm ViT's; what doesn't fit is refused by
-what it is.
+"""Tensors under the names of whoever wrote them become a timm model's; what doesn't fit is refused
+by what it is.
 
 Known: timm's own names (MAE, MoCo v3, DINO, DINOv2, DeiT and SAM have them too), the original .npz
-files', Hugging Face's ViT and DINOv2, and CLIP's image tower; behind any prefix.
+files', Hugging Face's ViT and DINOv2, CLIP's image tower, and Swin's own; behind any prefix.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +79,8 @@ def _put(
 ) -> str:
     """Fills `vit`, or says what doesn't fit."""
     weights = renamed(inside)
+    if hasattr(vit, "layers"):
+        weights = _swin(weights)
     if (
         wrong := _shape(vit, name, weights)
         or _heads(inside, top, vit, name)
@@ -298,15 +300,23 @@ def _shape(vit: Any, name: str, weights: Mapping[str, "Tensor"]) -> str:
         )
     if patch is not None and patch.shape[0] != own.shape[0]:
         return f"it is {patch.shape[0]} wide, and {name} {own.shape[0]}"
-    depth = len({block for key in weights for block in re.findall(r"^blocks\.(\d+)\.", key)})
-    if depth != len(vit.blocks):
-        return f"it has {depth} blocks, and {name} {len(vit.blocks)}"
+    depth, expected = _blocks(weights), _blocks(vit.state_dict())
+    if depth != expected:
+        return f"it has {depth} blocks, and {name} {expected}"
     return ""
+
+
+def _blocks(tensors: Iterable[str]) -> int:
+    return len(
+        {one for key in tensors for one in re.findall(r"^(?:layers\.\d+\.)?blocks\.\d+\.", key)}
+    )
 
 
 def _heads(tensors: Mapping[str, "Tensor"], top: Mapping[str, Any], vit: Any, name: str) -> str:
     """Where a file says how many heads its attention has, and they aren't the name's: no shape of a
     fused projection would."""
+    if hasattr(vit, "layers"):
+        return ""
     own = vit.blocks[0].attn.num_heads
     kernel = next((value for key, value in tensors.items() if key.endswith("/query/kernel")), None)
     if kernel is not None and kernel.ndim == 3 and kernel.shape[1] != own:
@@ -325,6 +335,8 @@ def _heads(tensors: Mapping[str, "Tensor"], top: Mapping[str, Any], vit: Any, na
 def _resize(vit: Any, weights: Mapping[str, "Tensor"]) -> str:
     """Sets `vit` to the side that the file's positions are of, so that they go in as they are; or
     says what is wrong with them."""
+    if hasattr(vit, "layers"):
+        return _windows(vit, weights)
     if "pos_embed" not in weights or vit.pos_embed is None:
         return ""
     places = weights["pos_embed"].shape[1] - (0 if vit.no_embed_class else vit.num_prefix_tokens)
@@ -341,6 +353,34 @@ def _resize(vit: Any, weights: Mapping[str, "Tensor"]) -> str:
         return f"its position embedding is for images of {pixels} pixels, above {LARGEST_CROP}"
     vit.set_input_size((pixels, pixels))
     return ""
+
+
+SWIN_TABLES = ("attn_mask", "relative_position_index", "relative_coords_table", "attn.k_bias")
+"""What files of Swin Transformers hold that follows from their shape."""
+
+
+def _swin(tensors: Mapping[str, "Tensor"]) -> "dict[str, Tensor]":
+    """From the names of Swin's own files, where a stage ends with the merging that begins the next
+    one in timm."""
+    moved = "layers.0.downsample.reduction.weight" in tensors
+    return {
+        re.sub(
+            r"(?<=^layers\.)\d+(?=\.downsample\.)", lambda stage: str(int(stage[0]) + moved), key
+        ): value
+        for key, value in tensors.items()
+        if not key.endswith(SWIN_TABLES)
+    }
+
+
+def _windows(vit: Any, weights: Mapping[str, "Tensor"]) -> str:
+    """Where a file's tables are of other windows than the name's: which, and which are the
+    name's."""
+    key = "layers.0.blocks.0.attn.relative_position_bias_table"
+    own, found = vit.state_dict().get(key), weights.get(key)
+    if own is None or found is None or own.shape[0] == found.shape[0] or found.ndim != 2:
+        return ""
+    sides = [round(len(table) ** 0.5 + 1) // 2 for table in (found, own)]
+    return f"its windows are {sides[0]} tokens wide, and the name's {sides[1]}"
 
 
 def _useless(key: str, value: "Tensor") -> str:

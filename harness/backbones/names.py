@@ -24,7 +24,7 @@ VPT's README names (328 MB for 2 GB).
 """
 PLAIN = (
     "plain ViTs (timm's vit_..., deit_... and deit3_..., with one class token or none, and learned"
-    " or fixed positions)"
+    " or fixed positions) and Swin Transformers (timm's swin_... and swinv2_... but swinv2_cr_...)"
 )
 
 
@@ -82,6 +82,8 @@ def check(name: str, shipped: Iterable[str]) -> None:
         {
             *timm.list_models("*vit*", module="vision_transformer"),
             *timm.list_models("*deit*", module="deit"),
+            *timm.list_models(module="swin_transformer"),
+            *timm.list_models(module="swin_transformer_v2"),
         }
     )
     if architecture not in plain:

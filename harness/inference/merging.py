@@ -39,8 +39,9 @@ def merged(model: Model, name: str) -> tuple[VisionTransformer, dict[str, Any]]:
             raise BadInput(f"{user_errors.line(error)}.") from error
     tensors = _tensors(frozen)
     if isinstance(model.head, LinearHead):
-        tensors["head.weight"] = model.head.linear.weight
-        tensors["head.bias"] = model.head.linear.bias
+        place = "head.fc" if hasattr(frozen.vit, "layers") else "head"
+        tensors[f"{place}.weight"] = model.head.linear.weight
+        tensors[f"{place}.bias"] = model.head.linear.bias
     arguments = _arguments(name, frozen, model.head.classes if linear else 0)
     vit: Any = timm.create_model(**arguments).eval()
     expected = {key: value.shape for key, value in vit.state_dict().items()}
@@ -111,4 +112,6 @@ def _arguments(name: str, frozen: FrozenBackbone, classes: int) -> dict[str, Any
         plain: Any = timm.create_model(**arguments)
     if plain.patch_embed.img_size[0] != frozen.image_size:
         arguments["img_size"] = frozen.image_size
+        if stages := getattr(frozen.vit, "layers", None):
+            arguments["window_size"] = [tuple(stage.blocks[0].window_size) for stage in stages]
     return arguments

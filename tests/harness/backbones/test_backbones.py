@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from harness import backbones
-from harness.backbones.vit import FrozenViT
+from harness.backbones.frozen import FrozenBackbone
 from harness.errors import BadInput
 from harness.io.resources import datasets_dir
 
@@ -58,13 +58,13 @@ def test_shipped_weights_tell_where_a_shape_is_and_random_ones_do_not(name: str)
     )
 
     @torch.no_grad()
-    def features(vit: FrozenViT, split: str) -> torch.Tensor:
+    def features(vit: FrozenBackbone, split: str) -> torch.Tensor:
         images = torch.from_numpy(arrays[f"{split}_images"]).permute(0, 3, 1, 2).float() / 255
         pooled = vit.pool(vit.run(vit.embed((images - mean) / deviation), vit.read())[-1])
         assert torch.isfinite(pooled).all()
         return torch.cat([pooled, torch.ones(len(pooled), 1)], dim=1)
 
-    def accuracy(vit: FrozenViT) -> float:
+    def accuracy(vit: FrozenBackbone) -> float:
         train, val = features(vit, "train"), features(vit, "val")
         classes = torch.eye(9)[torch.from_numpy(arrays["train_labels"])]
         ridge = train.T @ train + 1e-2 * len(train) * torch.eye(train.shape[1])

@@ -14,7 +14,7 @@ from places import REPOSITORY
 from torch import Tensor, nn
 
 from harness import backbones
-from harness.backbones.vit import FrozenViT
+from harness.backbones.frozen import FrozenBackbone
 from harness.data.batch import normalised
 from harness.data.scenes import Scenes, together
 from harness.planning.variants import parse, registered
@@ -65,7 +65,7 @@ def scenes(n: int, seed: int = 0) -> Scenes:
 
 
 @pytest.fixture(scope="module")
-def vit() -> FrozenViT:
+def vit() -> FrozenBackbone:
     return backbones.load("mini_vit").vit.at(30)
 
 
@@ -113,7 +113,9 @@ def test_the_loss_weighs_auxiliary_heads_by_two_fifths_and_counts_ignored_pixels
     assert torch.isfinite(scores[0].grad).all()  # type: ignore[arg-type]
 
 
-def test_the_head_learns_faster_and_its_biases_and_norms_are_spared_weight_decay(vit: FrozenViT):
+def test_the_head_learns_faster_and_its_biases_and_norms_are_spared_weight_decay(
+    vit: FrozenBackbone,
+):
     model = Model(VPTDeep(vit, prompts=2), SetrPup(vit, CLASSES))
     groups = {
         (group["factor"], group["weight_decay"]): group["params"]
@@ -258,7 +260,7 @@ def documented(tmp_path: Path) -> str:
     [*sorted(registered()), "ivpt(cdc_source=output,da=gate,ar_vector=prompt)", "documented"],
 )
 def test_every_method_serves_both_kinds_of_head_as_it_is(
-    method: str, vit: FrozenViT, tmp_path: Path
+    method: str, vit: FrozenBackbone, tmp_path: Path
 ):
     one = method if method.endswith(")") else f"{method}()"  # peft alone is a family
     (variant,) = parse(documented(tmp_path) if method == "documented" else one)
