@@ -165,12 +165,19 @@ def points_of(
     inside: list[dict[str, Any]] = []
     outside: list[str] = []
     for setting in known.of(variant, task):
-        values = {**defaults, **setting.values(variant, protocol)}
+        given = setting.values(variant, protocol)
+        values = {**defaults, **given}
         point = {
             name: space.chosen(distribution, values.get(name))
             for name, distribution in searched.items()
         }
+        here = {**defaults, **protocol.method_arguments}
         wrong = [name for name, value in point.items() if value is None]
+        wrong += [
+            name
+            for name, value in given.items()
+            if name in here and name not in searched and value != here[name]
+        ]
         if wrong:
             named = ", ".join(
                 f"{name} {_text(values[name])}" if name in values else f"no {name}"

@@ -239,6 +239,20 @@ def test_start_from_is_identity_where_it_has_points(tiny, tmp_path: Path):
     assert "near has no settings for linear on toy2: searched from scratch" in text
 
 
+def test_a_setting_of_another_variant_is_no_start(tiny, tmp_path: Path):
+    """Its rank is searched, but not the maps that it changes, which are others here."""
+    (tmp_path / "near.csv").write_text(
+        "method,task,base_lr,weight_decay,arguments\n"
+        'lora,toy,0.01,0.0,"rank=8,targets=qkv"\nlora,toy2,0.01,0.0,"rank=8,targets=qv"\n'
+    )
+    near = {"tasks": "toy,toy2", "start_from": str(tmp_path / "near.csv")}
+    for text, starts in (("lora", [0, 1]), ("lora(targets=qkv)", [1, 1])):
+        found = plan(tiny.request(text, **near))
+        assert [len(cell.protocol.start) for cell in found.cells] == starts
+        left = "left out: lora on toy: targets qkv" in "\n".join(found.warnings)
+        assert left == (0 in starts)
+
+
 def test_a_store_is_exported_run_again_and_searched_from(tiny, tmp_path: Path):
     found = plan(tiny.request("vpt-deep,linear"))
     store = Store(tiny.store)
