@@ -88,7 +88,10 @@ class SetrPup(Head):
     def __init__(self, vit: FrozenBackbone, classes: int):
         super().__init__()
         self.classes, self.size = classes, vit.image_size
-        *self.auxiliary_blocks, self.last = blocks_of(vit.depth)
+        # of a backbone with stages, only the last one's blocks are on its grid
+        *self.auxiliary_blocks, self.last = (
+            block for block in blocks_of(vit.depth) if vit.widths[block] == vit.dim
+        )
         self.main = Upsampling(vit, classes, steps=4, factor=2)
         self.auxiliary = nn.ModuleList(
             Upsampling(vit, classes, steps=2, factor=4) for _ in self.auxiliary_blocks

@@ -18,6 +18,8 @@ from harness.backbones.swin import FrozenSwin
 from harness.errors import BadInput
 from harness.planning.variants import one as variant
 from harness.training.heads import LinearHead, Model
+from harness.training.kinds import kind_of
+from harness.training.loop import loss_of
 from harness.training.method import Method, trained_values
 from harness.training.prompts import new_prompts
 from methods.e2vpt import E2VPT
@@ -341,6 +343,17 @@ def test_what_a_method_trains_gets_a_gradient(name: str, version: str):
     trained = {name: p for name, p in own.named_parameters() if p.requires_grad}
     assert {key for key, p in trained.items() if p.grad is None or not p.grad.any()} == set()
     assert bool(trained) == (name != "linear")
+
+
+@pytest.mark.parametrize("name", ["linear", "vpt", "vpt-deep"])
+def test_segmentation_reads_the_last_stage(name: str):
+    own = variant(name).build(FrozenSwin(swin()), {})
+    kind = kind_of("segmentation")
+    model = Model(own, head := kind.new_head(own, 3, "kaiming_normal")).double().train()
+    assert head.read == Read((2, 3), "image")
+    loss_of(kind, model, images(2), torch.zeros(2, 32, 32).long()).backward()
+    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
+    assert model.eval()(images(2)).shape == (2, 3, 32, 32)
 
 
 @pytest.mark.parametrize(
