@@ -72,6 +72,7 @@ class Adapter(Method):
     any."""
 
     family = "peft"
+    needs = ("column", "halves")
     allows = {"bottleneck": ANY_SIZE}
     optimizer = {"optimizer": "adamw"}
 

@@ -86,6 +86,7 @@ class BiLoRA(Packed, Adapter):
     year = 2023
     summary = "Bi-LoRA: LoRA with a bit a weight (arXiv 2307.16867)"
     note = "the published numbers of bi-lora chose its scale and the epoch on test."
+    needs = ("column", "linear maps")
     search_space = SEARCHED
     allows = {"scale": ANY_SCALE}
 

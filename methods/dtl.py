@@ -97,6 +97,6 @@ class DTL(Method):
         return torch.cat([prefix, self.mix(grid).flatten(2).mT], dim=1)
 
     def pool(self, tokens: Float[Tensor, "batch row dim"]) -> Float[Tensor, "batch dim"]:
-        if self.vit.pooling != "cls":
+        if self.vit.pooling not in ("cls", "cls+dist"):
             return self.vit.pool(tokens)
         return self.vit.pool(tokens.mean(1, keepdim=True))

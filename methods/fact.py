@@ -78,6 +78,7 @@ class FacT(Method):
     """Updates of all linear maps of all blocks, of rank `rank`, added with weight `scale`."""
 
     family = "peft"
+    needs = ("column", "linear maps")
     year = 2022
     note = "FacT's published numbers are of the scale and the epoch that are best on test."
     optimizer = {"optimizer": "adamw"}

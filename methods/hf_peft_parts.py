@@ -20,6 +20,7 @@ LIMIT = 2e9
 class Wrapped(Method):
     """A type of peft's on every block's maps `target`: qkv, proj, fc1 and fc2, joined by +."""
 
+    needs = ("linear maps",)
     kind: ClassVar[str] = "lora"
     family = "peft"
     packages = {"peft": "vpt-harness[peft]"}

@@ -81,6 +81,7 @@ class NOAH(Method):
 
     name = "noah"
     family = "peft"
+    needs = ("column", "prompts", "linear maps")
     year = 2022
     summary = "NOAH: prompts, LoRA and adapters, as searched for a task (arXiv 2206.04673)"
     note = (

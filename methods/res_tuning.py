@@ -57,6 +57,7 @@ class ResTuning(Method):
 
     name = "res-tuning"
     family = "peft"
+    needs = ("column", "halves")
     year = 2023
     summary = "Res-Tuning: bottlenecks beside every operation, or as a bypass (arXiv 2310.19859)"
     note = "res-tuning's parallel form is our reading: the released code has the bypass alone."

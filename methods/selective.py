@@ -81,7 +81,7 @@ class DiffFit(LNTuning):
     year = 2023
     summary = "DiffFit: biases, norms and a scale on each branch (arXiv 2304.06648)"
     needs = ("plain blocks",)
-    trains = r"norm|\.bias$"
+    trains = "norm|bias$"
 
     def __init__(self, vit: FrozenBackbone):
         super().__init__(vit)

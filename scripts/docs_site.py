@@ -35,7 +35,7 @@ NAMES = {
     "Run": ("run", "Run", "plan", "ablate", "Ablation", "reproduce"),
     "Report": ("report", "Leaderboard", "compare"),
     "One model": ("fit", "load", "Tuned"),
-    "Write a method": ("Method", "FrozenViT", "Read", "ADAMW_RATES"),
+    "Write a method": ("Method", "FrozenBackbone", "FrozenViT", "Read", "ADAMW_RATES"),
     "Errors": ("BadInput",),
 }
 """The public names in the order of a reader; any other follows."""

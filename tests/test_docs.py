@@ -192,3 +192,9 @@ def test_the_page_of_methods_is_that_of_the_classes():
     assert page == methods_page.page()
     paragraphs = [part for part in page.split("\n\n") if part[:1] not in ("|", "R")]
     assert len(set(paragraphs)) == len(paragraphs)
+
+
+def test_the_page_of_backbones_is_of_the_families_and_methods_that_there_are():
+    import backbones_page
+
+    assert (DOCS / "backbones.md").read_text() == backbones_page.page()

@@ -23,6 +23,7 @@ WHOLE = {
 """Tests of the whole project, right in `tests/`, and what each is about."""
 
 EXCEPTIONS = {
+    "methods/test_backbones": "every method, on every family of backbones",
     "methods/test_cuda": "every method, on a GPU",
     "methods/test_folding": "methods that fold into the backbone, by the same tests",
     "methods/test_reference_points": "bitfit, full, lora and ssf, by the same tests",

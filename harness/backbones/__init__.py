@@ -10,14 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.backbones.layouts import fill
-from harness.backbones.names import ELSEWHERE, Spec, check, fetched, not_covered, parse
+from harness.backbones.names import (
+    ELSEWHERE,
+    Spec,
+    check,
+    fetched,
+    is_of_hub,
+    not_covered,
+    parse,
+)
 from harness.data.normalization import IMAGENET, Statistics, from_lists
 from harness.errors import BadInput
 from harness.io.toml import read_toml
 from harness.tasks.cards import LARGEST_CROP
 
 if TYPE_CHECKING:
-    from timm.models.vision_transformer import VisionTransformer
     from torch import nn
 
     from harness.backbones.frozen import FrozenBackbone, Pooling
@@ -66,13 +73,15 @@ def shipped() -> dict[str, dict[str, Any]]:
 
 
 def load(spec: str) -> Backbone:
-    """Loads `NAME`, `NAME@SIDE`, `NAME=FILE` or `NAME@SIDE=FILE`. NAME is shipped, or a plain ViT
-    or a Swin Transformer of timm; FILE holds its weights.
+    """Loads `NAME`, `NAME@SIDE`, `NAME=FILE` or `NAME@SIDE=FILE`. NAME is shipped, or a model of
+    timm's that is covered, on a hub or in a folder that was saved for one; FILE holds its weights.
 
     FILE is safetensors, a timm or torch checkpoint (read with `weights_only`), or an original ViT
     .npz (read without pickle); `layouts.py` says of which layouts. The position embedding is
     resized where the side differs. Raises `BadInput`.
     """
+    from harness.backbones import families
+
     wanted, cards = parse(spec), shipped()
     name = wanted.name
     vit, pooling = _random(name, cards)
@@ -86,7 +95,7 @@ def load(spec: str) -> Backbone:
     else:
         vit = _from_hub(name)
     digest = digest_of(vit)
-    frozen = _frozen(_at(vit, name, side), pooling)
+    frozen = families.frozen(_at(vit, name, side), pooling)
     frozen.name = name
     source = str(wanted.file or ("shipped" if name in cards else ELSEWHERE.get(name, "timm's hub")))
     return Backbone(name, digest, pooling, frozen.image_size, statistics_of(name), frozen, source)
@@ -95,9 +104,12 @@ def load(spec: str) -> Backbone:
 def architecture(spec: str) -> "FrozenBackbone":
     """The backbone of a timm or shipped name with random weights: for a plan's timing, where
     weights aren't needed. Raises `BadInput`."""
+    from harness.backbones import families
+
     wanted = parse(spec)
     vit, pooling = _random(wanted.name, shipped())
-    frozen = _frozen(_at(vit, wanted.name, wanted.side or vit.patch_embed.img_size[0]), pooling)
+    side = wanted.side or vit.patch_embed.img_size[0]
+    frozen = families.frozen(_at(vit, wanted.name, side), pooling)
     frozen.name = wanted.name
     return frozen
 
@@ -134,20 +146,25 @@ def statistics_of(name: str) -> Statistics:
         return from_lists(cards[name]["mean"], cards[name]["std"])
     if name in ELSEWHERE:
         return IMAGENET
-    config: Any = timm.get_pretrained_cfg(name)
+    if is_of_hub(name):
+        config: Any = _outline(name).pretrained_cfg
+        return from_lists(config["mean"], config["std"])
+    config = timm.get_pretrained_cfg(name)
     return from_lists(config.mean, config.std)
 
 
 def where_from(spec: str) -> str:
     """Where its weights would have to be fetched from; empty where they are here."""
     wanted = parse(spec)
-    if wanted.file or wanted.name in shipped():
+    if wanted.file or wanted.name in shipped() or wanted.name.startswith("local-dir:"):
         return ""
+    if is_of_hub(wanted.name):
+        return "Hugging Face's hub"
     return ELSEWHERE.get(wanted.name, "timm's hub")
 
 
-def digest_of(vit: "VisionTransformer") -> str:
-    """The sha256 of a ViT's tensors: names, shapes, values."""
+def digest_of(vit: "nn.Module") -> str:
+    """The sha256 of a model's tensors: names, shapes, values."""
     digest = hashlib.sha256()
     for key, value in sorted(vit.state_dict().items()):
         digest.update(json.dumps([key, list(value.shape)]).encode())
@@ -156,75 +173,79 @@ def digest_of(vit: "VisionTransformer") -> str:
 
 
 def _random(name: str, cards: Mapping[str, dict[str, Any]]) -> "tuple[Any, Pooling]":
-    """The ViT of a name with random weights, and its pooling. Raises `BadInput` for a name that
+    """The model of a name with random weights, and its pooling. Raises `BadInput` for a name that
     isn't known, or isn't covered."""
-    import timm
     from timm.layers.patch_embed import PatchEmbed
     from timm.models.vision_transformer import VisionTransformer
+
+    from harness.backbones import families
 
     if name in cards:
         return VisionTransformer(**cards[name]["architecture"]), cards[name]["pooling"]
     check(name, cards)
-    vit: Any = timm.create_model(
-        name.partition(".")[0] if name in ELSEWHERE else name, pretrained=False, num_classes=0
-    )
+    vit = _made(name.partition(".")[0] if name in ELSEWHERE else name)
     if type(vit.patch_embed) is not PatchEmbed:
         raise not_covered(name, f"its patches come from a {type(vit.patch_embed).__name__}")
-    if hasattr(vit, "dist_token"):
-        raise not_covered(
-            name, "its features are the mean of two tokens, for the class and for distillation"
-        )
-    pooling = _pooling(name, vit)
     try:
-        _frozen(vit, pooling)  # before anything is fetched for it
+        # MAE's weights were not trained for their CLS token: VPT pools all others, the last
+        # block's outputs at the prompts included
+        mae = name.partition(".")[2].startswith("mae")
+        pooling: Pooling = "vpt-mae" if mae else families.pooled(vit)
+        families.frozen(vit, pooling)  # before anything is fetched for it
     except BadInput as error:
         raise not_covered(name, str(error).split(" is not covered")[0]) from error
     return vit, pooling
 
 
-def _is_swin(vit: "nn.Module") -> bool:
-    from timm.models.swin_transformer import SwinTransformer
-    from timm.models.swin_transformer_v2 import SwinTransformerV2
+def _outline(name: str) -> Any:
+    """The model of one of timm's names, without memory for its tensors."""
+    import timm
+    import torch
 
-    return isinstance(vit, SwinTransformer | SwinTransformerV2)
+    try:
+        with torch.device("meta"):
+            return timm.create_model(name, pretrained=False, num_classes=0)
+    except Exception as error:
+        if not is_of_hub(name):
+            raise
+        raise _unfetched(name, "its config.json could not be read", error) from error
 
 
-def _frozen(vit: Any, pooling: "Pooling") -> "FrozenBackbone":
-    """By the family that it is of. Raises `BadInput`."""
-    from harness.backbones.swin import FrozenSwin
-    from harness.backbones.vit import FrozenViT
+def _made(name: str, pretrained: bool = False) -> Any:
+    """The model of one of timm's names, for images of one side at a time."""
+    import timm
 
-    return FrozenSwin(vit, pooling) if _is_swin(vit) else FrozenViT(vit, pooling)
-
-
-def _pooling(name: str, vit: Any) -> "Pooling":
-    """MAE's weights were not trained for their CLS token: VPT pools all others, the last block's
-    outputs at the prompts included. So it does with Swin, behind the backbone's norm."""
-    if _is_swin(vit):
-        return "avg+prompts"
-    if name.partition(".")[2].startswith("mae"):
-        return "vpt-mae"
-    return "avg" if vit.global_pool == "avg" else "cls"
+    more: dict[str, Any] = {}
+    may = is_of_hub(name) or name.partition(".")[0] in timm.list_models(module="eva")
+    if may and getattr(_outline(name), "dynamic_img_size", False):
+        more["dynamic_img_size"] = False
+    return timm.create_model(name, pretrained=pretrained, num_classes=0, **more)
 
 
 def _from_hub(name: str) -> Any:
-    import timm
-
     try:
-        return timm.create_model(name, pretrained=True, num_classes=0)
+        return _made(name, pretrained=True)
+    except BadInput:
+        raise
     except Exception as error:
         # timm and its hub raise many kinds: no network, no such tag, no weights for this name
-        reason = re.sub(r"\s+", " ", str(error)).strip().split(". ")[0][:160]
-        raise BadInput(
-            f"backbone {name}: its weights could not be fetched ({type(error).__name__}: {reason})."
-            f" Offline? Give a file: --backbone {name}=FILE."
-        ) from error
+        raise _unfetched(name, "its weights could not be fetched", error) from error
+
+
+def _unfetched(name: str, what: str, error: Exception) -> BadInput:
+    reason = re.sub(r"\s+", " ", str(error)).strip().split(". ")[0][:160]
+    mend = f"a file: --backbone {name}=FILE"
+    if is_of_hub(name):
+        mend = "a folder with its config.json and weights: --backbone local-dir:FOLDER"
+    return BadInput(
+        f"backbone {name}: {what} ({type(error).__name__}: {reason}). Offline? Give {mend}."
+    )
 
 
 def _at(vit: Any, name: str, side: int) -> Any:
     """The same ViT, for images of that side. Raises `BadInput` where that is no whole number of
     patches."""
-    if side == vit.patch_embed.img_size[0]:
+    if vit.patch_embed.img_size == (side, side):
         return vit
     patch = vit.patch_embed.patch_size[0]
     if side % patch:
@@ -234,10 +255,7 @@ def _at(vit: Any, name: str, side: int) -> Any:
             f"backbone {name} has patches of {patch} pixels, which {side} is no multiple of: take"
             f" {near}."
         )
-    if _is_swin(vit):
-        from harness.backbones.swin import set_side
+    from harness.backbones import families
 
-        set_side(vit, side)
-    else:
-        vit.set_input_size((side, side))
+    families.resize(vit, side)
     return vit

@@ -4,10 +4,14 @@ parts, and what a message calls what was changed."""
 from collections.abc import Callable
 from typing import Any
 
-from timm.layers.attention import Attention
+from timm.layers.attention import Attention, AttentionRope
+from timm.layers.attention_pool import AttentionPoolLatent
 from timm.layers.drop import DropPath
-from timm.layers.mlp import Mlp
+from timm.layers.mlp import GluMlp, Mlp, SwiGLU
 from timm.layers.patch_embed import PatchEmbed
+from timm.models import beit
+from timm.models.deit import VisionTransformerDistilled
+from timm.models.eva import Eva, EvaAttention, EvaBlock
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import nn
 
@@ -44,22 +48,30 @@ where what is in it does."""
 STILL = frozenset(_forwards(nn.Identity, nn.Dropout, DropPath).values())
 """Forwards that hand on what they are given, outside of training."""
 
-ORIGINAL = _forwards(VisionTransformer, Block, Attention, Mlp, PatchEmbed, nn.Linear, nn.LayerNorm)
-"""The classes that a ViT is made of, as they were when this module was imported: before any
+OPEN: dict[type[nn.Module], tuple[type[nn.Module], ...]] = {
+    Block: (Attention,),
+    EvaBlock: (EvaAttention, AttentionRope),
+    beit.Block: (beit.Attention,),
+}
+"""timm's blocks that are computed in parts, and the attention that each may have."""
+ORIGINAL = _forwards(
+    *(VisionTransformer, VisionTransformerDistilled, Eva, beit.Beit),
+    *(kind for block, attentions in OPEN.items() for kind in (block, *attentions)),
+    *(Mlp, GluMlp, SwiGLU, AttentionPoolLatent, PatchEmbed, nn.Linear, nn.LayerNorm),
+)
+"""The classes that ViTs are made of, as they were when this module was imported: before any
 method's file was."""
 
 
 def is_open(block: nn.Module) -> bool:
     """Whether a block may be computed in parts: it is timm's, and every part of it acts on each
     token by itself."""
-    if (
-        type(block) is not Block
-        or type(block.attn) is not Attention
-        or not (is_as_loaded(block) and is_as_loaded(block.attn))
+    attn: Any = getattr(block, "attn", None)
+    if type(attn) not in OPEN.get(type(block), ()) or not (
+        is_as_loaded(block) and is_as_loaded(attn)
     ):
         return False
-    attn = block.attn
-    if attn.gate is not None or type(attn.attn_drop) is not nn.Dropout:
+    if getattr(attn, "gate", None) is not None or type(attn.attn_drop) is not nn.Dropout:
         return False
     return all(
         acts_on_each_token(part)
@@ -145,9 +157,9 @@ def put_in(vit: nn.Module) -> str | None:
     return None
 
 
-def foreign_part(vit: nn.Module) -> str | None:
-    """The first part of a backbone that this forward doesn't know, by its class; None where it
-    knows all."""
+def foreign_part(vit: nn.Module, model: type[nn.Module]) -> str | None:
+    """The first part of a backbone that the forward of `model` doesn't know, by its class; None
+    where it knows all."""
     for kind, forward in ORIGINAL.items():
         if kind.forward is not forward:
             raise BadInput(
@@ -155,13 +167,16 @@ def foreign_part(vit: nn.Module) -> str | None:
                 f" methods, by one of {kind.forward.__module__}: replace it on a method's own"
                 " modules, as in block.attn.forward = ..."
             )
-    if not isinstance(vit, VisionTransformer):
+    if not isinstance(vit, model):
         return type(vit).__name__
-    for block in vit.blocks:
-        if type(block) is not Block:
+    blocks: Any = vit.blocks
+    for block in blocks:
+        if type(block) not in OPEN:
             return type(block).__name__
-        if type(block.attn) is not Attention:
+        if type(block.attn) not in OPEN[type(block)]:
             return type(block.attn).__name__
-        if block.attn.gate is not None:
+        if getattr(block.attn, "gate", None) is not None:
             return "gated attention"
+        if getattr(block.attn, "num_kv_groups", 1) > 1:
+            return "grouped-query attention"
     return None

@@ -3,7 +3,7 @@ own behind it, in a file of its own."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -18,11 +18,16 @@ ONE_COLUMN = frozenset(
 )
 """What a column of attention blocks carries where positions are in its tokens alone."""
 
-Pooling = Literal["cls", "avg", "vpt-mae", "avg+prompts"]
-"""How features come from tokens: CLS, or the mean of the image tokens, after the backbone's norm.
-Or as VPT does with MAE's weights: the mean of the image tokens and the prompts' outputs, then a
-layer norm without weights (eps 1e-6); the checkpoint's norm isn't used. Or, as VPT does with Swin,
-the mean of both after the backbone's norm."""
+Pooling = Literal["cls", "avg", "map", "cls+dist", "vpt-mae", "avg+prompts"]
+"""How features come from tokens, after the backbone's norm: CLS; the mean of the image tokens; what
+the backbone's own attention pooling makes of them; the mean of the tokens for the class and for
+distillation. Or as VPT does with MAE's weights: the mean of the image tokens and the prompts'
+outputs, then a layer norm without weights (eps 1e-6); the checkpoint's norm isn't used. Or, as VPT
+does with Swin, the mean of both after the backbone's norm."""
+
+Rows = Literal["cls", "prefix", "image", "prefix+image", "image+prompts"]
+"""The CLS row, all rows before the image, those of the image, both, or those of the image and what
+the last block makes of prompts."""
 
 KeysValues = tuple[Tensor, Tensor]
 """Keys and values behind the projection, each (head, n, head_dim) for all images, or (batch, head,
@@ -34,8 +39,7 @@ class Read:
     """What a head reads: the outputs of `blocks` (0-based, ascending), at some rows."""
 
     blocks: tuple[int, ...]
-    rows: Literal["cls", "image", "image+prompts"]
-    """The CLS row, all image rows, or these and the last block's outputs at the prompts."""
+    rows: Rows
 
 
 class FrozenBackbone(nn.Module):
@@ -44,7 +48,7 @@ class FrozenBackbone(nn.Module):
     Rows never have the last norm: that is in `pool`.
     """
 
-    family: ClassVar[str]
+    family: str
     """Of backbones that are computed in the same way."""
     carries: frozenset[str]
     """What a method may need and it has: words of `harness.backbones.carried.CAN`."""
@@ -128,9 +132,11 @@ class FrozenBackbone(nn.Module):
 
     def read(self) -> Read:
         """What pooling needs of the last block."""
-        rows: dict[Pooling, Literal["cls", "image", "image+prompts"]] = {
+        rows: dict[Pooling, Rows] = {
             "cls": "cls",
+            "cls+dist": "prefix",
             "avg": "image",
+            "map": "image",
             "vpt-mae": "image+prompts",
             "avg+prompts": "image+prompts",
         }
@@ -325,7 +331,13 @@ class FrozenBackbone(nn.Module):
         """Modules of timm's that are never called as they are, by name."""
         return {"vit": self.vit, "vit.blocks": self.vit.blocks}
 
-    def _span(self, rows: Literal["cls", "image", "image+prompts"]) -> slice:
-        if rows == "cls":
-            return slice(0, 1)
-        return slice(self.prefix, self.prefix + self.image_tokens if rows == "image" else None)
+    def _span(self, rows: Rows) -> slice:
+        image = self.prefix + self.image_tokens
+        places: dict[Rows, tuple[int, int | None]] = {
+            "cls": (0, 1),
+            "prefix": (0, self.prefix),
+            "image": (self.prefix, image),
+            "prefix+image": (0, image),
+            "image+prompts": (self.prefix, None),
+        }
+        return slice(*places[rows])

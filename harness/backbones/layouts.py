@@ -7,6 +7,9 @@ files', Hugging Face's ViT and DINOv2, CLIP's image tower, and Swin's own; behin
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import redirect_stdout
+from importlib import import_module
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +19,9 @@ from harness.errors import BadInput
 from harness.tasks.cards import LARGEST_CROP
 
 if TYPE_CHECKING:
-    from timm.models.vision_transformer import VisionTransformer
-    from torch import Tensor
+    from torch import Tensor, nn
 
+_PAIRS = "relative_position_bias_table"
 PATCHES = (
     "patch_embed.proj.weight",
     "embeddings.patch_embeddings.projection.weight",
@@ -53,7 +56,7 @@ LEFT_OUT = (
 alone."""
 
 
-def fill(vit: "VisionTransformer", name: str, file: Path) -> None:
+def fill(vit: "nn.Module", name: str, file: Path) -> None:
     """Puts a file's weights into `vit`, set to the side of the file's positions. Raises `BadInput`;
     then `vit` is of no use."""
     tensors, top = tensors_of(file, name)
@@ -74,13 +77,16 @@ def fill(vit: "VisionTransformer", name: str, file: Path) -> None:
         )
 
 
-def _put(
-    vit: "VisionTransformer", name: str, inside: Mapping[str, "Tensor"], top: Mapping[str, Any]
-) -> str:
+def _put(vit: Any, name: str, inside: Mapping[str, "Tensor"], top: Mapping[str, Any]) -> str:
     """Fills `vit`, or says what doesn't fit."""
     weights = renamed(inside)
     if hasattr(vit, "layers"):
         weights = _swin(weights)
+    elif not _is_plain(vit):
+        # what timm would resize in silence, before it does
+        if wrong := _patches(vit, name, inside) or _resize(vit, inside):
+            return wrong
+        weights = _by_timm(inside, vit)
     if (
         wrong := _shape(vit, name, weights)
         or _heads(inside, top, vit, name)
@@ -117,6 +123,21 @@ def _put(
         return "MoCo v3's positions are fixed sines and cosines, and its aren't"
     vit.load_state_dict({key: value.float() for key, value in weights.items()})
     return ""
+
+
+def _is_plain(vit: Any) -> bool:
+    """Whether it has the plain Vision Transformer's names, which others' are brought to here."""
+    from timm.models.vision_transformer import VisionTransformer
+
+    return isinstance(vit, VisionTransformer)
+
+
+def _by_timm(tensors: Mapping[str, "Tensor"], vit: Any) -> "dict[str, Tensor]":
+    """By the names that timm has for a model of another class: its own, or those of its authors'
+    files, as timm reads them."""
+    module = import_module(type(vit).__module__)
+    with redirect_stdout(StringIO()):
+        return module.checkpoint_filter_fn(dict(tensors), vit)
 
 
 def encoder(tensors: Mapping[str, "Tensor"]) -> "tuple[dict[str, Tensor] | None, str]":
@@ -292,6 +313,22 @@ def _named(key: str, table: Sequence[tuple[str, str]]) -> str:
 def _shape(vit: Any, name: str, weights: Mapping[str, "Tensor"]) -> str:
     """Where the file is of another patch size, width or depth than the name: which, and which are
     the name's."""
+    if wrong := _patches(vit, name, weights):
+        return wrong
+    if ("dist_token" in weights) != hasattr(vit, "dist_token"):
+        return f"it {'has an extra' if 'dist_token' in weights else 'lacks'} dist_token"
+    depth, expected = _blocks(weights), _blocks(vit.state_dict())
+    pools = any(key.startswith("attn_pool.") for key in weights)
+    if pools != (getattr(vit, "attn_pool", None) is not None):
+        ours, theirs = ("doesn't", "does") if pools else ("does", "doesn't")
+        return f"it {theirs} pool by attention, and {name} {ours}"
+    if depth != expected:
+        return f"it has {depth} blocks, and {name} {expected}"
+    return ""
+
+
+def _patches(vit: Any, name: str, weights: Mapping[str, "Tensor"]) -> str:
+    """As `_shape`, of patches and width alone."""
     patch, own = weights.get("patch_embed.proj.weight"), vit.patch_embed.proj.weight
     if patch is not None and patch.ndim == 4 and patch.shape[2:] != own.shape[2:]:
         return (
@@ -300,9 +337,6 @@ def _shape(vit: Any, name: str, weights: Mapping[str, "Tensor"]) -> str:
         )
     if patch is not None and patch.shape[0] != own.shape[0]:
         return f"it is {patch.shape[0]} wide, and {name} {own.shape[0]}"
-    depth, expected = _blocks(weights), _blocks(vit.state_dict())
-    if depth != expected:
-        return f"it has {depth} blocks, and {name} {expected}"
     return ""
 
 
@@ -337,9 +371,19 @@ def _resize(vit: Any, weights: Mapping[str, "Tensor"]) -> str:
     says what is wrong with them."""
     if hasattr(vit, "layers"):
         return _windows(vit, weights)
+    from harness.backbones.vit import resize
+
     if "pos_embed" not in weights or vit.pos_embed is None:
-        return ""
-    places = weights["pos_embed"].shape[1] - (0 if vit.no_embed_class else vit.num_prefix_tokens)
+        if not _is_plain(vit) and "pos_embed" in weights:
+            return "it has an extra pos_embed"
+        table = next((value for key, value in weights.items() if key.endswith(_PAIRS)), None)
+        if table is None:
+            return ""
+        # of pairs of places, and three for CLS
+        places = round((round(max(len(table) - 3, 0) ** 0.5) + 1) / 2) ** 2
+    else:
+        alone = getattr(vit, "no_embed_class", False)
+        places = weights["pos_embed"].shape[1] - (0 if alone else vit.num_prefix_tokens)
     if places == vit.patch_embed.num_patches:
         return ""
     side = round(max(places, 0) ** 0.5)
@@ -351,7 +395,7 @@ def _resize(vit: Any, weights: Mapping[str, "Tensor"]) -> str:
     pixels = side * vit.patch_embed.patch_size[0]
     if pixels > LARGEST_CROP:
         return f"its position embedding is for images of {pixels} pixels, above {LARGEST_CROP}"
-    vit.set_input_size((pixels, pixels))
+    resize(vit, pixels)
     return ""
 
 

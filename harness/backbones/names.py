@@ -3,6 +3,7 @@ elsewhere, its side and its file."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from harness.errors import BadInput, nearest
@@ -22,10 +23,19 @@ ImageNet's mean and std, and its features to be the CLS token if timm's are; of 
 MoCo v3's are those of its linear probe, whose frozen encoder is the pretrained one: the file that
 VPT's README names (328 MB for 2 GB).
 """
-PLAIN = (
-    "plain ViTs (timm's vit_..., deit_... and deit3_..., with one class token or none, and learned"
-    " or fixed positions) and Swin Transformers (timm's swin_... and swinv2_... but swinv2_cr_...)"
+MODULES = (
+    "vision_transformer",
+    "deit",
+    "eva",
+    "beit",
+    "swin_transformer",
+    "swin_transformer_v2",
 )
+"""timm's modules whose models are covered, but for those that have a part which isn't."""
+COVERED = "timm's vit_, deit, eva, beit, aimv2_ and swin models whose blocks are of known kinds"
+HUBS = ("hf_hub:", "hf-hub:", "local-dir:")
+"""What begins a name that timm finds by itself: a repository of Hugging Face's hub, or a folder as
+timm saves one for it."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +58,9 @@ class Spec:
 def parse(text: str) -> Spec:
     """Reads what a user asks for, an old name as today's. Raises `BadInput`."""
     named, _, file = text.partition("=")
-    name, at, side = named.partition("@")
+    name, at, side = named.rpartition("@") if "@" in named else (named, "", "")
+    if at and is_of_hub(name) and not side.isdecimal():  # a revision
+        name, at, side = named, "", ""
     if at and not (side.isdecimal() and 0 < int(side) <= LARGEST_CROP):
         raise BadInput(
             f"backbone {text}: after @ comes the side of its images in pixels, as {name}@224, up to"
@@ -59,11 +71,23 @@ def parse(text: str) -> Spec:
     )
 
 
+def is_of_hub(name: str) -> bool:
+    """Whether a name is of a hub or of a folder that was saved for one."""
+    return name.startswith(HUBS)
+
+
+def covered() -> list[str]:
+    """timm's architectures of the modules that are covered."""
+    import timm
+
+    return sorted({name for module in MODULES for name in timm.list_models(module=module)})
+
+
 def todays(name: str) -> str:
     """What timm calls a backbone now; a name that timm doesn't know as an old one stays as it
     is."""
     # shipped, or with weights said: an old name says them without a dot
-    if "_" not in name or "." in name:
+    if "_" not in name or "." in name or is_of_hub(name):
         return name
     # timm has no public table of its old names
     from timm.models import _registry  # pyright: ignore[reportPrivateUsage]
@@ -72,23 +96,20 @@ def todays(name: str) -> str:
 
 
 def check(name: str, shipped: Iterable[str]) -> None:
-    """Raises `BadInput` for a name that isn't one of timm's plain ViTs, nor one of `ELSEWHERE`."""
+    """Raises `BadInput` for a name that isn't one of timm's `covered` models, nor one of
+    `ELSEWHERE` or of a hub."""
     import timm
 
-    if name in ELSEWHERE:
+    if name in ELSEWHERE or is_of_hub(name):
         return
     architecture, dot, tag = name.partition(".")
-    plain = sorted(
-        {
-            *timm.list_models("*vit*", module="vision_transformer"),
-            *timm.list_models("*deit*", module="deit"),
-            *timm.list_models(module="swin_transformer"),
-            *timm.list_models(module="swin_transformer_v2"),
-        }
-    )
+    plain = covered()
     if architecture not in plain:
         if timm.is_model(architecture):
             raise not_covered(name)
+        kin = timm.list_models(f"{architecture}*")
+        if kin and not set(kin) & set(plain):
+            raise not_covered(kin[0])
         whole = [
             full
             for full in (*timm.list_pretrained(), *ELSEWHERE)
@@ -103,7 +124,7 @@ def check(name: str, shipped: Iterable[str]) -> None:
             "",
         )
         close = (
-            inside or nearest(name, [*(whole if dot else plain), *shipped]) or nearest(name, whole)
+            inside or _close(name, [*(whole if dot else plain), *shipped]) or _close(name, whole)
         )
         raise BadInput(f"unknown backbone '{name}'.{close} See `harness list backbones`.")
     known = [
@@ -118,9 +139,14 @@ def check(name: str, shipped: Iterable[str]) -> None:
         )
 
 
+def _close(name: str, known: list[str]) -> str:
+    """A guess, where it is close enough to be meant."""
+    return nearest(name, known) if get_close_matches(name, known, n=1, cutoff=0.7) else ""
+
+
 def not_covered(name: str, part: str = "") -> BadInput:
-    """`part`: what of it isn't a plain ViT's."""
-    return BadInput(f"timm's {name} is not covered{f' ({part})' if part else ''}: only {PLAIN}.")
+    """`part`: what of it isn't known."""
+    return BadInput(f"timm's {name} is not covered{f' ({part})' if part else ''}: only {COVERED}.")
 
 
 def fetched(name: str) -> Path:

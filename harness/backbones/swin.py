@@ -28,7 +28,7 @@ replaced or hooked as a whole, timm's block is called, which takes no prompts: t
 import copy
 import math
 import warnings
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -54,7 +54,7 @@ from timm.models.swin_transformer_v2 import WindowAttention as WindowAttentionV2
 from torch import Tensor, nn
 
 from harness.backbones.changes import acts_on_each_token, described, is_as_loaded
-from harness.backbones.frozen import FrozenBackbone, KeysValues, Pooling, Read
+from harness.backbones.frozen import FrozenBackbone, KeysValues, Pooling, Read, Rows
 from harness.errors import BadInput
 
 ORIGINAL: dict[type[nn.Module], Any] = {
@@ -252,7 +252,7 @@ class FrozenSwin(FrozenBackbone):
             }
         return uncalled
 
-    def _image(self, index: int, rows: Literal["cls", "image", "image+prompts"]) -> slice:
+    def _image(self, index: int, rows: Rows) -> slice:
         if rows == "cls":
             raise ValueError("a Swin Transformer has no CLS token to read")
         return slice(0, math.prod(self.grids[index]) if rows == "image" else None)

@@ -15,12 +15,12 @@ own loop.
 """
 
 import copy
+import warnings
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from timm.layers.attention import Attention
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
@@ -32,20 +32,19 @@ from harness.backbones.changes import (
     is_open,
     what_changed,
 )
-from harness.backbones.frozen import ONE_COLUMN, FrozenBackbone, KeysValues, Pooling
+from harness.backbones.frozen import ONE_COLUMN, FrozenBackbone, KeysValues, Pooling, Read
 from harness.errors import BadInput
 
-COVERED = (
-    "ViT-B/L/H and smaller with weights of AugReg, the original ViT, SAM, MAE, DINO, DINOv2"
-    " (registers too), CLIP or DeiT"
-)
-
+Seen = tuple[Tensor, Tensor, Tensor, Tensor | None]
+"""Queries, keys and values, each (batch, head, n, head_dim), and a bias on the logits."""
 PARTS = {"q": (0, 1), "k": (1, 2), "v": (2, 3), "kv": (1, 3), "qkv": (0, 3)}
 """Places of queries, keys and values in a block's projection."""
 
 
 class FrozenViT(FrozenBackbone):
-    """A column of attention blocks.
+    """A column of attention blocks. Here those of timm's plain Vision Transformer; a family whose
+    attention knows places in another way is a subclass, and says what differs in the functions at
+    the end.
 
     Tokens are ordered [CLS, registers, image, travelling prompts]. VPT writes prompts between CLS
     and image; attention doesn't see the order, since position embeddings are added before, and so
@@ -53,18 +52,19 @@ class FrozenViT(FrozenBackbone):
     """
 
     family = "vit"
+    model: type[nn.Module] = VisionTransformer
+    carried = ONE_COLUMN | {"plain blocks"}
+    """Of what `carries` says, that which all of the family have."""
 
-    def __init__(self, vit: VisionTransformer, pooling: Pooling = "cls"):
-        foreign = foreign_part(vit)
-        if foreign:
-            raise BadInput(
-                f"a backbone with {foreign} is not covered. Covered are timm's plain Vision"
-                f" Transformers: {COVERED}."
-            )
+    def __init__(self, vit: Any, pooling: Pooling = "cls"):
+        if foreign := foreign_part(vit, self.model):
+            raise BadInput(f"a backbone with {foreign} is not covered.")
         super().__init__(vit, pooling)
-        self.carries = ONE_COLUMN | {"plain blocks", "linear maps"}
+        self.carries = self.carried
         if vit.cls_token is not None:
             self.carries |= {"cls", "saliency"}
+        if all(has_linear_maps(block) for block in self.blocks):
+            self.carries |= {"linear maps"}
         self.dim, self.widths = vit.embed_dim, (vit.embed_dim,) * len(self.blocks)
         self.prefix = vit.num_prefix_tokens
         patches: Any = self.vit.patch_embed
@@ -72,8 +72,7 @@ class FrozenViT(FrozenBackbone):
         self.patch_size, self.image_size = patches.patch_size, patches.img_size[0]
         if pooling == "cls" and vit.cls_token is None:
             raise BadInput(
-                f"a backbone without a CLS token that pools by '{vit.global_pool}' is not covered,"
-                " only by 'avg'."
+                f"a backbone without a CLS token that pools by '{vit.global_pool}' is not covered."
             )
 
     def at(self, side: int) -> "FrozenViT":
@@ -88,18 +87,23 @@ class FrozenViT(FrozenBackbone):
         other = copy.deepcopy(
             self.vit, {id(parameter): parameter for parameter in self.vit.parameters()}
         )
-        other.set_input_size((side, side))
-        sized = FrozenViT(other, self.pooling)
+        resize(other, side)
+        sized = type(self)(other, self.pooling)
         sized.statistics, sized.name = self.statistics, self.name
         return sized
+
+    def read(self) -> Read:
+        read = super().read()
+        if read.rows == "image" and self._pools_prefix():
+            return Read(read.blocks, "prefix+image")
+        return read
 
     def embed(
         self, images: Float[Tensor, "batch channel height width"]
     ) -> Float[Tensor, "batch token dim"]:
         self.check()
         self.embedded += len(images)
-        vit: Any = self.vit
-        return vit.norm_pre(vit.patch_drop(vit._pos_embed(vit.patch_embed(images))))
+        return self._embedded(images)
 
     def block(
         self,
@@ -115,8 +119,8 @@ class FrozenViT(FrozenBackbone):
             if kv is not None or temperature is not None:
                 raise self._unopened(index, "keys and values, or a temperature, can't be given it")
             return self._closed(index, tokens, prompts)[:, rows]
-        q, k, v = self._attended(index, tokens, prompts, rows, kv)
-        return self._fed(index, self._mixed(index, tokens[:, rows], q, k, v, temperature))
+        seen = self._attended(index, tokens, prompts, rows, kv)
+        return self._fed(index, self._mixed(index, tokens[:, rows], seen, temperature))
 
     def block_and_saliency(
         self,
@@ -130,11 +134,13 @@ class FrozenViT(FrozenBackbone):
         block: Any = self.vit.blocks[index]
         if not is_open(block):
             raise self._unopened(index, "how much CLS attends to the image can't be read from it")
-        q, k, v = self._attended(index, tokens, prompts, rows, kv)
-        out = self._fed(index, self._mixed(index, tokens[:, rows], q, k, v, temperature))
+        q, k, _, bias = seen = self._attended(index, tokens, prompts, rows, kv)
+        out = self._fed(index, self._mixed(index, tokens[:, rows], seen, temperature))
         with torch.no_grad():
-            cls = q[:, :, :1] if temperature is None else q[:, :, :1] / temperature
-            weights = (block.attn.scale * cls @ k.transpose(2, 3)).softmax(-1).mean(1)
+            logits = block.attn.scale * q[:, :, :1] @ k.transpose(2, 3)
+            logits = logits if bias is None else logits + bias[..., :1, :]
+            logits = logits if temperature is None else logits / temperature
+            weights = logits.softmax(-1).mean(1)
         return out, weights[:, 0, self._span("image")]
 
     def block_and_queries(
@@ -150,11 +156,11 @@ class FrozenViT(FrozenBackbone):
         block: Any = self.vit.blocks[index]
         if not is_open(block):
             raise self._unopened(index, "rows that only ask can't be given it")
-        q, k, v = self._attended(index, tokens, prompts, rows, kv)
-        out = self._fed(index, self._mixed(index, tokens[:, rows], q, k, v, temperature))
+        _, k, v, _ = seen = self._attended(index, tokens, prompts, rows, kv)
+        out = self._fed(index, self._mixed(index, tokens[:, rows], seen, temperature))
         queries = queries.expand(len(tokens), -1, -1)
         (q,) = self.project(index, block.norm1(queries), "q")
-        return out, self._fed(index, self._mixed(index, queries, q, k, v, temperature))
+        return out, self._fed(index, self._mixed(index, queries, (q, k, v, None), temperature))
 
     def attend(
         self,
@@ -167,8 +173,8 @@ class FrozenViT(FrozenBackbone):
     ) -> Float[Tensor, "batch row dim"]:
         if not is_open(self.vit.blocks[index]):
             raise self._unopened(index, "it can't be taken in halves")
-        q, k, v = self._attended(index, tokens, prompts, rows, kv)
-        return self._mixed(index, tokens[:, rows], q, k, v, temperature)
+        seen = self._attended(index, tokens, prompts, rows, kv)
+        return self._mixed(index, tokens[:, rows], seen, temperature)
 
     def feed(
         self, index: int, tokens: Float[Tensor, "batch row dim"]
@@ -183,11 +189,10 @@ class FrozenViT(FrozenBackbone):
         rows: Float[Tensor, "batch row dim"],
         parts: Literal["q", "k", "v", "kv", "qkv"],
     ) -> list[Float[Tensor, "batch head row head_dim"]]:
-        attn: Any = self.vit.blocks[index].attn
+        attn = self.vit.blocks[index].attn
         projected = self._project(attn, rows, *PARTS[parts])
-        norms = {"q": attn.q_norm, "k": attn.k_norm}
         return [
-            norms[part](one) if part in norms else one
+            one if part == "v" else _normed(attn, "q" if part == "q" else "k", one)
             for part, one in zip(parts, projected, strict=True)
         ]
 
@@ -199,32 +204,28 @@ class FrozenViT(FrozenBackbone):
         v: Float[Tensor, "batch head key head_dim"],
         temperature: Float[Tensor, ""] | None = None,
     ) -> Float[Tensor, "batch row dim"]:
-        attn: Any = self.vit.blocks[index].attn
-        if temperature is not None:
-            q = q / temperature
-        dropout = attn.attn_drop.p if attn.training else 0.0
-        mixed = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=attn.scale)
-        return attn.proj_drop(attn.proj(attn.norm(mixed.transpose(1, 2).flatten(2))))
+        return self._mix(index, q, k, v, None, temperature)
 
     def pool(self, tokens: Float[Tensor, "batch row dim"]) -> Float[Tensor, "batch dim"]:
         """Of the first row with CLS pooling, else of the mean of all, behind the backbone's last
-        norm. With MAE's weights, as in VPT's code: the mean, then a norm without weights.
+        norm, or what its own attention pooling makes of them. With MAE's weights, as in VPT's code:
+        the mean, then a norm without weights.
 
-        Of one row alone (`tokens[:, -1:]`), it is that row with the norm.
+        Of one row alone (`tokens[:, -1:]`), it is that row with the norm, unless attention pools.
         """
         if self.pooling == "vpt-mae":
             return F.layer_norm(tokens.mean(1), (self.dim,), eps=1e-6)
-        vit: Any = self.vit
-        normed = vit.norm(tokens)
-        return vit.fc_norm(normed[:, 0] if self.pooling == "cls" else normed.mean(1))
+        normed = self.vit.norm(tokens)
+        if self.pooling == "map":
+            return self.vit.fc_norm(self.vit.attn_pool(normed))
+        return self.vit.fc_norm(normed[:, 0] if self.pooling == "cls" else normed.mean(1))
 
     def pool_with_own_norm(
         self, tokens: Float[Tensor, "batch row dim"]
     ) -> Float[Tensor, "batch dim"]:
         if self.pooling != "vpt-mae":
             return self.pool(tokens)
-        vit: Any = self.vit
-        return vit.norm(tokens.mean(1))
+        return self.vit.norm(tokens.mean(1))
 
     def check(self) -> None:
         """And where it has changed the last norm, which sees no rows but those that the head
@@ -246,49 +247,70 @@ class FrozenViT(FrozenBackbone):
         prompts: Tensor | None,
         rows: slice,
         kv: KeysValues | None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries of `rows`, and keys and values of all that is seen: tokens, prompts, then `kv`;
-        each (batch, head, n, head_dim)."""
+    ) -> Seen:
+        """Queries of `rows`; keys and values of all that they see: tokens, prompts, then `kv`; and
+        what places add to the logits."""
         block: Any = self.vit.blocks[index]
         attn = block.attn
         normed = block.norm1(tokens)
         alone = prompts is None and kv is None
         # a map that was wrapped gives all three anyway
-        if rows == slice(None) and (alone or not _is_plain(attn.qkv)):
+        if rows == slice(None) and (alone or not is_plain(attn.qkv)):
             q, k, v = self._project(attn, normed, 0)
         else:
             # queries apart: keys and values are copied behind the prompts' below, and their first
             # storage can then be freed
             (q,) = self._project(attn, normed[:, rows], 0, 1)
             k, v = self._project(attn, normed, 1)
-        keys, values = [attn.k_norm(k)], [v]
+        q = self._placed(index, _normed(attn, "q", q), tokens, rows)
+        keys, values = [self._placed(index, _normed(attn, "k", k), tokens)], [v]
         if prompts is not None:
             prompts = prompts if prompts.ndim == 3 else prompts[None]
             prompt_k, prompt_v = self._project(attn, block.norm1(prompts), 1)
-            keys.append(attn.k_norm(prompt_k))
+            keys.append(_normed(attn, "k", prompt_k))
             values.append(prompt_v)
         if kv is not None:
             keys.append(kv[0].to(k.dtype))
             values.append(kv[1].to(v.dtype))
-        return attn.q_norm(q), _joined(keys), _joined(values)
+        k = _joined(keys)
+        return q, k, _joined(values), self._bias(index, rows, q, k)
 
     def _mixed(
         self,
         index: int,
         rows: Tensor,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
+        seen: Seen,
         temperature: Tensor | None,
     ) -> Tensor:
         """Rows and what attention adds to them."""
         block: Any = self.vit.blocks[index]
-        return rows + block.drop_path1(block.ls1(self.mix(index, q, k, v, temperature)))
+        mixed = self._mix(index, *seen, temperature)
+        return rows + block.drop_path1(_scaled(block, 1, mixed))
+
+    def _mix(
+        self,
+        index: int,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        bias: Tensor | None,
+        temperature: Tensor | None,
+    ) -> Tensor:
+        """As `mix`, with a bias on the logits."""
+        attn: Any = self.vit.blocks[index].attn
+        if temperature is not None:
+            q, bias = q / temperature, None if bias is None else bias / temperature
+        dropout = attn.attn_drop.p if attn.training else 0.0
+        bias = None if bias is None else bias.to(q.dtype)
+        mixed = F.scaled_dot_product_attention(q, k, v, bias, dropout, scale=attn.scale)
+        joined = mixed.transpose(1, 2).flatten(2)
+        norm = getattr(attn, "norm", None)
+        return attn.proj_drop(attn.proj(joined if norm is None else norm(joined)))
 
     def _fed(self, index: int, rows: Tensor) -> Tensor:
         """Rows and what the MLP adds to them."""
         block: Any = self.vit.blocks[index]
-        return rows + block.drop_path2(block.ls2(block.mlp(block.norm2(rows))))
+        return rows + block.drop_path2(_scaled(block, 2, block.mlp(block.norm2(rows))))
 
     def _unopened(self, index: int, consequence: str) -> ValueError:
         return ValueError(
@@ -304,12 +326,13 @@ class FrozenViT(FrozenBackbone):
             if prompts is None
             else torch.cat([tokens, prompts.expand(len(tokens), -1, -1)], dim=1)
         )
+        given = self._given(index, joined)
         # timm's equation; it hands `attn` two defaults that a method's own needn't take
         if is_as_loaded(block):
-            out = joined + block.drop_path1(block.ls1(block.attn(block.norm1(joined))))
-            out = out + block.drop_path2(block.ls2(block.mlp(block.norm2(out))))
+            mixed = block.attn(block.norm1(joined), **given)
+            out = self._fed(index, joined + block.drop_path1(_scaled(block, 1, mixed)))
         else:
-            out = block(joined)
+            out = block(joined, **given)
         if not (isinstance(out, Tensor) and out.shape == joined.shape):
             got = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
             raise ValueError(
@@ -318,24 +341,86 @@ class FrozenViT(FrozenBackbone):
             )
         return out[:, : tokens.shape[1]]
 
+    # What differs where attention knows places in another way than by what is in the tokens.
+
+    def _embedded(self, images: Tensor) -> Tensor:
+        """The first block's tokens."""
+        vit = self.vit
+        return vit.norm_pre(vit.patch_drop(vit._pos_embed(vit.patch_embed(images))))
+
+    def _pools_prefix(self) -> bool:
+        """Whether a mean or an attention pooling is of the rows before the image too."""
+        return self.vit.pool_include_prefix
+
+    def _placed(
+        self, index: int, heads: Tensor, tokens: Tensor, rows: slice = slice(None)
+    ) -> Tensor:
+        """Queries or keys of `rows` of all `tokens`, with their places."""
+        return heads
+
+    def _bias(self, index: int, rows: slice, q: Tensor, k: Tensor) -> Tensor | None:
+        """What places add to the logits of `rows`, (head, row, key): nothing for prompts."""
+        return None
+
+    def _given(self, index: int, tokens: Tensor) -> dict[str, Tensor]:
+        """What timm's block takes beside its tokens."""
+        return {}
+
     @staticmethod
-    def _project(attn: Attention, normed: Tensor, start: int, stop: int = 3) -> list[Tensor]:
+    def _project(attn: Any, normed: Tensor, start: int, stop: int = 3) -> list[Tensor]:
         """Of (queries, keys, values), those from `start` to `stop`, each (batch, head, token,
         head_dim)."""
-        span = slice(start * attn.attn_dim, stop * attn.attn_dim)
-        qkv: Any = attn.qkv
-        if _is_plain(attn.qkv):
-            bias = None if qkv.bias is None else qkv.bias[span]
-            joint = F.linear(normed, qkv.weight[span], bias)
+        if attn.qkv is None:
+            maps = (attn.q_proj, attn.k_proj, attn.v_proj)[start:stop]
+            each = [one(normed) for one in maps]
+            return [part.unflatten(2, (attn.num_heads, -1)).transpose(1, 2) for part in each]
+        biases: list[Any] = [getattr(attn, f"{part}_bias", None) for part in "qkv"][start:stop]
+        beside = None if biases[0] is None else torch.cat(biases)
+        if is_plain(attn.qkv):
+            first, last = (len(attn.qkv.weight) // 3 * place for place in (start, stop))
+            within = None if attn.qkv.bias is None else attn.qkv.bias[first:last]
+            bias = within if beside is None else beside
+            joint = F.linear(normed, attn.qkv.weight[first:last], bias)
         else:  # a module around it: what it does isn't in its weight
-            joint = qkv(normed)[..., span]
-        heads = torch.unflatten(joint, 2, (stop - start, attn.num_heads, attn.head_dim))
+            given = attn.qkv(normed)
+            joint = given[..., given.shape[-1] // 3 * start : given.shape[-1] // 3 * stop]
+            joint = joint if beside is None else joint + beside
+        heads = torch.unflatten(joint, 2, (stop - start, attn.num_heads, -1))
         return list(heads.permute(2, 0, 3, 1, 4).unbind(0))
 
 
-def _is_plain(qkv: nn.Module) -> bool:
+def resize(vit: Any, side: int) -> None:
+    """Sets a timm model to square images of another side."""
+    with warnings.catch_warnings():
+        # of torch, about how timm resizes BEiT's biases
+        warnings.filterwarnings("ignore", category=UserWarning, module="timm.layers")
+        vit.set_input_size((side, side))
+
+
+def has_linear_maps(block: Any) -> bool:
+    """Whether its four maps are linear and have their usual names."""
+    maps = [getattr(block.attn, "qkv", None), block.attn.proj]
+    maps += [getattr(block.mlp, "fc1", None), getattr(block.mlp, "fc2", None)]
+    return all(isinstance(one, nn.Linear) for one in maps)
+
+
+def is_plain(qkv: nn.Module | None) -> bool:
     """Whether what a projection does is in its weight."""
-    return type(qkv).forward is nn.Linear.forward and is_as_loaded(qkv)
+    return qkv is not None and type(qkv).forward is nn.Linear.forward and is_as_loaded(qkv)
+
+
+def _normed(attn: Any, part: Literal["q", "k"], heads: Tensor) -> Tensor:
+    """Behind the norm of queries or of keys, where a backbone has them."""
+    norm = getattr(attn, f"{part}_norm", None)
+    return heads if norm is None else norm(heads)
+
+
+def _scaled(block: Any, half: Literal[1, 2], added: Tensor) -> Tensor:
+    """What attention or MLP gives, behind its layer scale: a module, or a parameter."""
+    if hasattr(block, f"ls{half}"):
+        return getattr(block, f"ls{half}")(added)
+    gamma = getattr(block, f"gamma_{half}")
+    return added if gamma is None else gamma * added
 
 
 def _joined(parts: list[Tensor]) -> Tensor:

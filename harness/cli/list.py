@@ -107,18 +107,20 @@ def _protocols() -> Table:
 def _backbones() -> Table:
     from harness import backbones
     from harness.backbones.names import ELSEWHERE
+    from harness.backbones.outlines import KNOWN, outline
     from harness.tasks.cards import load_suites
 
     table = _table("backbone", "what it is")
-    for name, card in backbones.shipped().items():
-        table.add_row(name, f"shipped: {card['title']}")
-    for name in dict.fromkeys(suite.backbone for suite in load_suites().values()):
-        if name and name not in backbones.shipped():
-            table.add_row(name, "timm; weights from its hub, or NAME=FILE")
-    for name, url in ELSEWHERE.items():
-        table.add_row(name, f"{url}, or NAME=FILE")
-    table.add_row(
-        "any other plain ViT in timm",
-        "NAME (weights from its hub) or NAME=FILE (.safetensors, .pth, .npz); NAME@384: its side",
+    suites = [suite.backbone for suite in load_suites().values() if suite.backbone]
+    for name in dict.fromkeys((*backbones.shipped(), *suites, *ELSEWHERE, *KNOWN)):
+        own = outline(name)
+        size = f"{own.tokens} tokens of {own.width}, {own.parameters / 1e6:.1f} M values"
+        said = f"{own.family}, {own.side} pixels, {size}; pixels: {own.pixels}; {own.licence}"
+        table.add_row(name, f"{said}; lacks {own.lacks}" if own.lacks else said)
+    table.caption = (
+        "Any other of timm's vit_, deit, eva, beit and aimv2_ models too. NAME: weights that are"
+        " shipped, or of timm's hub; NAME=FILE: of a file (.safetensors, .pth, .npz); NAME@384: its"
+        " side; hf_hub:OWNER/NAME; local-dir:FOLDER. Lacks: a method that needs it is refused."
     )
+    table.caption_justify = "left"
     return table

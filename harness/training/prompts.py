@@ -66,8 +66,8 @@ def new_kv(vit: FrozenBackbone, *shape: int) -> nn.Parameter | nn.ParameterList:
     *leading, count = shape
     attentions: list[Any] = [block.attn for block in vit.blocks]
     sizes = [
-        (attn.num_heads, getattr(attn, "head_dim", width // attn.num_heads))
-        for attn, width in zip(attentions, vit.widths, strict=True)
+        (attn.num_heads, getattr(attn, "head_dim", attn.proj.in_features // attn.num_heads))
+        for attn in attentions
     ]
 
     def drawn(heads: int, head_dim: int, *leading: int) -> nn.Parameter:

@@ -25,7 +25,7 @@ SAID = "vpt-deep needs tokens that prompts can join, which mini_vit doesn't have
 @pytest.fixture
 def promptless(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if no ViT took prompts."""
-    monkeypatch.setattr("harness.backbones.vit.ONE_COLUMN", frozenset({"column"}))
+    monkeypatch.setattr("harness.backbones.vit.FrozenViT.carried", frozenset({"column"}))
 
 
 def ended(capsys: Any, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
@@ -59,7 +59,7 @@ def test_reproducing_a_row_is_refused(tiny, monkeypatch: pytest.MonkeyPatch):
     fill(run, store)
     (result,) = store.results()
     found, cell = store.result(result.id[:5])
-    monkeypatch.setattr("harness.backbones.vit.ONE_COLUMN", frozenset({"column"}))
+    monkeypatch.setattr("harness.backbones.vit.FrozenViT.carried", frozenset({"column"}))
     with pytest.raises(BadInput) as caught:
         reproduce(found, cell, None, None, None)
     assert SAID in str(caught.value)

@@ -6,6 +6,7 @@ import http.server
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
@@ -52,20 +53,17 @@ def test_an_old_names_weights_have_todays_name_in_their_identity(tmp_path: Path)
     [
         "swinv2_cr_tiny_224",
         "convnext_base",
-        "beit_base_patch16_224",
-        "eva02_base_patch14_224",
         "resnet18",
-        "vit_base_patch16_dinov3",
         "vit_relpos_small_patch16_224",
         "vit_tiny_r_s16_p8_224",
-        "deit_tiny_distilled_patch16_224",
-        "vit_base_patch16_siglip_224",
+        "vit_large_patch16_sapiens2",
+        "eva02_enormous_patch14_clip_224",
     ],
 )
 def test_an_architecture_that_timm_has_and_we_do_not_is_refused_as_that(name: str):
     with (
         torch.device("meta"),
-        pytest.raises(BadInput, match=r"timm's \S+ is not covered.*: only plain ViTs \(") as caught,
+        pytest.raises(BadInput, match=r"timm's \S+ is not covered.*: only timm's vit_") as caught,
     ):
         backbones.architecture(name)
     assert "Did you mean" not in str(caught.value)
@@ -86,6 +84,68 @@ def test_an_architecture_that_timm_has_and_we_do_not_is_refused_as_that(name: st
 def test_an_unknown_name_gets_a_guess_with_its_weights(name: str, guess: str):
     with pytest.raises(BadInput, match=f"unknown .*Did you mean '{guess}'"):
         backbones.architecture(name)
+
+
+def test_the_beginning_of_names_that_are_not_covered_gets_no_guess():
+    for name, first in (("hiera", "hiera_"), ("convnext_b", "convnext_base")):
+        with pytest.raises(BadInput, match=f"timm's {first}.* is not covered") as caught:
+            backbones.architecture(name)
+        assert "Did you mean" not in str(caught.value)
+    with pytest.raises(BadInput, match=r"unknown backbone 'my_own_net'\. See"):
+        backbones.architecture("my_own_net")
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "pooling", "prefix"),
+    [
+        ("vit_small_patch16_dinov3.lvd1689m", "rope-vit", "avg", 5),
+        ("eva02_base_patch14_224.mim_in22k", "rope-vit", "avg", 1),
+        ("eva02_base_patch16_clip_224", "rope-vit", "cls", 1),
+        ("eva_giant_patch14_224", "eva", "avg", 1),
+        ("vit_pe_core_base_patch16_224.fb", "rope-vit", "map", 1),
+        ("vit_base_patch16_rope_mixed_224", "rope-vit", "cls", 1),
+        ("vit_base_patch16_siglip_224.v2_webli", "vit", "map", 0),
+        ("vit_base_patch16_siglip_gap_224", "vit", "avg", 0),
+        ("aimv2_large_patch14_224", "vit", "avg", 0),
+        ("beit_base_patch16_224", "beit", "avg", 1),
+        ("beitv2_large_patch16_224", "beit", "avg", 1),
+        ("deit_tiny_distilled_patch16_224", "vit", "cls+dist", 2),
+    ],
+)
+def test_families_by_name(name: str, family: str, pooling: str, prefix: int):
+    with torch.device("meta"):
+        vit = backbones.architecture(name)
+    assert (vit.family, vit.pooling, vit.prefix) == (family, pooling, prefix)
+    assert vit.name == name
+    assert not getattr(vit.vit, "dynamic_img_size", False)
+
+
+def saved_for_a_hub(folder: Path) -> torch.nn.Module:
+    torch.manual_seed(0)
+    shape: dict[str, Any] = {"embed_dim": 24, "depth": 2, "num_heads": 2, "img_size": 64}
+    vit = timm.create_model("beit_base_patch16_224", num_classes=3, **shape)
+    timm.models.save_for_hf(vit, str(folder), model_args=shape)
+    return vit
+
+
+def test_a_folder_as_timm_saves_one_for_a_hub_is_a_backbone(tmp_path: Path):
+    vit = saved_for_a_hub(tmp_path / "mine")
+    loaded = backbones.load(f"local-dir:{tmp_path / 'mine'}@96")
+    assert (loaded.vit.family, loaded.size, loaded.vit.dim) == ("beit", 96, 24)
+    assert loaded.statistics.mean == (0.5, 0.5, 0.5)
+    own = loaded.vit.vit.state_dict()
+    assert torch.equal(own["blocks.1.mlp.fc1.weight"], vit.state_dict()["blocks.1.mlp.fc1.weight"])
+    assert backbones.where_from(f"local-dir:{tmp_path / 'mine'}") == ""
+    with pytest.raises(BadInput, match=r"could not be read .*Offline\? Give a folder"):
+        backbones.load(f"local-dir:{tmp_path / 'none'}")
+
+
+def test_a_hub_name_keeps_its_revision():
+    spec = backbones.parse("hf_hub:timm/vit_small_patch16_dinov3.lvd1689m@main")
+    assert (spec.name, spec.side) == ("hf_hub:timm/vit_small_patch16_dinov3.lvd1689m@main", None)
+    spec = backbones.parse("hf_hub:someone/mine@v2@384")
+    assert (spec.name, spec.side) == ("hf_hub:someone/mine@v2", 384)
+    assert backbones.where_from("hf_hub:someone/mine") == "Hugging Face's hub"
 
 
 def test_moco_v3_has_a_name_imagenets_statistics_and_vpts_pooling():

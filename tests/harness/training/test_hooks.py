@@ -446,7 +446,8 @@ def test_curves_are_means_of_steps_and_at_most_fifty_points():
 
 
 def test_a_value_is_logged_in_training_alone(tiny):
-    method = VPTDeep(planned(tiny, VPTDeep)[0].backbones["mini_vit"].vit)
+    vit: Any = planned(tiny, VPTDeep)[0].backbones["mini_vit"].vit
+    method = VPTDeep(vit)
     method.eval().log("share", 1.0)
     assert method.logged() == {}
     method.train().log("share", 1.0)

@@ -1,0 +1,53 @@
+"""Which forward a timm model gets, by its class, and how its features are pooled."""
+
+from typing import Any
+
+from timm.layers.attention_pool import AttentionPoolLatent
+from timm.models.deit import VisionTransformerDistilled
+from timm.models.swin_transformer import SwinTransformer
+from timm.models.swin_transformer_v2 import SwinTransformerV2
+from torch import nn
+
+from harness.backbones.beit import FrozenBeit
+from harness.backbones.frozen import FrozenBackbone, Pooling
+from harness.backbones.rope import FrozenRope
+from harness.backbones.swin import FrozenSwin, set_side
+from harness.backbones.vit import FrozenViT
+from harness.backbones.vit import resize as resized
+from harness.errors import BadInput
+
+FAMILIES: tuple[type[FrozenViT], ...] = (FrozenViT, FrozenRope, FrozenBeit)
+
+
+def frozen(vit: nn.Module, pooling: Pooling | None = None) -> FrozenBackbone:
+    """A timm model as its family computes it, pooled as timm does unless `pooling` says otherwise.
+    Raises `BadInput` for one that isn't covered."""
+    for family in FAMILIES:
+        if isinstance(vit, family.model):
+            return family(vit, pooling or pooled(vit))
+    if isinstance(vit, SwinTransformer | SwinTransformerV2):
+        return FrozenSwin(vit, pooling or pooled(vit))
+    raise BadInput(f"a backbone with {type(vit).__name__} is not covered.")
+
+
+def resize(vit: Any, side: int) -> None:
+    """Sets a timm model to square images of another side."""
+    if isinstance(vit, SwinTransformer | SwinTransformerV2):
+        set_side(vit, side)
+    else:
+        resized(vit, side)
+
+
+def pooled(vit: Any) -> Pooling:
+    """As timm pools its features; Swin's, as VPT does. Raises `BadInput` for a way that isn't
+    covered."""
+    if isinstance(vit, SwinTransformer | SwinTransformerV2):
+        return "avg+prompts"
+    if isinstance(vit, VisionTransformerDistilled):
+        return "cls+dist"
+    if type(getattr(vit, "attn_pool", None)) is AttentionPoolLatent:
+        return "map"
+    known: dict[str, Pooling] = {"token": "cls", "avg": "avg"}
+    if vit.global_pool not in known:
+        raise BadInput(f"a backbone that pools by '{vit.global_pool}' is not covered.")
+    return known[vit.global_pool]
