@@ -21,6 +21,7 @@ COLUMNS = {
     "DINOv3": "vit_small_patch16_dinov3.lvd1689m",
     "EVA-02": "eva02_base_patch14_224.mim_in22k",
     "BEiT v2": "beitv2_base_patch16_224.in1k_ft_in22k",
+    "Swin": "swin_base_patch4_window7_224.ms_in22k",
 }
 """One backbone for all that carry the same."""
 
@@ -37,10 +38,12 @@ behind the image, which `tests/harness/backbones/test_families.py` holds to 1e-5
 | `rope-vit` | DINOv3, EVA-02, the Perception Encoder, RoPE-ViT | none: only the image is rotated |
 | `eva` | EVA | none |
 | `beit` | BEiT and BEiT v2 | none: biases are of pairs of the image and CLS |
+| `swin` | Swin and Swin V2 ([their own page](swin.md)) | none: biases are of pairs in a window |
 
 A model is refused, in one line, where one of its parts isn't known: grouped-query attention
 (Sapiens2), norms behind blocks (EVA-02 E), parallel blocks, patches from convolutions (hybrids),
-and whatever isn't in timm's modules `vision_transformer`, `deit`, `eva` and `beit`, as ConvNeXt.
+and whatever isn't in timm's modules `vision_transformer`, `deit`, `eva`, `beit`,
+`swin_transformer` and `swin_transformer_v2`, as ConvNeXt.
 
 Features are pooled as timm pools them: the class token, the mean of the image tokens, the model's
 own attention pooling (SigLIP, the Perception Encoder), or the mean of the tokens for the class and

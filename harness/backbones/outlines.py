@@ -24,6 +24,8 @@ KNOWN = (
     "aimv2_large_patch14_224.apple_pt",
     "beitv2_base_patch16_224.in1k_ft_in22k",
     "deit_base_distilled_patch16_224.fb_in1k",
+    "swin_base_patch4_window7_224.ms_in22k",
+    "swinv2_base_window12_192.ms_in22k",
 )
 """Of the many names that are covered, some that people tune: at least one of each family."""
 
@@ -34,7 +36,7 @@ class Outline:
     family: str
     side: int
     tokens: int
-    """CLS, registers and image."""
+    """CLS, registers and image; of stages, the last one's."""
     width: int
     depth: int
     parameters: int
