@@ -59,7 +59,7 @@ def planned(tiny):
         ("raise SystemExit(0)", r"SystemExit: 0 \(.*mine.py:12, in __init__\)"),
         (
             "self.vit = vit.vit",
-            "Mine's self.vit must be the FrozenViT that it is given, not a VisionTransformer",
+            "Mine's self.vit must be the backbone that it is given, not a VisionTransformer",
         ),
     ],
 )
