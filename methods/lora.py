@@ -70,7 +70,6 @@ class LoRA(Method):
 
     name = "lora"
     family = "peft"
-    needs = ("linear maps",)
     year = 2021
     version = "2"
     summary = "LoRA on the query and value projections (arXiv 2106.09685)"

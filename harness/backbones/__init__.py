@@ -255,7 +255,7 @@ def _at(vit: Any, name: str, side: int) -> Any:
             f"backbone {name} has patches of {patch} pixels, which {side} is no multiple of: take"
             f" {near}."
         )
-    from harness.backbones import families
+    from harness.backbones.frozen import resize
 
-    families.resize(vit, side)
+    resize(vit, side)
     return vit

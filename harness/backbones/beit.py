@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from timm.models.beit import Beit
 from torch import Tensor
 
+from harness.backbones.changes import is_plain
 from harness.backbones.frozen import ONE_COLUMN
-from harness.backbones.vit import FrozenViT, is_plain
+from harness.backbones.vit import FrozenViT
 
 
 class FrozenBeit(FrozenViT):

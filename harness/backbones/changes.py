@@ -1,7 +1,7 @@
 """What a method has changed in its copy of a backbone: whether a block can still be computed in
 parts, and what a message calls what was changed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from timm.layers.attention import Attention, AttentionRope
@@ -22,12 +22,12 @@ AS_LOADED = "_forward_as_loaded"
 own modules have no such entry."""
 
 
-def _forwards(*kinds: type[nn.Module]) -> dict[type[nn.Module], Callable[..., Any]]:
+def forwards(*kinds: type[nn.Module]) -> dict[type[nn.Module], Callable[..., Any]]:
     return {kind: kind.forward for kind in kinds}
 
 
 EACH_TOKEN = frozenset(
-    _forwards(
+    forwards(
         nn.Linear,
         nn.LayerNorm,
         nn.Identity,
@@ -45,7 +45,7 @@ EACH_TOKEN = frozenset(
 where what is in it does."""
 
 
-STILL = frozenset(_forwards(nn.Identity, nn.Dropout, DropPath).values())
+STILL = frozenset(forwards(nn.Identity, nn.Dropout, DropPath).values())
 """Forwards that hand on what they are given, outside of training."""
 
 OPEN: dict[type[nn.Module], tuple[type[nn.Module], ...]] = {
@@ -54,7 +54,7 @@ OPEN: dict[type[nn.Module], tuple[type[nn.Module], ...]] = {
     beit.Block: (beit.Attention,),
 }
 """timm's blocks that are computed in parts, and the attention that each may have."""
-ORIGINAL = _forwards(
+ORIGINAL = forwards(
     *(VisionTransformer, VisionTransformerDistilled, Eva, beit.Beit),
     *(kind for block, attentions in OPEN.items() for kind in (block, *attentions)),
     *(Mlp, GluMlp, SwiGLU, AttentionPoolLatent, PatchEmbed, nn.Linear, nn.LayerNorm),
@@ -73,11 +73,22 @@ def is_open(block: nn.Module) -> bool:
         return False
     if getattr(attn, "gate", None) is not None or type(attn.attn_drop) is not nn.Dropout:
         return False
+    return parts_act_on_each_token(block, attn)
+
+
+def parts_act_on_each_token(block: nn.Module, attn: nn.Module) -> bool:
+    """Whether every part of a block and of its attention is known to act on each token by itself;
+    attention itself aside."""
     return all(
         acts_on_each_token(part)
         for part in (*block.children(), *attn.children())
         if part is not attn
     )
+
+
+def is_plain(linear: nn.Module | None) -> bool:
+    """Whether what a linear map does is in its weight."""
+    return linear is not None and type(linear).forward is nn.Linear.forward and is_as_loaded(linear)
 
 
 def acts_on_each_token(module: nn.Module) -> bool:
@@ -157,16 +168,21 @@ def put_in(vit: nn.Module) -> str | None:
     return None
 
 
-def foreign_part(vit: nn.Module, model: type[nn.Module]) -> str | None:
-    """The first part of a backbone that the forward of `model` doesn't know, by its class; None
-    where it knows all."""
-    for kind, forward in ORIGINAL.items():
+def refuse_replaced(original: Mapping[type[nn.Module], Callable[..., Any]]) -> None:
+    """Raises `BadInput` where a class has another forward than it had as `original` was made."""
+    for kind, forward in original.items():
         if kind.forward is not forward:
             raise BadInput(
                 f"{kind.__module__}.{kind.__name__}.forward was replaced in this process, for all"
                 f" methods, by one of {kind.forward.__module__}: replace it on a method's own"
                 " modules, as in block.attn.forward = ..."
             )
+
+
+def foreign_part(vit: nn.Module, model: type[nn.Module]) -> str | None:
+    """The first part of a backbone that the forward of `model` doesn't know, by its class; None
+    where it knows all."""
+    refuse_replaced(ORIGINAL)
     if not isinstance(vit, model):
         return type(vit).__name__
     blocks: Any = vit.blocks

@@ -4,19 +4,21 @@ from typing import Any
 
 from timm.layers.attention_pool import AttentionPoolLatent
 from timm.models.deit import VisionTransformerDistilled
-from timm.models.swin_transformer import SwinTransformer
-from timm.models.swin_transformer_v2 import SwinTransformerV2
 from torch import nn
 
 from harness.backbones.beit import FrozenBeit
 from harness.backbones.frozen import FrozenBackbone, Pooling
 from harness.backbones.rope import FrozenRope
-from harness.backbones.swin import FrozenSwin, set_side
+from harness.backbones.swin import FrozenSwin
 from harness.backbones.vit import FrozenViT
-from harness.backbones.vit import resize as resized
 from harness.errors import BadInput
 
-FAMILIES: tuple[type[FrozenViT], ...] = (FrozenViT, FrozenRope, FrozenBeit)
+FAMILIES: tuple[type[FrozenViT | FrozenSwin], ...] = (
+    FrozenViT,
+    FrozenRope,
+    FrozenBeit,
+    FrozenSwin,
+)
 
 
 def frozen(vit: nn.Module, pooling: Pooling | None = None) -> FrozenBackbone:
@@ -25,23 +27,13 @@ def frozen(vit: nn.Module, pooling: Pooling | None = None) -> FrozenBackbone:
     for family in FAMILIES:
         if isinstance(vit, family.model):
             return family(vit, pooling or pooled(vit))
-    if isinstance(vit, SwinTransformer | SwinTransformerV2):
-        return FrozenSwin(vit, pooling or pooled(vit))
     raise BadInput(f"a backbone with {type(vit).__name__} is not covered.")
-
-
-def resize(vit: Any, side: int) -> None:
-    """Sets a timm model to square images of another side."""
-    if isinstance(vit, SwinTransformer | SwinTransformerV2):
-        set_side(vit, side)
-    else:
-        resized(vit, side)
 
 
 def pooled(vit: Any) -> Pooling:
     """As timm pools its features; Swin's, as VPT does. Raises `BadInput` for a way that isn't
     covered."""
-    if isinstance(vit, SwinTransformer | SwinTransformerV2):
+    if isinstance(vit, FrozenSwin.model):
         return "avg+prompts"
     if isinstance(vit, VisionTransformerDistilled):
         return "cls+dist"

@@ -1,17 +1,22 @@
 """What a method and a head may use of any backbone. Each family of backbones has a forward of its
 own behind it, in a file of its own."""
 
+import copy
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from jaxtyping import Float
 from timm.layers.drop import DropPath
 from torch import Tensor, nn
 
-from harness.backbones.changes import AS_LOADED, is_hooked
+from harness.backbones.changes import AS_LOADED, acts_on_each_token, described, is_hooked
 from harness.data.normalization import IMAGENET, Statistics
+from harness.errors import BadInput
+
+B = TypeVar("B", bound="FrozenBackbone")
 
 ONE_COLUMN = frozenset(
     {"prompts", "column", "halves", "projections", "kv", "queries", "temperature"}
@@ -122,13 +127,27 @@ class FrozenBackbone(nn.Module):
             if (of_block := float(rates[index])) > 0:
                 block.drop_path1, block.drop_path2 = DropPath(of_block), DropPath(of_block)
 
-    def at(self, side: int) -> "FrozenBackbone":
-        """The same weights for square images of another side, rounded down to what it takes;
-        what it knows of positions is resized.
+    def at(self: B, side: int) -> B:
+        """The same weights for square images of another side, rounded down to whole patches; what
+        it knows of positions is resized, by timm.
 
-        The weights are shared, not copied.
+        The weights are shared, not copied; but for tables of positions that are resized.
         """
-        raise NotImplementedError
+        side -= side % self.patch_size[0]
+        if side < 1:
+            raise BadInput(
+                f"a backbone with patches of {self.patch_size[0]} pixels can't take images that are"
+                " smaller."
+            )
+        if side == self.image_size:
+            return self
+        other = copy.deepcopy(
+            self.vit, {id(parameter): parameter for parameter in self.vit.parameters()}
+        )
+        resize(other, side)
+        sized = type(self)(other, self.pooling)
+        sized.statistics, sized.name = self.statistics, self.name
+        return sized
 
     def read(self) -> Read:
         """What pooling needs of the last block."""
@@ -277,7 +296,7 @@ class FrozenBackbone(nn.Module):
         reads what the block makes of them."""
         if prompts is None or read.rows != "image+prompts" or index < read.blocks[-1]:
             return tokens, prompts
-        return torch.cat([tokens, prompts.expand(len(tokens), -1, -1)], dim=1), None
+        return behind(tokens, prompts), None
 
     def rows(self, index: int, read: Read) -> slice:
         """The rows that block `index` must compute: all of them, but in the last block that the
@@ -327,6 +346,18 @@ class FrozenBackbone(nn.Module):
                 " the method's own forward()"
             )
 
+    def _check_norms(self, *names: str) -> None:
+        """Raises `ValueError` where a method has changed a last norm so that it may not act on each
+        token by itself."""
+        for name in names:
+            module = getattr(self.vit, name)
+            if not acts_on_each_token(module):
+                raise ValueError(
+                    f"vit.{name} was changed to {described(module)}, which would see only the rows"
+                    " that the head reads: set each_token = True on it where it acts on each token"
+                    " by itself"
+                )
+
     def _uncalled(self) -> dict[str, nn.Module]:
         """Modules of timm's that are never called as they are, by name."""
         return {"vit": self.vit, "vit.blocks": self.vit.blocks}
@@ -341,3 +372,18 @@ class FrozenBackbone(nn.Module):
             "image+prompts": (self.prefix, None),
         }
         return slice(*places[rows])
+
+
+def resize(vit: Any, side: int) -> None:
+    """Sets a timm model to square images of another side, in place."""
+    with warnings.catch_warnings():
+        # of torch, about how timm resizes BEiT's biases and Swin's tables
+        warnings.simplefilter("ignore", UserWarning)
+        vit.set_input_size((side, side))
+
+
+def behind(tokens: Tensor, prompts: Tensor | None) -> Tensor:
+    """Prompts as rows behind the tokens of each image."""
+    if prompts is None:
+        return tokens
+    return torch.cat([tokens, prompts.expand(len(tokens), -1, -1)], dim=1)

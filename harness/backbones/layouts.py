@@ -371,7 +371,7 @@ def _resize(vit: Any, weights: Mapping[str, "Tensor"]) -> str:
     says what is wrong with them."""
     if hasattr(vit, "layers"):
         return _windows(vit, weights)
-    from harness.backbones.vit import resize
+    from harness.backbones.frozen import resize
 
     if "pos_embed" not in weights or vit.pos_embed is None:
         if not _is_plain(vit) and "pos_embed" in weights:

@@ -14,8 +14,9 @@ from timm.layers.pos_embed_sincos import apply_rot_embed_cat
 from timm.models.eva import Eva
 from torch import Tensor
 
+from harness.backbones.changes import is_plain
 from harness.backbones.frozen import ONE_COLUMN, Pooling
-from harness.backbones.vit import FrozenViT, is_plain
+from harness.backbones.vit import FrozenViT
 
 
 class FrozenRope(FrozenViT):

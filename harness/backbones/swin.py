@@ -25,10 +25,8 @@ window, and each part is called: slower and never ignored. Where a block or its 
 replaced or hooked as a whole, timm's block is called, which takes no prompts: they are refused.
 """
 
-import copy
 import math
-import warnings
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -53,29 +51,22 @@ from timm.models.swin_transformer_v2 import (
 from timm.models.swin_transformer_v2 import WindowAttention as WindowAttentionV2
 from torch import Tensor, nn
 
-from harness.backbones.changes import acts_on_each_token, described, is_as_loaded
-from harness.backbones.frozen import FrozenBackbone, KeysValues, Pooling, Read, Rows
+from harness.backbones.changes import (
+    described,
+    forwards,
+    is_as_loaded,
+    is_plain,
+    parts_act_on_each_token,
+    refuse_replaced,
+)
+from harness.backbones.frozen import FrozenBackbone, KeysValues, Pooling, Read, Rows, behind
 from harness.errors import BadInput
 
-ORIGINAL: dict[type[nn.Module], Any] = {
-    kind: cast("Any", kind).forward
-    for kind in (
-        SwinTransformer,
-        SwinTransformerStage,
-        SwinTransformerBlock,
-        WindowAttention,
-        PatchMerging,
-        SwinTransformerV2,
-        SwinTransformerV2Stage,
-        SwinTransformerV2Block,
-        WindowAttentionV2,
-        PatchMergingV2,
-        Mlp,
-        PatchEmbed,
-        nn.Linear,
-        nn.LayerNorm,
-    )
-}
+ORIGINAL = forwards(
+    *(SwinTransformer, SwinTransformerStage, SwinTransformerBlock, WindowAttention, PatchMerging),
+    *(SwinTransformerV2, SwinTransformerV2Stage, SwinTransformerV2Block, WindowAttentionV2),
+    *(PatchMergingV2, Mlp, PatchEmbed, nn.Linear, nn.LayerNorm),
+)
 """The classes that a Swin is made of, as they were when this module was imported: before any
 method's file was."""
 PAIRS: dict[type[nn.Module], type[nn.Module]] = {
@@ -98,17 +89,21 @@ class FrozenSwin(FrozenBackbone):
     and `dim` are those of the last stage, `depth` is the number of blocks, and `vit` timm's own
     model, with its `layers`. Rows never have the last norm: that is in `pool`.
 
+    At another side, as in timm, windows keep their share of the image, rounded down; of a grid that
+    isn't a multiple of its windows, the last ones are filled up with zeros, which are seen.
+
     V2's attention is of cosines, and its norms stand behind attention and MLP. Prompts are given as
     in the first version, and the mean over windows is taken before the norm; nobody has published
     prompts for it. Keys and values of a method's own can't join cosines as they are.
     """
 
     family = "swin"
+    model = (SwinTransformer, SwinTransformerV2)
 
     grids: tuple[tuple[int, int], ...]
     """Image tokens down and across that each block gives."""
 
-    def __init__(self, vit: SwinTransformer | SwinTransformerV2, pooling: Pooling = "avg+prompts"):
+    def __init__(self, vit: Any, pooling: Pooling = "avg+prompts"):
         foreign = _foreign_part(vit)
         if foreign:
             raise BadInput(
@@ -139,29 +134,6 @@ class FrozenSwin(FrozenBackbone):
     @property
     def blocks(self) -> list[Any]:
         return [block for stage in self.vit.layers for block in stage.blocks]
-
-    def at(self, side: int) -> "FrozenSwin":
-        """The same weights for square images of another side, rounded down to whole patches.
-
-        As in timm, windows keep their share of the image, rounded down, and the tables of relative
-        positions are resized with them; of a grid that isn't a multiple of its windows, the last
-        ones are filled up with zeros, which are seen. All other weights are shared, not copied.
-        """
-        side -= side % self.patch_size[0]
-        if side < 1:
-            raise BadInput(
-                f"a backbone with patches of {self.patch_size[0]} pixels can't take images that are"
-                " smaller."
-            )
-        if side == self.image_size:
-            return self
-        other = copy.deepcopy(
-            self.vit, {id(parameter): parameter for parameter in self.vit.parameters()}
-        )
-        set_side(other, side)
-        sized = FrozenSwin(other, self.pooling)
-        sized.statistics, sized.name = self.statistics, self.name
-        return sized
 
     def embed(
         self, images: Float[Tensor, "batch channel height width"]
@@ -236,12 +208,7 @@ class FrozenSwin(FrozenBackbone):
                     f"{name} is {described(module)}, but isn't called: blocks are called one by"
                     " one. Change or hook a block, a stage's downsample or a part of one"
                 )
-        if not acts_on_each_token(self.vit.norm):
-            raise ValueError(
-                f"vit.norm was changed to {described(self.vit.norm)}, which would see only the rows"
-                " that the head reads: set each_token = True on it where it acts on each token by"
-                " itself"
-            )
+        self._check_norms("norm")
 
     def _uncalled(self) -> dict[str, nn.Module]:
         uncalled: dict[str, nn.Module] = {"vit": self.vit, "vit.layers": self.vit.layers}
@@ -346,11 +313,7 @@ class FrozenSwin(FrozenBackbone):
                 f"block {index} was changed (its {name} is {described(part)}): prompts can't be"
                 " given it. Change or hook norm1, attn.qkv, attn.proj, mlp or norm2 instead"
             )
-        joined = (
-            tokens
-            if prompts is None
-            else torch.cat([tokens, prompts.expand(len(tokens), -1, -1)], dim=1)
-        )
+        joined = behind(tokens, prompts)
         attn: Any = block.attn
         normed, rows = (joined if _is_second(block) else block.norm1(joined)).tensor_split(
             [image], dim=1
@@ -367,13 +330,6 @@ class FrozenSwin(FrozenBackbone):
         inside, others = torch.unflatten(out, 0, (batch, count)).tensor_split([area], dim=2)
         together = torch.cat([_unwindowed(block, inside, grid), others.mean(1)], dim=1)
         return _fed(block, joined, together)[:, : tokens.shape[1]]
-
-
-def set_side(vit: SwinTransformer | SwinTransformerV2, side: int) -> None:
-    """Sets a model to square images of another side, in place."""
-    with warnings.catch_warnings():  # of torch's about how timm resizes its tables
-        warnings.simplefilter("ignore", UserWarning)
-        vit.set_input_size((side, side))
 
 
 def _fed(block: Any, rows: Tensor, attended: Tensor) -> Tensor:
@@ -425,7 +381,7 @@ def _bias(block: Any, queries: int, keys: int) -> Tensor:
 
 def _project(attn: Any, normed: Tensor, start: int) -> list[Tensor]:
     """Of (queries, keys, values), those from `start` on, each (batch, head, row, head_dim)."""
-    if _is_plain(attn.qkv):
+    if is_plain(attn.qkv):
         span = slice(start * attn.qkv.out_features // 3, None)
         bias = _biases(attn) if _is_second(attn) else attn.qkv.bias
         joint = F.linear(normed, attn.qkv.weight[span], None if bias is None else bias[span])
@@ -472,11 +428,6 @@ def _unchanged(rows: Tensor) -> Tensor:
     return rows
 
 
-def _is_plain(linear: nn.Module) -> bool:
-    """Whether what a linear map does is in its weight."""
-    return type(linear).forward is nn.Linear.forward and is_as_loaded(linear)
-
-
 def _is_open(block: nn.Module, travelling: bool) -> bool:
     """Whether a block may be computed in parts: it is timm's, and every part of it acts on each
     token by itself. With `travelling` rows, whose outputs are averaged before the output
@@ -487,27 +438,17 @@ def _is_open(block: nn.Module, travelling: bool) -> bool:
         or not (is_as_loaded(block) and is_as_loaded(attn))
         or type(attn.attn_drop) is not nn.Dropout
         or not is_as_loaded(attn.softmax)
-        or (travelling and not (_is_plain(attn.proj) and is_as_loaded(attn.proj_drop)))
+        or (travelling and not (is_plain(attn.proj) and is_as_loaded(attn.proj_drop)))
     ):
         return False
-    return all(
-        acts_on_each_token(part)
-        for part in (*block.children(), *attn.children())
-        if part is not attn
-    )
+    return parts_act_on_each_token(block, attn)
 
 
 def _foreign_part(vit: nn.Module) -> str | None:
     """The first part of a backbone that this forward doesn't know, by its class; None where it
     knows all."""
-    for kind, forward in ORIGINAL.items():
-        if kind.forward is not forward:
-            raise BadInput(
-                f"{kind.__module__}.{kind.__name__}.forward was replaced in this process, for all"
-                f" methods, by one of {kind.forward.__module__}: replace it on a method's own"
-                " modules, as in block.attn.forward = ..."
-            )
-    if not isinstance(vit, SwinTransformer | SwinTransformerV2):
+    refuse_replaced(ORIGINAL)
+    if not isinstance(vit, FrozenSwin.model):
         return type(vit).__name__
     for block in vit.modules():
         if not isinstance(block, SwinTransformerBlock | SwinTransformerV2Block):

@@ -14,8 +14,6 @@ never ignored. `tests/harness/backbones/test_vit_changed_blocks.py` holds every 
 own loop.
 """
 
-import copy
-import warnings
 from typing import Any, Literal
 
 import torch
@@ -25,14 +23,20 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from harness.backbones.changes import (
-    acts_on_each_token,
-    described,
     foreign_part,
     is_as_loaded,
     is_open,
+    is_plain,
     what_changed,
 )
-from harness.backbones.frozen import ONE_COLUMN, FrozenBackbone, KeysValues, Pooling, Read
+from harness.backbones.frozen import (
+    ONE_COLUMN,
+    FrozenBackbone,
+    KeysValues,
+    Pooling,
+    Read,
+    behind,
+)
 from harness.errors import BadInput
 
 Seen = tuple[Tensor, Tensor, Tensor, Tensor | None]
@@ -74,23 +78,6 @@ class FrozenViT(FrozenBackbone):
             raise BadInput(
                 f"a backbone without a CLS token that pools by '{vit.global_pool}' is not covered."
             )
-
-    def at(self, side: int) -> "FrozenViT":
-        side -= side % self.patch_size[0]
-        if side < 1:
-            raise BadInput(
-                f"a backbone with patches of {self.patch_size[0]} pixels can't take images that are"
-                " smaller."
-            )
-        if side == self.image_size:
-            return self
-        other = copy.deepcopy(
-            self.vit, {id(parameter): parameter for parameter in self.vit.parameters()}
-        )
-        resize(other, side)
-        sized = type(self)(other, self.pooling)
-        sized.statistics, sized.name = self.statistics, self.name
-        return sized
 
     def read(self) -> Read:
         read = super().read()
@@ -231,14 +218,7 @@ class FrozenViT(FrozenBackbone):
         """And where it has changed the last norm, which sees no rows but those that the head
         reads."""
         super().check()
-        for name in ("norm", "fc_norm"):
-            module = getattr(self.vit, name)
-            if not acts_on_each_token(module):
-                raise ValueError(
-                    f"vit.{name} was changed to {described(module)}, which would see only the rows"
-                    " that the head reads: set each_token = True on it where it acts on each token"
-                    " by itself"
-                )
+        self._check_norms("norm", "fc_norm")
 
     def _attended(
         self,
@@ -321,11 +301,7 @@ class FrozenViT(FrozenBackbone):
         """A changed block as timm computes it, on all rows, prompts behind the tokens; their
         outputs are dropped."""
         block: Any = self.vit.blocks[index]
-        joined = (
-            tokens
-            if prompts is None
-            else torch.cat([tokens, prompts.expand(len(tokens), -1, -1)], dim=1)
-        )
+        joined = behind(tokens, prompts)
         given = self._given(index, joined)
         # timm's equation; it hands `attn` two defaults that a method's own needn't take
         if is_as_loaded(block):
@@ -389,24 +365,11 @@ class FrozenViT(FrozenBackbone):
         return list(heads.permute(2, 0, 3, 1, 4).unbind(0))
 
 
-def resize(vit: Any, side: int) -> None:
-    """Sets a timm model to square images of another side."""
-    with warnings.catch_warnings():
-        # of torch, about how timm resizes BEiT's biases
-        warnings.filterwarnings("ignore", category=UserWarning, module="timm.layers")
-        vit.set_input_size((side, side))
-
-
 def has_linear_maps(block: Any) -> bool:
     """Whether its four maps are linear and have their usual names."""
     maps = [getattr(block.attn, "qkv", None), block.attn.proj]
     maps += [getattr(block.mlp, "fc1", None), getattr(block.mlp, "fc2", None)]
     return all(isinstance(one, nn.Linear) for one in maps)
-
-
-def is_plain(qkv: nn.Module | None) -> bool:
-    """Whether what a projection does is in its weight."""
-    return qkv is not None and type(qkv).forward is nn.Linear.forward and is_as_loaded(qkv)
 
 
 def _normed(attn: Any, part: Literal["q", "k"], heads: Tensor) -> Tensor:

@@ -106,7 +106,7 @@ def _protocols() -> Table:
 
 def _backbones() -> Table:
     from harness import backbones
-    from harness.backbones.names import ELSEWHERE
+    from harness.backbones.names import COVERED, ELSEWHERE
     from harness.backbones.outlines import KNOWN, outline
     from harness.tasks.cards import load_suites
 
@@ -118,7 +118,7 @@ def _backbones() -> Table:
         said = f"{own.family}, {own.side} pixels, {size}; pixels: {own.pixels}; {own.licence}"
         table.add_row(name, f"{said}; lacks {own.lacks}" if own.lacks else said)
     table.caption = (
-        "Any other of timm's vit_, deit, eva, beit and aimv2_ models too. NAME: weights that are"
+        f"Any other of {COVERED} too. NAME: weights that are"
         " shipped, or of timm's hub; NAME=FILE: of a file (.safetensors, .pth, .npz); NAME@384: its"
         " side; hf_hub:OWNER/NAME; local-dir:FOLDER. Lacks: a method that needs it is refused."
     )

@@ -64,9 +64,10 @@ class CellSearch:
         elif self.first:
             # one at a time: the first enqueued is returned first
             self.study.enqueue_trial(self.first.pop(0))
-        trial = self._asked(f"{self.planned.key}/{number}")
+        text = f"{self.planned.key}/{number}"
+        trial = self._asked(text)
         if trial.params in self.tried and again is None:
-            trial = self._untried(trial, f"{self.planned.key}/{number}")
+            trial = self._untried(trial, text)
         self.tried.append(dict(trial.params))
         self.open[number] = trial
         return number, dict(trial.params)

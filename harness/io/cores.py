@@ -70,8 +70,8 @@ def let_waiting_threads_sleep() -> None:
     """Unless the user has said otherwise: a thread of OpenMP that waits for others of its process
     sleeps. Called before torch is imported, for this process and those that it starts.
 
-    By default such a thread spins for milliseconds, which costs nothing on an idle machine; on one
-    that other programs share, each of a step's hundreds of parallel parts then waits for a time
-    slice of the scheduler.
+    By default such a thread spins for milliseconds: on a machine that other programs share, each of
+    a step's hundreds of parallel parts then waits for a time slice of the scheduler. On an idle one
+    spinning is faster for small models: `OMP_WAIT_POLICY=ACTIVE` asks for it.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

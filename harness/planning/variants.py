@@ -5,10 +5,10 @@ import copy
 import re
 import shlex
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness.backbones.carried import Uncarried, refusal
 from harness.errors import BadInput, nearest, unknown
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from harness.tasks.cards import TaskCard
     from harness.training.method import Method
 
+T = TypeVar("T")
 EVERYTHING = "everything"
 """In a list of methods, all that are registered."""
 GROUP = "harness.methods"
@@ -237,14 +238,9 @@ def families() -> "dict[str, list[str]]":
     none, that can't be imported, that need a package which isn't installed, or that are several
     (`kinds_of`)."""
     groups: dict[str, list[str]] = {}
-    for name, entry in sorted(registered().items()):
-        try:
-            method = entry.load()
-            family = "" if missing(method) or kinds_of(method) else method.family
-        except Exception:  # somebody else's package may fail in any way
-            continue
-        if family:
-            groups.setdefault(family, []).append(name)
+    found = _of_registered(lambda m: "" if missing(m) or kinds_of(m) else m.family)
+    for name, family in found.items():
+        groups.setdefault(family, []).append(name)
     return dict(sorted(groups.items()))
 
 
@@ -264,27 +260,25 @@ def left_out(text: str) -> list[str]:
 
 def _wanting() -> dict[str, tuple[str, list[str]]]:
     """The registered methods that need what isn't installed: family, and what pip would install."""
-    found: dict[str, tuple[str, list[str]]] = {}
+
+    def wants(method: "type[Method]") -> tuple[str, list[str]] | None:
+        sources = [] if kinds_of(method) else missing(method)
+        return (method.family, sources) if sources else None
+
+    return _of_registered(wants)
+
+
+def _of_registered(asked: "Callable[[type[Method]], T | None]") -> dict[str, T]:
+    """What is asked of each registered method that can be imported, by name in alphabetical order,
+    where the answer isn't empty."""
+    found: dict[str, T] = {}
     for name, entry in sorted(registered().items()):
         try:
-            method: type[Method] = entry.load()
-            sources = [] if kinds_of(method) else missing(method)
+            answer = asked(entry.load())
         except Exception:  # somebody else's package may fail in any way
             continue
-        if sources:
-            found[name] = method.family, sources
-    return found
-
-
-def _several() -> set[str]:
-    """The registered methods that are several."""
-    found: set[str] = set()
-    for name, entry in registered().items():
-        try:
-            if kinds_of(entry.load()):
-                found.add(name)
-        except Exception:  # somebody else's package may fail in any way
-            continue
+        if answer:
+            found[name] = answer
     return found
 
 
@@ -303,7 +297,7 @@ def _without_groups(parts: list[str]) -> list[str]:
     if not any(is_group(name) for name in names):
         return parts
     groups = families()
-    groups[EVERYTHING] = sorted(known.keys() - _wanting().keys() - _several())
+    groups[EVERYTHING] = sorted(known.keys() - _wanting().keys() - _of_registered(kinds_of).keys())
     return [
         member
         for part, name in zip(parts, names, strict=True)

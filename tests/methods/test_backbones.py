@@ -75,5 +75,5 @@ def test_which_of_them_are_carried():
         *runs.values()
     )
     assert runs["siglip"] == set(registered())
-    for family, name in itertools.product(("dinov3", "beit v2"), ("vipamin", "ssf", "self-prompt")):
+    for family, name in itertools.product(("dinov3", "beit v2"), ("vipamin", "self-prompt")):
         assert name not in runs[family]

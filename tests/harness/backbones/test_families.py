@@ -10,8 +10,7 @@ from families import TINY, slow_features, tiny
 from torch import Tensor, nn
 
 from harness.backbones.changes import is_open
-from harness.backbones.frozen import FrozenBackbone
-from harness.backbones.vit import resize
+from harness.backbones.frozen import FrozenBackbone, resize
 
 FORMS = [
     *((name, "both") for name in TINY),

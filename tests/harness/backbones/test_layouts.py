@@ -10,8 +10,8 @@ from families import SHAPE, TINY, timm_model
 from timm.models.beit import Beit
 from timm.models.eva import Eva
 
+from harness.backbones.frozen import resize
 from harness.backbones.layouts import fill
-from harness.backbones.vit import resize
 from harness.errors import BadInput
 
 
