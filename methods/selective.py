@@ -1,8 +1,9 @@
 """Which of the backbone's own tensors train: biases, norms, attention, MLPs, or the last blocks.
 
     bitfit        all biases. Ben Zaken, Goldberg and Ravfogel, "BitFit", ACL 2022, arXiv 2106.10199
-    ln-tuning     weights and biases of all norms. Qi et al., "Parameter-Efficient Tuning on Layer
-                  Normalization for Pre-trained Language Models", arXiv 2211.08682
+    ln-tuning     weights and biases of all norms, a ConvNet's batch norms included. Qi et al.,
+                  "Parameter-Efficient Tuning on Layer Normalization for Pre-trained Language
+                  Models", arXiv 2211.08682
     difffit       both, and on each branch a scale, one value a channel, from 1. Xie et al.,
                   "DiffFit", ICCV 2023, arXiv 2304.06648, section 3.2:
                   x' = x + gamma_1 * Attn(LN(x)),   x'' = x' + gamma_2 * MLP(LN(x'))
@@ -40,11 +41,15 @@ class Selective(Method):
     needs = ()
     trains: str
     """A pattern in the names of the tensors that train."""
+    norms = False
+    """Whether those of all norms train too, whatever their names."""
 
     def __init__(self, vit: FrozenBackbone):
         super().__init__(vit)
-        for name, parameter in self.vit.vit.named_parameters():
-            parameter.requires_grad_(re.search(self.trains, name) is not None)
+        for name, module in self.vit.vit.named_modules():
+            norm = self.norms and "Norm" in type(module).__name__
+            for own, parameter in module.named_parameters(name, recurse=False):
+                parameter.requires_grad_(norm or re.search(self.trains, own) is not None)
 
 
 class BitFit(Selective):
@@ -59,6 +64,7 @@ class LNTuning(Selective):
     search_space = {"base_lr": VECTOR_RATES}
     optimizer = {"optimizer": "adamw", "no_decay": "vectors"}
     trains = "norm"
+    norms = True
 
 
 class Gamma(nn.Module):
@@ -130,5 +136,5 @@ class PartialK(AttnTuning):
         for name, module in vit.vit.named_modules():
             if module in vit.blocks[-blocks:] or (found and name.endswith(".downsample")):
                 found += rf"^{re.escape(name)}\.|"
-        self.trains = found + r"^(fc_)?norm\." if norm else found[:-1]
+        self.trains = found + r"^(fc_|head\.)?norm\." if norm else found[:-1]
         super().__init__(vit)

@@ -12,9 +12,12 @@ learning rates searched are ours.
 from typing import Any
 
 import torch
+from timm.layers.norm import LayerNorm2d
 from torch import Tensor, nn
 
 from harness import ADAMW_RATES, FrozenBackbone, Method
+
+CHANNELS_FIRST = (nn.Conv2d, nn.BatchNorm2d, LayerNorm2d)
 
 
 class Scaled(nn.Module):
@@ -22,7 +25,7 @@ class Scaled(nn.Module):
 
     each_token = True
 
-    def __init__(self, operation: nn.Linear | nn.LayerNorm | nn.Conv2d):
+    def __init__(self, operation: nn.Linear | nn.LayerNorm | nn.Conv2d | nn.BatchNorm2d):
         super().__init__()
         self.operation = operation
         like = operation.weight
@@ -31,7 +34,7 @@ class Scaled(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         gamma, beta = self.gamma, self.beta
-        if isinstance(self.operation, nn.Conv2d):
+        if isinstance(self.operation, CHANNELS_FIRST):
             gamma, beta = gamma[:, None, None], beta[:, None, None]
         return torch.addcmul(beta, gamma, self.operation(tokens))
 
@@ -47,14 +50,14 @@ class Scaled(nn.Module):
 
 
 class SSF(Method):
-    """A scale and a shift for every output of every linear map, norm and the patch embedding."""
+    """A scale and a shift for every output of every linear map, norm and convolution."""
 
     name = "ssf"
     family = "peft"
     year = 2022
     version = "3"
     summary = "SSF: scale and shift after every operation (arXiv 2210.08823)"
-    needs = ("linear maps",)
+    needs = ("operations",)
     search_space = {"base_lr": ADAMW_RATES}
     optimizer = {"optimizer": "adamw", "no_decay": "vectors"}
     """Weight decay would pull gamma to 0, not to 1: SSF's code spares all 1-d tensors."""
@@ -62,7 +65,7 @@ class SSF(Method):
     def __init__(self, vit: FrozenBackbone):
         super().__init__(vit)
         for name, module in self._modules_of():
-            if isinstance(module, nn.Linear | nn.LayerNorm | nn.Conv2d):
+            if isinstance(module, nn.Linear | nn.LayerNorm | nn.Conv2d | nn.BatchNorm2d):
                 self._put(name, Scaled(module))
 
     def merge(self) -> None:

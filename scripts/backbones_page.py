@@ -22,6 +22,7 @@ COLUMNS = {
     "EVA-02": "eva02_base_patch14_224.mim_in22k",
     "BEiT v2": "beitv2_base_patch16_224.in1k_ft_in22k",
     "Swin": "swin_base_patch4_window7_224.ms_in22k",
+    "ConvNet": "convnext_base.fb_in22k",
 }
 """One backbone for all that carry the same."""
 
@@ -39,11 +40,18 @@ behind the image, which `tests/harness/backbones/test_families.py` holds to 1e-5
 | `eva` | EVA | none |
 | `beit` | BEiT and BEiT v2 | none: biases are of pairs of the image and CLS |
 | `swin` | Swin and Swin V2 ([their own page](swin.md)) | none: biases are of pairs in a window |
+| `convnext` | ConvNeXt and ConvNeXt V2 | takes no prompts |
+| `resnet` | ResNet, ResNeXt, SE-ResNet and the like | takes no prompts |
 
 A model is refused, in one line, where one of its parts isn't known: grouped-query attention
 (Sapiens2), norms behind blocks (EVA-02 E), parallel blocks, patches from convolutions (hybrids),
 and whatever isn't in timm's modules `vision_transformer`, `deit`, `eva`, `beit`,
-`swin_transformer` and `swin_transformer_v2`, as ConvNeXt.
+`swin_transformer`, `swin_transformer_v2`, `convnext` and `resnet`, as EfficientNet.
+
+A ConvNet has no tokens that prompts could join: what runs on it is what changes pixels, weights or
+maps. Its batch norms keep the mean and variance that they came with, whatever is tuned, so that a
+prediction never depends on its batch; `ln-tuning` and `full` train their weights and biases. The
+side of its images is a multiple of 32.
 
 Features are pooled as timm pools them: the class token, the mean of the image tokens, the model's
 own attention pooling (SigLIP, the Perception Encoder), or the mean of the tokens for the class and

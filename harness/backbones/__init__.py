@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.backbones.layouts import fill
+from harness.backbones.layouts import COUNTER, fill
 from harness.backbones.names import (
     ELSEWHERE,
     Spec,
@@ -81,11 +81,12 @@ def load(spec: str) -> Backbone:
     resized where the side differs. Raises `BadInput`.
     """
     from harness.backbones import families
+    from harness.backbones.frozen import side_of
 
     wanted, cards = parse(spec), shipped()
     name = wanted.name
     vit, pooling = _random(name, cards)
-    side = wanted.side or vit.patch_embed.img_size[0]
+    side = wanted.side or side_of(vit)
     if wanted.file or name in cards or name in ELSEWHERE:
         fill(
             vit,
@@ -105,10 +106,11 @@ def architecture(spec: str) -> "FrozenBackbone":
     """The backbone of a timm or shipped name with random weights: for a plan's timing, where
     weights aren't needed. Raises `BadInput`."""
     from harness.backbones import families
+    from harness.backbones.frozen import side_of
 
     wanted = parse(spec)
     vit, pooling = _random(wanted.name, shipped())
-    side = wanted.side or vit.patch_embed.img_size[0]
+    side = wanted.side or side_of(vit)
     frozen = families.frozen(_at(vit, wanted.name, side), pooling)
     frozen.name = wanted.name
     return frozen
@@ -167,6 +169,8 @@ def digest_of(vit: "nn.Module") -> str:
     """The sha256 of a model's tensors: names, shapes, values."""
     digest = hashlib.sha256()
     for key, value in sorted(vit.state_dict().items()):
+        if key.endswith(COUNTER):
+            continue
         digest.update(json.dumps([key, list(value.shape)]).encode())
         digest.update(value.detach().float().contiguous().numpy().tobytes())
     return digest.hexdigest()
@@ -184,8 +188,8 @@ def _random(name: str, cards: Mapping[str, dict[str, Any]]) -> "tuple[Any, Pooli
         return VisionTransformer(**cards[name]["architecture"]), cards[name]["pooling"]
     check(name, cards)
     vit = _made(name.partition(".")[0] if name in ELSEWHERE else name)
-    if type(vit.patch_embed) is not PatchEmbed:
-        raise not_covered(name, f"its patches come from a {type(vit.patch_embed).__name__}")
+    if type(patches := getattr(vit, "patch_embed", None)) not in (PatchEmbed, type(None)):
+        raise not_covered(name, f"its patches come from a {type(patches).__name__}")
     try:
         # MAE's weights were not trained for their CLS token: VPT pools all others, the last
         # block's outputs at the prompts included
@@ -245,9 +249,11 @@ def _unfetched(name: str, what: str, error: Exception) -> BadInput:
 def _at(vit: Any, name: str, side: int) -> Any:
     """The same ViT, for images of that side. Raises `BadInput` where that is no whole number of
     patches."""
-    if vit.patch_embed.img_size == (side, side):
+    from harness.backbones.frozen import patch_of, resize, side_of
+
+    patch = patch_of(vit)
+    if side == side_of(vit):
         return vit
-    patch = vit.patch_embed.patch_size[0]
     if side % patch:
         below = side - side % patch
         near = " or ".join(str(side) for side in (below, below + patch) if 0 < side <= LARGEST_CROP)
@@ -255,7 +261,5 @@ def _at(vit: Any, name: str, side: int) -> Any:
             f"backbone {name} has patches of {patch} pixels, which {side} is no multiple of: take"
             f" {near}."
         )
-    from harness.backbones.frozen import resize
-
     resize(vit, side)
     return vit

@@ -16,6 +16,8 @@ CAN = {
     "queries": "attention that rows of the method's own can ask",
     "temperature": "attention with a temperature",
     "linear maps": "blocks with the linear maps qkv, proj, fc1 and fc2",
+    "operations": "linear maps, norms and convolutions that are called one by one",
+    "convolutions": "residual blocks of convolutions",
 }
 """The words of `Method.needs` and `FrozenBackbone.carries`, and what a message calls them:
 
@@ -31,6 +33,9 @@ CAN = {
 - `temperature`: `block` takes a temperature.
 - `linear maps`: in every block, `attn.qkv`, `attn.proj`, `mlp.fc1` and `mlp.fc2` are `nn.Linear`,
   and what a method puts in the place of one is called.
+- `operations`: what a method puts in the place of any linear map, norm or convolution is called.
+- `convolutions`: `blocks` are timm's of ConvNeXt or ResNet, on maps (batch, channel, height,
+  width), and what a method puts in the place of a part is called.
 """
 
 

@@ -7,17 +7,20 @@ from timm.models.deit import VisionTransformerDistilled
 from torch import nn
 
 from harness.backbones.beit import FrozenBeit
+from harness.backbones.cnn import FrozenConvNeXt, FrozenResNet
 from harness.backbones.frozen import FrozenBackbone, Pooling
 from harness.backbones.rope import FrozenRope
 from harness.backbones.swin import FrozenSwin
 from harness.backbones.vit import FrozenViT
 from harness.errors import BadInput
 
-FAMILIES: tuple[type[FrozenViT | FrozenSwin], ...] = (
+FAMILIES: tuple[type[FrozenViT | FrozenSwin | FrozenConvNeXt | FrozenResNet], ...] = (
     FrozenViT,
     FrozenRope,
     FrozenBeit,
     FrozenSwin,
+    FrozenConvNeXt,
+    FrozenResNet,
 )
 
 
@@ -35,6 +38,8 @@ def pooled(vit: Any) -> Pooling:
     covered."""
     if isinstance(vit, FrozenSwin.model):
         return "avg+prompts"
+    if isinstance(vit, (FrozenConvNeXt.model, FrozenResNet.model)):
+        return "avg"
     if isinstance(vit, VisionTransformerDistilled):
         return "cls+dist"
     if type(getattr(vit, "attn_pool", None)) is AttentionPoolLatent:

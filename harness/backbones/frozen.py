@@ -12,7 +12,13 @@ from jaxtyping import Float
 from timm.layers.drop import DropPath
 from torch import Tensor, nn
 
-from harness.backbones.changes import AS_LOADED, acts_on_each_token, described, is_hooked
+from harness.backbones.changes import (
+    AS_LOADED,
+    acts_on_each_token,
+    described,
+    is_as_loaded,
+    is_hooked,
+)
 from harness.data.normalization import IMAGENET, Statistics
 from harness.errors import BadInput
 
@@ -69,7 +75,7 @@ class FrozenBackbone(nn.Module):
     grid: tuple[int, int]
     """The same down and across."""
     patch_size: tuple[int, int]
-    """Of the first tokens, in pixels."""
+    """Of the first tokens, in pixels; of a ConvNet, the stride of its last map."""
     image_size: int
     """Side of the square images it takes, in pixels."""
 
@@ -358,6 +364,16 @@ class FrozenBackbone(nn.Module):
                     " by itself"
                 )
 
+    def _check_containers(self, instead: str) -> None:
+        """Raises `ValueError` where a method has replaced or changed what only holds blocks; a
+        message names what may be changed `instead`."""
+        for name, module in self._uncalled().items():
+            if name != "vit" and not is_as_loaded(module):
+                raise ValueError(
+                    f"{name} is {described(module)}, but isn't called: blocks are called one by"
+                    f" one. Change or hook {instead}"
+                )
+
     def _uncalled(self) -> dict[str, nn.Module]:
         """Modules of timm's that are never called as they are, by name."""
         return {"vit": self.vit, "vit.blocks": self.vit.blocks}
@@ -374,8 +390,26 @@ class FrozenBackbone(nn.Module):
         return slice(*places[rows])
 
 
+def side_of(vit: Any) -> int:
+    """Of the square images that a timm model takes, in pixels."""
+    if hasattr(vit, "patch_embed"):
+        return vit.patch_embed.img_size[0]
+    # a ConvNet takes any: what it was trained with
+    return getattr(vit, "pretrained_cfg", {}).get("input_size", (3, 224, 224))[1]
+
+
+def patch_of(vit: Any) -> int:
+    """Side of a timm model's patches, in pixels; of a ConvNet, the stride of its last map."""
+    if hasattr(vit, "patch_embed"):
+        return vit.patch_embed.patch_size[0]
+    return vit.feature_info[-1]["reduction"]
+
+
 def resize(vit: Any, side: int) -> None:
     """Sets a timm model to square images of another side, in place."""
+    if not hasattr(vit, "patch_embed"):
+        vit.pretrained_cfg = {**getattr(vit, "pretrained_cfg", {}), "input_size": (3, side, side)}
+        return
     with warnings.catch_warnings():
         # of torch, about how timm resizes BEiT's biases and Swin's tables
         warnings.simplefilter("ignore", UserWarning)

@@ -1,8 +1,9 @@
 """Tensors under the names of whoever wrote them become a timm model's; what doesn't fit is refused
 by what it is.
 
-Known: timm's own names (MAE, MoCo v3, DINO, DINOv2, DeiT and SAM have them too), the original .npz
-files', Hugging Face's ViT and DINOv2, CLIP's image tower, and Swin's own; behind any prefix.
+Known: timm's own names (MAE, MoCo v3, DINO, DINOv2, DeiT, SAM and torchvision's ResNets have them
+too), the original .npz files', Hugging Face's ViT and DINOv2, CLIP's image tower, and Swin's and
+ConvNeXt's own; behind any prefix.
 """
 
 import re
@@ -30,8 +31,23 @@ PATCHES = (
 )
 """What the patch embedding is called: timm's, Hugging Face's, the original files', CLIP's. What
 stands before it is a wrapper's."""
-OLDER = {"momentum_encoder": "base_encoder", "student": "teacher", "model": "model_ema"}
-"""Of two ViTs in a file, the one that isn't meant beside the one that is."""
+STEMS = {
+    "stem.0.weight": "stages.0.",
+    "downsample_layers.0.0.weight": "stages.0.",
+    "conv1.weight": "layer1.0.",
+    "conv1.0.weight": "layer1.0.",
+}
+"""What a ConvNet's first convolution is called: ConvNeXt's in timm and in its authors' files, and
+ResNet's; and what its first stage's names begin with."""
+COUNTER = "num_batches_tracked"
+"""What batch norms count in training: predictions don't depend on it, and old files lack it."""
+OLDER = {
+    "momentum_encoder": "base_encoder",
+    "encoder_k": "encoder_q",
+    "student": "teacher",
+    "model": "model_ema",
+}
+"""Of two backbones in a file, the one that isn't meant beside the one that is."""
 LEFT_OUT = (
     "head",
     "heads",
@@ -51,6 +67,8 @@ LEFT_OUT = (
     "decoder_pred",
     "dino_head",
     "ibot_head",
+    "projection_head",
+    "prototypes",
 )
 """First parts of names that aren't the encoder's: heads, MAE's decoder, tokens of pretraining
 alone."""
@@ -60,12 +78,14 @@ def fill(vit: "nn.Module", name: str, file: Path) -> None:
     """Puts a file's weights into `vit`, set to the side of the file's positions. Raises `BadInput`;
     then `vit` is of no use."""
     tensors, top = tensors_of(file, name)
-    inside, prefix = encoder(tensors)
+    convolutional = not hasattr(vit, "patch_embed")
+    inside, prefix = encoder(tensors, convolutional)
+    kind = "ConvNet" if convolutional else "Vision Transformer"
     try:
         wrong = (
             _put(vit, name, inside, top)
             if inside
-            else f"it holds no Vision Transformer that is known, but {listed(tensors)}"
+            else f"it holds no {kind} that is known, but {listed(tensors)}"
         )
     except Exception as error:
         # somebody's tensors may have any shape, and torch raises many kinds for it
@@ -79,6 +99,8 @@ def fill(vit: "nn.Module", name: str, file: Path) -> None:
 
 def _put(vit: Any, name: str, inside: Mapping[str, "Tensor"], top: Mapping[str, Any]) -> str:
     """Fills `vit`, or says what doesn't fit."""
+    if not hasattr(vit, "patch_embed"):
+        return _loaded(vit, _by_timm(inside, vit))
     weights = renamed(inside)
     if hasattr(vit, "layers"):
         weights = _swin(weights)
@@ -93,11 +115,19 @@ def _put(vit: Any, name: str, inside: Mapping[str, "Tensor"], top: Mapping[str, 
         or _resize(vit, weights)
     ):
         return wrong
-    expected = vit.state_dict()
+    if name == MOCO_V3 and not _moco_positions(weights["pos_embed"]):
+        return "MoCo v3's positions are fixed sines and cosines, and its aren't"
+    return _loaded(vit, weights)
+
+
+def _loaded(vit: Any, weights: Mapping[str, "Tensor"]) -> str:
+    """Puts in tensors that have timm's names, or says which of them are missing or of another
+    shape."""
+    expected = {key: value for key, value in vit.state_dict().items() if not key.endswith(COUNTER)}
     weights = {
         key: value
         for key, value in weights.items()
-        if key in expected or key.split(".")[0] not in LEFT_OUT
+        if key in expected or (key.split(".")[0] not in LEFT_OUT and not key.endswith(COUNTER))
     }
     missing, extra = (
         [key for key in keys if key not in others]
@@ -119,9 +149,7 @@ def _put(vit: Any, name: str, inside: Mapping[str, "Tensor"], top: Mapping[str, 
     said += [f"{key} {what}" for key in weights if (what := _useless(key, weights[key]))][:1]
     if said:
         return "; ".join(said)
-    if name == MOCO_V3 and not _moco_positions(weights["pos_embed"]):
-        return "MoCo v3's positions are fixed sines and cosines, and its aren't"
-    vit.load_state_dict({key: value.float() for key, value in weights.items()})
+    vit.load_state_dict({key: value.float() for key, value in weights.items()}, strict=False)
     return ""
 
 
@@ -135,31 +163,53 @@ def _is_plain(vit: Any) -> bool:
 def _by_timm(tensors: Mapping[str, "Tensor"], vit: Any) -> "dict[str, Tensor]":
     """By the names that timm has for a model of another class: its own, or those of its authors'
     files, as timm reads them."""
-    module = import_module(type(vit).__module__)
+    read = getattr(import_module(type(vit).__module__), "checkpoint_filter_fn", None)
+    if read is None:  # ResNet's files all have the same names
+        return dict(tensors)
     with redirect_stdout(StringIO()):
-        return module.checkpoint_filter_fn(dict(tensors), vit)
+        return read(dict(tensors), vit)
 
 
-def encoder(tensors: Mapping[str, "Tensor"]) -> "tuple[dict[str, Tensor] | None, str]":
-    """The tensors of the one ViT in a file, without what stands before their names; and that. None
-    where there is no ViT, or several."""
-    found = [
-        key[: -len(end)]
-        for end in PATCHES
-        for key in tensors
-        if key.endswith(end) and key[: -len(end)][-1:] in ("", ".", "/")
-    ]
-    prefixes = [
-        one
-        for one in dict.fromkeys(found)
-        if f"{one}conv1.weight" not in tensors or f"{one}class_embedding" in tensors
-    ]
+def encoder(
+    tensors: Mapping[str, "Tensor"], convolutional: bool = False
+) -> "tuple[dict[str, Tensor] | None, str]":
+    """The tensors of the one ViT in a file, or of the one ConvNet, without what stands before their
+    names; and that. None where there is none, or several."""
+    prefixes = _convnets(tensors) if convolutional else _vits(tensors)
     meant = [prefix for prefix in prefixes if not _older(prefix, prefixes)]
     if len(meant) != 1:
         return None, ""
     return {
         key[len(meant[0]) :]: value for key, value in tensors.items() if key.startswith(meant[0])
     }, meant[0]
+
+
+def _vits(tensors: Mapping[str, "Tensor"]) -> list[str]:
+    """What stands before the names of each ViT."""
+    return [
+        one
+        for one in _before(tensors, PATCHES)
+        if f"{one}conv1.weight" not in tensors or f"{one}class_embedding" in tensors
+    ]
+
+
+def _convnets(tensors: Mapping[str, "Tensor"]) -> list[str]:
+    return [
+        one
+        for one in _before(tensors, STEMS)
+        if any(key.startswith(tuple(one + stage for stage in STEMS.values())) for key in tensors)
+    ]
+
+
+def _before(tensors: Iterable[str], ends: Iterable[str]) -> list[str]:
+    """What stands before names that end so, each once."""
+    found = [
+        key[: -len(end)]
+        for end in ends
+        for key in tensors
+        if key.endswith(end) and key[: -len(end)][-1:] in ("", ".", "/")
+    ]
+    return list(dict.fromkeys(found))
 
 
 def _older(prefix: str, others: list[str]) -> bool:

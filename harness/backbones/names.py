@@ -30,9 +30,14 @@ MODULES = (
     "beit",
     "swin_transformer",
     "swin_transformer_v2",
+    "convnext",
+    "resnet",
 )
 """timm's modules whose models are covered, but for those that have a part which isn't."""
-COVERED = "timm's vit_, deit, eva, beit, aimv2_ and swin models whose blocks are of known kinds"
+COVERED = (
+    "timm's vit_, deit, eva, beit, aimv2_, swin, convnext and resnet models whose blocks are of"
+    " known kinds"
+)
 HUBS = ("hf_hub:", "hf-hub:", "local-dir:")
 """What begins a name that timm finds by itself: a repository of Hugging Face's hub, or a folder as
 timm saves one for it."""

@@ -26,6 +26,8 @@ KNOWN = (
     "deit_base_distilled_patch16_224.fb_in1k",
     "swin_base_patch4_window7_224.ms_in22k",
     "swinv2_base_window12_192.ms_in22k",
+    "convnext_base.fb_in22k",
+    "resnet50.a1_in1k",
 )
 """Of the many names that are covered, some that people tune: at least one of each family."""
 
@@ -36,7 +38,7 @@ class Outline:
     family: str
     side: int
     tokens: int
-    """CLS, registers and image; of stages, the last one's."""
+    """CLS, registers and image; of stages, the last one's; of a ConvNet, places of its last map."""
     width: int
     depth: int
     parameters: int

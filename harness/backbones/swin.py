@@ -116,7 +116,7 @@ class FrozenSwin(FrozenBackbone):
                 " 'avg'."
             )
         super().__init__(vit, pooling)
-        self.carries = frozenset({"prompts", "linear maps"})
+        self.carries = frozenset({"prompts", "linear maps", "operations"})
         if isinstance(vit, SwinTransformer):
             self.carries |= {"kv"}
         stages: list[Any] = [stage for stage in self.vit.layers for _ in stage.blocks]
@@ -202,12 +202,7 @@ class FrozenSwin(FrozenBackbone):
 
     def check(self) -> None:
         super().check()
-        for name, module in self._uncalled().items():
-            if name != "vit" and not is_as_loaded(module):
-                raise ValueError(
-                    f"{name} is {described(module)}, but isn't called: blocks are called one by"
-                    " one. Change or hook a block, a stage's downsample or a part of one"
-                )
+        self._check_containers("a block, a stage's downsample or a part of one")
         self._check_norms("norm")
 
     def _uncalled(self) -> dict[str, nn.Module]:

@@ -68,7 +68,7 @@ class FrozenViT(FrozenBackbone):
         if vit.cls_token is not None:
             self.carries |= {"cls", "saliency"}
         if all(has_linear_maps(block) for block in self.blocks):
-            self.carries |= {"linear maps"}
+            self.carries |= {"linear maps", "operations"}
         self.dim, self.widths = vit.embed_dim, (vit.embed_dim,) * len(self.blocks)
         self.prefix = vit.num_prefix_tokens
         patches: Any = self.vit.patch_embed

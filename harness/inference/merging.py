@@ -9,7 +9,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from harness import backbones
-from harness.backbones.frozen import FrozenBackbone
+from harness.backbones.frozen import FrozenBackbone, side_of
 from harness.backbones.names import ELSEWHERE
 from harness.errors import BadInput
 from harness.planning import user_errors
@@ -39,7 +39,7 @@ def merged(model: Model, name: str) -> tuple[VisionTransformer, dict[str, Any]]:
             raise BadInput(f"{user_errors.line(error)}.") from error
     tensors = _tensors(frozen)
     if isinstance(model.head, LinearHead):
-        place = "head.fc" if hasattr(frozen.vit, "layers") else "head"
+        place = getattr(frozen.vit, "pretrained_cfg", {}).get("classifier", "head")
         tensors[f"{place}.weight"] = model.head.linear.weight
         tensors[f"{place}.bias"] = model.head.linear.bias
     arguments = _arguments(name, frozen, model.head.classes if linear else 0)
@@ -110,7 +110,7 @@ def _arguments(name: str, frozen: FrozenBackbone, classes: int) -> dict[str, Any
         arguments["global_pool"] = "avg"
     with torch.device("meta"):
         plain: Any = timm.create_model(**arguments)
-    if plain.patch_embed.img_size[0] != frozen.image_size:
+    if hasattr(plain, "patch_embed") and side_of(plain) != frozen.image_size:
         arguments["img_size"] = frozen.image_size
         if stages := getattr(frozen.vit, "layers", None):
             arguments["window_size"] = [tuple(stage.blocks[0].window_size) for stage in stages]
