@@ -175,7 +175,8 @@ def _table(
 
 def _published(published: PublishedTable, width: int) -> Iterator[RenderableType]:
     """Papers' numbers, as narrow as the terminal: if not all columns fit, only the last ones, the
-    means."""
+    means, and notes in brackets below their names."""
+    left_out = ""
     if published.grid:
         head, *rows = published.grid
         table = Table(
@@ -185,22 +186,32 @@ def _published(published: PublishedTable, width: int) -> Iterator[RenderableType
             padding=(0, 1, 0, 0),
             collapse_padding=True,
         )
-        room = width - 2 - max(len(row[0]) for row in published.grid)
-        first = len(head)
-        while (
-            first > 1
-            and (room := room - 1 - max(max(map(len, _broken(head[first - 1]).split("\n"))), 5))
-            >= 0
-        ):
-            first -= 1
+        names = [name for name, *_ in rows]
+        if (first := _first_fitting(head, names, width)) > 1:
+            names = [name.replace("(", "\n(") for name in names]
+            first = _first_fitting(head, names, width)
+        if dropped := head[1:first]:
+            left_out = f"Left out here: {', '.join(dropped)}. --format md shows them."
         table.add_column(Text(head[0]), no_wrap=True)
         for title in head[first:]:
             table.add_column(Text(_broken(title)), justify="right", no_wrap=True)
-        for name, *numbers in rows:
+        for name, (_, *numbers) in zip(names, rows, strict=True):
             table.add_row(Text(name), *(Text(number) for number in numbers[first - 1 :]))
         yield table
-    for note in published.notes:
+    for note in filter(None, (left_out, *published.notes)):
         yield Text(note, style="dim")
+
+
+def _first_fitting(head: Sequence[str], names: Sequence[str], width: int) -> int:
+    """The place in `head` from which on all columns fit beside these names."""
+    room = width - 2 - max(len(line) for name in (head[0], *names) for line in name.split("\n"))
+    first = len(head)
+    while first > 1:
+        room -= 1 + max(5, *map(len, _broken(head[first - 1]).split("\n")))
+        if room < 0:
+            break
+        first -= 1
+    return first
 
 
 def _styled(entry: Entry, between: str, stacked: bool, marked: bool) -> Text:

@@ -3,17 +3,20 @@ each; they enter no mean, rank or test: `leaderboard` takes rows of another type
 """
 
 import csv
+import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from harness.errors import BadInput, nearest
 from harness.io.resources import published_csv
+from harness.reporting.leaderboard import TaskResult
 from harness.reporting.published.setups import (
     Setup,
     measured_setup,
@@ -37,6 +40,7 @@ BACKBONES = {
     "vit_base_patch16_224.augreg_in21k": ("ViT-B/16", "AugReg-IN21k"),
     "vit_base_patch16_224.mae": ("ViT-B/16", "MAE-IN1k"),
     "vit_base_patch16_224.mocov3": ("ViT-B/16", "MoCov3-IN1k"),
+    "swin_base_patch4_window7_224.ms_in22k": ("Swin-B", "sup-IN21k"),
 }
 """How papers call our backbones. MoCo v3's name is ours, as timm has none; a bare
 `vit_base_patch16_224=FILE` doesn't say what it was trained on."""
@@ -44,7 +48,11 @@ BACKBONES = {
 USUAL = BACKBONES["vit_base_patch16_224.orig_in21k"]
 """The backbone of most published tables."""
 
-SEGMENTERS = {"vit_large_patch16_224.orig_in21k": ("ViT-L/16 + SETR-PUP", "sup-IN21k")}
+SEGMENTERS = {
+    "vit_large_patch16_224.orig_in21k": ("ViT-L/16 + SETR-PUP", "sup-IN21k"),
+    "vit_base_patch16_224.mae": ("ViT-B/16 + SETR-PUP", "MAE-IN1k"),
+    "vit_base_patch16_224.mocov3": ("ViT-B/16 + SETR-PUP", "MoCov3-IN1k"),
+}
 """The same for segmentation, where a head is part of the name."""
 
 
@@ -93,18 +101,35 @@ class PublishedMatches:
 
 
 ALIASES = {
+    "adapter": "pfeiffer",  # VPT's and NOAH's are behind the MLP alone
     "adapter-houlsby": "houlsby",
     "adapter-pfeiffer": "pfeiffer",
-    "partial-1": "partial-k",
+    "da-vpt+": "da-vpt",
     "fact": "fact-tk",
+    "gatevpt": "gate-vpt",
+    "partial-1": "partial-k",
+    "spt-deep": "self-prompt",
+    "spt-shallow": "self-prompt",
 }
 """Methods that papers call something else."""
+
+VARIANTS: Mapping[str, Mapping[str, int | bool]] = {
+    "da-vpt": {"plus": False},
+    "da-vpt+": {"plus": True},
+    "partial-1": {"blocks": 1},
+    "spt-deep": {"deep": True},
+    "spt-shallow": {"deep": False},
+}
+"""The arguments here of those that papers have a name for, or that have several."""
 
 
 def named_here(method: str) -> str:
     """Our name of a published method, without the note in brackets."""
-    name = re.sub(r"\(.*", "", method).strip().lower()
-    return ALIASES.get(name, name)
+    return ALIASES.get(_bare(method), _bare(method))
+
+
+def _bare(method: str) -> str:
+    return re.sub(r"\(.*", "", method).strip().lower()
 
 
 @cache
@@ -166,9 +191,8 @@ def means_disagree(numbers: Sequence[PublishedNumber]) -> list[str]:
         for name, printed in row.means.items():
             recomputed = _recomputed(name, row)
             if recomputed is not None and abs(recomputed - printed) > TOLERANCE + 1e-9:
-                where = f"{row.method} on {row.backbone} ({row.pretrain})"
                 lines.append(
-                    f"{where}: {name} is printed as {printed:g}, its own numbers give"
+                    f"{_of(row)}: {name} is printed as {printed:g}, its own numbers give"
                     f" {recomputed:.2f}"
                 )
     return lines
@@ -216,9 +240,7 @@ def matching_rows(section: Section, published: Sequence[PublishedNumber]) -> Pub
                     sources,
                 )
             )
-    return PublishedMatches(
-        tuple(rows), None if rows else "no paper's numbers on these tasks are known"
-    )
+    return PublishedMatches(tuple(rows), None if rows else _no_rows(section, published))
 
 
 def differences(section: Section, row: PublishedRow) -> list[str]:
@@ -243,7 +265,7 @@ def differences(section: Section, row: PublishedRow) -> list[str]:
         for name, source in row.sources.items()
     }
     theirs = {
-        task: recipe.at(row.method, task, row.pretrain)
+        task: recipe.at(row.method, task, row.backbone, row.pretrain)
         for name, recipe in known.items()
         if recipe
         for task in means().get(name, (name,))
@@ -257,14 +279,47 @@ def differences(section: Section, row: PublishedRow) -> list[str]:
     return phrases
 
 
+def disagreeing(rows: Sequence[PublishedRow], published: Sequence[PublishedNumber]) -> list[str]:
+    """The lines of `means_disagree` on the method and backbone of one of these rows."""
+    shown = {f"{_of(row)}: " for row in rows}
+    return [line for line in means_disagree(published) if line.startswith(tuple(shown))]
+
+
 def _setup_phrases(section: Section, method: str, theirs: Mapping[str, Setup]) -> list[str]:
     """What sets the section's rows of this published method apart; or all its rows, if there are
     none."""
-    same = [result for result in section.board if result.cell.method == named_here(method)]
+    same, phrases = _same_method(section, method)
     measured: dict[str, list[Setup]] = {}
     for result in same or section.board:
         measured.setdefault(result.task, []).append(measured_setup(result, section.seeds))
-    return setup_differences(measured, theirs, bool(same))
+    return phrases + setup_differences(measured, theirs, bool(same))
+
+
+def _same_method(section: Section, method: str) -> tuple[list[TaskResult], list[str]]:
+    """The section's rows of a published method: of its variant, if there are any; else of others,
+    and a phrase that says so."""
+    same = [result for result in section.board if result.cell.method == named_here(method)]
+    wanted = VARIANTS.get(_bare(method), {})
+    fitting = [result for result in same if _arguments(result, wanted) == wanted]
+    if fitting or not same:
+        return fitting, []
+    phrases = []
+    for name, there in wanted.items():
+        here = {_arguments(result, wanted).get(name) for result in same} - {there}
+        if known := sorted(str(value).lower() for value in here if value is not None):
+            phrases.append(
+                f"method: {name}={' or '.join(map(plain, known))} here,"
+                f" {name}={str(there).lower()} there"
+            )
+        elif here:
+            phrases.append(f"method: {name}={str(there).lower()} there, not recorded here")
+    return same, phrases
+
+
+def _arguments(result: TaskResult, names: Collection[str]) -> Mapping[str, Any]:
+    """Those with these names that a row was stored with."""
+    stored = json.loads(result.cell.arguments)
+    return {name: stored[name] for name in names if isinstance(stored, dict) and name in stored}
 
 
 def _fault(line: Sequence[str]) -> str | None:
@@ -329,6 +384,22 @@ def _recomputed(name: str, row: PublishedRow) -> float | None:
         return None
     weights = [len(means()[group]) if name == "mean-vtab19_tasks" else 1 for group in groups]
     return float(np.average([row.means[group] for group in groups], weights=weights))
+
+
+def _of(row: PublishedRow) -> str:
+    return f"{row.method} on {row.backbone} ({row.pretrain})"
+
+
+def _no_rows(section: Section, published: Sequence[PublishedNumber]) -> str:
+    """Why none may be shown: of others on the same tasks it is said that there are some."""
+    metric, named = metric_of(section.first.metric).published, _named(section)
+    others = any(
+        number.metric == metric
+        and set(means().get(number.task, (number.task,))) <= set(section.tasks)
+        for number in published
+    )
+    where = f" with {named[0]} ({named[1]})" if named and others else ""
+    return f"no paper's numbers on these tasks{where} are known"
 
 
 def _named(section: Section) -> tuple[str, str] | None:

@@ -10,9 +10,9 @@ from harness.reporting.published.numbers import (
     PublishedNumber,
     PublishedRow,
     differences,
+    disagreeing,
     matching_rows,
     means,
-    means_disagree,
     named_here,
 )
 from harness.reporting.section import Section
@@ -29,12 +29,7 @@ def published_rows(section: Section, published: Sequence[PublishedNumber]) -> di
     "mean", "mean_of_groups", "group,N", "task,N" or "other,NAME".
     """
     matches = matching_rows(section, published)
-    methods = {row.method for row in matches.rows}
-    faults = [
-        plain(line)
-        for line in means_disagree(published)
-        if any(line.startswith(f"{method} on ") for method in methods)
-    ]
+    faults = list(map(plain, disagreeing(matches.rows, published)))
     sources = sorted({plain(source) for row in matches.rows for source in row.sources.values()})
     places = {source: place for place, source in enumerate(sources)}
     phrases: dict[str, int] = {}
@@ -62,7 +57,7 @@ def _row(
         for task, value in row.numbers.items()
     ]
     printed = [
-        [_column(section, name), value, places[plain(row.sources[name])], rounded(value, 1)]
+        [_column(section, name), value, places[plain(row.sources[name])], rounded(value, 2)]
         for name, value in row.means.items()
     ]
     return {

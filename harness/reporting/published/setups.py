@@ -65,6 +65,9 @@ class Setup(BaseModel):
     precision: Value | None = Field(None, title="arithmetic")
 
 
+UNKNOWN = ": not known for its source"
+"""How the phrase ends that lists such facts."""
+
 TITLES = {name: str(field.title) for name, field in Setup.model_fields.items()}
 """What a fact is called where it is shown."""
 
@@ -84,14 +87,16 @@ class PartialSetup(BaseModel):
     methods: Patterns = ("*",)
     suites: Patterns = ("*",)
     tasks: Patterns = ("*",)
+    backbones: Patterns = ("*",)
     pretrains: Patterns = ("*",)
     facts: Setup
 
-    def fits(self, method: str, task: str, pretrain: str) -> bool:
+    def fits(self, method: str, task: str, backbone: str, pretrain: str) -> bool:
         filters = (
             (method, self.methods),
             (_suites()[task], self.suites),
             (task, self.tasks),
+            (backbone, self.backbones),
             (pretrain, self.pretrains),
         )
         return all(
@@ -112,9 +117,9 @@ class SourceSetup(BaseModel):
     of: tuple[PartialSetup, ...] = ()
     _merged: dict[tuple[Setup, ...], Setup] = PrivateAttr(default_factory=dict)
 
-    def at(self, method: str, task: str, pretrain: str) -> Setup:
+    def at(self, method: str, task: str, backbone: str, pretrain: str) -> Setup:
         """The facts of one number: the last matching `of` wins."""
-        fitting = tuple(of.facts for of in self.of if of.fits(method, task, pretrain))
+        fitting = tuple(of.facts for of in self.of if of.fits(method, task, backbone, pretrain))
         if fitting not in self._merged:
             parts = (self.facts, *fitting)
             self._merged[fitting] = Setup(
@@ -256,13 +261,12 @@ def setup_differences(
                     (() if varies or name == "form" else tuple(differing), there), []
                 ).append(task)
         for (here, there), some in pairs.items():
-            theirs_alone = (
-                f"{_shown(there)} there{', by the method here' if name != 'form' else ''}"
-            )
-            phrases.append(
-                f"{title}: {_pair(here, there) if here else theirs_alone}{_on(some, tasks)}"
-            )
-    return [*phrases, f"{', '.join(unknown)}: not known for its source"] if unknown else phrases
+            if name == "form":
+                phrases.append(f"{title} there: {_shown(there)}{_on(some, tasks)}")
+                continue
+            pair = _pair(here, there) if here else f"{_shown(there)} there, by the method here"
+            phrases.append(f"{title}: {pair}{_on(some, tasks)}")
+    return [*phrases, f"{', '.join(unknown)}{UNKNOWN}"] if unknown else phrases
 
 
 def _pair(here: Sequence[Value | None], there: Value) -> str:
@@ -292,8 +296,39 @@ def _on(some: Sequence[str], tasks: Sequence[str]) -> str:
     return f", on {', '.join(map(plain, some)) if len(some) <= 3 else f'{len(some)} tasks'}"
 
 
-_WITHOUT_DROPOUT = ("linear", "full", "bitfit", "ssf", "lora", "adapter-plus", "adapter-parallel")
-"""Built-in methods without such an argument; of others nothing is known."""
+_WITHOUT_DROPOUT = frozenset(
+    {
+        "linear",
+        "self-prompt",
+        "vipamin",
+        "da-vpt",
+        "pixel-prompt",
+        "lor-vp",
+        "prefix",
+        "bpt",
+        "bpt-whitened",
+        "full",
+        "bitfit",
+        "ln-tuning",
+        "difffit",
+        "attn-tuning",
+        "mlp-tuning",
+        "partial-k",
+        "dtl",
+        "sct",
+        "res-tuning",
+        "adapter-parallel",
+        "adapter-plus",
+        "ssf",
+        "oft",
+        "boft",
+        "ia3",
+        "fourierft",
+        "hra",
+        "lokr",
+    }
+)
+"""Built-in methods that have no dropout, and no such argument; of others nothing is known."""
 
 _NO_DECAY = {"head": "the head's bias", "biases": "all biases", "vectors": "all 1-d tensors"}
 

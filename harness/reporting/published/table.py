@@ -9,10 +9,11 @@ from harness.reporting.published.chosen_on_test import chosen_on_test
 from harness.reporting.published.numbers import (
     PublishedNumber,
     differences,
+    disagreeing,
     matching_rows,
     means,
-    means_disagree,
 )
+from harness.reporting.published.setups import UNKNOWN
 from harness.reporting.section import Section
 from harness.text import plain
 
@@ -53,21 +54,24 @@ def published_table(
         ]
         if set(numbers) != {NOTHING}:
             grid.append([f"{plain(row.method)} [{number}]", *numbers])
-    notes = ["Published numbers, as printed; no mean, rank or test here includes them."]
-    notes += [f"[{number}] {source}." for (source, *_), number in sources.items()]
+    notes = ["Published numbers, rounded as those above; no mean, rank or test here includes them."]
+    rows_of_source: dict[str, list[int]] = {}
     rows_of_phrase: dict[str, list[int]] = {}
-    for (_, *apart), number in sources.items():
+    for (source, *apart), number in sources.items():
+        rows_of_source.setdefault(source, []).append(number)
         for phrase in apart:
             rows_of_phrase.setdefault(phrase, []).append(number)
+    notes += [f"{_ranges(numbers)} {source}." for source, numbers in rows_of_source.items()]
+    apart = [(phrase, _ranges(numbers)) for phrase, numbers in rows_of_phrase.items()]
     notes += [
-        f"Unlike here, {_ranges(numbers)}: {phrase}." for phrase, numbers in rows_of_phrase.items()
+        f"Unlike here, {of}: {phrase}." for phrase, of in apart if not phrase.endswith(UNKNOWN)
     ]
-    shown_methods = {row.method for row in matches.rows}
-    wrong = [
-        line
-        for line in means_disagree(published)
-        if any(line.startswith(f"{method} on ") for method in shown_methods)
+    notes += [
+        f"Not known of {of}: {phrase.removesuffix(UNKNOWN)}."
+        for phrase, of in apart
+        if phrase.endswith(UNKNOWN)
     ]
+    wrong = disagreeing(matches.rows, published)
     return PublishedTable(grid, notes + chosen_on_test(section, matches.rows) + wrong)
 
 

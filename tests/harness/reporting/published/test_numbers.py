@@ -2,7 +2,10 @@
 among them."""
 
 import csv
+import io
+import re
 from dataclasses import replace
+from inspect import signature
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -10,26 +13,37 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from harness.errors import BadInput
 from harness.io.resources import published_csv
+from harness.planning.variants import registered
+from harness.reporting.columns import Layout
+from harness.reporting.display import NOTHING
+from harness.reporting.formats.terminal import LeaderboardTable
 from harness.reporting.leaderboard import leaderboard
 from harness.reporting.published.numbers import (
     COLUMNS,
+    VARIANTS,
     PublishedRow,
     differences,
     matching_rows,
     means,
     means_checked,
     means_disagree,
+    named_here,
     published,
 )
+from harness.reporting.published.page_columns import published_rows
+from harness.reporting.published.table import published_table
 from harness.reporting.rows import Rows, read
 from harness.reporting.section import Section, sections
-from harness.tasks.cards import load_suites
+from harness.tasks.cards import load_cards, load_suites
 
 VTAB, FGVC = list(load_suites()["vtab"].tasks), list(load_suites()["fgvc"].tasks)
 IN21K, MAE = "vit_base_patch16_224.orig_in21k", "vit_base_patch16_224.mae"
+MOCO, SWIN = "vit_base_patch16_224.mocov3", "swin_base_patch4_window7_224.ms_in22k"
+REFERENCE = Path(__file__).resolve().parents[4].parent / "shared" / "reference"
 
 
 def section(
@@ -45,7 +59,9 @@ def section(
         for variant in ("linear", "vpt"):
             more.setdefault("suite", "fgvc" if task in FGVC else "vtab")
             filler.results(
-                filler.cell(variant, task, backbone=backbone, **more),
+                filler.cell(
+                    variant, task, backbone=backbone, group=load_cards()[task].group, **more
+                ),
                 [50.0 + seed for seed in range(seeds)],
             )
     board = [
@@ -69,11 +85,11 @@ def written(path: Path, *lines: str) -> Path:
 def test_the_shipped_file_is_sound() -> None:
     found: Any = pd.DataFrame(published())
     assert tuple(found.columns) == COLUMNS
-    assert len(found) == 994
-    assert found["metric"].value_counts().to_dict() == {"top1": 956, "mIoU-SS": 19, "mIoU-MS": 19}
+    assert len(found) == 1007
+    assert found["metric"].value_counts().to_dict() == {"top1": 969, "mIoU-SS": 19, "mIoU-MS": 19}
     assert not found.duplicated(["method", "backbone", "pretrain", "task", "metric"]).any()
     assert found["source"].str.strip().str.len().min() > 15, "a source that says nothing"
-    assert found["task"].str.startswith("mean-").sum() == 183
+    assert found["task"].str.startswith("mean-").sum() == 196
     assert found["value"].dtype == float
     assert found["value"].sum() == pytest.approx(
         sum(float(row["value"]) for row in csv.DictReader(published_csv().read_text().splitlines()))
@@ -206,10 +222,10 @@ def test_the_means_are_over_as_many_tasks_as_they_say() -> None:
 
 
 def test_the_published_means_agree_with_the_published_numbers() -> None:
-    """By hand: of 183 printed means 45 can be recomputed; the largest distance is VPT-Shallow's on
+    """By hand: of 196 printed means 49 can be recomputed; the largest distance is VPT-Shallow's on
     FGVC, 84.62 for 84.66."""
     found = published()
-    assert means_checked(found) == (45, 183)
+    assert means_checked(found) == (49, 196)
     assert means_disagree(found) == []
     vpt = {
         number.task: number.value
@@ -379,6 +395,176 @@ def test_mae_is_matched_to_mae(filler: Any) -> None:
     assert named(found, "GateVPT").means["mean-fgvc5"] == 73.39
 
 
+@pytest.mark.parametrize(
+    ("backbone", "pretrain", "methods"),
+    [
+        (SWIN, ("Swin-B", "sup-IN21k"), {"full", "linear", "vpt", "vpt-deep", "BitFit"}),
+        (MAE, ("ViT-B/16", "MAE-IN1k"), {"full", "linear", "vpt", "GateVPT", "SPT-Deep"}),
+        (MOCO, ("ViT-B/16", "MoCov3-IN1k"), {"full", "linear", "vpt", "GateVPT", "SPT-Deep"}),
+    ],
+)
+def test_beside_other_backbones_are_their_own_rows_alone(
+    filler: Any, backbone: str, pretrain: tuple[str, str], methods: set[str]
+) -> None:
+    """Of VTAB papers print the means of groups alone; each is beside the measured one."""
+    part = section(filler, backbone=backbone)
+    found = matching_rows(part, published())
+    assert {(row.backbone, row.pretrain) for row in found.rows} == {pretrain}
+    assert methods <= {row.method for row in found.rows}
+    assert not any(phrase.startswith("backbone") for phrase in differences(part, found.rows[0]))
+    grid = published_table(part, published(), groups=True).grid
+    assert grid[0][1:4] == ["natural (7)", "specialized (4)", "structured (8)"]
+    assert all(NOTHING not in row[1:4] for row in grid if row[0].startswith(("full", "vpt")))
+    columns = {
+        column: value
+        for row in published_rows(part, published())["rows"]
+        if row["method"] == "vpt-deep"
+        for column, value, *_ in row["values"]
+    }
+    vpt = named(found, "vpt-deep").means
+    assert columns == {f"group,{place}": value for place, value in enumerate(vpt.values())}
+
+
+def test_swins_rows_are_those_of_vpts_table_2(filler: Any) -> None:
+    rows = matching_rows(section(filler, backbone=SWIN), published())
+    assert {row.method: tuple(row.means.values()) for row in rows.rows} == {
+        "full": (79.10, 86.21, 59.65),
+        "linear": (73.52, 80.77, 33.52),
+        "vpt": (79.85, 82.45, 37.75),
+        "vpt-deep": (76.78, 84.53, 53.35),
+        "BitFit": (74.19, 80.14, 42.42),
+    }
+    assert {row.source for row in rows.rows} == {"VPT paper Table 2 as transcribed in the VPT note"}
+
+
+def test_of_swin_on_fgvc_there_are_none_and_of_others_it_is_said(filler: Any) -> None:
+    found = matching_rows(section(filler, FGVC, SWIN), published())
+    assert (found.rows, found.reason) == (
+        (),
+        "no paper's numbers on these tasks with Swin-B (sup-IN21k) are known",
+    )
+
+
+def test_other_weights_of_swin_are_not_taken_for_vpts(filler: Any) -> None:
+    other = section(filler, backbone=f"{SWIN}_ft_in1k")
+    first = matching_rows(other, published()).rows[0]
+    assert (first.backbone, first.pretrain) == ("ViT-B/16", "sup-IN21k")
+    assert differences(other, first)[0].startswith(f"backbone: {SWIN}_ft_in1k here, ViT-B/16")
+
+
+@pytest.mark.parametrize(
+    ("backbone", "found", "gate"),
+    [
+        ("vit_large_patch16_224.orig_in21k", ("ViT-L/16 + SETR-PUP", "sup-IN21k"), []),
+        (MAE, ("ViT-B/16 + SETR-PUP", "MAE-IN1k"), [38.44]),
+        (MOCO, ("ViT-B/16 + SETR-PUP", "MoCov3-IN1k"), [36.81]),
+    ],
+)
+def test_in_segmentation_too(
+    filler: Any, backbone: str, found: tuple[str, str], gate: list[float]
+) -> None:
+    """GateVPT's Table 3, at one scale."""
+    part = section(filler, ["ade20k"], backbone, suite="ade20k", metric="miou")
+    rows = matching_rows(part, published()).rows
+    assert {(row.backbone, row.pretrain) for row in rows} == {found}
+    assert [row.numbers["ade20k"] for row in rows if row.method == "GateVPT"] == gate
+
+
+def test_each_published_method_is_one_of_ours_or_known_not_to_be() -> None:
+    """A name that isn't matched stands alone, and is compared with all methods."""
+    ours = {named_here(number.method) for number in published()}
+    absent = {"gps", "hst", "hydra", "last", "lst", "snf", "spt-lora", "viapt", "vpt-deep+bias"}
+    assert ours - registered().keys() == absent
+    assert {
+        named_here(name) for name in ("GateVPT", "BitFit(V-PETL)", "SPT-Shallow", "SPT-Deep")
+    } == {
+        "gate-vpt",
+        "bitfit",
+        "self-prompt",
+    }
+    assert set(VARIANTS) <= {number.method.partition("(")[0].lower() for number in published()}
+    for method, arguments in VARIANTS.items():
+        ours_of = signature(registered()[named_here(method)].load()).parameters
+        assert arguments.keys() <= ours_of.keys()
+
+
+RENAMED = {
+    **{"LoRA(V-PETL)": "LoRA(NOAH)", "Adapter(V-PETL)": "Adapter(NOAH)", "NOAH(V-PETL)": "NOAH"},
+    "SPT": "SPT-Shallow",
+    "SPT-LoRA(sensitivity-aware, not Self-Prompt-Tuning)": "SPT-LoRA(sensitivity-aware)",
+}
+"""Rows that reference files have under another name: results/README.md says why."""
+
+ELSEWHERE = {"SPT-Deep", "SPT-LoRA(sensitivity-aware)", "VIPAMIN"}
+"""Methods with numbers that were read elsewhere than in their tables."""
+
+
+@pytest.mark.skipif(not REFERENCE.is_dir(), reason="needs ../shared/reference")
+def test_row_by_row_nothing_of_the_reference_files_is_missing_or_other() -> None:
+    shipped = {
+        (number.method, number.backbone, number.pretrain, number.task, number.metric): number.value
+        for number in published()
+    }
+    read_ = {}
+    for name in ("published.csv", "peft_published_rows.csv"):
+        with (REFERENCE / name).open(newline="", encoding="utf-8") as file:
+            for line in csv.DictReader(file):
+                method, pretrain = RENAMED.get(line["method"], line["method"]), line["pretrain"]
+                if method in ("SSF", "HST(V-PETL)"):  # both build AugReg's weights
+                    pretrain = "AugReg-IN21k"
+                key = (method, line["backbone"], pretrain, line["task"], line["metric"])
+                read_[key] = float(line["value"])
+    assert len(read_) > 900
+    assert {key: shipped.get(key) for key in read_} == read_
+    others = {key for key in shipped if key not in read_}
+    assert {method for method, *_ in others} == ELSEWHERE
+    assert {(backbone, task) for _, backbone, _, task, _ in others} == {
+        ("ViT-B/16", name) for name in means()
+    }
+
+
+@pytest.mark.skipif(not REFERENCE.is_dir(), reason="needs ../shared/reference")
+def test_nor_what_its_notes_say_of_mae_and_moco_v3() -> None:
+    shipped = {
+        (number.method.partition("(")[0], number.pretrain, number.task): number.value
+        for number in published()
+        if number.backbone == "ViT-B/16"
+    }
+    peft, prompts = (
+        (REFERENCE / f"{name}_family.md").read_text(encoding="utf-8") for name in ("peft", "prompt")
+    )
+    groups = ["mean-vtab_natural7", "mean-vtab_specialized4", "mean-vtab_structured8"]
+    four = r"([\d.]+)/([\d.]+)/([\d.]+) \(([\d.]+)\)"
+    (found,) = re.findall(rf"SPT-LoRA MAE {four}, MoCo {four}", peft)
+    for pretrain, values in (("MAE-IN1k", found[:4]), ("MoCov3-IN1k", found[4:])):
+        for task, value in zip([*groups, "mean-vtab3_groups"], values, strict=True):
+            assert shipped["SPT-LoRA", pretrain, task] == float(value)
+    (deep,) = re.findall(
+        r"SPT-Deep MoCo Natural ([\d.]+), FGVC ([\d.]+); MAE Natural ([\d.]+)", prompts
+    )
+    assert [
+        shipped["SPT-Deep", "MoCov3-IN1k", groups[0]],
+        shipped["SPT-Deep", "MoCov3-IN1k", "mean-fgvc5"],
+        shipped["SPT-Deep", "MAE-IN1k", groups[0]],
+    ] == list(map(float, deep))
+
+
+def test_a_mean_that_disagrees_is_said_beside_its_own_backbone_alone(filler: Any) -> None:
+    numbers = [
+        replace(number, value=10.0)
+        if (number.method, number.pretrain, number.task)
+        == ("vpt", "sup-IN21k", "mean-vtab19_tasks")
+        else number
+        for number in published()
+    ]
+    said = "vpt on ViT-B/16 (sup-IN21k): mean-vtab19_tasks is printed as 10"
+    for backbone, count in ((IN21K, 1), (MAE, 0), (SWIN, 0)):
+        part = section(filler, backbone=backbone)
+        notes = published_table(part, numbers, groups=True).notes
+        assert sum(note.startswith(said) for note in notes) == count
+        assert len(published_rows(part, numbers)["faults"]) == count
+
+
 def test_what_sets_a_section_apart_is_said(filler: Any) -> None:
     part = section(filler)
     vpt = named(matching_rows(part, published()), "vpt")
@@ -419,3 +605,33 @@ def test_published_numbers_cannot_get_into_a_leaderboard(filler: Any) -> None:
     with pytest.raises(AttributeError):
         leaderboard(Rows((*rows.runs, *published()), ()))  # type: ignore[arg-type]
     assert not set(PublishedRow.__annotations__) & {"score", "scores", "seed", "variant", "mean"}
+
+
+def test_notes_say_a_source_once(filler: Any) -> None:
+    notes = published_table(section(filler, backbone=SWIN), published(), groups=True).notes
+    table = "VPT paper Table 2 as transcribed in the VPT note."
+    assert [note for note in notes if table in note] == [f"[1 to 5] {table}"]
+    assert not any("best epoch on test" in note for note in notes), "VPT reports the last one"
+
+
+def test_notes_say_what_choosing_on_test_is_worth_and_what_isnt_known(filler: Any) -> None:
+    notes = published_table(section(filler, backbone=MAE), published(), groups=True).notes
+    assert any("best epoch on test" in note for note in notes), "SPT's means alone are there"
+    assert any(note.startswith("Not known of [") and "pixels" in note for note in notes)
+    assert not any("not known for its source" in note for note in notes)
+
+
+@pytest.mark.parametrize(("width", "left_out"), [(80, ""), (60, "natural (7), specialized (4)")])
+def test_in_a_terminal_names_break_before_columns_go(
+    filler: Any, width: int, left_out: str
+) -> None:
+    part = section(filler, backbone=MAE)
+    printed = io.StringIO()
+    Console(file=printed, width=width).print(LeaderboardTable([part], Layout(), published()))
+    text = printed.getvalue().partition("Published")[2]
+    assert max(map(len, text.splitlines())) <= width
+    assert re.search(r"^SPT-LoRA .*69\.80", text, re.MULTILINE)
+    assert re.search(r"^\(sensitivity-aware\) \[\d+\]", text, re.MULTILINE)
+    assert ("Left out here" in text) == bool(left_out)
+    assert left_out in text
+    assert ("59.29" in text) == (width == 80)

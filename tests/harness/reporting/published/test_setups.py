@@ -2,6 +2,7 @@
 VPT's own and others'."""
 
 from collections.abc import Sequence
+from inspect import signature
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,10 +15,11 @@ from harness.data.normalization import IMAGENET, NONE, Statistics
 from harness.errors import BadInput
 from harness.planning import protocols
 from harness.planning.plan import Request, plan_cell
-from harness.planning.variants import parse
+from harness.planning.variants import parse, registered
 from harness.reporting.leaderboard import leaderboard
 from harness.reporting.published.numbers import differences, matching_rows, published
 from harness.reporting.published.setups import (
+    _WITHOUT_DROPOUT,  # pyright: ignore[reportPrivateUsage]
     Setup,
     setup_differences,
     setup_of_source,
@@ -32,6 +34,7 @@ BACKBONES: dict[str, tuple[str, Pooling]] = {
     "sup-IN21k": ("vit_base_patch16_224.orig_in21k", "cls"),
     "MAE-IN1k": ("vit_base_patch16_224.mae", "vpt-mae"),
     "MoCov3-IN1k": ("vit_base_patch16_224.mocov3", "cls"),
+    "Swin-B": ("swin_base_patch4_window7_224.ms_in22k", "avg+prompts"),
 }
 PIXELS = {"vtab": "tf", "fgvc": "vpt"}
 SEARCH = "seed of the search: 0 here, none there"
@@ -46,6 +49,9 @@ CARS = (
     " on stanford_cars"
 )
 ONE_RUN = "seeds: 5 here, 1 there"
+SPARED = "spared from weight decay: all biases here, all biases and tables of position biases there"
+MASK = "prompts' dropout has one mask for the whole batch, but before the first block"
+OTHERS = "most windows see the travelling prompts of other images of their batch"
 
 
 def section(
@@ -103,9 +109,13 @@ def phrases(part: Section, method: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def vpt_run() -> dict[tuple[str, str], Section]:
-    """A whole run by protocol `vpt`, float32, on both suites and all three of VPT's backbones."""
+    """A whole run by protocol `vpt`, float32, on both suites and all of VPT's Transformers; of Swin
+    it has no FGVC."""
     return {
-        (pretrain, suite): section(pretrain, suite) for pretrain in BACKBONES for suite in PIXELS
+        (pretrain, suite): section(pretrain, suite)
+        for pretrain in BACKBONES
+        for suite in PIXELS
+        if (pretrain, suite) != ("Swin-B", "fgvc")
     }
 
 
@@ -146,8 +156,25 @@ LEFT: dict[tuple[str, str], dict[str, Sequence[str]]] = {
         "linear": [SEARCH, TEST],
         "vpt": [SEARCH, TEST],
         "vpt-deep": [SEARCH, TEST],
-        "full": ["method: its position embedding stays as it is there", ADAMW, SEARCH, TEST],
+        "full": ["method there: its position embedding stays as it is", ADAMW, SEARCH, TEST],
         "BitFit": [ADAMW, SEARCH, TEST],
+    },
+    ("Swin-B", "vtab"): {
+        "linear": [SEARCH, TEST],
+        "vpt": [
+            f"method there: {OTHERS}",
+            SEARCH,
+            TEST,
+            "batch size, prompt lengths: not known for its source",
+        ],
+        "vpt-deep": [
+            f"method there: {MASK}",
+            SEARCH,
+            TEST,
+            "dropout, batch size, prompt lengths: not known for its source",
+        ],
+        "full": ["drop-path: 0 here, 0.5 there", ADAMW, SPARED, SEARCH, TEST],
+        "BitFit": [ADAMW, SPARED, SEARCH, TEST],
     },
 }
 
@@ -176,6 +203,62 @@ def test_fgvc_with_other_weights_are_other_peoples_runs(
     assert {"pixels", "batch size", "head's initial weights", "final runs train on"} <= set(
         unknown.partition(":")[0].split(", ")
     )
+
+
+def test_of_each_method_of_ours_its_dropout_is_known() -> None:
+    """By its argument, or as a method that has none."""
+    for name, entry in registered().items():
+        if entry.value.startswith("methods."):
+            takes = "dropout" in signature(entry.load()).parameters
+            assert takes != (name in _WITHOUT_DROPOUT), name
+
+
+def test_partial_1_trains_the_last_norm_but_with_moco_v3() -> None:
+    ours = {
+        pretrain: section(pretrain, methods="partial-k,pfeiffer")
+        for pretrain in ("sup-IN21k", "MAE-IN1k", "MoCov3-IN1k")
+    }
+    rest = {ADAMW, SEARCH, TEST}
+    norm = "method there: the last norm is trained too, as by partial-k(norm=true)"
+    assert set(phrases(ours["sup-IN21k"], "Partial-1")) - rest == {norm}
+    trained = "features: vpt-mae here, vpt-mae, its norm trained there"
+    assert set(phrases(ours["MAE-IN1k"], "Partial-1")) - rest == {trained}
+    assert set(phrases(ours["MoCov3-IN1k"], "Partial-1")) - rest == set()
+    adapter = phrases(ours["MoCov3-IN1k"], "Adapter(VPT paper)")
+    assert "batch size: 64 here, 384 there" in adapter, "compared with pfeiffer's rows alone"
+
+
+@pytest.mark.parametrize("pretrain", ["MAE-IN1k", "MoCov3-IN1k"])
+def test_methods_that_papers_call_otherwise_are_compared_with_their_own_rows(pretrain: str) -> None:
+    """Beside `vpt-deep`, whose facts are others."""
+    part = section(pretrain, methods="gate-vpt,self-prompt,da-vpt,vpt-deep")
+    gate, shallow, deep, plus = (
+        phrases(part, method) for method in ("GateVPT", "SPT-Shallow", "SPT-Deep", "DA-VPT+")
+    )
+    assert not any(phrase.startswith(("weight decays", "features")) for phrase in gate), (
+        "gate-vpt's weight decay and features are those of its release"
+    )
+    assert "method: deep=true here, deep=false there" in shallow
+    assert "method: plus=false here, plus=true there" in plus
+    assert not any(phrase.startswith("method: deep") for phrase in deep)
+    for same in (shallow, deep):
+        assert not any("by the method here" in phrase for phrase in same)
+        assert not any(phrase.startswith(("dropout", "optimiser")) for phrase in same)
+    both = section(pretrain, methods="self-prompt,self-prompt(deep=false,prompts=100)")
+    lengths = [
+        phrase
+        for method in ("SPT-Shallow", "SPT-Deep")
+        for phrase in phrases(both, method)
+        if phrase.startswith("method: deep")
+    ]
+    assert lengths == []
+
+
+def test_gatevpts_own_runs_of_vpt_have_maes_features_by_its_norm() -> None:
+    part = section("MAE-IN1k", "fgvc", methods="gate-vpt,vpt")
+    said = "features: vpt-mae here, vpt-mae, by the checkpoint's norm there"
+    assert said in phrases(part, "vpt")
+    assert said not in phrases(part, "GateVPT")
 
 
 def test_by_protocol_default_each_difference_is_named() -> None:
@@ -270,7 +353,7 @@ def test_beside_osus_rows_its_recipe_is_named() -> None:
     ):
         assert phrase in found
     assert any(
-        phrase.startswith("method: one A and one B for query, key and value together")
+        phrase.startswith("method there: one A and one B for query, key and value together")
         for phrase in phrases(part, "LoRA(NOAH)")
     )
     assert "reported: last epoch here, best on test there" in phrases(part, "LoRA(NOAH)")
@@ -356,10 +439,12 @@ def test_of_a_whole_recipe_nothing_is_left_unknown() -> None:
     """VPT's, which protocol `vpt` follows: each fact is there for each number, but where the method
     isn't another than ours."""
     (vpt,) = (recipe for recipe in source_setups() if recipe.name == "VPT")
-    for pretrain in BACKBONES:
-        for method in ("linear", "vpt", "vpt-deep", "full", "BitFit"):
-            for task in (*load_suites()["vtab"].tasks, *load_suites()["fgvc"].tasks):
-                missing = {name for name, value in vpt.at(method, task, pretrain) if value is None}
+    vtab, fgvc = (load_suites()[suite].tasks for suite in PIXELS)
+    for pretrain in BACKBONES.keys() - {"Swin-B"}:
+        for method in ("linear", "vpt", "vpt-deep", "full", "BitFit", "Partial-1"):
+            for task in (*vtab, *fgvc):
+                facts = vpt.at(method, task, "ViT-B/16", pretrain)
+                missing = {name for name, value in facts if value is None}
                 assert missing <= {"form"}, (method, task, pretrain)
 
 

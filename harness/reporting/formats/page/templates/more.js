@@ -59,7 +59,7 @@ function publishedOf(section) {
   const table = el("table", { class: "plain published" }, el("thead", {}, head), el("tbody", {}, ...body));
   const list = (items) => el("ul", { class: "notes" }, ...items.map((item) => el("li", {}, item)));
   return [
-    el("p", {}, "Published numbers are as printed, and only shown for reference: pixels, splits, tuning budgets and how hyper-parameters were selected differ between papers, and move scores by points. None is ranked, averaged or tested together with measured ones."),
+    el("p", {}, "Published numbers are rounded as the measured ones, and only shown for reference: pixels, splits, tuning budgets and how hyper-parameters were selected differ between papers, and move scores by points. None is ranked, averaged or tested together with measured ones."),
     el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Published next to measured" }, table),
     chosen.length ? list(chosen) : null,
     faults.length ? list(faults) : null,
