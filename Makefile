@@ -39,7 +39,7 @@ $(LOWEST)/.installed: pyproject.toml
 
 test-faults: $(VENV)/.tested
 	$(BIN)/pytest tests/faults
-	$(BIN)/pytest -m slow tests/harness
+	$(BIN)/pytest -m slow --ignore tests/faults tests
 
 # Thousands of broken files for every reader (SEED another number: others). An hour on two cores; COUNT inputs a reader.
 COUNT ?= 2000

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import jaxtyping
 import numpy as np
 import pytest
+import shapes
+from hypothesis.internal.conjecture import providers
 from jaxtyping import install_import_hook
 from postgres_server import Server, programs
 
@@ -22,9 +24,13 @@ REPOSITORY = Path(__file__).parent.parent
 SHARED = REPOSITORY.parent / "shared"
 
 CHECKED = ("harness.backbones", "harness.data", "harness.training", "methods")
-"""Packages whose signatures hold in every call that a test makes, shapes of arrays included."""
+"""Packages whose signatures hold in the calls that a test makes, shapes of arrays included: see
+`shapes`."""
 
 install_import_hook(CHECKED, "shapes.checked")
+
+# Hypothesis reads the source of every module of ours for numbers to try: seconds for each process.
+setattr(providers, "is_local_module_file", lambda path: False)  # noqa: B010
 
 CARD = """
 name = "{name}"
@@ -68,6 +74,10 @@ LONG = (
         "engine/test_events",
         "test_page_browser",
         "test_package",
+        "harness/test_testing",
+        "tasks/test_cards_suites",
+        "harness/test_api",
+        "io/test_commands",
     ),
     *("test_tutorial", "test_site", "engine/test_cluster", "cli/test_cli", "test_hostile"),
 )
@@ -78,12 +88,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: not any(part in item.nodeid for part in LONG))
 
 
-@pytest.fixture
-def unchecked() -> Iterator[None]:
-    """Signatures aren't checked: for tests that hand over what the code itself must refuse."""
-    jaxtyping.config.update("jaxtyping_disable", True)
+@pytest.fixture(autouse=True)
+def _checked() -> Iterator[None]:
+    shapes.begin()
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def unchecked() -> None:
+    """Signatures aren't checked: for tests that hand over what the code itself must refuse."""
+    jaxtyping.config.update("jaxtyping_disable", True)
 
 
 @pytest.fixture(autouse=True)

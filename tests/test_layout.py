@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 REPOSITORY = Path(__file__).parent.parent
 TESTS = REPOSITORY / "tests"
 
@@ -94,6 +96,7 @@ def test_tests_of_the_whole_are_few():
     assert {path.stem for path in TESTS.glob("test_*.py")} == set(WHOLE)
 
 
+@pytest.mark.slow
 def test_collecting_needs_no_database_driver_browser_or_tensorboard():
     optional = re.compile("psycopg|postgres|selenium|chromium|tensorboard|pdflatex")
     files = [path for path in TESTS.rglob("test_*.py") if optional.search(path.read_text())]

@@ -1,7 +1,7 @@
 """Whatever process dies, at most the trials in flight are lost, and nothing is done twice: real
 processes, real signals.
 
-One test is part of `make test`; all of them of `make test-faults`.
+Part of `make test-faults`.
 """
 
 import os
@@ -29,7 +29,7 @@ from driving import (
 from harness.engine.run import STUCK
 from harness.store import Store
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 METHODS = "vpt-deep,ivpt"
 WANTED = {(method, "toy", seed) for method in ("vpt-deep", "ivpt") for seed in (0, 1)}
 WORKERS = 2
@@ -90,7 +90,6 @@ def test_kill_9_of_a_worker_costs_its_trial_which_is_tried_again(grid):
     assert all("died" in (trial.reason or "") for trial in failed)
 
 
-@pytest.mark.slow
 def test_kill_9_of_the_driver_costs_the_trials_in_flight(grid):
     process = begin(grid)
     training = workers(process)
@@ -101,7 +100,6 @@ def test_kill_9_of_the_driver_costs_the_trials_in_flight(grid):
         assert all(trial.state != "failed" for trial in Store(grid.store).trials())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("part", ["raylet", "gcs_server"])
 def test_kill_9_of_ray_costs_the_trials_in_flight_and_the_run_goes_on(grid, part: str):
     """By itself; or, where the driver was in a call to Ray that nothing breaks, by the same
@@ -126,7 +124,6 @@ def test_kill_9_of_ray_costs_the_trials_in_flight_and_the_run_goes_on(grid, part
     assert sum(trial.state == "failed" for trial in Store(grid.store).trials()) <= WORKERS
 
 
-@pytest.mark.slow
 def test_kill_9_of_everything_at_once_costs_the_trials_in_flight(grid):
     process = begin(grid)
     with the_end_of_the_driver(grid, "kill -9 of everything"):
@@ -134,7 +131,6 @@ def test_kill_9_of_everything_at_once_costs_the_trials_in_flight(grid):
         process.wait()
 
 
-@pytest.mark.slow
 def test_sigterm_to_the_whole_group_as_slurm_sends_it(grid):
     process = begin(grid)
     with the_end_of_the_driver(grid, "SIGTERM to the whole group"):
@@ -142,7 +138,6 @@ def test_sigterm_to_the_whole_group_as_slurm_sends_it(grid):
         ended_by_sigterm(process)
 
 
-@pytest.mark.slow
 def test_sigterm_while_ray_starts_and_has_the_signal_for_itself(grid):
     process = command(grid)
     wait_for(lambda: parts_of_ray(process, "gcs_server"))
@@ -150,7 +145,6 @@ def test_sigterm_while_ray_starts_and_has_the_signal_for_itself(grid):
     ended_by_sigterm(process)
 
 
-@pytest.mark.slow
 def test_ctrl_c_twice_ends_at_once(grid):
     process = begin(grid)
     with the_end_of_the_driver(grid, "Ctrl-C twice"):

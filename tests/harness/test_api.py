@@ -386,6 +386,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_an_interrupt_leaves_a_store_that_resumes_and_no_ray(tiny):
     (tiny.folder / "script.py").write_text(INTERRUPTED)
     process = subprocess.Popen(

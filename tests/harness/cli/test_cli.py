@@ -11,6 +11,8 @@ import pytest
 from command_line import run_command
 from places import REPOSITORY, SHARED
 
+from harness.store import Store
+
 SAMPLE = SHARED / "data" / "vtab-1k-sample"
 
 
@@ -24,6 +26,28 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
         return code, printed.out, printed.err
 
     return run
+
+
+@pytest.mark.parametrize(
+    ("gaps", "flags", "code"), [(0, (), 0), (1, (), 3), (1, ("--allow-gaps",), 0)]
+)
+def test_a_missing_result_is_exit_code_3_unless_it_is_accepted(
+    call, monkeypatch: pytest.MonkeyPatch, gaps: int, flags: tuple[str, ...], code: int
+):
+    class Done:
+        ids, wanted, store = (), 6, Store(":memory:")
+
+        def __init__(self) -> None:
+            self.gaps = gaps
+
+        def leaderboard(self) -> str:
+            return "the board"
+
+    monkeypatch.setattr("harness.api.run", lambda *asked, **more: Done())
+    found, out, _ = call("run", *flags)
+    assert found == code
+    assert "the board" in out
+    assert ("1 of 6 results is missing" in out) == bool(gaps)
 
 
 @pytest.mark.parametrize(

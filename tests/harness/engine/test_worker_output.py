@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import made_up
+import pytest
 
 from harness.engine.status import read
 from harness.engine.worker_output import MOST, WIDEST, CapturedOutput
@@ -79,6 +80,7 @@ def test_a_failures_traceback_is_kept_beneath_its_line_and_shown_where_it_is_ask
     assert {gap.reason for gap in read(store).gaps} == {"out of memory", "KeyError: 3 (mine.py:12)"}
 
 
+@pytest.mark.slow
 def test_print_reaches_the_terminal_with_its_job_and_a_breakpoint_is_a_failure_that_says_so(tiny):
     file = tiny.folder / "loud.py"
     file.write_text(METHODS)

@@ -199,6 +199,7 @@ def test_a_package_that_registers_a_built_in_methods_name_is_refused(
     assert parse("vpt-deep")
 
 
+@pytest.mark.slow
 def test_an_edited_file_makes_a_new_row_beside_the_old_one(tiny):
     """The loop in which everybody develops a method, and all that shows or uses the rows."""
     file = write(tiny.folder / "mine.py")

@@ -4,9 +4,12 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from harness.store import Store
 
 
+@pytest.mark.slow
 def test_a_package_with_an_entry_point(tiny):
     site = tiny.folder / "site"
     info = site / "theirs-1.0.dist-info"

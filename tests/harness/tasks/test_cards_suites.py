@@ -17,7 +17,7 @@ from harness.planning import plan
 from harness.store import Store
 from harness.tasks.cards import SplitName, TaskCard, load_cards, load_suites
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 PROTOCOL = """
 title = "one epoch"
@@ -97,8 +97,10 @@ def fgvc(root: Path) -> list[TaskCard]:
 
 @pytest.mark.parametrize(
     ("suite", "write", "methods"),
-    [("vtab", vtab, "ivpt"), ("fgvc", fgvc, "linear,ivpt")],
-    ids=["vtab", "fgvc"],
+    [
+        pytest.param("vtab", vtab, "ivpt", id="vtab"),
+        pytest.param("fgvc", fgvc, "linear,ivpt", id="fgvc", marks=pytest.mark.slow),
+    ],
 )
 def test_every_cell_of_a_suite_is_filled(
     suite: str,
