@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from timm.models.vision_transformer import VisionTransformer
 
-from harness.backbones.carried import CAN, refusal
+from harness.backbones.carried import CAN, lacking
 from harness.backbones.outlines import KNOWN, Outline, outline
 from harness.backbones.vit import FrozenViT
 from harness.planning.variants import one, registered
@@ -49,9 +49,9 @@ and whatever isn't in timm's modules `vision_transformer`, `deit`, `eva`, `beit`
 `swin_transformer`, `swin_transformer_v2`, `convnext` and `resnet`, as EfficientNet.
 
 A ConvNet has no tokens that prompts could join: what runs on it is what changes pixels, weights or
-maps. Its batch norms keep the mean and variance that they came with, whatever is tuned, so that a
-prediction never depends on its batch; `ln-tuning` and `full` train their weights and biases. The
-side of its images is a multiple of 32.
+maps, and `conv-adapter`, which is made for it. Its batch norms keep the mean and variance that they
+came with, whatever is tuned, so that a prediction never depends on its batch; `ln-tuning` and
+`full` train their weights and biases. The side of its images is a multiple of 32.
 
 Features are pooled as timm pools them: the class token, the mean of the image tokens, the model's
 own attention pooling (SigLIP, the Perception Encoder), or the mean of the tokens for the class and
@@ -76,7 +76,8 @@ WORDS = """
 
 A method says what it needs of a backbone (`needs`), and a backbone what it carries. What a method
 needs and a backbone lacks is said before anything runs: by `harness run`, `--dry-run`, `try`, `fit`
-and `reproduce`. A method that doesn't say runs on plain Vision Transformers alone.
+and `reproduce`. A method that doesn't say runs on plain Vision Transformers alone. Groups such as
+`--methods prompts` or `everything` go without what the backbone can't carry, and say so.
 
 """
 
@@ -108,7 +109,7 @@ def page() -> str:
 def _cell(name: str, own: Outline) -> str:
     variant = one(f"{name}()")
     needs = variant.method.needs
-    if refusal(name, needs, own.name, own.carries):
+    if lacking(needs, own.name, own.carries):
         return "no: " + next(word for word in needs if word not in own.carries)
     if "cls" not in own.carries:
         try:

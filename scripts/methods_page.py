@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from timm.models.vision_transformer import VisionTransformer
 
+from harness.backbones import architecture
+from harness.backbones.frozen import FrozenBackbone
 from harness.backbones.vit import FrozenViT
 from harness.planning.variants import registered
 from harness.reporting.display import NOTHING
@@ -54,6 +56,7 @@ RELEASED = {
     "noah": ("ZhangYuanhan-AI/NOAH", "MIT"),
     "adaptformer": ("ShoufaChen/AdaptFormer", "MIT"),
     "convpass": ("JieShibo/PETL-ViT", "MIT"),
+    "conv-adapter": ("Hhhhhhao/Conv-Adapter", "none"),
     "bi-adaptformer": ("JieShibo/PETL-ViT", "MIT"),
     "bi-lora": ("JieShibo/PETL-ViT", "MIT"),
     "adapter-plus": ("visinf/adapter_plus", "Apache-2.0"),
@@ -124,8 +127,12 @@ def _row(name: str, method: type[Method], measured: dict[str, dict[str, float]])
     idea, arxiv = _idea(method)
     paper = f"[{method.year}](https://arxiv.org/abs/{arxiv})" if arxiv else NOTHING
     with torch.device("meta"):
-        kept, only = trained_values(method(FrozenViT(VisionTransformer(num_classes=0))))
-    values = f"{kept:,}" + (f" + {only:,}" if only else "")
+        vit: FrozenBackbone = FrozenViT(VisionTransformer(num_classes=0))
+        on = ""
+        if "convolutions" in method.needs:
+            vit, on = architecture("convnext_base"), " (ConvNeXt-B)"
+        kept, only = trained_values(method(vit))
+    values = f"{kept:,}" + (f" + {only:,}" if only else "") + on
     row = measured.get(name, {})
     digits = {"gflop": 1, "gflop_scored": 1, "memory": 2, "time_full": 2}
     costs = (f"{row[key]:.{n}f}" if key in row else NOTHING for key, n in digits.items())

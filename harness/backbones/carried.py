@@ -43,9 +43,7 @@ class Uncarried(BadInput, ValueError):
     """A method needs of a backbone what it doesn't carry."""
 
 
-def refusal(method: str, needs: Iterable[str], backbone: str, carries: Iterable[str]) -> str | None:
-    """Why a method can't be used on a backbone; None where it can."""
+def lacking(needs: Iterable[str], backbone: str, carries: Iterable[str]) -> str:
+    """What a method needs and a backbone lacks, and that it does; empty where it lacks nothing."""
     word = next((word for word in needs if word not in carries), None)
-    if word is None:
-        return None
-    return f"{method} needs {CAN[word]}, which {backbone} doesn't have"
+    return "" if word is None else f"{CAN[word]}, which {backbone} doesn't have"

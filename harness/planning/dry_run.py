@@ -37,7 +37,7 @@ from harness.planning.plan import (
     trained_on,
 )
 from harness.planning.protocols import Settings
-from harness.planning.variants import Variant, left_out, parse
+from harness.planning.variants import Variant, carried, left_out, parse
 from harness.tasks.cards import TaskCard
 from harness.text import preformatted, rendered, some
 from harness.training.kind import Cost
@@ -132,12 +132,13 @@ def preview(request: Request, stage: Callable[[str], None]) -> Preview:
     variants = parse(
         request.methods, also={name for _, _, protocol in chosen for name in protocol.arguments}
     )
+    shapes = {spec: _loaded(spec) for _, spec, _ in chosen}
+    variants, absent = carried(variants, shapes.values())
     known = known_settings(request)
     known_notes = [] if known is None else notes_on(known, request, variants, chosen)
     stage("checking the data")
     _, gaps = opened(cards, request.data_root)
     stage("timing a few steps of each method")
-    shapes = {spec: _loaded(spec) for _, spec, _ in chosen}
     paces: dict[tuple[str, str, str, int | None, str], Pace] = {}
     rows: list[MethodCost] = []
     searches: list[str] = []
@@ -159,7 +160,7 @@ def preview(request: Request, stage: Callable[[str], None]) -> Preview:
             trials, runs = trials + cost.trials, runs + cost.seeds
             units, hours = units + cost.units, hours + paces[shape].hours(cost)
         rows.append(MethodCost(variant.label, trials, runs, units, hours))
-    notes = [*left_out(request.methods), *dict.fromkeys(searches)]
+    notes = [*left_out(request.methods), *absent, *dict.fromkeys(searches)]
     notes += [f"{line}." for line in known_notes]
     notes += [_weights_note(spec) for spec in shapes]
     notes += _inputs(request, chosen, shapes)

@@ -20,7 +20,7 @@ from harness.planning import protocols, user_errors
 from harness.planning.known import Known, point_of, points_of, starts, table
 from harness.planning.protocols import Settings
 from harness.planning.space import described, narrowed, size, values
-from harness.planning.variants import Variant, left_out, parse
+from harness.planning.variants import Variant, carried, left_out, parse
 from harness.planning.variants import own_arguments as arguments_of
 from harness.store import Cell, cell_key
 from harness.tasks.cards import Suite, TaskCard, load_cards, load_suites
@@ -203,13 +203,15 @@ def plan(request: Request, variants: Sequence[Variant] | None = None) -> RunPlan
     variants = variants or parse(
         request.methods, also={name for _, _, protocol in chosen for name in protocol.arguments}
     )
+    for spec in dict.fromkeys(spec for _, spec, _ in chosen):
+        backbones[spec] = harness.backbones.load(spec)
+    variants, without = carried(variants, [backbone.vit for backbone in backbones.values()])
+    warnings += without
     known = known_settings(request)
     if known is not None:
         warnings += notes_on(known, request, variants, chosen)
     readers = check_data(cards, request.data_root)
     for card, spec, protocol in chosen:
-        if spec not in backbones:
-            backbones[spec] = harness.backbones.load(spec)
         own = [variant for variant in variants if has_settings(known, request, variant, card.name)]
         check_variants(own, backbones[spec], card, protocol, built, request, known)
         digest, duplicates = data_summary(card, request.data_root, rows_of(readers[card.name]))

@@ -5,12 +5,12 @@ import copy
 import re
 import shlex
 import tomllib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from harness.backbones.carried import Uncarried, refusal
+from harness.backbones.carried import Uncarried, lacking
 from harness.errors import BadInput, nearest, unknown
 from harness.io import commands, flags
 from harness.planning import declaration, user_errors
@@ -52,6 +52,8 @@ class Variant:
     """How it was requested: a registered name, or FILE.py:CLASS."""
     code: Code | None = field(default=None, compare=False, repr=False)
     """The method's code, unless it is one of ours."""
+    by_name: bool = field(default=True, compare=False, repr=False)
+    """False where only a group was asked for, such as `prompts`."""
 
     @property
     def label(self) -> str:
@@ -66,8 +68,12 @@ class Variant:
 
     def check_carried(self, vit: "FrozenBackbone") -> None:
         """Raises `Uncarried` where a backbone lacks what the method needs."""
-        if why := refusal(self.name, self.method.needs, vit.name, vit.carries):
-            raise Uncarried(f"{why}{'' if is_ours(self.method) else HINT}.")
+        if lacks := self.lacks(vit):
+            raise Uncarried(f"{self.name} needs {lacks}{'' if is_ours(self.method) else HINT}.")
+
+    def lacks(self, vit: "FrozenBackbone") -> str:
+        """What the method needs and a backbone lacks, in words; empty where it lacks nothing."""
+        return lacking(self.method.needs, vit.name, vit.carries)
 
     def build(
         self,
@@ -193,7 +199,7 @@ def parse(text: str, also: Collection[str] = ()) -> list[Variant]:
     """
     variants: dict[str, Variant] = {}
     named: dict[str, Variant] = {}
-    for part in _without_groups(_split(text)):
+    for part, by_name in _without_groups(_split(text)):
         match = re.fullmatch(r"\s*([^()]+?)\s*(?:\((.*)\))?\s*", part, re.DOTALL)
         if not match:
             raise BadInput(
@@ -204,7 +210,7 @@ def parse(text: str, also: Collection[str] = ()) -> list[Variant]:
         declaration.check(method, origin, also or None)
         _check_packages(name, method)
         arguments = kinds_of(method) | read_arguments(name, method, inside or "", also)
-        variant = Variant(method, name, arguments, origin, code)
+        variant = Variant(method, name, arguments, origin, code, by_name)
         first = named.setdefault(name, variant)
         if first.method is not method:
             raise BadInput(
@@ -214,8 +220,31 @@ def parse(text: str, also: Collection[str] = ()) -> list[Variant]:
         for other in variants.values():
             if code is not None and other.code is not None:
                 check_apart(other.code, code)
-        variants[variant.label] = variant
+        if by_name or variant.label not in variants:
+            variants[variant.label] = variant
     return list(variants.values())
+
+
+def carried(
+    variants: Sequence[Variant], vits: "Iterable[FrozenBackbone]"
+) -> tuple[list[Variant], list[str]]:
+    """Variants without those that only a group stands for and that need what a backbone lacks; and
+    a line on each reason. Raises `BadInput` where none is left."""
+    without: dict[str, list[str]] = {}
+    kept: list[Variant] = []
+    for variant in variants:
+        why = next((why for vit in vits if (why := variant.lacks(vit))), "")
+        if why and not variant.by_name:
+            without.setdefault(why, []).append(variant.label)
+        else:
+            kept.append(variant)
+    lines = [
+        f"Without {', '.join(labels)}: {'it needs' if len(labels) == 1 else 'they need'} {why}."
+        for why, labels in without.items()
+    ]
+    if not kept:
+        raise BadInput("\n".join(lines))
+    return kept, lines
 
 
 def _split(text: str) -> list[str]:
@@ -282,8 +311,8 @@ def _of_registered(asked: "Callable[[type[Method]], T | None]") -> dict[str, T]:
     return found
 
 
-def _without_groups(parts: list[str]) -> list[str]:
-    """Names of families replaced by those of their methods."""
+def _without_groups(parts: list[str]) -> list[tuple[str, bool]]:
+    """Names of families replaced by those of their methods; and whether each was there by name."""
     known, names = registered(), [part.strip() for part in parts]
 
     def is_group(name: str) -> bool:
@@ -295,14 +324,14 @@ def _without_groups(parts: list[str]) -> list[str]:
             return False
 
     if not any(is_group(name) for name in names):
-        return parts
+        return [(part, True) for part in parts]
     groups = families()
     groups[EVERYTHING] = sorted(known.keys() - _wanting().keys() - _of_registered(kinds_of).keys())
-    return [
-        member
-        for part, name in zip(parts, names, strict=True)
-        for member in (groups[name] if name in groups and is_group(name) else [part])
-    ]
+    found: list[tuple[str, bool]] = []
+    for part, name in zip(parts, names, strict=True):
+        group = name in groups and is_group(name)
+        found += [(member, not group) for member in (groups[name] if group else [part])]
+    return found
 
 
 def _single(text: str) -> str:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
+from vit_methods import ON_VITS
 
 from harness.backbones.vit import FrozenViT
 from harness.engine.method_checks.subject import Images, made_up
@@ -25,7 +26,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype"),
 ]
 
-NAMES = sorted(name for name, entry in registered().items() if entry.value.startswith("methods."))
+NAMES = [name for name in ON_VITS if registered()[name].value.startswith("methods.")]
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 WAITS = {"pae", "boft", "fourierft"}
 """Methods whose step waits for the device: a singular value decomposition does, and so do peft's

@@ -1,4 +1,4 @@
-"""A step's time, operations and memory beside VPT-Deep's."""
+"""A step's time, operations and memory beside VPT-Deep's; on a ConvNet, full fine-tuning's."""
 
 import time
 
@@ -13,12 +13,13 @@ from harness.training.loop import loss_of
 
 
 def cost(subject: Subject) -> str:
-    """Beside VPT-Deep, of the same batch in turns."""
+    """Beside the other, of the same batch in turns."""
     if subject.method.constant_features:
         raise Skipped("its features are constant: only the head is trained")
     vit = subject.backbone or subject.plain
     models: list[Model] = []
-    for build in (subject.build, Subject(one("vpt-deep"), None, 0).build):
+    beside = one("vpt-deep" if "prompts" in vit.carries else "full")
+    for build in (subject.build, Subject(beside, None, 0).build):
         method = build(vit)
         models.append(Model(method, LinearHead(method, CLASSES)).train())
     flops = [step_flops(subject.kind, model, vit.image_size, 64, CPU) for model in models]
@@ -30,7 +31,7 @@ def cost(subject: Subject) -> str:
             _step(subject, model, vit.image_size)
             times[at] = min(times[at], time.perf_counter() - started)
     return (
-        f"a step of {BATCH} images {1000 * times[0]:.1f} ms; of VPT-Deep's time"
+        f"a step of {BATCH} images {1000 * times[0]:.1f} ms; of {beside.name}'s time"
         f" {times[0] / times[1]:.2f}, FLOPs {flops[0] / flops[1]:.2f}, memory"
         f" {kept[0] / kept[1]:.2f}"
     )

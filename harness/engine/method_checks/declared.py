@@ -5,9 +5,8 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from harness.backbones.vit import FrozenViT
 from harness.engine.method_checks.report import Fault, Skipped
-from harness.engine.method_checks.subject import BATCH, HELD_OUT, TINY, TRAIN, Subject
+from harness.engine.method_checks.subject import BATCH, HELD_OUT, TRAIN, Subject
 from harness.errors import BadInput
 from harness.planning import declaration, protocols, user_errors
 from harness.planning.variants import Variant
@@ -28,11 +27,9 @@ def contract(subject: Subject) -> str:
         if parameter.default is parameter.empty and name not in subject.variant.arguments:
             raise Fault(f"argument {name} has no default", where)
     built: dict[str, Method] = {}
-    for name in TINY:
+    for name, vit in subject.vits.items():
         try:
-            built[name] = subject.build(
-                FrozenViT(subject.vits[name], "avg" if name == "mean-pooled" else "cls")
-            )
+            built[name] = subject.build(vit)
         except ValueError as error:
             subject.refused[name] = str(error)
     if not built:

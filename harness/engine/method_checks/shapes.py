@@ -4,9 +4,8 @@ import torch
 from torch import Tensor
 
 from harness.backbones.frozen import Pooling, Read
-from harness.backbones.vit import FrozenViT
 from harness.engine.method_checks.report import Fault
-from harness.engine.method_checks.subject import CLASSES, SIDE, TINY, Subject, made_up
+from harness.engine.method_checks.subject import CLASSES, CONVNETS, SIDE, Subject, made_up
 from harness.training.heads import Model, SetrPup, check_tokens
 from harness.training.kinds import kind_of
 from harness.training.loop import loss_of
@@ -16,6 +15,7 @@ POOLINGS: dict[str, tuple[Pooling, ...]] = {
     "CLS": ("cls", "avg", "vpt-mae"),
     "mean-pooled": ("avg", "vpt-mae"),
     "registers": ("cls", "avg"),
+    **{name: ("avg",) for name in CONVNETS},
 }
 
 
@@ -23,12 +23,12 @@ def shapes(subject: Subject) -> str:
     """What the heads read, for every read; and that no tensor's shape depends on the data."""
     reads: list[str] = []
     images = {count: made_up(count, count).images for count in (1, 3)}
-    for name, poolings in POOLINGS.items():
+    for name, vit in subject.vits.items():
         if name in subject.refused:
             continue
-        for pooling in poolings:
+        for pooling in POOLINGS[name]:
             try:
-                method = subject.build(FrozenViT(subject.vits[name], pooling))
+                method = subject.build(type(vit)(vit.vit, pooling))
             except ValueError:
                 continue  # what it can't be built for
             for training in (True, False):
@@ -88,12 +88,10 @@ def _segmentation(subject: Subject, images: Tensor) -> str:
     kind, labels = kind_of("segmentation"), torch.zeros(len(images), SIDE, SIDE, dtype=torch.long)
     if reason := subject.method.refuses.get(kind.task.name):
         return f"; refuses segmentation: {reason}"
-    for name in TINY:
+    for name, vit in subject.vits.items():
         if name in subject.refused:
             continue
-        method = subject.build(
-            FrozenViT(subject.vits[name], "avg" if name == "mean-pooled" else "cls")
-        )
+        method = subject.build(vit)
         if method.width != method.vit.dim:
             return "; no segmentation: it makes features of an image"
         head = SetrPup(method.vit, CLASSES)

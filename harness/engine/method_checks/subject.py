@@ -8,11 +8,13 @@ from functools import cached_property
 from typing import Any
 
 import torch
+from timm.models.convnext import ConvNeXt
+from timm.models.resnet import Bottleneck, ResNet
 from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor
+from torch import Tensor, nn
 
-from harness.backbones.frozen import FrozenBackbone
-from harness.backbones.vit import FrozenViT
+from harness.backbones import families
+from harness.backbones.frozen import FrozenBackbone, resize
 from harness.engine.method_checks.listening import watched
 from harness.io.commands import near
 from harness.planning import declaration
@@ -26,12 +28,13 @@ from harness.training.seeds import seeded
 
 CLASSES, TRAIN, HELD_OUT, BATCH, PART = 3, 12, 7, 6, 4
 SIDE = 32
-TINY: dict[str, dict[str, Any]] = {
+VITS: dict[str, dict[str, Any]] = {
     "CLS": {},
     "mean-pooled": {"global_pool": "avg", "class_token": False},
     "registers": {"reg_tokens": 2, "no_embed_class": True, "init_values": 0.5},
 }
-"""Backbones by what their features are read from."""
+"""By what their features are read from."""
+CONVNETS = ("ConvNeXt", "ResNet")
 CPU = torch.device("cpu")
 
 
@@ -60,9 +63,24 @@ def made_up(images: int, seed: int) -> Images:
     return Images(noise + levels[:, :, None, None], labels)
 
 
-def _tiny(name: str) -> VisionTransformer:
-    """Four blocks, 16 image tokens of 48 values."""
-    vit = VisionTransformer(
+def tiny(name: str) -> FrozenBackbone:
+    """A ViT of four blocks, with 16 image tokens of 48 values; or a ConvNet of five."""
+    with seeded(0), torch.no_grad():
+        net = _network(name).eval()
+        resize(net, SIDE)
+        for parameter in net.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return families.frozen(net)
+
+
+def _network(name: str) -> nn.Module:
+    block: Any = Bottleneck
+    if name == "ConvNeXt":
+        dims = (16, 16, 32, 48)
+        return ConvNeXt(depths=(1, 1, 2, 1), dims=dims, num_classes=0, ls_init_value=0.5)
+    if name == "ResNet":
+        return ResNet(block, (1, 2, 1, 1), channels=(8, 8, 8, 16), num_classes=0)
+    return VisionTransformer(
         img_size=SIDE,
         patch_size=8,
         embed_dim=48,
@@ -70,12 +88,8 @@ def _tiny(name: str) -> VisionTransformer:
         num_heads=3,
         mlp_ratio=2,
         num_classes=0,
-        **TINY[name],
-    ).eval()
-    with torch.no_grad():
-        for parameter in vit.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
-    return vit
+        **VITS[name],
+    )
 
 
 class Subject:
@@ -84,8 +98,8 @@ class Subject:
     def __init__(self, variant: Variant, backbone: FrozenBackbone | None, seed: int):
         self.variant, self.backbone, self.seed = variant, backbone, seed
         self.method = variant.method
-        with seeded(0):
-            self.vits = {name: _tiny(name) for name in TINY}
+        needs: tuple[str, ...] = getattr(self.method, "needs", ())
+        self.vits = {name: tiny(name) for name in (CONVNETS if "convolutions" in needs else VITS)}
         self.refused: dict[str, str] = {}
         """Backbones that the method can't be built on, with its reason."""
         self.names = set[str]()
@@ -115,10 +129,9 @@ class Subject:
         return self.variant.build(vit, {**self.arguments, **more})
 
     @property
-    def plain(self) -> FrozenViT:
+    def plain(self) -> FrozenBackbone:
         """The first tiny backbone that the method can be built on."""
-        name = next(name for name in TINY if name not in self.refused)
-        return FrozenViT(self.vits[name], "avg" if name == "mean-pooled" else "cls")
+        return next(vit for name, vit in self.vits.items() if name not in self.refused)
 
     @property
     def recipe(self) -> ClassificationRecipe:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from harness import backbones
 from harness.backbones import families
-from harness.backbones.carried import Uncarried, refusal
+from harness.backbones.carried import Uncarried, lacking
 from harness.backbones.cnn import FrozenCNN, FrozenConvNeXt, FrozenResNet
 from harness.backbones.frozen import FrozenBackbone, Read
 from harness.backbones.layouts import fill
@@ -40,7 +40,10 @@ TINY: dict[str, Callable[[], Any]] = {
         BOTTLENECK, **RES, cardinality=2, base_width=16, block_args={"attn_layer": "se"}
     ),
 }
-RUN = {"linear", "full", "bitfit", "ln-tuning", "partial-k", "ssf", "pixel-prompt", "lor-vp"}
+RUN = {
+    *("linear", "full", "bitfit", "ln-tuning", "partial-k", "ssf", "conv-adapter"),
+    *("pixel-prompt", "lor-vp"),
+}
 
 
 def timm_model(name: str) -> Any:
@@ -164,7 +167,7 @@ def test_methods_of_tokens_are_refused_by_name_and_the_others_run():
     runs = {
         name
         for name, entry in registered().items()
-        if not refusal(name, entry.load().needs, "resnet", carried)
+        if not lacking(entry.load().needs, "resnet", carried)
     }
     assert runs == RUN
     for name, lacks in (("vpt", "tokens that prompts"), ("lora", "blocks with the linear maps")):

@@ -2,11 +2,14 @@
 
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import pytest
+from timm.models.resnet import BasicBlock, ResNet
 
+from harness.backbones import families, load
 from harness.errors import BadInput
-from harness.planning.variants import parse, registered
+from harness.planning.variants import carried, parse, registered
 from methods.ivpt import IVPT
 from methods.linear import Linear
 
@@ -77,6 +80,24 @@ def test_a_family_stands_for_its_methods():
     assert twice.label == "ivpt"
     with pytest.raises(BadInput, match=r"unknown method 'promts'\. Did you mean 'prompts'"):
         parse("promts")
+
+
+def test_a_group_goes_without_what_the_backbone_lacks_and_a_name_is_refused():
+    block: Any = BasicBlock
+    net = families.frozen(ResNet(block, (1, 1, 1, 1), channels=(8,) * 4, num_classes=0))
+    net.name = "a ConvNet"
+    kept, lines = carried(parse("prompts,linear"), [net])
+    assert [variant.name for variant in kept] == ["lor-vp", "pixel-prompt", "linear"]
+    (line,) = (line for line in lines if "vpt-deep" in line)
+    assert line.startswith("Without ")
+    assert line.endswith(": they need tokens that prompts can join, which a ConvNet doesn't have.")
+    for asked in ("prompts,vpt", "vpt,prompts", "vpt"):  # refused where it is built
+        assert "vpt" in {variant.name for variant in carried(parse(asked), [net])[0]}
+    vit = load("mini_vit").vit
+    assert "conv-adapter" not in {variant.name for variant in carried(parse("peft"), [vit])[0]}
+    only = [variant for variant in parse("peft") if variant.name == "conv-adapter"]
+    with pytest.raises(BadInput, match=r"^Without conv-adapter: it needs .* mini_vit doesn't have"):
+        carried(only, [vit])
 
 
 def test_a_family_leaves_out_what_cannot_be_imported(monkeypatch: pytest.MonkeyPatch):

@@ -63,7 +63,11 @@ def test_a_family_goes_without_and_says_so(absent: None, tiny):
     without = ", ".join(name for name in NEEDING if name != "peft")
     assert line == f"Without {without}, which need a package: pip install 'vpt-harness[peft]'."
     assert left_out("linear,prompts") == left_out("dora") == []
-    assert plan(tiny.request("linear,peft")).warnings == (line,)
+    convnets = "residual blocks of convolutions, which mini_vit doesn't have"
+    assert plan(tiny.request("linear,peft")).warnings == (
+        line,
+        f"Without conv-adapter: it needs {convnets}.",
+    )
     assert plan(tiny.request("linear")).warnings == ()
 
 

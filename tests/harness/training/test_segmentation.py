@@ -12,12 +12,13 @@ import torch
 import torch.nn.functional as F
 from places import REPOSITORY
 from torch import Tensor, nn
+from vit_methods import ON_VITS
 
 from harness import backbones
 from harness.backbones.frozen import FrozenBackbone
 from harness.data.batch import normalised
 from harness.data.scenes import Scenes, together
-from harness.planning.variants import parse, registered
+from harness.planning.variants import parse
 from harness.training.forward import Diverged
 from harness.training.heads import LinearHead, Model, SetrPup
 from harness.training.loop import Score, backward, fit, scored_at_once
@@ -257,7 +258,7 @@ def documented(tmp_path: Path) -> str:
 
 @pytest.mark.parametrize(
     "method",
-    [*sorted(registered()), "ivpt(cdc_source=output,da=gate,ar_vector=prompt)", "documented"],
+    [*ON_VITS, "ivpt(cdc_source=output,da=gate,ar_vector=prompt)", "documented"],
 )
 def test_every_method_serves_both_kinds_of_head_as_it_is(
     method: str, vit: FrozenBackbone, tmp_path: Path
