@@ -1,8 +1,9 @@
 """Pretrain a backbone of the mini suite on 44,100 CIFAR-10 images at 32 x 32: `mini_vit` is
-supervised, `mini_mae` a masked autoencoder.
+supervised, `mini_mae` a masked autoencoder; and members of other families, supervised.
 
     python scripts/pretrain_mini.py cifar10-train.zip mini_vit.safetensors
     python scripts/pretrain_mini.py cifar10-train.zip mini_mae.safetensors --objective mae
+    python scripts/pretrain_mini.py cifar10-train.zip mini_swin.safetensors --family swin
 
 The archive holds one folder a class with one JPEG an image. The last image of every ten is held out
 to state a figure. The cards in harness/backbones/weights/ say with which options the shipped files
@@ -24,10 +25,36 @@ import torch.nn.functional as F
 from PIL import Image
 from pretraining_objectives import OBJECTIVES
 from safetensors.torch import save_file
+from timm.models.convnext import ConvNeXt
+from timm.models.eva import Eva
+from timm.models.swin_transformer import SwinTransformer
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-ARCHITECTURE = dict(img_size=32, patch_size=5, embed_dim=96, depth=4, num_heads=3, num_classes=0)
+COLUMN = dict(img_size=32, patch_size=5, embed_dim=96, depth=4, num_heads=3, num_classes=0)
+FAMILIES: dict[str, tuple[type[nn.Module], dict]] = {
+    "vit": (VisionTransformer, COLUMN),
+    "rope-vit": (
+        Eva,
+        {
+            **COLUMN,
+            **dict(qkv_bias=False, num_reg_tokens=2, init_values=0.1, global_pool="token"),
+            **dict(use_abs_pos_emb=False, use_rot_pos_emb=True, rope_type="dinov3"),
+            **dict(rope_grid_indexing="ij", rope_rotate_half=True, use_fc_norm=False),
+        },
+    ),
+    "swin": (
+        SwinTransformer,
+        dict(img_size=32, patch_size=4, window_size=4, embed_dim=60, num_classes=0)
+        | dict(depths=(2, 2), num_heads=(3, 6)),
+    ),
+    "convnext": (
+        ConvNeXt,
+        dict(patch_size=1, depths=(2, 2, 2, 2), dims=(24, 48, 80, 112), num_classes=0)
+        | dict(ls_init_value=0.1),
+    ),
+}
+"""timm's classes and what they are built with: each has fewer than half a million values."""
 # ImageNet's, as for every backbone of the protocol
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 BATCH, WEIGHT_DECAY, GREY = 250, 0.05, 0.2
@@ -71,7 +98,7 @@ def augment(images: Tensor, rng: torch.Generator) -> Tensor:
     return torch.where(torch.rand(n, 1, 1, 1, generator=rng) < GREY, grey, crop)
 
 
-def save(vit: VisionTransformer, output: Path, facts: dict) -> None:
+def save(vit: nn.Module, output: Path, facts: dict) -> None:
     save_file(
         {name: value.half().contiguous() for name, value in vit.state_dict().items()},
         output,
@@ -86,6 +113,7 @@ def main() -> None:
     parser.add_argument("archive", type=Path)
     parser.add_argument("output", type=Path)
     parser.add_argument("--objective", choices=OBJECTIVES, default="supervised")
+    parser.add_argument("--family", choices=FAMILIES, default="vit")
     parser.add_argument("--epochs", type=int, default=45)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--checkpoint", type=Path, help="resume from it, if it is there")
@@ -98,7 +126,8 @@ def main() -> None:
     train_x, train_y = images[~held_out], labels[~held_out]
     test = normalise(images[held_out]), labels[held_out]
 
-    vit = VisionTransformer(**ARCHITECTURE)  # type: ignore[arg-type]
+    model, shape = FAMILIES[arguments.family]
+    vit = model(**shape)
     objective = OBJECTIVES[arguments.objective](vit)
     learned = [p for p in objective.parameters() if p.requires_grad]
     decayed, plain = [p for p in learned if p.ndim > 1], [p for p in learned if p.ndim <= 1]

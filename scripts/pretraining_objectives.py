@@ -19,15 +19,15 @@ CLASSES = 10
 
 
 class Supervised(nn.Module):
-    """Cross-entropy with smoothed labels, from a linear head on CLS."""
+    """Cross-entropy with smoothed labels, from a linear head on timm's features."""
 
     peak_lr, betas, warmup_epochs = 2e-3, (0.9, 0.999), 2
     smoothing = 0.1
 
-    def __init__(self, vit: VisionTransformer):
+    def __init__(self, vit: Any):
         super().__init__()
         self.vit = vit
-        self.head = nn.Linear(vit.embed_dim, CLASSES)
+        self.head = nn.Linear(vit.num_features, CLASSES)
 
     def forward(self, images: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
         """The loss of images (n, 3, side, side), normalised, and labels (n,)."""

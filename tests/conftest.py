@@ -1,5 +1,6 @@
 """What tests share: a cache of their own, and a tiny task with a protocol that ends in seconds."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -9,11 +10,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis  # noqa: F401  # it asks for referrers of what it registers: before they are frozen
 import jaxtyping
 import numpy as np
 import pytest
 import shapes
-from hypothesis.internal.conjecture import providers
 from jaxtyping import install_import_hook
 from postgres_server import Server, programs
 
@@ -28,9 +29,6 @@ CHECKED = ("harness.backbones", "harness.data", "harness.training", "methods")
 `shapes`."""
 
 install_import_hook(CHECKED, "shapes.checked")
-
-# Hypothesis reads the source of every module of ours for numbers to try: seconds for each process.
-setattr(providers, "is_local_module_file", lambda path: False)  # noqa: B010
 
 CARD = """
 name = "{name}"
@@ -86,6 +84,12 @@ LONG = (
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: not any(part in item.nodeid for part in LONG))
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: no later collection of garbage walks over it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -238,6 +238,8 @@ def _ray(
 
     Its logs and warnings are kept out of the view.
     """
+    cleanup = contextlib.ExitStack()
+    cleanup.enter_context(_environment_as_it_was())
     os.environ.update(ray_private.ENVIRONMENT, VPT_HARNESS_CACHE=str(cache_dir().absolute()))
     let_waiting_threads_sleep()
     import ray
@@ -258,7 +260,6 @@ def _ray(
     workers = resources.workers or (
         max(1, int(gpus / per_gpu)) if gpus and per_gpu else local_cores
     )
-    cleanup = contextlib.ExitStack()
     try:
         with _sigterm_is_ours(interrupts):
             if resources.cluster:
@@ -308,6 +309,19 @@ def _ray(
         else:
             ray.shutdown()
         cleanup.close()
+
+
+@contextlib.contextmanager
+def _environment_as_it_was() -> Iterator[None]:
+    """Variables that this run or Ray sets are for its workers: a later `breakpoint()`, say, isn't
+    Ray's."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
 
 
 @contextlib.contextmanager

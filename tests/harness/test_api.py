@@ -263,12 +263,17 @@ def filled(tmp_path_factory: pytest.TempPathFactory, make_tiny) -> Iterator[Simp
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VPT_HARNESS_CACHE", str(tiny.folder / "cache"))
         patch.setenv("OMP_NUM_THREADS", "1")
-        before, hook = handlers(), sys.breakpointhook
+        before, hook = (handlers(), dict(os.environ)), sys.breakpointhook
         run = harness.run(
             ["vpt-deep", f"{tiny.folder / 'mine.py'}:Mine"], workers=1, progress=False, **told
         )
         yield SimpleNamespace(
-            tiny=tiny, run=run, told=told, before=before, after=handlers(), hook=hook
+            tiny=tiny,
+            run=run,
+            told=told,
+            before=before,
+            after=(handlers(), dict(os.environ)),
+            hook=hook,
         )
 
 

@@ -8,9 +8,13 @@ from pathlib import Path
 import numpy as np
 import pretrain_mini
 import pytest
+import torch
 from PIL import Image
 from safetensors.torch import load_file
 from timm.models.vision_transformer import VisionTransformer
+
+from harness.backbones import families
+from harness.backbones.frozen import FrozenBackbone, resize
 
 
 @pytest.fixture
@@ -54,7 +58,28 @@ def test_a_run_that_was_cut_off_ends_with_the_same_weights(
     assert epochs == [checkpoint] * 4
     whole, resumed = (load_file(tmp_path / f"{name}.safetensors") for name in ("whole", "resumed"))
     assert all((whole[name] == resumed[name]).all() for name in whole)
-    expected = VisionTransformer(**pretrain_mini.ARCHITECTURE)  # type: ignore[arg-type]
+    expected = VisionTransformer(**pretrain_mini.COLUMN)  # type: ignore[arg-type]
     assert {name: value.shape for name, value in whole.items()} == {
         name: value.shape for name, value in expected.state_dict().items()
     }
+
+
+@pytest.mark.parametrize("family", pretrain_mini.FAMILIES)
+def test_a_member_of_each_family_is_small_and_covered(
+    family: str, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    output = tmp_path / "mini.safetensors"
+    monkeypatch.setattr(pretrain_mini, "BATCH", 9)
+    arguments = [str(archive), str(output), "--family", family, "--epochs", "3"]
+    monkeypatch.setattr(sys, "argv", ["pretrain_mini", *arguments])
+    pretrain_mini.main()
+    assert output.stat().st_size < 1_000_000
+    model, shape = pretrain_mini.FAMILIES[family]
+    net = model(**shape).eval()
+    net.load_state_dict(load_file(output))
+    resize(net, 32)
+    frozen: FrozenBackbone = families.frozen(net)
+    assert frozen.family == family
+    images = torch.randn(2, 3, 32, 32)
+    features = frozen.pool(frozen.run(frozen.embed(images), frozen.read())[-1])
+    assert torch.allclose(features, net(images), atol=1e-5)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from pretrain_mini import ARCHITECTURE
+from pretrain_mini import COLUMN
 from pretraining_objectives import MaskedAutoencoder, positions
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
@@ -13,7 +13,7 @@ PATCHES, KEPT, SIDE = 36, 9, 5
 @pytest.fixture
 def autoencoder() -> MaskedAutoencoder:
     torch.manual_seed(0)
-    return MaskedAutoencoder(VisionTransformer(**ARCHITECTURE)).eval()  # type: ignore[arg-type]
+    return MaskedAutoencoder(VisionTransformer(**COLUMN)).eval()  # type: ignore[arg-type]
 
 
 def loss(autoencoder: MaskedAutoencoder, images: Tensor) -> Tensor:

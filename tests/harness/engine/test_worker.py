@@ -282,6 +282,7 @@ def _of_file(planned: RunPlan, name: str):
     return getattr(sys.modules[planned.cells[2].variant.method.__module__], name)
 
 
+@pytest.mark.usefixtures("unchecked")  # checks draw from Python's generator
 def test_pythons_and_numpys_generators_follow_the_seed(other_methods):
     planned = other_methods("Drawing")
     one, other = (final(Trainer(planned, threads=1), planned, 2) for _ in range(2))
