@@ -1,5 +1,5 @@
-"""Backbones: a name, or a name and a file of weights, becomes a frozen ViT with the identity that
-results are keyed by."""
+"""Backbones: a name, or a name and a file of weights, becomes a frozen backbone with the identity
+that results are keyed by."""
 
 import hashlib
 import json

@@ -132,9 +132,9 @@ def preview(request: Request, stage: Callable[[str], None]) -> Preview:
     variants = parse(
         request.methods, also={name for _, _, protocol in chosen for name in protocol.arguments}
     )
+    known = known_settings(request)
     shapes = {spec: _loaded(spec) for _, spec, _ in chosen}
     variants, absent = carried(variants, shapes.values())
-    known = known_settings(request)
     known_notes = [] if known is None else notes_on(known, request, variants, chosen)
     stage("checking the data")
     _, gaps = opened(cards, request.data_root)

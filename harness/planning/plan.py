@@ -203,14 +203,14 @@ def plan(request: Request, variants: Sequence[Variant] | None = None) -> RunPlan
     variants = variants or parse(
         request.methods, also={name for _, _, protocol in chosen for name in protocol.arguments}
     )
+    known = known_settings(request)
+    readers = check_data(cards, request.data_root)
     for spec in dict.fromkeys(spec for _, spec, _ in chosen):
         backbones[spec] = harness.backbones.load(spec)
     variants, without = carried(variants, [backbone.vit for backbone in backbones.values()])
     warnings += without
-    known = known_settings(request)
     if known is not None:
         warnings += notes_on(known, request, variants, chosen)
-    readers = check_data(cards, request.data_root)
     for card, spec, protocol in chosen:
         own = [variant for variant in variants if has_settings(known, request, variant, card.name)]
         check_variants(own, backbones[spec], card, protocol, built, request, known)

@@ -319,6 +319,7 @@ _WITHOUT_DROPOUT = frozenset(
         "res-tuning",
         "adapter-parallel",
         "adapter-plus",
+        "conv-adapter",
         "ssf",
         "oft",
         "boft",

@@ -37,7 +37,7 @@ TINY: dict[str, Callable[[], Any]] = {
     "resnet": lambda: ResNet(BOTTLENECK, **RES),
     "resnet-d": lambda: ResNet(BASIC, **RES, stem_type="deep", avg_down=True),
     "se-resnext": lambda: ResNet(
-        BOTTLENECK, **RES, cardinality=2, base_width=16, block_args={"attn_layer": "se"}
+        BOTTLENECK, **RES, cardinality=2, base_width=64, block_args={"attn_layer": "se"}
     ),
 }
 RUN = {
