@@ -96,7 +96,7 @@ def pytest_collection_finish() -> None:
 def _checked() -> Iterator[None]:
     shapes.begin()
     yield
-    jaxtyping.config.update("jaxtyping_disable", False)
+    shapes.begin()  # what the next file's fixtures call too
 
 
 @pytest.fixture

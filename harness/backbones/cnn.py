@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from timm.layers.drop import DropPath
 from timm.models.convnext import ConvNeXt, ConvNeXtBlock
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from torch import Tensor, nn
@@ -43,6 +42,7 @@ class FrozenCNN(FrozenBackbone):
     model: type[nn.Module]
     kinds: tuple[type[nn.Module], ...]
     """Of its blocks."""
+    branches = ("drop_path",)
 
     def __init__(self, vit: Any, pooling: Pooling = "avg"):
         if foreign := self._foreign_part(vit):
@@ -63,11 +63,6 @@ class FrozenCNN(FrozenBackbone):
     @property
     def blocks(self) -> list[Any]:
         return [block for _, block in self._steps()]
-
-    def drop_paths(self, rate: float) -> None:
-        for index, block in enumerate(self.blocks):
-            if (of_block := rate * index / max(self.depth - 1, 1)) > 0:
-                block.drop_path = DropPath(of_block)
 
     def embed(
         self, images: Float[Tensor, "batch channel height width"]

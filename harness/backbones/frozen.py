@@ -63,6 +63,8 @@ class FrozenBackbone(nn.Module):
     """Of backbones that are computed in the same way."""
     carries: frozenset[str]
     """What a method may need and it has: words of `harness.backbones.carried.CAN`."""
+    branches: tuple[str, ...] = ("drop_path1", "drop_path2")
+    """What drops the paths of a block, by timm's names."""
 
     dim: int
     """Width of the features that `pool` gives, and of the last block's rows."""
@@ -123,7 +125,8 @@ class FrozenBackbone(nn.Module):
 
     def drop_paths(self, rate: float) -> None:
         """Stochastic depth, as timm has it: while training, each image skips a block's attention
-        or MLP with a probability that rises from 0 in the first block to `rate` in the last.
+        or MLP with a probability that rises from 0 in the first block to `rate` in the last; a
+        ConvNet's residual branch likewise.
 
         For a copy that no method has changed yet: what a method then wraps or replaces is its
         own.
@@ -131,7 +134,8 @@ class FrozenBackbone(nn.Module):
         rates = torch.linspace(0, rate, self.depth, device="cpu")
         for index, block in enumerate(self.blocks):
             if (of_block := float(rates[index])) > 0:
-                block.drop_path1, block.drop_path2 = DropPath(of_block), DropPath(of_block)
+                for name in self.branches:
+                    setattr(block, name, DropPath(of_block))
 
     def at(self: B, side: int) -> B:
         """The same weights for square images of another side, rounded down to whole patches; what

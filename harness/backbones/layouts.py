@@ -194,10 +194,11 @@ def _vits(tensors: Mapping[str, "Tensor"]) -> list[str]:
 
 
 def _convnets(tensors: Mapping[str, "Tensor"]) -> list[str]:
+    stages = set(STEMS.values())
     return [
         one
         for one in _before(tensors, STEMS)
-        if any(key.startswith(tuple(one + stage for stage in STEMS.values())) for key in tensors)
+        if any(key.startswith(one + stage) for stage in stages for key in tensors)
     ]
 
 

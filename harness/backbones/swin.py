@@ -167,9 +167,7 @@ class FrozenSwin(FrozenBackbone):
         if rows == slice(0, image) and tokens.shape[1] > image:
             # what travels ends here: it is seen, and nothing is made of it
             tokens, ending = tokens[:, :image], tokens[:, image:]
-            if prompts is not None:
-                ending = torch.cat([ending, prompts.expand(len(tokens), -1, -1)], dim=1)
-            prompts = ending
+            prompts = behind(ending, prompts)
         if _is_open(block, travelling=tokens.shape[1] > image):
             return self._open(index, tokens, prompts, kv)[:, rows]
         if kv is not None:

@@ -5,7 +5,7 @@ import copy
 import re
 import shlex
 import tomllib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -226,7 +226,7 @@ def parse(text: str, also: Collection[str] = ()) -> list[Variant]:
 
 
 def carried(
-    variants: Sequence[Variant], vits: "Iterable[FrozenBackbone]"
+    variants: Sequence[Variant], vits: "Collection[FrozenBackbone]"
 ) -> tuple[list[Variant], list[str]]:
     """Variants without those that only a group stands for and that need what a backbone lacks; and
     a line on each reason. Raises `BadInput` where none is left."""

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from families import features
 from timm.models.convnext import ConvNeXt
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from torch import Tensor, nn
@@ -41,10 +42,6 @@ def tiny(name: str) -> FrozenBackbone:
             if tensor.is_floating_point():
                 tensor += 0.1 * torch.rand_like(tensor)
     return families.frozen(net).at(64)
-
-
-def features(vit: FrozenBackbone, images: Tensor) -> Tensor:
-    return vit.pool(vit.run(vit.embed(images), vit.read())[-1])
 
 
 def added(x: Tensor, beside: Any) -> Tensor:

@@ -9,6 +9,7 @@ import numpy as np
 import pretrain_mini
 import pytest
 import torch
+from families import features
 from PIL import Image
 from safetensors.torch import load_file
 from timm.models.vision_transformer import VisionTransformer
@@ -81,5 +82,4 @@ def test_a_member_of_each_family_is_small_and_covered(
     frozen: FrozenBackbone = families.frozen(net)
     assert frozen.family == family
     images = torch.randn(2, 3, 32, 32)
-    features = frozen.pool(frozen.run(frozen.embed(images), frozen.read())[-1])
-    assert torch.allclose(features, net(images), atol=1e-5)
+    assert torch.allclose(features(frozen, images), net(images), atol=1e-5)

@@ -99,6 +99,15 @@ def tiny(name: str, **other: Any) -> FrozenBackbone:
     return frozen
 
 
+def features(vit: FrozenBackbone, images: Tensor, deep: Any = None, first: Any = None) -> Tensor:
+    """As a method makes them, of the rows that a head reads: with prompts that are new at each
+    block, and some that travel from the first on."""
+    tokens = vit.embed(images)
+    if first is not None:
+        tokens = torch.cat([tokens, first.expand(len(images), -1, -1)], dim=1)
+    return vit.pool(vit.run(tokens, vit.read(), None if deep is None else list(deep))[-1])
+
+
 def slow_features(
     frozen: FrozenBackbone, images: Tensor, deep: Any, first: Tensor | None
 ) -> Tensor:

@@ -17,11 +17,11 @@ def cost(subject: Subject) -> str:
     if subject.method.constant_features:
         raise Skipped("its features are constant: only the head is trained")
     vit = subject.backbone or subject.plain
-    models: list[Model] = []
     beside = one("vpt-deep" if "prompts" in vit.carries else "full")
-    for build in (subject.build, Subject(beside, None, 0).build):
-        method = build(vit)
-        models.append(Model(method, LinearHead(method, CLASSES)).train())
+    models = [
+        Model(method, LinearHead(method, CLASSES)).train()
+        for method in (subject.build(vit), beside.build(vit, {}))
+    ]
     flops = [step_flops(subject.kind, model, vit.image_size, 64, CPU) for model in models]
     kept = [_kept(subject, model, vit.image_size) for model in models]
     times = [float("inf")] * 2

@@ -9,6 +9,7 @@ import pytest
 import timm
 import torch
 import torchvision
+from families import features
 from timm.models.convnext import ConvNeXt
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from torch import Tensor, nn
@@ -67,10 +68,6 @@ def tiny(name: str) -> FrozenBackbone:
 
 def images(count: int = 2, side: int = 64) -> Tensor:
     return torch.randn(count, 3, side, side, generator=torch.Generator().manual_seed(side))
-
-
-def features(net: FrozenBackbone, given: Tensor) -> Tensor:
-    return net.pool(net.run(net.embed(given), net.read())[-1])
 
 
 @pytest.mark.parametrize("name", TINY)

@@ -6,24 +6,16 @@ from typing import Any
 
 import pytest
 import torch
-from families import TINY, slow_features, tiny
+from families import TINY, features, slow_features, tiny
 from torch import Tensor, nn
 
 from harness.backbones.changes import is_open
-from harness.backbones.frozen import FrozenBackbone, resize
+from harness.backbones.frozen import resize
 
 FORMS = [
     *((name, "both") for name in TINY),
     *((name, form) for name in ("plain", "dinov3", "beit v2") for form in ("deep", "travelling")),
 ]
-
-
-def features(vit: FrozenBackbone, images: Tensor, deep: Any = None, first: Any = None) -> Tensor:
-    """As a method makes them, of the rows that a head reads."""
-    tokens = vit.embed(images)
-    if first is not None:
-        tokens = torch.cat([tokens, first.expand(len(images), -1, -1)], dim=1)
-    return vit.pool(vit.run(tokens, vit.read(), None if deep is None else list(deep))[-1])
 
 
 @pytest.mark.parametrize("name", TINY)
