@@ -38,5 +38,10 @@ class LinearHead(Head):
     def read(self) -> Read:
         return self._read
 
-    def forward(self, tokens: list[Float[Tensor, "batch row dim"]]) -> Float[Tensor, "batch class"]:
-        return self.linear(self.pool[0](tokens[-1]))
+    def features(
+        self, tokens: list[Float[Tensor, "batch row dim"]]
+    ) -> list[Float[Tensor, "batch width"]]:
+        return [self.pool[0](tokens[-1])]
+
+    def scores(self, features: list[Float[Tensor, "batch width"]]) -> Float[Tensor, "batch class"]:
+        return self.linear(features[0])

@@ -101,11 +101,11 @@ class SetrPup(Head):
     def read(self) -> Read:
         return Read((*self.auxiliary_blocks, self.last) if self.training else (self.last,), "image")
 
-    def forward(self, tokens: list[Float[Tensor, "batch image dim"]]) -> Tensor | list[Tensor]:
+    def scores(self, features: list[Float[Tensor, "batch image dim"]]) -> Tensor | list[Tensor]:
         if not self.training:
-            return self.fitted(self.main(tokens[-1]))
-        others = [head(rows) for head, rows in zip(self.auxiliary, tokens[:-1], strict=True)]
-        return [self.fitted(scores) for scores in (self.main(tokens[-1]), *others)]
+            return self.fitted(self.main(features[-1]))
+        others = [head(rows) for head, rows in zip(self.auxiliary, features[:-1], strict=True)]
+        return [self.fitted(scores) for scores in (self.main(features[-1]), *others)]
 
     def fitted(
         self, scores: Float[Tensor, "batch class height width"]
