@@ -25,7 +25,7 @@ Equal to peft's own forward of the wrapped timm model (peft 0.21.2): logits to 1
 
 from optuna.distributions import CategoricalDistribution
 
-from harness import ADAMW_RATES, FrozenViT
+from harness import ADAMW_RATES, FrozenBackbone
 from methods.hf_peft_kinds import EVERY, RANKS, VECTOR_RATES
 from methods.hf_peft_parts import Wrapped
 
@@ -40,7 +40,7 @@ class HFPeft(Wrapped):
 
     def __init__(
         self,
-        vit: FrozenViT,
+        vit: FrozenBackbone,
         type: str = "lora",
         rank: int = 0,
         target: str = EVERY,
@@ -56,7 +56,9 @@ class DoRA(Wrapped):
     summary = "DoRA: LoRA with trained lengths of the weights' rows (arXiv 2402.09353)"
     search_space = {"rank": RANKS, "base_lr": ADAMW_RATES}
 
-    def __init__(self, vit: FrozenViT, rank: int = 8, target: str = EVERY, dropout: float = 0.0):
+    def __init__(
+        self, vit: FrozenBackbone, rank: int = 8, target: str = EVERY, dropout: float = 0.0
+    ):
         super().__init__(vit, rank=rank, target=target, dropout=dropout)
 
 
@@ -66,7 +68,9 @@ class VeRA(Wrapped):
     summary = "VeRA: trained vectors between frozen random matrices (arXiv 2310.11454)"
     search_space = {"rank": CategoricalDistribution((64, 256)), "base_lr": VECTOR_RATES}
 
-    def __init__(self, vit: FrozenViT, rank: int = 256, target: str = EVERY, dropout: float = 0.0):
+    def __init__(
+        self, vit: FrozenBackbone, rank: int = 256, target: str = EVERY, dropout: float = 0.0
+    ):
         super().__init__(vit, rank=rank, target=target, dropout=dropout)
 
 
@@ -76,7 +80,7 @@ class OFT(Wrapped):
     summary = "OFT: each map's inputs turned, block by block (arXiv 2306.07280)"
     search_space = {"rank": CategoricalDistribution((4, 16, 32)), "base_lr": ADAMW_RATES}
 
-    def __init__(self, vit: FrozenViT, rank: int = 16, target: str = EVERY):
+    def __init__(self, vit: FrozenBackbone, rank: int = 16, target: str = EVERY):
         super().__init__(vit, rank=rank, target=target)
 
 
@@ -86,7 +90,7 @@ class BOFT(Wrapped):
     summary = "BOFT of one factor: OFT on qkv, with a scale an output (arXiv 2311.06243)"
     search_space = {"rank": CategoricalDistribution((4, 8)), "base_lr": ADAMW_RATES}
 
-    def __init__(self, vit: FrozenViT, rank: int = 4, target: str = "qkv"):
+    def __init__(self, vit: FrozenBackbone, rank: int = 4, target: str = "qkv"):
         super().__init__(vit, rank=rank, target=target)
 
 
@@ -96,7 +100,7 @@ class IA3(Wrapped):
     summary = "(IA)^3: a scale for every output, and for the MLP's hidden values (arXiv 2205.05638)"
     search_space = {"base_lr": VECTOR_RATES}
 
-    def __init__(self, vit: FrozenViT, target: str = EVERY):
+    def __init__(self, vit: FrozenBackbone, target: str = EVERY):
         super().__init__(vit, target=target)
 
 
@@ -106,7 +110,7 @@ class FourierFT(Wrapped):
     summary = "FourierFT: a few trained frequencies of each map's change (arXiv 2405.03003)"
     search_space = {"rank": CategoricalDistribution((100, 1000)), "base_lr": VECTOR_RATES}
 
-    def __init__(self, vit: FrozenViT, rank: int = 1000, target: str = EVERY):
+    def __init__(self, vit: FrozenBackbone, rank: int = 1000, target: str = EVERY):
         super().__init__(vit, rank=rank, target=target)
 
 
@@ -116,7 +120,7 @@ class HRA(Wrapped):
     summary = "HRA: qkv's inputs turned by a chain of reflections (arXiv 2405.17484)"
     search_space = {"rank": CategoricalDistribution((2, 8, 16)), "base_lr": ADAMW_RATES}
 
-    def __init__(self, vit: FrozenViT, rank: int = 8, target: str = "qkv"):
+    def __init__(self, vit: FrozenBackbone, rank: int = 8, target: str = "qkv"):
         super().__init__(vit, rank=rank, target=target)
 
 
@@ -126,5 +130,5 @@ class LoKr(Wrapped):
     summary = "LoKr: each map's change as a Kronecker product (arXiv 2309.14859)"
     search_space = {"rank": RANKS, "base_lr": ADAMW_RATES}
 
-    def __init__(self, vit: FrozenViT, rank: int = 8, target: str = EVERY):
+    def __init__(self, vit: FrozenBackbone, rank: int = 8, target: str = EVERY):
         super().__init__(vit, rank=rank, target=target)

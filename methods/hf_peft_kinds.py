@@ -5,7 +5,7 @@ from typing import Any
 
 from optuna.distributions import CategoricalDistribution
 
-MAPS = {"qkv": r"attn\.qkv", "proj": r"attn\.proj", "fc1": r"mlp\.fc1", "fc2": r"mlp\.fc2"}
+MAPS = {"qkv": "attn.qkv", "proj": "attn.proj", "fc1": "mlp.fc1", "fc2": "mlp.fc2"}
 EVERY = "qkv+proj+fc1+fc2"
 RANKS = CategoricalDistribution((1, 8, 16, 32))
 VECTOR_RATES = CategoricalDistribution((0.01, 0.05, 0.1, 0.5))

@@ -1,7 +1,8 @@
-"""A method that is a type of Hugging Face's peft: its modules put into a ViT, unless they aren't
-worth their memory. peft is imported when a method is built: that takes seconds."""
+"""A method that is a type of Hugging Face's peft: its modules put into a backbone, unless they
+aren't worth their memory. peft is imported when a method is built: that takes seconds."""
 
 import importlib
+import re
 import warnings
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -59,18 +60,15 @@ def wrap(
     target: str = EVERY,
     dropout: float = 0.0,
 ) -> None:
-    """Puts peft's modules around the maps of a ViT, in place. `rank` 0: the type's own. Raises
+    """Puts peft's modules around the maps of a backbone, in place. `rank` 0: the type's own. Raises
     `ValueError`."""
-    kind, parts, device = KINDS[type], target.split("+"), next(vit.parameters()).device
+    kind, device = KINDS[type], next(vit.parameters()).device
     rank = rank or kind.default
-    blocks: Any = vit.vit.blocks
-    names: list[str] = [path for path, _ in blocks.named_modules()]
-    names = [path for path in names if path.rpartition(".")[2] in parts]
-    maps: list[nn.Module] = [blocks.get_submodule(path) for path in names]
-    _check_sizes(name, type, rank, maps)
+    places = [place for part, place in MAPS.items() if part in target.split("+")]
+    _check_sizes(name, type, rank, _at(places, vit))
     peft = importlib.import_module("peft")
     settings: dict[str, Any] = {
-        "target_modules": rf"blocks\.\d+\.({'|'.join(MAPS[part] for part in parts)})",
+        "target_modules": rf"(?:.+\.)?blocks\.\d+\.({'|'.join(map(re.escape, places))})",
         **kind.more,
         **({kind.rank: rank} if kind.rank else {}),
         **({kind.dropout: dropout} if kind.dropout else {}),
@@ -83,8 +81,13 @@ def wrap(
             stack.enter_context(torch.device("cpu"))  # it reads indices, which "meta" hasn't
         peft.get_peft_model(vit.vit, getattr(peft, kind.settings)(**settings))
     vit.to(device)
-    for path in names:
-        vars(blocks.get_submodule(path))["each_token"] = True
+    for module in _at(places, vit):
+        vars(module)["each_token"] = True
+
+
+def _at(places: list[str], vit: FrozenBackbone) -> list[nn.Module]:
+    """What is at some places of each block."""
+    return [block.get_submodule(place) for block in vit.blocks for place in places]
 
 
 def _check_sizes(name: str, type: str, rank: int, maps: list[nn.Module]) -> None:

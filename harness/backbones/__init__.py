@@ -6,9 +6,9 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.backbones.cards import WEIGHTS, Card, shipped
 from harness.backbones.layouts import COUNTER, fill
 from harness.backbones.names import (
     ELSEWHERE,
@@ -21,7 +21,6 @@ from harness.backbones.names import (
 )
 from harness.data.normalization import IMAGENET, Statistics, from_lists
 from harness.errors import BadInput
-from harness.io.toml import read_toml
 from harness.tasks.cards import LARGEST_CROP
 
 if TYPE_CHECKING:
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from harness.backbones.frozen import FrozenBackbone, Pooling
 
 __all__ = [
+    "WEIGHTS",
     "Backbone",
     "Spec",
     "architecture",
@@ -42,10 +42,6 @@ __all__ = [
     "statistics_of",
     "where_from",
 ]
-
-WEIGHTS = Path(__file__).parent / "weights"
-"""Shipped backbones: NAME.toml (architecture, pooling, data, recipe, accuracy, sha256) beside
-NAME.safetensors."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +61,6 @@ class Backbone:
     """In float32 on the CPU."""
     source: str
     """File or hub the weights were read from; provenance, not identity."""
-
-
-def shipped() -> dict[str, dict[str, Any]]:
-    """The cards of the shipped backbones by name."""
-    return {path.stem: read_toml("backbone", path) for path in sorted(WEIGHTS.glob("*.toml"))}
 
 
 def load(spec: str) -> Backbone:
@@ -120,7 +111,7 @@ def own_side(name: str) -> int | None:
     """The side that a name says (`..._224`, `..._384`), or a shipped one's; None for a name that
     says none, as DINOv2's."""
     if name in (cards := shipped()):
-        return cards[name]["architecture"]["img_size"]
+        return cards[name].side
     said = re.findall(r"_(\d{2,4})(?=_|$)", name.partition(".")[0])
     return int(said[-1]) if said else None
 
@@ -145,7 +136,7 @@ def statistics_of(name: str) -> Statistics:
     import timm
 
     if name in (cards := shipped()):
-        return from_lists(cards[name]["mean"], cards[name]["std"])
+        return from_lists(cards[name].mean, cards[name].std)
     if name in ELSEWHERE:
         return IMAGENET
     if is_of_hub(name):
@@ -176,16 +167,17 @@ def digest_of(vit: "nn.Module") -> str:
     return digest.hexdigest()
 
 
-def _random(name: str, cards: Mapping[str, dict[str, Any]]) -> "tuple[Any, Pooling]":
+def _random(name: str, cards: Mapping[str, Card]) -> "tuple[Any, Pooling]":
     """The model of a name with random weights, and its pooling. Raises `BadInput` for a name that
     isn't known, or isn't covered."""
+    import timm
     from timm.layers.patch_embed import PatchEmbed
-    from timm.models.vision_transformer import VisionTransformer
 
     from harness.backbones import families
 
     if name in cards:
-        return VisionTransformer(**cards[name]["architecture"]), cards[name]["pooling"]
+        vit: Any = timm.create_model(cards[name].model, **cards[name].architecture)
+        return _at(vit, name, cards[name].side), cards[name].pooling
     check(name, cards)
     vit = _made(name.partition(".")[0] if name in ELSEWHERE else name)
     if type(patches := getattr(vit, "patch_embed", None)) not in (PatchEmbed, type(None)):

@@ -46,7 +46,7 @@ class Outline:
     pixels: str
     """The mean and std that are taken out of its pixels."""
     licence: str
-    """Of its weights, as timm states it."""
+    """Of its weights, as timm or a card states it."""
     carries: frozenset[str]
 
     @property
@@ -84,8 +84,8 @@ def _words(statistics: Statistics) -> str:
 def _licence(name: str) -> str:
     import timm
 
-    if name in shipped():
-        return "this project's"
+    if name in (cards := shipped()):
+        return cards[name].licence
     if name in ELSEWHERE:
         return "see its authors"
     config = timm.get_pretrained_cfg(name)

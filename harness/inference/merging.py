@@ -95,17 +95,11 @@ def _tensors(frozen: FrozenBackbone) -> dict[str, Tensor]:
 
 
 def _arguments(name: str, frozen: FrozenBackbone, classes: int) -> dict[str, Any]:
-    cards = backbones.shipped()
-    shape: dict[str, Any] = dict(cards[name]["architecture"]) if name in cards else {}
-    arguments: dict[str, Any] = {
-        "model_name": "vit_base_patch16_224"
-        if name in cards
-        else name.partition(".")[0]
-        if name in ELSEWHERE
-        else name,
-        "num_classes": classes,
-        **{key: value for key, value in shape.items() if key != "num_classes"},
-    }
+    if name in (cards := backbones.shipped()):
+        model, shape = cards[name].model, cards[name].architecture
+    else:
+        model, shape = name.partition(".")[0] if name in ELSEWHERE else name, dict[str, Any]()
+    arguments: dict[str, Any] = {"model_name": model, **shape, "num_classes": classes}
     if frozen.pooling == "vpt-mae":
         arguments["global_pool"] = "avg"
     with torch.device("meta"):

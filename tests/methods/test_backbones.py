@@ -1,80 +1,124 @@
 """Every method on members of the families of backbones: it trains where what it needs is carried,
-and is refused where not."""
+for whole images and for pixels, and its checkpoint comes back; it is refused where not."""
 
 import itertools
-from typing import Any
 
+import pretrain_mini
 import pytest
 import torch
 from families import tiny
 from torch import nn
 from vit_methods import ON_VITS
 
+from harness.backbones import families
 from harness.backbones.carried import Uncarried, lacking
-from harness.backbones.frozen import FrozenBackbone
-from harness.planning.variants import one, registered
+from harness.backbones.frozen import FrozenBackbone, resize
+from harness.inference import checkpoint
+from harness.planning.variants import Variant, one, registered
 from harness.training.heads import LinearHead, Model
+from harness.training.kinds import kind_of
+from harness.training.loop import loss_of
 
-FAMILIES = ("dinov3", "beit v2", "siglip")
+MINI = ("convnext", "rope-vit", "swin")
+TINY = ("beit v2", "siglip")
 BY_CLS = {"ivpt", "da-vpt", "tcpa"}
 """Methods that refuse a backbone without a class token themselves."""
+TOO_LARGE = {"oft": "oft(rank=4)"}
+"""Methods whose own block doesn't divide a small width."""
+LAST_NORMS = tuple(f"method.vit.vit.{norm}." for norm in ("norm", "fc_norm", "head.norm"))
+"""What pooling has, and rows haven't."""
+IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.fixture(scope="module")
 def members() -> dict[str, FrozenBackbone]:
-    return {family: tiny(family, embed_dim=48) for family in FAMILIES}
+    made = {family: tiny(family, embed_dim=48) for family in TINY}
+    return {**{family: mini(family) for family in MINI}, **made}
+
+
+def mini(family: str) -> FrozenBackbone:
+    """A member of the mini suite, with random weights."""
+    torch.manual_seed(0)
+    model, shape = pretrain_mini.FAMILIES[family]
+    vit = model(**shape)
+    resize(vit, 32)
+    frozen = families.frozen(vit)
+    frozen.name = family
+    return frozen
 
 
 @pytest.mark.parametrize("name", sorted(registered()))
 def test_a_method_trains_on_what_carries_it_and_is_refused_elsewhere(
     name: str, members: dict[str, FrozenBackbone]
 ):
-    torch.manual_seed(0)
-    images, labels = torch.randn(4, 3, 32, 32), torch.tensor([0, 1, 2, 0])
-    variant = one(f"{name}()")
-    for family in FAMILIES:
-        vit = members[family]
-        if lacking(variant.method.needs, family, vit.carries):
-            with pytest.raises(Uncarried, match=f"^{name} needs .*, which {family} doesn't have"):
-                variant.build(vit, {})
-            continue
-        if family == "siglip" and name not in BY_CLS:
-            continue
-        if family == "siglip":
-            with pytest.raises(ValueError, match="CLS"):
-                variant.build(vit, {})
-            continue
-        method = variant.build(vit, {})
-        model = Model(method, LinearHead(method, 3)).train()
-        trained = {key: one for key, one in model.named_parameters() if one.requires_grad}
-        before = {key: one.detach().clone() for key, one in trained.items()}
-        step = torch.optim.SGD(trained.values(), lr=0.01)
-        loss = nn.functional.cross_entropy(model(images), labels)
+    variant = one(TOO_LARGE.get(name, f"{name}()"))
+    for member, vit in members.items():
+        if lacking(variant.method.needs, member, vit.carries):
+            with pytest.raises(Uncarried, match=f"^{name} needs .*, which {member} doesn't have"):
+                variant.build(vit, variant.arguments)
+        elif member == "siglip":  # a plain ViT
+            if name in BY_CLS:
+                with pytest.raises(ValueError, match="CLS"):
+                    variant.build(vit, variant.arguments)
+        else:
+            check_trained(variant, vit)
+            if "segmentation" not in variant.method.refuses:
+                check_pixels(variant, vit)
+
+
+def check_trained(variant: Variant, vit: FrozenBackbone) -> None:
+    """Two steps: what starts at zero lets no gradient through in the first."""
+    model = linear(variant, vit).train()
+    trained = {key: one for key, one in model.named_parameters() if one.requires_grad}
+    before = {key: one.detach().clone() for key, one in trained.items()}
+    labels, step = torch.tensor([0, 1]), torch.optim.SGD(trained.values(), lr=0.05)
+    for _ in range(2):
+        step.zero_grad()
+        loss = nn.functional.cross_entropy(model(IMAGES), labels)
         more = model.penalty(labels)
         (loss if more is None else loss + more).backward()
         step.step()
-        missed = [key for key, one in trained.items() if one.grad is None]
-        assert not missed, f"{family}: no gradient reaches {missed[:3]}"
-        assert any(not torch.equal(one, before[key]) for key, one in trained.items())
-        logits = model.eval()(images)
-        assert torch.isfinite(logits).all()
-        assert logits.shape == (4, 3)
+    missed = [key for key, one in trained.items() if one.grad is None or not one.grad.any()]
+    assert not missed, f"{vit.name}: no gradient reaches {missed[:3]}"
+    assert any(not torch.equal(one, before[key]) for key, one in trained.items())
+    logits = model.eval()(IMAGES)
+    assert torch.isfinite(logits).all()
+    back = linear(variant, vit)
+    checkpoint.put(back, checkpoint.contents(model))
+    assert torch.equal(back.eval()(IMAGES), logits)
 
 
-def test_which_of_them_are_carried():
+def linear(variant: Variant, vit: FrozenBackbone) -> Model:
+    torch.manual_seed(0)
+    method = variant.build(vit, variant.arguments)
+    return Model(method, LinearHead(method, 3))
+
+
+def check_pixels(variant: Variant, vit: FrozenBackbone) -> None:
+    method = variant.build(vit, variant.arguments)
+    kind = kind_of("segmentation")
+    model = Model(method, kind.new_head(method, 3, "kaiming_normal")).train()
+    loss_of(kind, model, IMAGES, torch.zeros(2, 32, 32).long()).backward()
+    missed = [key for key, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    missed = [key for key in missed if not key.startswith(LAST_NORMS)]
+    assert not missed, f"{vit.name}: no gradient reaches {missed[:3]}"
+    assert model.eval()(IMAGES).shape == (2, 3, 32, 32)
+
+
+def test_which_of_them_are_carried(members: dict[str, FrozenBackbone]):
     """The words of every method and family, so that a change of either is seen."""
-    carried: dict[str, Any] = {family: tiny(family).carries for family in FAMILIES}
-    runs = {
-        family: {
+    runs: dict[str, set[str]] = {
+        member: {
             name
             for name, entry in registered().items()
-            if not lacking(entry.load().needs, family, carried[family])
+            if not lacking(entry.load().needs, member, vit.carries)
         }
-        for family in FAMILIES
+        for member, vit in members.items()
     }
-    assert {"vpt", "vpt-deep", "linear", "full", "lora", "bitfit", "ivpt"} <= set.intersection(
-        *runs.values()
-    )
+    assert {"linear", "full", "bitfit", "pixel-prompt"} <= set.intersection(*runs.values())
+    runs.pop("convnext")
+    assert {"vpt", "vpt-deep", "lora"} <= set.intersection(*runs.values())
     assert runs["siglip"] == set(ON_VITS)
-    for family, name in itertools.product(("dinov3", "beit v2"), ("vipamin", "self-prompt")):
-        assert name not in runs[family]
+    for member, name in itertools.product(("rope-vit", "beit v2"), ("vipamin", "self-prompt")):
+        assert name not in runs[member]
+    assert "ivpt" in runs["rope-vit"]

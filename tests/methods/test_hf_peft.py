@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 import torch
 from in_process import outcomes
+from timm.models.swin_transformer import SwinTransformer
+from timm.models.swin_transformer_v2 import SwinTransformerV2
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from tuned import IMAGES, randomise
 
 from harness.backbones.changes import is_open
+from harness.backbones.swin import FrozenSwin
 from harness.backbones.vit import FrozenViT
 from harness.engine.jobs import FinalJob
 from harness.engine.worker import Trainer
@@ -240,6 +243,23 @@ def test_blocks_stay_open_and_give_what_pefts_own_forward_does(kind: str, plain)
     start = make(plain, f"peft(type={kind})", noise=0.0, **small)
     moved = (features_of(start) - plain(IMAGES)).abs().max()
     assert (moved < 1e-5) == (kind != "fourierft"), moved
+
+
+@pytest.mark.parametrize("swin", [SwinTransformer, SwinTransformerV2])
+def test_every_blocks_maps_are_wrapped_in_stages_too(swin: type[nn.Module]):
+    shape = {"depths": (1, 2), "num_heads": (2, 4), "window_size": 4, "num_classes": 0}
+    torch.manual_seed(0)
+    vit = swin(img_size=16, patch_size=2, embed_dim=24, **shape).double().eval()
+    with torch.no_grad():
+        for parameter in vit.parameters():  # the second version's norms start at zero
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    (variant,) = parse("peft(type=lora,target=qkv+fc2)")
+    method = variant.method(FrozenSwin(deepcopy(vit)), **variant.arguments).double().eval()
+    randomise(method)
+    assert len(wrapped(method)) == 6
+    features = features_of(method)
+    torch.testing.assert_close(features, method.vit.vit(IMAGES), rtol=1e-9, atol=1e-9)
+    assert (features - vit(IMAGES)).abs().max() > 1e-2
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))

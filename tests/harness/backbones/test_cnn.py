@@ -175,7 +175,7 @@ def test_methods_of_tokens_are_refused_by_name_and_the_others_run():
         net.run(net.embed(images()), net.read(), [torch.zeros(1, 8)] * net.depth)
 
 
-@pytest.mark.parametrize("backbone", TINY)
+@pytest.mark.parametrize("backbone", ["convnext v2", "se-resnext"])
 @pytest.mark.parametrize("name", sorted(RUN))
 def test_what_a_method_trains_gets_a_gradient(name: str, backbone: str):
     net, given = tiny(backbone).at(64), images()

@@ -27,11 +27,6 @@ from methods.selective import BitFit, PartialK
 from methods.vpt import VPT, VPTDeep
 
 VERSIONS = {"1": SwinTransformer, "2": SwinTransformerV2}
-WORKING = (
-    *("linear", "full", "bitfit", "ln-tuning", "attn-tuning", "mlp-tuning"),
-    *("partial-k(blocks=3,norm=true)", "vpt(dropout=0.1)", "vpt-deep", "vfpt", "e2vpt", "prefix"),
-    *("pixel-prompt", "lor-vp", "lora", "ssf"),
-)
 
 
 def swin(version: str = "1", side: int = 32, window: int = 4) -> Swin:
@@ -327,7 +322,13 @@ def test_vpt_trains_as_many_values_on_swin_b_as_vpts_code():
 
 
 @pytest.mark.parametrize(
-    ("name", "version"), [*((name, "1") for name in WORKING), ("bitfit", "2"), ("vpt-deep", "2")]
+    ("name", "version"),
+    [
+        ("partial-k(blocks=3,norm=true)", "1"),
+        ("vpt(dropout=0.1)", "1"),
+        ("bitfit", "2"),
+        ("vpt-deep", "2"),
+    ],
 )
 def test_what_a_method_trains_gets_a_gradient(name: str, version: str):
     torch.manual_seed(3)
@@ -342,7 +343,7 @@ def test_what_a_method_trains_gets_a_gradient(name: str, version: str):
                     parameter -= 0.1 * parameter.grad
     trained = {name: p for name, p in own.named_parameters() if p.requires_grad}
     assert {key for key, p in trained.items() if p.grad is None or not p.grad.any()} == set()
-    assert bool(trained) == (name != "linear")
+    assert trained
 
 
 @pytest.mark.parametrize("name", ["linear", "vpt", "vpt-deep"])

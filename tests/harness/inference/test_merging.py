@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from vit_methods import ON_VITS
 
 import harness
+from harness import backbones
 from harness.backbones.frozen import Pooling
 from harness.backbones.vit import FrozenViT
 from harness.engine.worker import Trainer
@@ -109,6 +110,20 @@ def test_the_line_that_is_said_builds_the_same_model(
     images = torch.randn(4, 3, 32, 32)
     with torch.no_grad():
         torch.testing.assert_close(loaded(images), whole(images), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", backbones.shipped())
+def test_a_shipped_backbone_of_any_family_is_merged(name: str):
+    method = one("full").build(backbones.load(name).vit, {})
+    tuned = Model(method, LinearHead(method, 5))
+    with torch.no_grad():
+        for parameter in tuned.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter) * parameter.requires_grad)
+    vit, arguments = merging.merged(tuned, name)
+    assert arguments["model_name"] == backbones.shipped()[name].model
+    images = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(vit(images), tuned.eval()(images), rtol=1e-3, atol=1e-4)
 
 
 def test_without_a_linear_head_the_features_are_merged(named: dict[str, Any]):
