@@ -11,7 +11,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -59,6 +59,7 @@ class PlanOptions(TypedDict, total=False):
     pixels: str | None
     image_size: int | None
     normalize: str | None
+    precision: str | None
     allow_overlap: bool
     trials: int | None
     seeds: Seeds | None
@@ -224,6 +225,7 @@ def run(
     pixels: str | None = None,
     image_size: int | None = None,
     normalize: str | None = None,
+    precision: str | None = None,
     allow_overlap: bool = False,
     trials: int | None = None,
     seeds: Seeds | None = None,
@@ -257,6 +259,8 @@ def run(
         pixels: `tf`, `pil` or `vpt`. None: depends on the data's format.
         image_size: Image side in pixels. None: from the backbone's name, else 224.
         normalize: `imagenet`, `backbone`, `inception` or `none`. None: the protocol's.
+        precision: `fp32` or `bf16`, the arithmetic of training and scoring; part of a score's key.
+            None: the protocol's, else `bf16` on a GPU that has it, and `fp32` elsewhere.
         allow_overlap: Run even if test images are also in train or val; the leaderboard mentions
             it.
         trials: Points per search. None: the protocol's.
@@ -298,12 +302,14 @@ def run(
             pixels=pixels,
             image_size=image_size,
             normalize=normalize,
+            precision=precision,
             allow_overlap=allow_overlap,
             trials=trials,
             seeds=seeds,
             hparams=hparams,
             start_from=start_from,
         )
+        request = replace(request, cpu=gpus_per_trial == 0)
         resources = _resources(workers, gpus_per_trial, address, trial_timeout)
         from harness.engine.events import Traces
 
@@ -501,6 +507,7 @@ def fit(
     pixels: str | None = None,
     image_size: int | None = None,
     normalize: str | None = None,
+    precision: str | None = None,
     allow_overlap: bool = False,
     progress: bool = True,
 ) -> "Tuned":
@@ -527,6 +534,7 @@ def fit(
         pixels: As in `run`.
         image_size: As in `run`.
         normalize: As in `run`.
+        precision: As in `run`.
         allow_overlap: As in `run`.
         progress: Whether to print scores during training.
 
@@ -556,6 +564,7 @@ def fit(
         pixels=pixels,
         image_size=image_size,
         normalize=normalize,
+        precision=precision,
         allow_overlap=allow_overlap,
         seeds=seed,
     )
@@ -670,6 +679,7 @@ def _request(
         pixels=options.get("pixels"),
         image_size=options.get("image_size"),
         normalize=options.get("normalize"),
+        precision=options.get("precision"),
         allow_overlap=options.get("allow_overlap", False),
         trials=options.get("trials"),
         seeds=flags.seeds(arguments.joined("seeds", options.get("seeds"))),

@@ -159,6 +159,13 @@ Normalize = Annotated[
         help="imagenet, backbone (its own), inception or none. Default: the protocol's, imagenet.",
     ),
 ]
+Precision = Annotated[
+    str | None,
+    typer.Option(
+        "--precision",
+        help="fp32 or bf16. Default: the protocol's, else bf16 on a GPU that has it.",
+    ),
+]
 AllowOverlap = Annotated[
     bool,
     typer.Option(
@@ -266,6 +273,7 @@ class PlanOptions:
     pixels: Pixels = None
     image_size: ImageSize = None
     normalize: Normalize = None
+    precision: Precision = None
     allow_overlap: AllowOverlap = False
     trials: Trials = None
     seeds: Seeds = None

@@ -12,7 +12,7 @@ from harness.errors import BadInput
 from harness.inference import checkpoint
 from harness.store import Cell, Result, Store
 from harness.tasks.kinds import has_scales
-from harness.training.forward import Diverged
+from harness.training.forward import Diverged, computing_in
 
 
 def at_several_scales(
@@ -46,15 +46,16 @@ def at_several_scales(
     test = open_final(
         planned.card, planned.root, tuned.size, planned.fingerprint, planned.statistics
     ).test
-    try:
-        once = planned.kind.score(model, test, device, planned.kind.scored_together)
-    except Diverged as error:
-        raise BadInput(f"{file}: {error}.") from error
-    if once.sha256 != result.logits_sha256 and abs(once.value - result.score) > CUDA_TOLERANCE:
-        raise BadInput(
-            f"{file} scores {once.value:.2f}, not the stored {result.score:.2f}: it"
-            f" isn't the checkpoint of {result.id}."
-        )
-    several = planned.kind.at_several_scales(model, test, device).values
+    with computing_in(planned.precision):
+        try:
+            once = planned.kind.score(model, test, device, planned.kind.scored_together)
+        except Diverged as error:
+            raise BadInput(f"{file}: {error}.") from error
+        if once.sha256 != result.logits_sha256 and abs(once.value - result.score) > CUDA_TOLERANCE:
+            raise BadInput(
+                f"{file} scores {once.value:.2f}, not the stored {result.score:.2f}: it"
+                f" isn't the checkpoint of {result.id}."
+            )
+        several = planned.kind.at_several_scales(model, test, device).values
     store.add_extras(result.id, several)
     return several

@@ -15,6 +15,7 @@ from harness.planning.plan import PlannedCell, Request, RunPlan, check_data, pla
 from harness.planning.variants import recorded
 from harness.store import Cell, Result
 from harness.tasks.cards import load_cards
+from harness.training.forward import precision_of
 
 if TYPE_CHECKING:
     from harness.inference.checkpoint import Keep
@@ -126,6 +127,7 @@ def replan(
     protocol = protocols.stored(
         card.kind, cell.labels["protocol"], result.seed, identity["protocol"]
     )
+    protocol = protocol.model_copy(update={"precision": precision_of(identity, result.provenance)})
     variant = replace(
         recorded(inputs.get("method") or identity["method"]["name"], method),
         arguments=identity["method"]["arguments"],

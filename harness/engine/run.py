@@ -22,6 +22,7 @@ from harness.engine.signals import Interrupted, Interrupts, RayDied, watching
 from harness.errors import BadInput
 from harness.io.cores import cores, let_waiting_threads_sleep
 from harness.io.resources import cache_dir
+from harness.planning.arithmetic import may_have_gpus
 from harness.planning.plan import RunPlan
 from harness.store import Store
 
@@ -155,6 +156,8 @@ def _fill(
     view.stage("starting Ray")
     with _ray(resources, interrupts) as (workers, threads, per_trial):
         view.show_workers(workers)
+        if note := slower_than_need_be(plan, per_trial):
+            view.print_line(note)
         scheduler.start(workers)
         store.add_cells(cell.cell for cell in scheduler.cells)
         import ray
@@ -208,6 +211,17 @@ def _fill(
             # on one machine the view has printed it
             for line in view.warm_ups() if resources.cluster else ():
                 view.print_line(line)
+
+
+def slower_than_need_be(plan: RunPlan, per_trial: Mapping[str, float]) -> str | None:
+    """Said where a cluster's jobs get GPUs, and a driver without one has planned for float32."""
+    usual = any(cell.precision == "fp32" and not cell.inputs["precision"] for cell in plan.cells)
+    if not per_trial.get("gpu") or may_have_gpus() or not usual:
+        return None
+    return (
+        "Jobs get GPUs, but compute in float32, since this machine has no GPU: --precision bf16 is"
+        " faster there, and has results of its own."
+    )
 
 
 @contextlib.contextmanager

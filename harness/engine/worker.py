@@ -50,7 +50,7 @@ from harness.store import (
 )
 from harness.training.features import FeatureSplit, features
 from harness.training.flops import scored_flops, step_flops
-from harness.training.forward import at_once
+from harness.training.forward import Precision, at_once, each_in
 from harness.training.heads import HeadOnTokens, Model, sized
 from harness.training.loop import Score, fit
 from harness.training.method import Method, trained_values
@@ -110,6 +110,9 @@ class Trainer:
         """Yields intermediate scores, and finally the outcomes, one per point. `seed`: for a
         `TuneJob`."""
         planned = self.plan.cell(job.cell)
+        return each_in(planned.precision, self._steps(planned, job, seed))
+
+    def _steps(self, planned: PlannedCell, job: Job, seed: int) -> Iterator[Score | list[Outcome]]:
         self._changed()
         if planned.backbone not in self.digests:
             self.digests[planned.backbone] = digest_of(
@@ -156,7 +159,9 @@ class Trainer:
         micro_batch: int | None = None,
     ) -> Iterator[Score | Outcome]:
         recipe = replace(planned.recipe(params), micro_batch=micro_batch)
-        made_with = provenance(self.device) | ({"micro_batch": micro_batch} if micro_batch else {})
+        made_with = provenance(self.device, planned.precision) | (
+            {"micro_batch": micro_batch} if micro_batch else {}
+        )
         started, curve = time.monotonic(), {}
         forget_peak(self.device)
         counts, alive = {}, self.alive  # the model holds nothing that leads to the data
@@ -361,6 +366,7 @@ class Trainer:
             planned.fingerprint,
             planned.backbone,
             planned.statistics,
+            planned.precision,
             method_key,
         )
         extracted = 0
@@ -589,8 +595,8 @@ def peak_memory(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def provenance(device: torch.device) -> dict[str, Any]:
-    """How a number was computed; stored with it, never part of its key."""
+def provenance(device: torch.device, precision: Precision) -> dict[str, Any]:
+    """How a number was computed; stored with it. Of this only `precision` is part of its key."""
     packages = ("vpt-harness", "torch", "timm", "ray", "optuna", "numpy")
     return {
         "versions": {
@@ -601,7 +607,7 @@ def provenance(device: torch.device) -> dict[str, Any]:
         "processor": _processor(),
         "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
-        "precision": "bf16 autocast" if device.type == "cuda" else "fp32",
+        "precision": "bf16 autocast" if precision == "bf16" else "fp32",
         "cores": cores(),
     }
 

@@ -5,6 +5,7 @@ import json
 import shutil
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -37,7 +38,7 @@ from harness.store import Result, Store, cell_key, result_id
 from harness.tasks.cards import DRAWN, LARGEST_CROP
 from harness.tasks.kinds import CLASSIFICATION, KINDS, SEGMENTATION, TaskKind
 from harness.text import plain
-from harness.training.forward import EVAL_BATCH, Diverged, precision
+from harness.training.forward import EVAL_BATCH, Diverged, computing_in, precision, precision_of
 from harness.training.heads import Model, sized
 from harness.training.kinds import kind_of
 from harness.training.method import method_of
@@ -175,6 +176,11 @@ class Tuned(nn.Module):
             raise BadInput(f"can't write {file} ({error}).") from error
         return merging.call(arguments, str(file))
 
+    def _computing(self, device: torch.device) -> AbstractContextManager[None]:
+        """In the arithmetic that it was trained in, on a GPU; on the CPU in float32."""
+        trained = precision_of(self.origin.identity, self.origin.provenance)
+        return computing_in(trained if device.type == "cuda" else "fp32")
+
     def _own(self) -> Model:
         model = self.model
         assert isinstance(model, Model)
@@ -211,7 +217,8 @@ class Tuned(nn.Module):
             statistics=self.statistics,
         )
         try:
-            return sliding.classes_of_pixels()
+            with self._computing(device):
+                return sliding.classes_of_pixels()
         except Diverged as error:
             raise BadInput(f"checkpoint of result {self.origin.id}: {error}.") from error
 
@@ -230,7 +237,7 @@ class Tuned(nn.Module):
             images = torch.stack(
                 [self.pixels(opened(file)) for file in files[start : start + EVAL_BATCH]]
             )
-            with precision(device):
+            with self._computing(device), precision(device):
                 logits.append(self(images.to(device)).float().cpu())
         return torch.cat(logits)
 

@@ -96,6 +96,7 @@ def given(inputs: Mapping[str, Any]) -> list[str]:
         ("--pixels", "pixels"),
         ("--image-size", "image_size"),
         ("--normalize", "normalize"),
+        ("--precision", "precision"),
     ):
         if inputs.get(name):
             words += [flag, str(inputs[name])]

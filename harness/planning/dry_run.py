@@ -40,6 +40,7 @@ from harness.planning.protocols import Settings
 from harness.planning.variants import Variant, carried, left_out, parse
 from harness.tasks.cards import TaskCard
 from harness.text import preformatted, rendered, some
+from harness.training.forward import computing_in
 from harness.training.kind import Cost
 from harness.training.kinds import kind_of
 
@@ -191,7 +192,8 @@ def _pace(variant: Variant, vit: FrozenBackbone, card: TaskCard, protocol: Setti
     }
     arguments = own_arguments({**largest, **protocol.fixed, **variant.arguments}, protocol)
     try:
-        return probe(variant, arguments, vit, card)
+        with computing_in(protocol.precision or "fp32"):
+            return probe(variant, arguments, vit, card)
     except (Uncarried, BdbQuit):
         raise
     except (Exception, SystemExit) as error:  # the user's code may fail in any way

@@ -16,7 +16,7 @@ from harness.data import normalization
 from harness.data.normalization import Statistics
 from harness.errors import BadInput, unknown
 from harness.io import flags
-from harness.planning import protocols, user_errors
+from harness.planning import arithmetic, protocols, user_errors
 from harness.planning.known import Known, point_of, points_of, starts, table
 from harness.planning.protocols import Settings
 from harness.planning.space import described, narrowed, size, values
@@ -46,6 +46,7 @@ class Request:
     pixels: str | None = None
     image_size: int | None = None
     normalize: str | None = None
+    precision: str | None = None
     allow_overlap: bool = False
     """Run even though test images are also in train or val."""
     trials: int | None = None
@@ -54,6 +55,8 @@ class Request:
     """A table of settings that are run instead of searches."""
     start_from: str | None = None
     """A table or a store whose settings searches begin with."""
+    cpu: bool = False
+    """Whether jobs get no GPU, even if this machine has one."""
 
     def __post_init__(self) -> None:
         """Paths become absolute: a worker is in another folder. Raises `BadInput`."""
@@ -100,6 +103,11 @@ class PlannedCell:
     def statistics(self) -> Statistics:
         """For normalising pixels."""
         return normalization.of(self.cell.identity)
+
+    @property
+    def precision(self) -> protocols.Precision:
+        """The arithmetic of its runs."""
+        return self.protocol.precision or "fp32"
 
     @property
     def constant_features(self) -> bool:
@@ -254,12 +262,12 @@ def suite_of(card: TaskCard, chosen: str | None, suites: Mapping[str, Suite]) ->
 
 
 def settings(request: Request, card: TaskCard, suite: Suite) -> tuple[str, Settings]:
-    """The backbone, with the side of its images, and the protocol of a task: the user's, else its
-    suite's. Raises `BadInput`."""
-    protocol = protocols.load(request.protocol or suite.protocol, request.trials)
-    return sided(request.backbone or suite.backbone, request.image_size, card, suite), protocol.of(
-        card.kind
-    )
+    """The backbone, with the side of its images, and the protocol of a task, with the arithmetic:
+    the user's, else its suite's. Raises `BadInput`."""
+    protocol = protocols.load(request.protocol or suite.protocol, request.trials).of(card.kind)
+    precision = arithmetic.chosen(request.precision, protocol.precision, request.cpu)
+    spec = sided(request.backbone or suite.backbone, request.image_size, card, suite)
+    return spec, protocol.model_copy(update={"precision": precision})
 
 
 def sided(spec: str, image_size: int | None, card: TaskCard, suite: Suite) -> str:
@@ -415,6 +423,7 @@ def plan_cell(
         "pixels": request.pixels,
         "image_size": request.image_size,
         "normalize": request.normalize,
+        "precision": request.precision,
         "protocol": request.protocol,
         "hparams": request.hparams,
         "start_from": request.start_from,

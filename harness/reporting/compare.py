@@ -269,7 +269,10 @@ def command(part: PairedComparison, store: Store) -> str:
             "--normalize",
             first.normalize if first.normalize in NAMED else BACKBONES_OWN,
         ]
-    trials = json.loads(first.settings).get("trials")
+    settings = json.loads(first.settings)
+    if settings.get("precision") and not inputs.get("precision"):
+        words += ["--precision", str(settings["precision"])]
+    trials = settings.get("trials")
     if shipped and trials and trials != protocols.load(first.protocol).trials:
         words += ["--trials", str(trials)]
     stored = {seed for row in part.section.board for seed in row.scores}

@@ -2,8 +2,10 @@
 called by."""
 
 import hashlib
-from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Literal, Protocol, TypeVar, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -11,6 +13,12 @@ from torch import Tensor, nn
 
 EVAL_BATCH = 256
 """Images that are scored together, where memory isn't short."""
+
+
+Precision = Literal["fp32", "bf16"]
+"""float32 throughout, or bf16 autocast: the head in float32 in either."""
+_precision: ContextVar[Precision | None] = ContextVar("precision", default=None)
+T = TypeVar("T")
 
 
 class Diverged(RuntimeError):
@@ -36,8 +44,53 @@ class Drawn(Batches, Protocol):
 
 
 def precision(device: torch.device) -> torch.autocast:
-    """What arithmetic runs in: bf16 autocast on CUDA, float32 on the CPU."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+    """What arithmetic runs in: what `computing_in` says around it, or else the usual one."""
+    chosen = _precision.get() or usual_precision(device)
+    return torch.autocast(device.type, torch.bfloat16, enabled=chosen == "bf16")
+
+
+def usual_precision(device: torch.device) -> Precision:
+    """bf16 on GPUs that have it, else float32."""
+    return "bf16" if device.type == "cuda" and has_bf16(device) else "fp32"
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether a GPU has bfloat16: NVIDIA's have since Ampere, and earlier ones emulate it."""
+    return torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+@contextmanager
+def computing_in(chosen: Precision) -> Generator[None]:
+    """Around what runs in one arithmetic. In float32 a GPU's convolutions don't use TF32, as torch
+    has it; its matrix products don't anyway."""
+    before, cudnn = _precision.set(chosen), cast("Any", torch.backends.cudnn)
+    tf32 = chosen == "fp32" and torch.cuda.is_available() and cudnn.allow_tf32
+    try:
+        if tf32:
+            cudnn.allow_tf32 = False
+        yield
+    finally:
+        _precision.reset(before)
+        if tf32:
+            cudnn.allow_tf32 = True
+
+
+def each_in(chosen: Precision, steps: Iterator[T]) -> Iterator[T]:
+    """The steps as they come, each computed in one arithmetic; between them it is as it was."""
+    while True:
+        with computing_in(chosen):
+            try:
+                step = next(steps)
+            except StopIteration:
+                return
+        yield step
+
+
+def precision_of(identity: Mapping[str, Any], provenance: Mapping[str, Any]) -> Precision:
+    """A stored run's arithmetic. Rows that were made on a GPU before it was part of their key have
+    it in their provenance."""
+    bf16 = "bf16" in (identity["protocol"].get("precision"), str(provenance.get("precision"))[:4])
+    return "bf16" if bf16 else "fp32"
 
 
 def at_once(most: int, micro_batch: int | None, batch_size: int) -> int:

@@ -3,7 +3,7 @@ next to this one."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
 
 from optuna.distributions import (
     BaseDistribution,
@@ -54,6 +54,9 @@ HeadInit = Literal["kaiming_normal", "xavier_uniform", "torch"]
 """Initialization of the linear head's weights: N(0, 2 / classes), which is kaiming normal with the
 fan-out, as in VPT's code; xavier uniform; or torch's own, of the bias too."""
 TrainOn = Literal["train+val", "train"]
+Precision = Literal["fp32", "bf16"]
+"""float32 throughout, or bf16 autocast; the head is in float32 in either."""
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 SEARCHED = ("base_lr", "weight_decay")
 """What every protocol's space has."""
 
@@ -96,6 +99,10 @@ class BaseProtocol(BaseModel):
     normalize: Literal["imagenet", "backbone", "none", "inception"] = "imagenet"
     """The mean and std with which pixels are normalised; `--normalize` overrides it. Not part of
     `identity`: the task's has the numbers."""
+    precision: Precision | None = None
+    """The arithmetic of training and scoring; `--precision` overrides it. None: bf16 where jobs get
+    a GPU that has it, else float32. A plan says which; fp32 isn't written into an identity, so no
+    key of a CPU's rows has moved."""
     method_arguments: dict[str, bool | int | float | str] = {}
     """Fixes arguments of the methods, which must have them, and removes them from the search; a
     variant overrides it."""
@@ -169,6 +176,8 @@ class BaseProtocol(BaseModel):
                 call_default_factory=True
             ):
                 del fields[name]
+        if self.precision != "bf16":
+            del fields["precision"]
         return {**fields, "override": [override.as_written() for override in self.override]}
 
     def for_cell(self, variant: "Variant", suite: str, backbone: str, train_on: TrainOn) -> Self:
@@ -429,6 +438,7 @@ class Protocol(BaseProtocol):
             "title": settings.title or self.title,
             "seeds": settings.seeds or self.seeds,
             "normalize": normalize,
+            "precision": settings.precision or self.precision,
         }
         return settings.model_copy(update=shared)
 

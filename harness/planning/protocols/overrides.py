@@ -23,7 +23,7 @@ FOR_ALL = frozenset(
     (
         *("name", "title", "seeds", "segmentation", "override", "normalize", "multi_scale"),
         *("sampler", "trials", "pruner", "score_every", "prune_from", "one_recipe"),
-        *("fixed", "start"),
+        *("fixed", "start", "precision"),
     )
 )
 """Fields that no override may have: how a point is chosen and what a backbone sees must be the same
