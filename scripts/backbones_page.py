@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from timm.models.vision_transformer import VisionTransformer
 
+from harness.backbones import shipped
 from harness.backbones.carried import CAN, lacking
 from harness.backbones.outlines import KNOWN, Outline, outline
 from harness.backbones.vit import FrozenViT
@@ -66,8 +67,10 @@ for another size, family or pooling is refused in one line. `hf_hub:OWNER/NAME` 
 
 ## Some names
 
-`harness list backbones` prints these, those of suites and those that ship with the project.
-`scripts/backbones_page.py` writes this page. The licence is that of the weights, as timm states it.
+`harness list backbones` prints these and those of suites. The first ones ship with the project and
+need no network: `harness run --backbone mini_swin --suite mini`; how they were made is in
+[datasets/mini/README.md](../datasets/mini/README.md). `scripts/backbones_page.py` writes this page.
+The licence is that of the weights, as timm or their card states it.
 
 """
 
@@ -89,7 +92,7 @@ def page() -> str:
  licence |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    known = [outline(name) for name in KNOWN]
+    known = [outline(name) for name in (*shipped(), *KNOWN)]
     for own in known:
         values = f"{own.parameters / 1e6:.1f} M"
         cells = (own.side, own.tokens, own.width, own.depth, values, own.pooling, own.pixels)

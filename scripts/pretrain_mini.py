@@ -1,5 +1,6 @@
 """Pretrain a backbone of the mini suite on 44,100 CIFAR-10 images at 32 x 32: `mini_vit` is
-supervised, `mini_mae` a masked autoencoder; and members of other families, supervised.
+supervised, `mini_mae` a masked autoencoder; `mini_rope`, `mini_swin` and `mini_convnext`, of other
+families, are supervised.
 
     python scripts/pretrain_mini.py cifar10-train.zip mini_vit.safetensors
     python scripts/pretrain_mini.py cifar10-train.zip mini_mae.safetensors --objective mae

@@ -40,10 +40,11 @@ def test_cards_data_weights_protocols_and_published_numbers_are_inside(wheel: Pa
         "harness/datasets/suites.toml",
         "harness/datasets/vtab/cifar100.toml",
         "harness/datasets/mini/sprites-count.npz",
-        "harness/backbones/weights/mini_mae.safetensors",
-        "harness/backbones/weights/mini_mae.toml",
-        "harness/backbones/weights/mini_vit.safetensors",
-        "harness/backbones/weights/mini_vit.toml",
+        *(
+            f"harness/backbones/weights/mini_{member}.{kind}"
+            for member in ("convnext", "mae", "rope", "swin", "vit")
+            for kind in ("safetensors", "toml")
+        ),
         "harness/planning/protocols/vpt.toml",
         "harness/results/published.csv",
         "harness/results/recipes.toml",

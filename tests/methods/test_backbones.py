@@ -3,23 +3,22 @@ for whole images and for pixels, and its checkpoint comes back; it is refused wh
 
 import itertools
 
-import pretrain_mini
 import pytest
 import torch
 from families import tiny
 from torch import nn
 from vit_methods import ON_VITS
 
-from harness.backbones import families
+from harness.backbones import load
 from harness.backbones.carried import Uncarried, lacking
-from harness.backbones.frozen import FrozenBackbone, resize
+from harness.backbones.frozen import FrozenBackbone
 from harness.inference import checkpoint
 from harness.planning.variants import Variant, one, registered
 from harness.training.heads import LinearHead, Model
 from harness.training.kinds import kind_of
 from harness.training.loop import loss_of
 
-MINI = ("convnext", "rope-vit", "swin")
+MINI = ("mini_convnext", "mini_rope", "mini_swin")
 TINY = ("beit v2", "siglip")
 BY_CLS = {"ivpt", "da-vpt", "tcpa"}
 """Methods that refuse a backbone without a class token themselves."""
@@ -33,18 +32,7 @@ IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 @pytest.fixture(scope="module")
 def members() -> dict[str, FrozenBackbone]:
     made = {family: tiny(family, embed_dim=48) for family in TINY}
-    return {**{family: mini(family) for family in MINI}, **made}
-
-
-def mini(family: str) -> FrozenBackbone:
-    """A member of the mini suite, with random weights."""
-    torch.manual_seed(0)
-    model, shape = pretrain_mini.FAMILIES[family]
-    vit = model(**shape)
-    resize(vit, 32)
-    frozen = families.frozen(vit)
-    frozen.name = family
-    return frozen
+    return {**{name: load(name).vit for name in MINI}, **made}
 
 
 @pytest.mark.parametrize("name", sorted(registered()))
@@ -116,9 +104,9 @@ def test_which_of_them_are_carried(members: dict[str, FrozenBackbone]):
         for member, vit in members.items()
     }
     assert {"linear", "full", "bitfit", "pixel-prompt"} <= set.intersection(*runs.values())
-    runs.pop("convnext")
+    runs.pop("mini_convnext")
     assert {"vpt", "vpt-deep", "lora"} <= set.intersection(*runs.values())
     assert runs["siglip"] == set(ON_VITS)
-    for member, name in itertools.product(("rope-vit", "beit v2"), ("vipamin", "self-prompt")):
+    for member, name in itertools.product(("mini_rope", "beit v2"), ("vipamin", "self-prompt")):
         assert name not in runs[member]
-    assert "ivpt" in runs["rope-vit"]
+    assert "ivpt" in runs["mini_rope"]
