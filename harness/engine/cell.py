@@ -65,6 +65,9 @@ class CellState:
         """Points to try again, each with its micro-batch."""
         self.micro_batch: dict[int, int] = {}
         """For final runs that ran out of memory, by seed."""
+        self.fits: dict[type[Job], int] = {}
+        """The smallest micro-batch that sufficed where a whole batch didn't, by kind of job: what
+        the next one starts with."""
         self.search: CellSearch | None = None
         """From the first trial that is requested until the last has ended."""
         self.running: set[int] = set()
@@ -141,6 +144,7 @@ class CellState:
             return None
         params, at_first = chosen
         waiting = [seed for seed in self.missing_seeds if seed not in self.running]
+        at_first = self.fits.get(FinalJob, at_first)
         micro = self.micro_batch.get(waiting[0], at_first)
         same_size = [seed for seed in waiting if self.micro_batch.get(seed, at_first) == micro]
         seeds = same_size if self.planned.constant_features else waiting[:1]
@@ -153,14 +157,24 @@ class CellState:
             self.search = CellSearch(self.planned, trials)
             self.seconds = sum(trial.seconds for trial in trials if trial.state in STATES)
             self.units = sum(trial.units for trial in trials if trial.state in STATES)
+            for trial in trials:
+                if trial.state in STATES:
+                    self._fitted(TuneJob, trial.provenance.get("micro_batch"))
         micro, many = None, self.planned.trials - self.done_trials - self.open
         if self.retry:
             micro = self.retry[0][1]
             many = sum(other == micro for _, other in self.retry)
         many = many if self.planned.constant_features else 1
-        return TuneJob(
-            self.planned.key, tuple(self.search.ask(self._again(micro)) for _ in range(many)), micro
-        )
+        points = tuple(self.search.ask(self._again(micro)) for _ in range(many))
+        fits = self.fits.get(TuneJob)
+        if micro is None and fits and fits < self.planned.batch_size(*dict(points).values()):
+            micro = fits
+        return TuneJob(self.planned.key, points, micro)
+
+    def _fitted(self, job: type[Job], micro_batch: int | None) -> None:
+        """A run with this micro-batch, if that isn't the whole batch, had enough memory."""
+        if micro_batch:
+            self.fits[job] = min(micro_batch, self.fits.get(job, micro_batch))
 
     def _again(self, micro: int | None) -> dict[str, Any] | None:
         """Removes and returns the first point to retry with this micro-batch."""
@@ -200,13 +214,15 @@ class CellState:
         for row in rows:
             self.counts[row.state] += 1
             self.search.tell(row)
+            micro = row.provenance.get("micro_batch", job.micro_batch)
             if row.state == "failed":
                 point = json.dumps(row.params, sort_keys=True)
-                half = self._half(job, row.reason)
+                half = self._half(job, row.reason, micro)
                 self.spent[point] += _cost(row.reason, half)
                 if self.spent[point] < LIVES:
-                    self.retry.append((row.params, half or job.micro_batch))
+                    self.retry.append((row.params, half or micro))
             else:
+                self._fitted(TuneJob, micro)
                 self.seconds, self.units = self.seconds + row.seconds, self.units + row.units
         if self.tuned:
             self.search = None
@@ -215,8 +231,9 @@ class CellState:
         """Stores a job's outcome. Raises what `Store.add_result` does."""
         self.running.discard(seed)
         now = datetime.now(UTC).isoformat(timespec="seconds")
+        micro = (outcome.provenance or {}).get("micro_batch", job.micro_batch)
         if outcome.score is None:
-            half = self._half(job, outcome.reason)
+            half = self._half(job, outcome.reason, micro)
             if half:
                 self.micro_batch[seed] = half
             self.spent[seed] += _cost(outcome.reason, half)
@@ -245,17 +262,18 @@ class CellState:
             curves=outcome.curves or {},
         )
         self.store.add_result(result, held_by=self.owner)
+        self._fitted(FinalJob, micro)
         self.scores[seed] = outcome.score
         self.seconds, self.units = self.seconds + outcome.seconds, self.units + outcome.units
 
-    def _half(self, job: Job, reason: str | None) -> int | None:
+    def _half(self, job: Job, reason: str | None, micro_batch: int | None) -> int | None:
         """For a job that ran out of memory: the micro-batch to try next, 0 if it can't be smaller;
         None for other reasons."""
         if reason is None or not reason.startswith(OUT_OF_MEMORY):
             return None
         if self.planned.variant.method.whole_batch:
             return 0
-        return smaller(job.micro_batch, self.planned.batch_size(*job.chosen)) or 0
+        return smaller(micro_batch, self.planned.batch_size(*job.chosen)) or 0
 
     def _choose(self) -> tuple[dict[str, Any], int | None] | None:
         """The point with the best last-epoch score on val; ties go to the smaller learning rate,

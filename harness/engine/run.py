@@ -16,6 +16,7 @@ from typing import Any
 
 from harness.engine import ray_private
 from harness.engine.events import Events, Traces
+from harness.engine.gpu_memory import let_segments_grow
 from harness.engine.progress import ProgressView
 from harness.engine.scheduler import LEASE, Scheduler
 from harness.engine.signals import Interrupted, Interrupts, RayDied, watching
@@ -256,6 +257,7 @@ def _ray(
     cleanup.enter_context(_environment_as_it_was())
     os.environ.update(ray_private.ENVIRONMENT, VPT_HARNESS_CACHE=str(cache_dir().absolute()))
     let_waiting_threads_sleep()
+    let_segments_grow()
     import ray
     import torch
 

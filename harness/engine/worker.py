@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import asdict, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,18 @@ from harness.data.loader import FinalData, TuningData, open_final, open_tuning
 from harness.engine.broadcast import Broadcast
 from harness.engine.cluster import this_node, threads_here
 from harness.engine.failures import device_failure, free_memory, reason_of
+from harness.engine.gpu_memory import keep_to_share, let_segments_grow
 from harness.engine.guard import differences, restore_forwards
-from harness.engine.jobs import NODE, TRACEBACK, FinalJob, Job, Outcome, parse
+from harness.engine.jobs import (
+    NODE,
+    OUT_OF_MEMORY,
+    TRACEBACK,
+    FinalJob,
+    Job,
+    Outcome,
+    parse,
+    smaller,
+)
 from harness.engine.watchdog import Watchdog, store_reason
 from harness.engine.worker_output import CapturedOutput, refuse_breakpoints
 from harness.errors import BadInput
@@ -122,20 +133,24 @@ class Trainer:
         if isinstance(job, FinalJob):
             assert isinstance(data, FinalData)
             runs = [
-                self._run(planned, job.params, seed, data.train, data.test, (), job.micro_batch)
+                partial(self._run, planned, job.params, seed, data.train, data.test, ())
                 for seed in job.seeds
             ]
         else:
             assert isinstance(data, TuningData)
             at = () if job.runs > 1 else planned.protocol.score_at()
             runs = [
-                self._run(planned, params, seed, data.train, data.val, at, job.micro_batch)
+                partial(self._run, planned, params, seed, data.train, data.val, at)
                 for _, params in job.points
             ]
         outcomes: list[Outcome] = []
+        micro_batch = job.micro_batch
         for run in runs:
-            for step in run:
+            for step in run(micro_batch):
                 if isinstance(step, Outcome):
+                    full = (step.reason or "").startswith(OUT_OF_MEMORY)
+                    if full and not planned.variant.method.whole_batch:  # the next ones would be
+                        micro_batch = smaller(micro_batch, planned.batch_size(*job.chosen)) or 1
                     step = replace(step, units=step.units + (0.0 if outcomes else extracted))
                     if isinstance(job, FinalJob):
                         step = self._with_checkpoint(
@@ -535,9 +550,14 @@ class TrialActor(tune.Trainable):
 
 
 def assigned_device() -> torch.device:
-    """What Ray has assigned to this worker: not always all that torch sees."""
-    gpus = ray.get_runtime_context().get_accelerator_ids().get("GPU", [])
-    return torch.device("cuda" if gpus and torch.cuda.is_available() else "cpu")
+    """What Ray has assigned to this worker, not always all that torch sees; and of its memory no
+    more than this worker's share."""
+    context = ray.get_runtime_context()
+    if not context.get_accelerator_ids().get("GPU") or not torch.cuda.is_available():
+        return torch.device("cpu")
+    let_segments_grow()
+    keep_to_share(context.get_assigned_resources().get("GPU", 1.0))
+    return torch.device("cuda")
 
 
 def scored_at_once(planned: PlannedCell, job: Job) -> int:

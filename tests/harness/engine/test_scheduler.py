@@ -12,6 +12,7 @@ from planned import GRID, GRID_SPACE, bad, begin, drive, good, plan, planned, qu
 import harness.engine.scheduler
 from harness.engine.jobs import DIED, OUT_OF_MEMORY, FinalJob, Outcome, TuneJob, dump, parse
 from harness.engine.scheduler import Scheduler
+from harness.planning.plan import PlannedCell
 from harness.store import Store, gone, new_owner
 from methods.linear import Linear
 
@@ -171,7 +172,7 @@ def test_out_of_memory_is_tried_again_with_half_the_micro_batch_down_to_one_imag
     for job in jobs:
         place = str(job.points[0][1]) if isinstance(job, TuneJob) else str(job.seeds)
         tried.setdefault(place, []).append(job.micro_batch)
-    assert list(tried.values()) == [[None, 2, 1]] * 4 + [[1], [1]]
+    assert list(tried.values()) == [[None, 2, 1], [1], [1], [1], [1], [1]]
     assert {
         trial.provenance["micro_batch"] for trial in store.trials() if trial.state == "complete"
     } == {1}
@@ -179,6 +180,48 @@ def test_out_of_memory_is_tried_again_with_half_the_micro_batch_down_to_one_imag
         (0, 1)
     ]
     assert [failure.seed for failure in store.failures()] == [1]
+
+
+def test_a_search_starts_with_the_micro_batch_that_sufficed(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+):
+    """Also after a restart, where the batch isn't that small anyway, and in final runs without a
+    search."""
+    run = plan(planned(protocol=GRID, space=GRID_SPACE))
+    scheduler = begin(run, store)
+    ran = []
+
+    def works_with(most: int, job_id: str) -> None:
+        job = scheduler.next(job_id)
+        assert job is not None
+        ran.append(job.micro_batch)
+        noted = {"micro_batch": job.micro_batch} if job.micro_batch else {}
+        outcome = good() if (job.micro_batch or 4) <= most else bad(OUT_OF_MEMORY)
+        scheduler.finish(job_id, [replace(outcome, provenance=noted)])
+
+    works_with(2, "a")
+    works_with(2, "b")
+    works_with(2, "c")
+    assert ran == [None, 2, 2]
+    scheduler.close()
+    scheduler = Scheduler(run, store)
+    with monkeypatch.context() as other:
+        other.setattr(PlannedCell, "batch_size", lambda self, *points: 2)
+        works_with(4, "d")
+    works_with(1, "e")
+    works_with(1, "f")
+    assert ran[3:] == [None, 2, 1]
+    chosen = scheduler.next("g")
+    assert isinstance(chosen, FinalJob)
+    assert chosen.micro_batch is None  # as its trial, d
+    scheduler.close()
+    known = GRID.model_copy(update={"fixed": {"base_lr": 1.0, "weight_decay": 0.0}})
+    scheduler = begin(plan(planned("other", protocol=known, space={})), store)
+    ran.clear()
+    for number in range(3):
+        works_with(2, f"final {number}")
+    assert ran == [None, 2, 2]
+    assert scheduler.finished
 
 
 def test_a_search_that_fits_no_memory_is_a_gap(store: Store):

@@ -282,6 +282,27 @@ def _of_file(planned: RunPlan, name: str):
     return getattr(sys.modules[planned.cells[2].variant.method.__module__], name)
 
 
+@pytest.mark.parametrize("whole", [False, True])
+def test_what_a_point_had_no_memory_for_the_next_ones_of_its_job_are_spared(
+    planned: RunPlan, monkeypatch: pytest.MonkeyPatch, whole: bool
+):
+    tried = []
+
+    def full(kind: Any, build: Any, train: Any, held_out: Any, recipe: Any, *more: Any) -> Any:
+        tried.append(recipe.micro_batch)
+        if (recipe.micro_batch or recipe.batch_size) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return fit(kind, build, train, held_out, recipe, *more)
+
+    monkeypatch.setattr(module, "fit", full)
+    monkeypatch.setattr(Linear, "whole_batch", whole)
+    points = tuple((number, POINT) for number in range(4))
+    _, ended = outcomes(Trainer(planned, threads=1), TuneJob(planned.cells[0].key, points))
+    assert tried == ([None] * 4 if whole else [None, 4, 2, 2])
+    assert [(one.provenance or {}).get("micro_batch") for one in ended] == tried
+    assert [one.score is None for one in ended] == [True, True, whole, whole]
+
+
 @pytest.mark.usefixtures("unchecked")  # checks draw from Python's generator
 def test_pythons_and_numpys_generators_follow_the_seed(other_methods):
     planned = other_methods("Drawing")
