@@ -33,7 +33,7 @@ from harness.planning.variants import Variant, one, parse, registered
 from harness.training.flops import kept_bytes, scored_flops, step_flops
 from harness.training.heads import LinearHead, Model
 from harness.training.kinds import kind_of
-from harness.training.loop import loss_of
+from harness.training.step import loss_of
 
 CLASSES, SIDE, OF_BATCH, WIDTH = 100, 224, 64, 768
 KIND = kind_of("classification")

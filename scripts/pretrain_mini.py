@@ -79,29 +79,28 @@ def read(archive: Path) -> tuple[Tensor, Tensor, list[str]]:
 
 
 def normalise(images: Tensor) -> Tensor:
-    return (images.float() / 255 - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[
-        :, None, None
-    ]
+    mean, std = (torch.tensor(of, device=images.device)[:, None, None] for of in (MEAN, STD))
+    return (images.float() / 255 - mean) / std
 
 
 def augment(images: Tensor, rng: torch.Generator) -> Tensor:
     """Random crop after a reflected border of 4, horizontal flip, and grey for one image in five;
-    per image, as one gather."""
-    n = len(images)
+    per image, as one gather. `rng` is on the CPU, wherever the images are."""
+    n, device = len(images), images.device
     padded = F.pad(images.float(), (4, 4, 4, 4), mode="reflect").to(torch.uint8)
     top, left = (torch.randint(0, 9, (2, n, 1), generator=rng)).unbind(0)
     rows, cols = top + torch.arange(32), left + torch.arange(32)
     cols = torch.where(torch.rand(n, 1, generator=rng) < 0.5, cols.flip(1), cols)
-    crop = padded[torch.arange(n)[:, None, None], :, rows[:, :, None], cols[:, None, :]].permute(
-        0, 3, 1, 2
-    )
+    is_grey = (torch.rand(n, 1, 1, 1, generator=rng) < GREY).to(device)
+    every, rows, cols = torch.arange(n, device=device), rows.to(device), cols.to(device)
+    crop = padded[every[:, None, None], :, rows[:, :, None], cols[:, None, :]].permute(0, 3, 1, 2)
     grey = crop.float().mean(1, keepdim=True).to(torch.uint8).expand_as(crop)
-    return torch.where(torch.rand(n, 1, 1, 1, generator=rng) < GREY, grey, crop)
+    return torch.where(is_grey, grey, crop)
 
 
 def save(vit: nn.Module, output: Path, facts: dict) -> None:
     save_file(
-        {name: value.half().contiguous() for name, value in vit.state_dict().items()},
+        {name: value.half().cpu().contiguous() for name, value in vit.state_dict().items()},
         output,
         {"recipe": json.dumps(facts)},
     )
@@ -117,19 +116,21 @@ def main() -> None:
     parser.add_argument("--family", choices=FAMILIES, default="vit")
     parser.add_argument("--epochs", type=int, default=45)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     parser.add_argument("--checkpoint", type=Path, help="resume from it, if it is there")
     arguments = parser.parse_args()
+    device = arguments.device
 
     torch.manual_seed(arguments.seed)
     rng = torch.Generator().manual_seed(arguments.seed)
     images, labels, classes = read(arguments.archive)
     held_out = torch.arange(len(labels)) % 10 == 9
-    train_x, train_y = images[~held_out], labels[~held_out]
-    test = normalise(images[held_out]), labels[held_out]
+    train_x, train_y = images[~held_out].to(device), labels[~held_out].to(device)
+    test = normalise(images[held_out].to(device)), labels[held_out].to(device)
 
     model, shape = FAMILIES[arguments.family]
     vit = model(**shape)
-    objective = OBJECTIVES[arguments.objective](vit)
+    objective = OBJECTIVES[arguments.objective](vit).to(device)
     learned = [p for p in objective.parameters() if p.requires_grad]
     decayed, plain = [p for p in learned if p.ndim > 1], [p for p in learned if p.ndim <= 1]
     optimizer = torch.optim.AdamW(
@@ -140,7 +141,7 @@ def main() -> None:
     total, warmup = arguments.epochs * steps, objective.warmup_epochs * steps
     done = 0
     if arguments.checkpoint and arguments.checkpoint.exists():
-        state = torch.load(arguments.checkpoint, weights_only=True)
+        state = torch.load(arguments.checkpoint, map_location="cpu", weights_only=True)
         objective.load_state_dict(state["objective"])
         optimizer.load_state_dict(state["optimizer"])
         rng.set_state(state["rng"])
@@ -149,8 +150,9 @@ def main() -> None:
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     for epoch in range(done, arguments.epochs):
         objective.train()
-        sum_of_losses = 0.0
+        sum_of_losses = torch.zeros((), dtype=torch.float64, device=device)
         for index in torch.randperm(len(train_y), generator=rng)[: steps * BATCH].split(BATCH):
+            index = index.to(device)
             rate = min(
                 step / warmup, 0.5 + 0.5 * np.cos(np.pi * max(0, step - warmup) / (total - warmup))
             )
@@ -161,10 +163,10 @@ def main() -> None:
             loss.backward()
             nn.utils.clip_grad_norm_(learned, 1.0)
             optimizer.step()
-            sum_of_losses += loss.item()
+            sum_of_losses += loss.detach()
             step += 1
         print(
-            f"epoch {epoch + 1}/{arguments.epochs} loss {sum_of_losses / steps:.4f} seconds"
+            f"epoch {epoch + 1}/{arguments.epochs} loss {sum_of_losses.item() / steps:.4f} seconds"
             f" {time.monotonic() - started:.0f}",
             flush=True,
         )

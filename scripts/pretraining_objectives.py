@@ -80,7 +80,7 @@ class MaskedAutoencoder(nn.Module):
         used."""
         n, vit, cut = len(images), self.vit, self.grid * self.side
         # order[i] is a random order of image i's patches: the first ones are kept
-        order = torch.rand(n, self.grid**2, generator=rng).argsort(1)
+        order = torch.rand(n, self.grid**2, generator=rng).argsort(1).to(images.device)
         kept = order[:, : self.kept, None]
 
         assert vit.cls_token is not None

@@ -22,8 +22,19 @@ def squares(
     training: bool = False,
     statistics: Statistics = IMAGENET,
 ) -> Float[Tensor, "batch 3 size size"]:
-    """A batch from the kept pixels of its images. Only `vpt` in training draws random numbers:
-    torch's, on the CPU."""
+    """A batch from the kept pixels of its images, normalised: see `at_size`."""
+    return normalised(at_size(pixels, images, size, device, training), statistics)
+
+
+def at_size(
+    pixels: str,
+    images: Sequence[UInt8[np.ndarray, "_height _width 3"]],
+    size: int,
+    device: torch.device,
+    training: bool = False,
+) -> Shaped[Tensor, "batch size size 3"]:
+    """Squares of values of 0 to 255: float32 of `tf`, else uint8. Only `vpt` in training draws
+    random numbers: torch's, on the CPU."""
     if pixels == "pil":
         images = [
             (
@@ -36,8 +47,8 @@ def squares(
     if pixels == "vpt":
         images = [_crop(image, size, training) for image in images]
     if pixels == "tf":
-        return normalised(legacy_bilinear(images, size, device), statistics)
-    return normalised(_together(images, device), statistics)
+        return legacy_bilinear(images, size, device)
+    return _together(images, device)
 
 
 def normalised(
@@ -105,10 +116,12 @@ def _together(
     images: Sequence[np.ndarray], device: torch.device
 ) -> UInt8[Tensor, "batch height width 3"]:
     """One tensor on the device."""
-    stacked = torch.from_numpy(np.stack(images))
-    if device.type == "cuda":
-        stacked = stacked.pin_memory()
-    return stacked.to(device, non_blocking=True)
+    return sent(torch.from_numpy(np.stack(images)), device)
+
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """To a device, which the CPU doesn't wait for."""
+    return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
 
 
 def _crop(image: np.ndarray, size: int, training: bool) -> np.ndarray:

@@ -10,16 +10,23 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from harness.data.batch import squares
+from harness.data.batch import at_size, normalised, sent, squares
 from harness.data.cache import Images, OnDecode, cached
 from harness.data.normalization import IMAGENET, Statistics
 from harness.data.scenes import Scenes
 from harness.tasks.cards import SplitName, TaskCard
 
+AT_ONCE, MOST = 64, 2**30
+"""Images that are resized together for a GPU to keep; and bytes of them that it keeps at most."""
+
 
 class Split:
     """Images, in one or several parts, and their labels. Nothing is read until a batch
     needs it."""
+
+    kept: "tuple[Split, Tensor, Tensor] | None" = None
+    """The last split that was trained on by this process's GPU, and there its images, resized, and
+    its labels: every epoch of every trial reads them again."""
 
     def __init__(
         self,
@@ -45,6 +52,10 @@ class Split:
         self, index: Int64[Tensor, " batch"], device: torch.device
     ) -> tuple[Float[Tensor, "batch 3 size size"], Int64[Tensor, " batch"]]:
         """The images and labels of these rows, on the device; the images normalised."""
+        if self.is_kept(device):
+            _, images, labels = self._kept(device)
+            rows = sent(index, device)
+            return normalised(images[rows], self.statistics), labels[rows]
         images = squares(
             self.pixels,
             self._rows(index.numpy()),
@@ -53,10 +64,28 @@ class Split:
             self.training,
             self.statistics,
         )
-        labels = self.labels[index]
-        return images, (labels.pin_memory() if device.type == "cuda" else labels).to(
-            device, non_blocking=True
+        return images, sent(self.labels[index], device)
+
+    def is_kept(self, device: torch.device) -> bool:
+        """Whether the device keeps all images: a GPU those of a training split that are the same
+        in every epoch and need no more than `MOST`."""
+        value = 4 if self.pixels == "tf" else 1
+        return (
+            device.type == "cuda"
+            and self.training
+            and self.pixels != "vpt"
+            and len(self) * self.size**2 * 3 * value <= MOST
         )
+
+    def _kept(self, device: torch.device) -> "tuple[Split, Tensor, Tensor]":
+        if Split.kept is None or Split.kept[0] is not self:
+            Split.kept = None  # first, so that no two are kept
+            images = [
+                at_size(self.pixels, self._rows(rows), self.size, device)
+                for rows in np.split(np.arange(len(self)), range(AT_ONCE, len(self), AT_ONCE))
+            ]
+            Split.kept = self, torch.cat(images), sent(self.labels, device)
+        return Split.kept
 
     def still(self) -> "Split":
         """The same images with no random crops drawn."""

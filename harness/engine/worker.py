@@ -205,7 +205,7 @@ class Trainer:
             self.unverified = planned
         try:
             for score in fit(
-                planned.kind, build, train, held_out, recipe, seed, self.device, score_at
+                planned.kind, build, train, held_out, recipe, seed, self.device, score_at, alive
             ):
                 curve[score.epoch] = score.value
                 if score.epoch < planned.protocol.last:

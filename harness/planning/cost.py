@@ -15,7 +15,7 @@ from harness.training.forward import precision
 from harness.training.heads import Model, sized
 from harness.training.kind import Cost
 from harness.training.kinds import kind_of
-from harness.training.loop import loss_of
+from harness.training.step import loss_of
 
 if TYPE_CHECKING:
     from harness.planning.variants import Variant

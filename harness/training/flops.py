@@ -9,7 +9,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from harness.training.kind import Kind
-from harness.training.loop import loss_of
+from harness.training.step import loss_of
 
 
 def step_flops(

@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from harness.training.curves import Curves
-from harness.training.forward import Diverged, at_once, precision
-from harness.training.heads import Model
+from harness.training.forward import Diverged, at_once
 from harness.training.hooks import Hooks
 from harness.training.kind import Kind, R
 from harness.training.recipe import new_optimizer
+from harness.training.replay import Steps
 from harness.training.seeds import seed_all
+from harness.training.step import losses
 from harness.training.train_split import TrainSplit
 from harness.training.unreached import Unreached
 
@@ -52,12 +52,13 @@ def fit(
     seed: int,
     device: torch.device,
     score_at: Collection[int],
+    alive: Callable[[], None] = lambda: None,
 ) -> Iterator[Score]:
     """Trains what `build` returns on `train`; yields its score on `held_out` after each epoch (or
     iteration, see `Recipe.unit`) of `score_at`, counted from 1, and the last.
 
-    Everything random (initial values, dropout, order of images, crops) follows from `seed`. Raises
-    `Diverged`, `Untrained`.
+    Everything random (initial values, dropout, order of images, crops) follows from `seed`. `alive`
+    is called before each step. Raises `Diverged`, `Untrained`.
     """
     seed_all(seed)
     model = build().to(device)
@@ -68,15 +69,15 @@ def fit(
     for stage in range(hooks.stages):
         units += hooks.advance(stage) if stage else 0.0
         optimizer, unreached = new_optimizer(model, recipe), Unreached(model)
-        curves = Curves(recipe.length)
+        step, curves = Steps(kind, model, train, recipe, device), Curves(recipe.length)
         for done, batches in enumerate(kind.rounds(train, recipe, seed, device), start=1):
             model.train()
             hooks.epoch(done - 1, recipe)
             for group in optimizer.param_groups:
                 group["lr"] = recipe.lr(done - 1, group["factor"])
             for batch in batches:
-                optimizer.zero_grad()
-                loss = backward(kind, model, train, batch, recipe, device)
+                alive()
+                loss = step(batch)
                 total += loss
                 unreached.look()
                 optimizer.step()
@@ -105,37 +106,6 @@ def fit(
                     spent / images,
                 )
                 started = time.perf_counter()
-
-
-def backward(
-    kind: Kind[R], model: nn.Module, train: Any, batch: Any, recipe: R, device: torch.device
-) -> Float[Tensor, ""]:
-    """Adds a batch's gradients to the model's, part after part; gives back its loss."""
-    total = torch.zeros((), device=device)
-    for loss, _ in losses(kind, model, train, batch, recipe, device):
-        loss.backward()  # pyright: ignore[reportUnknownMemberType]  # torch: no annotation
-        total += loss.detach()
-    return total
-
-
-def losses(
-    kind: Kind[R], model: nn.Module, train: Any, batch: Any, recipe: R, device: torch.device
-) -> Iterator[tuple[Float[Tensor, ""], int]]:
-    """Of the parts of a batch, each by its share of the whole; and how many images it has."""
-    size = recipe.micro_batch or len(batch)
-    for start in range(0, len(batch), size):
-        part = batch[start : start + size]
-        inputs, targets = kind.batch(train, part, device)
-        with torch.enable_grad(), precision(device):
-            loss = loss_of(kind, model, inputs, targets) * (len(part) / len(batch))
-        yield loss, len(part)
-
-
-def loss_of(kind: Kind[R], model: nn.Module, inputs: Tensor, targets: Tensor) -> Float[Tensor, ""]:
-    """The kind's loss, and what the method adds to it."""
-    loss = kind.loss(model(inputs), targets)
-    penalty = model.penalty(targets) if isinstance(model, Model) else None
-    return loss if penalty is None else loss + penalty
 
 
 def train_split(

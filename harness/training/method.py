@@ -114,6 +114,12 @@ class Method(nn.Module):
     """Packages that it needs beside the harness's, each with what pip installs it by: `{"peft":
     "vpt-harness[peft]"}`. It imports them where it is built. Their versions are part of a result's
     identity, and where one is missing that is said before anything runs."""
+    replayable: ClassVar[bool] = True
+    """False where a training step does something else each time, so that on CUDA it must not be
+    recorded and replayed as a graph. What the device computes may change from step to step; what
+    Python decides may not. Counters, draws from Python's, numpy's or the CPU's generators, waits
+    for the device, an `epoch` hook, and gradients that aren't those of the replay are found without
+    this."""
     train_only: ClassVar[tuple[str, ...]] = ()
     """Parameters, by the beginning of their names, that predictions don't need: they are counted
     apart, and not kept in checkpoints."""

@@ -12,7 +12,7 @@ from timm.models.swin_transformer import SwinTransformer
 from harness.backbones.frozen import FrozenBackbone
 from harness.backbones.swin import FrozenSwin
 from harness.training.flops import step_flops
-from harness.training.loop import loss_of
+from harness.training.step import loss_of
 
 COLUMNS = ("plain", "gap", "dinov3", "beit v2")
 PATCHES = {"swin": 4, "swin of several windows in its last block": 2}

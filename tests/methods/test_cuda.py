@@ -16,9 +16,10 @@ from harness.planning.variants import parse, registered
 from harness.training.classification import Classification, ClassificationRecipe
 from harness.training.heads import LinearHead, Model
 from harness.training.hooks import Hooks
-from harness.training.loop import backward, fit, train_split
+from harness.training.loop import fit, train_split
 from harness.training.recipe import new_optimizer
 from harness.training.seeds import seed_all
+from harness.training.step import backward
 
 pytestmark = [
     pytest.mark.cuda,

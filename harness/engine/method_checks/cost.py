@@ -9,7 +9,7 @@ from harness.engine.method_checks.subject import BATCH, CLASSES, CPU, Subject
 from harness.planning.variants import one
 from harness.training.flops import kept_bytes, step_flops
 from harness.training.heads import LinearHead, Model
-from harness.training.loop import loss_of
+from harness.training.step import loss_of
 
 
 def cost(subject: Subject) -> str:

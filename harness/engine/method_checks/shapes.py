@@ -8,8 +8,8 @@ from harness.engine.method_checks.report import Fault
 from harness.engine.method_checks.subject import CLASSES, CONVNETS, SIDE, Subject, made_up
 from harness.training.heads import Model, SetrPup, check_tokens
 from harness.training.kinds import kind_of
-from harness.training.loop import loss_of
 from harness.training.method import Method
+from harness.training.step import loss_of
 
 POOLINGS: dict[str, tuple[Pooling, ...]] = {
     "CLS": ("cls", "avg", "vpt-mae"),

@@ -8,9 +8,9 @@ from torch import Tensor
 from harness.engine.method_checks.report import Fault, Skipped
 from harness.engine.method_checks.subject import BATCH, CPU, PART, Subject, largest_difference
 from harness.text import first_few
-from harness.training.loop import backward, loss_of
 from harness.training.recipe import new_optimizer
 from harness.training.seeds import seed_all
+from harness.training.step import backward, loss_of
 
 
 def gradients(subject: Subject) -> str:

@@ -24,8 +24,8 @@ from harness.errors import BadInput
 from harness.planning.variants import one, registered
 from harness.training.heads import LinearHead, Model
 from harness.training.kinds import kind_of
-from harness.training.loop import loss_of
 from harness.training.method import trained_values
+from harness.training.step import loss_of
 
 BASIC: Any = BasicBlock  # timm says: an instance
 BOTTLENECK: Any = Bottleneck

@@ -19,9 +19,9 @@ from harness.errors import BadInput
 from harness.planning.variants import one as variant
 from harness.training.heads import LinearHead, Model
 from harness.training.kinds import kind_of
-from harness.training.loop import loss_of
 from harness.training.method import Method, trained_values
 from harness.training.prompts import new_prompts
+from harness.training.step import loss_of
 from methods.e2vpt import E2VPT
 from methods.selective import BitFit, PartialK
 from methods.vpt import VPT, VPTDeep

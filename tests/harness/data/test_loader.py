@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -24,7 +25,7 @@ from harness.data.readers.record import Record
 from harness.errors import BadInput
 from harness.tasks.cards import SplitName, TaskCard
 
-CPU = torch.device("cpu")
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 PRINT = "f" * 64
 
 
@@ -282,3 +283,48 @@ def test_no_batch_waits_for_a_gpu(card: TaskCard, root: Path):
         split.batch(index, gpu)
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+@dataclass
+class Arrays:
+    """Images that are at hand."""
+
+    images: list[np.ndarray]
+    labels: np.ndarray
+
+    def rows(self, index: np.ndarray) -> list[np.ndarray]:
+        return [self.images[row] for row in index]
+
+    def masks(self, index: np.ndarray) -> list[np.ndarray]:
+        return []
+
+
+@pytest.mark.parametrize("pixels", ["pil", "tf"])
+def test_a_gpu_keeps_the_same_images(pixels: str, monkeypatch: pytest.MonkeyPatch):
+    """To the last bit, and resized once."""
+    rng = np.random.default_rng(0)
+    sides = [(20, 30), (16, 16), (30, 20)] * 30
+    arrays = [rng.integers(0, 256, (*side, 3), np.uint8) for side in sides]
+    labels = rng.integers(0, 5, 90)
+    split = Split(
+        [Arrays(arrays[:50], labels[:50]), Arrays(arrays[50:], labels[50:])], pixels, 16, True
+    )
+    index = torch.tensor([3, 60, 59, 3, 88])
+    images, classes = split.batch(index, CPU)
+    assert split.is_kept(CUDA)
+    monkeypatch.setattr(Split, "is_kept", lambda self, device: True)
+    monkeypatch.setattr(Split, "kept", None)
+    kept_images, kept_classes = split.batch(index, CPU)
+    assert torch.equal(images, kept_images)
+    assert torch.equal(classes, kept_classes)
+    monkeypatch.setattr(Arrays, "rows", None)
+    split.batch(index, CPU)
+
+
+def test_what_a_gpu_does_not_keep():
+    images = Arrays([np.zeros((16, 16, 3), np.uint8)] * 4, np.zeros(4, int))
+    assert not Split([images], "vpt", 16, True).is_kept(CUDA)  # another crop each time
+    assert not Split([images], "pil", 16, False).is_kept(CUDA)
+    assert not Split([images], "pil", 16, True).is_kept(CPU)
+    assert not Split([images], "pil", 9460, True).is_kept(CUDA)  # just over a GiB
+    assert Split([images], "pil", 9450, True).is_kept(CUDA)

@@ -100,6 +100,13 @@ def test_scores_come_at_the_epochs_asked_for_and_the_last():
     assert [score.units for score in scores] == [2 * 20 + 9, 2 * 60 + 2 * 9, 2 * 80 + 3 * 9]
 
 
+def test_every_step_says_that_it_is_alive():
+    seen: list[int] = []
+    for _ in fit(KIND, Net, points(20), points(7), RECIPE, 0, CPU, (), lambda: seen.append(1)):
+        pass
+    assert len(seen) == 3 * RECIPE.epochs
+
+
 def test_scoring_in_between_changes_nothing():
     assert train(score_at=(1, 2, 3))[-1].logits_sha256 == train()[-1].logits_sha256
 

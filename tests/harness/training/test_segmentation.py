@@ -21,11 +21,12 @@ from harness.data.scenes import Scenes, together
 from harness.planning.variants import parse
 from harness.training.forward import Diverged
 from harness.training.heads import LinearHead, Model, SetrPup
-from harness.training.loop import Score, backward, fit, scored_at_once
+from harness.training.loop import Score, fit, scored_at_once
 from harness.training.metrics import confusion, overlap
 from harness.training.recipe import new_optimizer
 from harness.training.segmentation import Segmentation
 from harness.training.segmentation import SegmentationRecipe as Recipe
+from harness.training.step import backward
 from methods.vpt import VPTDeep
 
 CPU = torch.device("cpu")

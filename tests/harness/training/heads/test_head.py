@@ -13,8 +13,8 @@ from torch import Tensor
 from harness.planning.variants import one
 from harness.training.classification import Classification
 from harness.training.heads import Head, LinearHead, Model, SetrPup
-from harness.training.loop import loss_of
 from harness.training.method import Method
+from harness.training.step import loss_of
 
 IMAGES = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 HEADS: dict[str, Callable[[Method], Head]] = {
