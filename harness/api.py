@@ -11,7 +11,8 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -30,9 +31,10 @@ if TYPE_CHECKING:
     from harness.engine.events import Traces
     from harness.engine.progress import ProgressView
     from harness.engine.reproduce import Reproduction
-    from harness.engine.run import Resources
+    from harness.engine.resources import Resources
     from harness.inference.checkpoint import Tuned
     from harness.planning.dry_run import Preview
+    from harness.planning.outline import Outline
     from harness.planning.plan import Request, RunPlan
     from harness.reporting.ablation import Ablation as Grid
     from harness.reporting.board import Leaderboard
@@ -101,8 +103,6 @@ class Run:
     Its frames are read from the store at every access.
     """
 
-    plan: "RunPlan"
-    """The cells: method variants x tasks, each with its backbone, protocol and seeds."""
     store: "Store"
     wanted: int
     """Final runs in the plan."""
@@ -111,6 +111,16 @@ class Run:
     them."""
     ids: tuple[str, ...]
     """Ids of the stored final runs, in the order of the plan."""
+    _outline: "Outline"
+    _planned: "RunPlan | Request"
+    """A request where nothing had to be planned: its results were all stored."""
+
+    @cached_property
+    def plan(self) -> "RunPlan":
+        """The cells: method variants x tasks, each with its backbone, protocol and seeds."""
+        from harness.planning.plan import Request, plan
+
+        return plan(self._planned) if isinstance(self._planned, Request) else self._planned
 
     @property
     def results(self) -> "pd.DataFrame":
@@ -151,7 +161,7 @@ class Run:
             BadInput: Nothing of this run is stored, or a name is unknown; raised when it is shown.
         """
         return _leaderboard(
-            self.store, self.plan.tasks, self.plan.suite, cells=self._cells, **options
+            self.store, self._outline.tasks, self._outline.suite, cells=self._cells, **options
         )
 
     def write_page(self, progress: bool = True) -> Path:
@@ -169,10 +179,10 @@ class Run:
 
     @property
     def _cells(self) -> list[str]:
-        return [cell.key for cell in self.plan.cells]
+        return self._outline.keys
 
     def __repr__(self) -> str:
-        methods, tasks = self.plan.variants, self.plan.tasks
+        methods, tasks = self._outline.variants, self._outline.tasks
         missing = f", {self.gaps} missing" if self.gaps else ""
         return (
             f"<{type(self).__name__}: {', '.join(methods)} on {', '.join(tasks)}:"
@@ -379,7 +389,8 @@ def ablate(
     with _view(options.get("progress", True)):
         grid = _grid(method)
     filled = run(grid.methods, suite, tasks, **options)
-    return Ablation(**vars(filled), grid=grid)
+    found = {field.name: getattr(filled, field.name) for field in fields(filled)}
+    return Ablation(**found, grid=grid)
 
 
 def toggled(method: "str | type[Method]") -> str:
@@ -695,7 +706,7 @@ def _text(value: Place | None) -> str | None:
 def _resources(
     workers: int | None, gpus_per_trial: float | None, address: str | None, trial_timeout: float
 ) -> "Resources":
-    from harness.engine.run import Resources
+    from harness.engine.resources import Resources
     from harness.planning import arguments
 
     arguments.check_least("workers", workers, 1, integer=True)
@@ -714,28 +725,62 @@ def _resources(
 def _filled(
     request: "Request", store: Place, resources: "Resources", traces: "Traces", view: "ProgressView"
 ) -> Run:
-    from harness.engine.run import run as fill
     from harness.engine.signals import Interrupted, Interrupts, process_is_ours
-    from harness.planning.notices import notes
-    from harness.planning.plan import plan as planned
-    from harness.store import Store, result_id
+    from harness.planning import outline as outlines
+    from harness.store import Store
 
     opened = Store(store)
     words = f"Interrupted. Everything finished is saved in {opened.name}. The same command resumes."
     try:
         with Interrupts(words, process_is_ours()) as interrupts:
+            outline = None if traces.wanted else outlines.recalled(request, opened)
+            if outline is not None:
+                _say(outline, opened, view)
+                return _all_stored(request, outline, opened)
+            from harness.engine.run import run as fill
+            from harness.planning.plan import plan as planned
+
             view.stage("checking data and backbone")
             cells = planned(request)
-            for line in notes(cells, opened):
-                view.print_line(line)
-            for warning in cells.warnings:
-                view.print_line(f"warning: {warning}")
+            outline = outlines.of_plan(cells)
+            outlines.keep(request, outline)
+            _say(outline, opened, view)
             scheduler = fill(cells, opened, resources, view, traces, interrupts)
     except Interrupted as interrupted:
         interrupted.add_note(_saved(opened))
         raise
-    ids = [result_id(cell.planned.key, seed) for cell in scheduler.cells for seed in cell.scores]
-    return Run(cells, opened, scheduler.wanted, scheduler.gaps, tuple(ids))
+    scores = {cell.planned.key: cell.scores for cell in scheduler.cells}
+    return _run(opened, scores, scheduler.wanted, outline, cells)
+
+
+def _say(outline: "Outline", store: "Store", view: "ProgressView") -> None:
+    from harness.planning.notices import other_code
+
+    for line in (*outline.notes, *other_code(outline.cells, store)):
+        view.print_line(line)
+    for warning in outline.warnings:
+        view.print_line(f"warning: {warning}")
+
+
+def _all_stored(request: "Request", outline: "Outline", store: "Store") -> Run:
+    """The run of a request that leaves nothing to do."""
+    scores = {key: found.scores for key, found in store.progress(outline.keys).items()}
+    wanted = sum(len(set(cell.seeds) | scores[cell.key].keys()) for cell in outline.cells)
+    return _run(store, scores, wanted, outline, request)
+
+
+def _run(
+    store: "Store",
+    scores: Mapping[str, Mapping[int, float]],
+    wanted: int,
+    outline: "Outline",
+    planned: "RunPlan | Request",
+) -> Run:
+    from harness.store import result_id
+
+    ids = tuple(result_id(key, seed) for key in outline.keys for seed in scores[key])
+    gaps = sum(len(set(cell.seeds) - scores[cell.key].keys()) for cell in outline.cells)
+    return Run(store, wanted, gaps, ids, outline, planned)
 
 
 def _saved(store: "Store") -> str:

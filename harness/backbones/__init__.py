@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.backbones.cards import WEIGHTS, Card, shipped
@@ -15,6 +16,7 @@ from harness.backbones.names import (
     Spec,
     check,
     fetched,
+    here,
     is_of_hub,
     not_covered,
     parse,
@@ -34,6 +36,7 @@ __all__ = [
     "Spec",
     "architecture",
     "digest_of",
+    "files_of",
     "load",
     "own_side",
     "parse",
@@ -91,6 +94,19 @@ def load(spec: str) -> Backbone:
     frozen.name = name
     source = str(wanted.file or ("shipped" if name in cards else ELSEWHERE.get(name, "timm's hub")))
     return Backbone(name, digest, pooling, frozen.image_size, statistics_of(name), frozen, source)
+
+
+def files_of(spec: str) -> list[Path] | None:
+    """The files that say all of a backbone: its weights, and the card of a shipped one. None where
+    timm asks a hub for them. Raises `BadInput`."""
+    wanted = parse(spec)
+    name = wanted.name
+    if name in shipped():
+        return [WEIGHTS / f"{name}.toml", wanted.file or WEIGHTS / f"{name}.safetensors"]
+    if wanted.file is None and name not in ELSEWHERE:
+        return None
+    path = wanted.file or here(name)
+    return [path] if path.is_file() else None
 
 
 def architecture(spec: str) -> "FrozenBackbone":

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
+from harness.backbones.cards import WEIGHTS
 from harness.errors import BadInput, nearest
 from harness.io import flags
 from harness.tasks.cards import LARGEST_CROP, Archive
@@ -81,6 +82,10 @@ def is_of_hub(name: str) -> bool:
     return name.startswith(HUBS)
 
 
+def is_shipped(name: str) -> bool:
+    return (WEIGHTS / f"{name}.toml").is_file()
+
+
 def covered() -> list[str]:
     """timm's architectures of the modules that are covered."""
     import timm
@@ -91,8 +96,8 @@ def covered() -> list[str]:
 def todays(name: str) -> str:
     """What timm calls a backbone now; a name that timm doesn't know as an old one stays as it
     is."""
-    # shipped, or with weights said: an old name says them without a dot
-    if "_" not in name or "." in name or is_of_hub(name):
+    # with weights said, or shipped: an old name says its weights without a dot
+    if "_" not in name or "." in name or is_of_hub(name) or is_shipped(name):
         return name
     # timm has no public table of its old names
     from timm.models import _registry  # pyright: ignore[reportPrivateUsage]
@@ -154,14 +159,19 @@ def not_covered(name: str, part: str = "") -> BadInput:
     return BadInput(f"timm's {name} is not covered{f' ({part})' if part else ''}: only {COVERED}.")
 
 
+def here(name: str) -> Path:
+    """Where the file of one of `ELSEWHERE` is, once it was downloaded."""
+    from harness.io.resources import cache_dir
+
+    return cache_dir() / "weights" / Archive(url=ELSEWHERE[name]).name
+
+
 def fetched(name: str) -> Path:
     """The file of one of `ELSEWHERE`, downloaded into the cache once. Raises `BadInput`."""
     from harness.data.download import download
     from harness.io.atomic import making
-    from harness.io.resources import cache_dir
 
-    archive = Archive(url=ELSEWHERE[name])
-    path = cache_dir() / "weights" / archive.name
+    archive, path = Archive(url=ELSEWHERE[name]), here(name)
     with making(path):
         try:
             download(archive, path, lambda _what, _done, _total: None)

@@ -24,7 +24,6 @@ from harness.engine.jobs import (
 )
 from harness.engine.status import planned_work
 from harness.engine.study import STATES, CellSearch
-from harness.planning.cost import variant_cost
 from harness.planning.plan import PlannedCell
 from harness.store import Cell, Failure, Progress, Result, Store, Trial, result_id
 
@@ -319,6 +318,8 @@ def _cost(reason: str | None, half: int | None) -> int:
 def _expected(planned: PlannedCell) -> tuple[float, float]:
     """Forward-image units of a trial and of a final run; if features are computed once, an equal
     share of that."""
+    from harness.planning.cost import variant_cost
+
     card, protocol, trials, seeds = (
         planned.card,
         planned.protocol,

@@ -34,6 +34,11 @@ class Traces:
     tensorboard: Path | None = None
     """Curves for TensorBoard, in this folder."""
 
+    @property
+    def wanted(self) -> bool:
+        """Whether events are written, of which even a run that has nothing to do makes some."""
+        return self.log_json is not None or self.tensorboard is not None
+
     def events(self) -> "Events":
         """Events with their listeners. Raises `BadInput` if a file can't be written, or a package
         is missing."""

@@ -2,34 +2,40 @@
 spaces that a protocol couldn't narrow."""
 
 from collections import Counter
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Protocol
 
 from harness.planning.plan import RunPlan, narrowed_to, searched
 from harness.store import Store
 from harness.text import some
 
 
-def notes(plan: RunPlan, store: Store) -> list[str]:
-    """One line each."""
-    return [*dict.fromkeys(_not_narrowed(plan)), *_other_code(plan, store)]
+class Labelled(Protocol):
+    """A planned cell in words."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def label(self) -> str: ...
+    @property
+    def identity(self) -> dict[str, Any]: ...
 
 
-def _not_narrowed(plan: RunPlan) -> list[str]:
-    """Cells whose method allows none of a protocol's values."""
-    return [
+def not_narrowed(plan: RunPlan) -> list[str]:
+    """A line for each variant whose method allows none of a protocol's values."""
+    lines = [
         searched(cell.variant, cell.protocol)
         for cell in plan.cells
         for name, own in cell.variant.method.search_space.items()
         if name in cell.space and narrowed_to(cell.variant, name, own, cell.protocol) is None
     ]
+    return list(dict.fromkeys(lines))
 
 
-def _other_code(plan: RunPlan, store: Store) -> list[str]:
-    """Results that differ from the plan only in their method's code."""
+def other_code(cells: Iterable[Labelled], store: Store) -> list[str]:
+    """A line for results that differ from a plan's only in their method's code."""
     planned_cells = {
-        cell.key: cell
-        for cell in plan.cells
-        if {"source", "packages"} & cell.cell.identity["method"].keys()
+        cell.key: cell for cell in cells if {"source", "packages"} & cell.identity["method"].keys()
     }
     if not planned_cells:
         return []
@@ -41,8 +47,8 @@ def _other_code(plan: RunPlan, store: Store) -> list[str]:
     ]
     older = Counter[str]()
     for cell in planned_cells.values():
-        planned = _without_code(cell.cell.identity)
-        older[cell.variant.label] += sum(count for identity, count in stored if identity == planned)
+        planned = _without_code(cell.identity)
+        older[cell.label] += sum(count for identity, count in stored if identity == planned)
     return [
         f"{label}: its code has changed since {some(count, 'stored result')}"
         f" {'was' if count == 1 else 'were'} made. {'It stays' if count == 1 else 'They stay'} in"

@@ -4,6 +4,7 @@ under a protocol."""
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,12 +25,11 @@ from harness.planning.variants import Variant, carried, left_out, parse
 from harness.planning.variants import own_arguments as arguments_of
 from harness.store import Cell, cell_key
 from harness.tasks.cards import Suite, TaskCard, load_cards, load_suites
-from harness.training.kind import Kind
-from harness.training.kinds import kind_of
-from harness.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from harness.data.readers.reader import TaskReader
+    from harness.training.kind import Kind
+    from harness.training.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -128,11 +128,13 @@ class PlannedCell:
         return max(self.recipe(params).batch_size for params in points)
 
     @property
-    def kind(self) -> Kind[Any]:
+    def kind(self) -> "Kind[Any]":
         """The kind of its task: how it is trained and scored."""
+        from harness.training.kinds import kind_of
+
         return kind_of(self.card.kind)
 
-    def recipe(self, params: Mapping[str, Any]) -> Recipe:
+    def recipe(self, params: Mapping[str, Any]) -> "Recipe":
         """The protocol at a point of its search space."""
         chosen = {**self.variant.arguments, **params}
         protocol = self.protocol.at(self.method_arguments(params) | chosen)
@@ -158,7 +160,11 @@ class RunPlan:
     """What readers of the scores should know about the data: duplicate images."""
 
     def cell(self, key: str) -> PlannedCell:
-        return next(cell for cell in self.cells if cell.key == key)
+        return self._by_key[key]
+
+    @cached_property
+    def _by_key(self) -> dict[str, PlannedCell]:
+        return {cell.key: cell for cell in self.cells}
 
     @property
     def variants(self) -> tuple[str, ...]:
@@ -338,6 +344,8 @@ def check_variants(
 
     `built`: what was built before, which is extended.
     """
+    from harness.training.kinds import kind_of
+
     for variant in variants:
         own = of_cell(protocol, variant, card, backbone.name, request, known)
         arguments = own_arguments({**own.fixed, **variant.arguments}, own)

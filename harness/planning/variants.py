@@ -247,6 +247,12 @@ def carried(
     return kept, lines
 
 
+def files_in(text: str) -> list[str]:
+    """The files of one's own methods that a list of methods names."""
+    origins = (part.strip().partition("(")[0].strip() for part in _split(text))
+    return [origin.rpartition(":")[0] for origin in origins if ".py:" in origin]
+
+
 def _split(text: str) -> list[str]:
     return re.split(r",(?![^(]*\))", text)
 

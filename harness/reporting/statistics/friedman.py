@@ -16,6 +16,7 @@ from harness.reporting.statistics.common import (
     complete,
     methods_here,
 )
+from harness.reporting.statistics.distributions import average_ranks, range_of_normals
 from harness.reporting.statistics.statistic import Scores
 
 
@@ -43,7 +44,8 @@ class Friedman:
 def friedman(scores: Scores, tasks: Sequence[str]) -> Friedman | TooFew:
     """Friedman's test over tasks, of the variants that have all of them (see `complete`): at least
     3 on at least 5 tasks."""
-    from scipy import stats  # takes a second to import, which tables without tests don't need
+    # slow to import, which tables without tests don't need
+    from scipy.special import chdtrc, fdtrc
 
     kept, dropped = complete(scores, tasks)
     common = list(next(iter(kept.values()), {}))
@@ -53,7 +55,7 @@ def friedman(scores: Scores, tasks: Sequence[str]) -> Friedman | TooFew:
         return TooFew(f"Friedman's test needs {FEWEST_TASKS} tasks, here {are(len(common))}.")
     table = np.array([list(of_tasks.values()) for of_tasks in kept.values()]).round(DIGITS)
     k, n = table.shape
-    mean_ranks = dict(zip(kept, stats.rankdata(-table, axis=0).mean(axis=1).tolist(), strict=True))
+    mean_ranks = dict(zip(kept, average_ranks(-table.T).T.mean(axis=1).tolist(), strict=True))
     ranks = dict(sorted(mean_ranks.items(), key=lambda item: item[1]))
     chi2 = (
         12
@@ -64,20 +66,16 @@ def friedman(scores: Scores, tasks: Sequence[str]) -> Friedman | TooFew:
     chi2, most = max(chi2, 0.0), n * (k - 1)
     if most - chi2 > 1e-9 * most:
         f = (n - 1) * chi2 / (most - chi2)
-        f_p = float(stats.f.sf(f, k - 1, (k - 1) * (n - 1)))
+        f_p = float(fdtrc(k - 1, (k - 1) * (n - 1), f))
     else:  # every task ranks them alike; the probability of that is 1 in k!^(n-1)
         f, f_p = math.inf, math.exp(-(n - 1) * math.lgamma(k + 1))
-    difference = (
-        stats.studentized_range.ppf(1 - LEVEL, k, np.inf)
-        / math.sqrt(2)
-        * math.sqrt(k * (k + 1) / (6 * n))
-    )
+    difference = range_of_normals(k, 1 - LEVEL) / math.sqrt(2) * math.sqrt(k * (k + 1) / (6 * n))
     return Friedman(
         list(ranks),
         common,
         ranks,
         chi2,
-        float(stats.chi2.sf(chi2, k - 1)),
+        float(chdtrc(k - 1, chi2)),
         f,
         f_p,
         float(difference),

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy.special import stdtrit
 
 from harness.reporting.statistics.common import FEWEST_TASKS
+from harness.reporting.statistics.distributions import students_t
 
 
 def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float] | None:
@@ -18,7 +18,9 @@ def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float
         return None
     mean, half = (
         float(np.mean(values)),
-        float(stdtrit(len(values) - 1, (1 + level) / 2) * _standard_errors(np.array([values]))[0]),
+        float(
+            students_t(len(values) - 1, (1 + level) / 2) * _standard_errors(np.array([values]))[0]
+        ),
     )
     return mean - half, mean + half
 
@@ -48,7 +50,7 @@ def bootstraps(
 ) -> tuple[np.ndarray, np.ndarray]:
     """`bootstrap` of each row: lower and upper ends. The rows share their resamples."""
     n, means = table.shape[1], table.mean(axis=1)
-    half = stdtrit(n - 1, (1 + level) / 2) * _standard_errors(table)
+    half = students_t(n - 1, (1 + level) / 2) * _standard_errors(table)
     low, high = studentised(table, level, resamples, seed)
     return np.fmin(low, means - half), np.fmax(high, means + half)
 
@@ -124,6 +126,6 @@ def mean_difference(
     if len(differences) < 3:
         return Difference(mean, None, None)
     half = float(
-        stdtrit(len(differences) - 1, 0.975) * _standard_errors(np.array([differences]))[0]
+        students_t(len(differences) - 1, 0.975) * _standard_errors(np.array([differences]))[0]
     )
     return Difference(mean, mean - half, mean + half)

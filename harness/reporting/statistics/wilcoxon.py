@@ -17,6 +17,7 @@ from harness.reporting.statistics.common import (
     complete,
     methods_here,
 )
+from harness.reporting.statistics.distributions import average_ranks
 from harness.reporting.statistics.intervals import bootstraps
 from harness.reporting.statistics.statistic import Scores
 
@@ -128,11 +129,9 @@ def holm(p: Sequence[float]) -> list[float]:
 
 def _signed_ranks(differences: np.ndarray) -> np.ndarray:
     """Each row's ranks by size, from 1, with the differences' signs; zeros have rank 0."""
-    from scipy.stats import rankdata
-
     sizes = np.abs(differences)
     none = (sizes == 0).sum(axis=1, keepdims=True)
-    return np.sign(differences) * (rankdata(sizes, axis=1) - none)
+    return np.sign(differences) * (average_ranks(sizes) - none)
 
 
 def _exact(doubled: tuple[int, ...], smaller: float) -> float:

@@ -16,7 +16,7 @@ from places import REPOSITORY
 from harness.engine.reproduce import replan
 from harness.errors import BadInput
 from harness.inference import checkpoint
-from harness.planning import notices, variants
+from harness.planning import notices, outline, variants
 from harness.planning.plan import plan
 from harness.planning.source import of_file
 from harness.planning.variants import parse
@@ -263,7 +263,5 @@ def test_a_row_of_before_there_were_sources_is_made_again_and_read(tiny):
         == identity["task"]
     )
     assert "mine" in str(Report(store).render("csv"))
-    assert (
-        "mine: its code has changed since 1 stored result was made"
-        in notices.notes(plan(request), store)[0]
-    )
+    (line,) = notices.other_code(outline.of_plan(plan(request)).cells, store)
+    assert "mine: its code has changed since 1 stored result was made" in line

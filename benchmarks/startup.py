@@ -1,0 +1,108 @@
+"""Claim: a run whose results are all stored, and a list of the methods, are answered without torch.
+
+    python benchmarks/startup.py [--repeats 3] [--json]
+
+CPU seconds of commands, each in a process of its own: with the answers that the cache folder
+keeps, and without them (the folder `answers` is removed before), which is what the same command
+takes after any code was edited. Interleaved; medians. The store is the mini suite's, with made-up
+scores.
+"""
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+COMMANDS = {
+    "run, all stored": ("run",),
+    "list methods": ("list", "methods"),
+    "list backbones": ("list", "backbones"),
+    "report": ("report",),
+}
+"""`report` keeps no answers: it is the floor of what reads a store."""
+
+
+def fill(store: Path) -> None:
+    """What a run of the mini suite would have stored."""
+    from harness.planning.plan import Request, plan
+    from harness.store import Result, Store, Trial, result_id
+
+    filled, planned = Store(store), plan(Request())
+    trials, results = [], []
+    for cell in planned.cells:
+        point = {"base_lr": 1.0, "weight_decay": 0.01}
+        for number in range(cell.trials):
+            row = (cell.key, number, point, "complete", 60.0 + number, {15: 60.0}, None, 9.0, 2e5)
+            trials.append(Trial(*row, {}))
+        for seed in cell.seeds:
+            score = 60.0 + int(result_id(cell.key, seed)[:4], 16) / 65536 * 20
+            row = (result_id(cell.key, seed), cell.key, seed, point, score, 1, 1, "a" * 64, 9.0, 1)
+            results.append(Result(*row, 2e5, {15: score}, {}, "2026-11-26"))
+    filled.add([cell.cell for cell in planned.cells], trials, results)
+
+
+def seconds(folder: Path, words: tuple[str, ...]) -> float:
+    """CPU seconds of a command and the processes that it waits for."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(
+        [sys.executable, "-m", "harness", *words],
+        cwd=folder,
+        env={**os.environ, "VPT_HARNESS_CACHE": str(folder / "cache")},
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def measured(repeats: int) -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, list[float]]] = {
+        name: {"without": [], "with": []} for name in COMMANDS
+    }
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        (folder / "results").mkdir()
+        fill(folder / "results" / "harness.db")
+        seconds(folder, ("run",))  # fingerprints of the data
+        for _ in range(repeats):
+            for name, words in COMMANDS.items():
+                shutil.rmtree(folder / "cache" / "answers", ignore_errors=True)
+                found[name]["without"].append(seconds(folder, words))
+                found[name]["with"].append(seconds(folder, words))
+    medians = {
+        name: {side: statistics.median(times) for side, times in sides.items()}
+        for name, sides in found.items()
+    }
+    return {
+        name: {**sides, "ratio": sides["without"] / sides["with"]}
+        for name, sides in medians.items()
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    found = measured(given.repeats)
+    if given.json:
+        print(json.dumps(found))
+        return
+    for name, row in found.items():
+        print(
+            f"{name}: {row['without']:.2f} s without kept answers, {row['with']:.2f} s with,"
+            f" ratio {row['ratio']:.1f}"
+        )
+
+
+if __name__ == "__main__":
+    main()
