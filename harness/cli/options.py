@@ -11,6 +11,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from harness.cli import complete
+from harness.cli.config import ConfigOptions
 from harness.io import flags
 from harness.io.flags import DEFAULT_STORE
 
@@ -313,7 +314,7 @@ class TaskOptions:
     tasks: TaskNames = None
 
 
-GROUPS = (PlanOptions, RunOptions, EndOptions, TaskOptions)
+GROUPS = (PlanOptions, RunOptions, EndOptions, TaskOptions, ConfigOptions)
 
 
 def expanded(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -9,7 +9,8 @@ import typer
 from rich.console import Console, RenderableType
 
 from harness import api
-from harness.cli import options
+from harness.cli import config, options
+from harness.cli.config import ConfigOptions
 from harness.cli.options import EndOptions, MethodsToRun, MethodToAblate, PlanOptions, RunOptions
 from harness.errors import BadInput
 from harness.io import commands
@@ -21,10 +22,17 @@ Done = TypeVar("Done", bound=api.Run)
 
 @options.expanded
 def run(
-    *, methods: MethodsToRun = DEFAULT_METHODS, what: PlanOptions, how: RunOptions, end: EndOptions
+    context: typer.Context,
+    *,
+    methods: MethodsToRun = DEFAULT_METHODS,
+    what: PlanOptions,
+    how: RunOptions,
+    end: EndOptions,
+    file: ConfigOptions,
 ) -> None:
     """Tune, train and score every method on every task; then show the leaderboard. Run it again to
     resume."""
+    _save_config(file, context)
     if end.dry_run:
         Console().print(api.plan(methods, **asdict(what)))
         return
@@ -35,16 +43,28 @@ def run(
 
 @options.expanded
 def ablate(
-    *, method: MethodToAblate = "ivpt", what: PlanOptions, how: RunOptions, end: EndOptions
+    context: typer.Context,
+    *,
+    method: MethodToAblate = "ivpt",
+    what: PlanOptions,
+    how: RunOptions,
+    end: EndOptions,
+    file: ConfigOptions,
 ) -> None:
     """Run every valid combination of a method's toggles, and show what each is worth. Shares its
     cells with `harness run`."""
+    _save_config(file, context)
     if end.dry_run:
         Console().print(api.plan(api.toggled(method), **asdict(what)))
         return
     done = _until_interrupted(lambda: api.ablate(method, **asdict(what), **asdict(how)))
     _show(done.table(), _missing(done))
     _end(done, end)
+
+
+def _save_config(file: ConfigOptions, context: typer.Context) -> None:
+    if file.save_config is not None:
+        config.save(file.save_config, context)
 
 
 def _until_interrupted(do: Callable[[], Done]) -> Done:
