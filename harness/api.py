@@ -412,6 +412,9 @@ def report(
     suite: str | None = None,
     tasks: Names | None = None,
     methods: Names | None = None,
+    backbone: str | None = None,
+    protocol: str | None = None,
+    kind: str | None = None,
     baseline: str | None = None,
     group: bool = False,
     sort: str = "mean",
@@ -427,6 +430,9 @@ def report(
         suite: The tasks of one suite. None: all, with one table per suite.
         tasks: Tasks, in the order to show them.
         methods: Names (`ivpt`: all its variants) or variants. None: all.
+        backbone: Only rows of this backbone, `NAME` or `NAME@SIDE`. None: a table for each.
+        protocol: Only rows under this protocol. None: a table for each.
+        kind: `classification` or `segmentation`. None: both.
         baseline: A variant to compare the others with, e.g. `vpt-deep`.
         group: Show means of groups of tasks instead of tasks.
         sort: Order of the methods: `mean`, `rank` or `params`.
@@ -448,6 +454,7 @@ def report(
         >>> harness.report("results/harness.db", suite="mini").to_html("board.html")
     """
     from harness.planning import arguments
+    from harness.reporting.filters import Setting
     from harness.store import Store
     from harness.tasks.cards import named_tasks
 
@@ -456,6 +463,7 @@ def report(
         named_tasks(suite, arguments.joined("tasks", tasks)),
         suite,
         methods=flags.methods(arguments.joined("methods", methods)),
+        setting=Setting(backbone, protocol, kind),
         baseline=baseline,
         group=group,
         sort=sort,
@@ -473,6 +481,9 @@ def compare(
     *,
     suite: str | None = None,
     tasks: Names | None = None,
+    backbone: str | None = None,
+    protocol: str | None = None,
+    kind: str | None = None,
     store: Place = DEFAULT_STORE,
 ) -> "Comparison":
     """Says in words what may and may not be claimed about two methods.
@@ -482,6 +493,9 @@ def compare(
         other: What to compare it with.
         suite: Only its tasks. None: every suite that both were run on.
         tasks: Only these tasks.
+        backbone: Only rows of this backbone, `NAME` or `NAME@SIDE`.
+        protocol: Only rows under this protocol.
+        kind: `classification` or `segmentation`.
         store: Where results are stored.
 
     Returns:
@@ -496,11 +510,13 @@ def compare(
     """
     from harness.planning import arguments
     from harness.reporting.compare import compare as compared
+    from harness.reporting.filters import Setting
     from harness.store import Store
     from harness.tasks.cards import named_tasks
 
     names = named_tasks(suite, arguments.joined("tasks", tasks))
-    return compared(Store(store), one, other, tasks=names, suite_name=suite)
+    setting = Setting(backbone, protocol, kind)
+    return compared(Store(store), one, other, tasks=names, suite_name=suite, setting=setting)
 
 
 @names_arguments()

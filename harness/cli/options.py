@@ -52,6 +52,17 @@ StoredMethods = Annotated[
         autocompletion=complete.methods,
     ),
 ]
+StoredBackbone = Annotated[
+    str | None,
+    typer.Option("--backbone", help="Only rows of this backbone: NAME or NAME@SIDE."),
+]
+StoredProtocol = Annotated[
+    str | None, typer.Option("--protocol", help="Only rows under this protocol.")
+]
+StoredKind = Annotated[
+    str | None,
+    typer.Option("--kind", help="Only rows of these tasks: classification or segmentation."),
+]
 OwnMethod = Annotated[
     str | None,
     typer.Option("--method", help="FILE.py:CLASS, if the result is from a method of your own."),
@@ -314,7 +325,16 @@ class TaskOptions:
     tasks: TaskNames = None
 
 
-GROUPS = (PlanOptions, RunOptions, EndOptions, TaskOptions, ConfigOptions)
+@dataclass(frozen=True)
+class SettingOptions:
+    """How stored rows were measured: keyword arguments of `harness.report` and others."""
+
+    backbone: StoredBackbone = None
+    protocol: StoredProtocol = None
+    kind: StoredKind = None
+
+
+GROUPS = (PlanOptions, RunOptions, EndOptions, TaskOptions, ConfigOptions, SettingOptions)
 
 
 def expanded(command: Callable[..., Any]) -> Callable[..., Any]:

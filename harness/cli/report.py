@@ -1,5 +1,6 @@
 """`harness report` and `harness compare`."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,7 +9,16 @@ from rich.console import Console
 
 from harness import api
 from harness.cli import complete, options
-from harness.cli.options import Cards, Methods, Store, Suite, SuiteToCompare, Tasks, TextOrJson
+from harness.cli.options import (
+    Cards,
+    Methods,
+    SettingOptions,
+    Store,
+    Suite,
+    SuiteToCompare,
+    Tasks,
+    TextOrJson,
+)
 from harness.io import flags
 from harness.io.flags import DEFAULT_STORE
 from harness.reporting.formats import FORMATS
@@ -16,6 +26,9 @@ from harness.text import one_of
 
 if TYPE_CHECKING:
     from harness.reporting.board import Leaderboard
+
+PICTURES = ("png", "pdf", "svg")
+"""Formats that show one backbone and protocol."""
 
 Variant = Annotated[
     str,
@@ -28,10 +41,13 @@ OtherVariant = Annotated[
 ]
 
 
+@options.expanded
 def report(
+    *,
     suite: Suite = None,
     tasks: Tasks = None,
     methods: Methods = None,
+    setting: SettingOptions,
     store: Store = DEFAULT_STORE,
     baseline: Annotated[
         str | None,
@@ -97,6 +113,7 @@ def report(
         suite=suite,
         tasks=tasks,
         methods=methods,
+        **asdict(setting),
         baseline=baseline,
         group=group,
         sort=sort,
@@ -109,6 +126,8 @@ def report(
         _serve(board, port)
     elif output is not None:
         board.write(output, format, figure, x)
+        if (format or output.suffix[1:].lower()) in PICTURES and board.left_out_of_figures:
+            print(board.left_out_of_figures)
     elif format in (None, "table"):
         Console().print(board)
     else:
@@ -128,16 +147,19 @@ def _serve(board: "Leaderboard", port: int) -> None:
             print()
 
 
+@options.expanded
 def compare(
     one: Variant,
     other: OtherVariant,
+    *,
     suite: SuiteToCompare = None,
     tasks: Tasks = None,
+    setting: SettingOptions,
     store: Store = DEFAULT_STORE,
     cards: Cards = None,
     format: TextOrJson = "text",
 ) -> None:
     """Say in words what may and may not be claimed about two methods."""
     options.check_format(format, ("text", "json"))
-    comparison = api.compare(one, other, suite=suite, tasks=tasks, store=store)
+    comparison = api.compare(one, other, suite=suite, tasks=tasks, **asdict(setting), store=store)
     print(comparison.json() if format == "json" else comparison)

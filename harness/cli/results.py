@@ -1,8 +1,9 @@
 """`harness results`: import, export, list and remove results."""
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +15,7 @@ from harness.cli.options import (
     OwnMethod,
     ResultId,
     SeedsOfResults,
+    SettingOptions,
     Store,
     StoredMethods,
     SuiteOfResults,
@@ -24,6 +26,9 @@ from harness.errors import BadInput
 from harness.io import commands, flags
 from harness.io.flags import DEFAULT_STORE
 from harness.text import some
+
+if TYPE_CHECKING:
+    from harness.reporting.result_list import Wanted
 
 app = typer.Typer(
     help="Import, export, list, show and remove results.",
@@ -103,11 +108,31 @@ def _checkpoints(source: Any, into: Any, results: list[Any]) -> bool:
     return good
 
 
+def _wanted(
+    suite: str | None,
+    tasks: str | None,
+    methods: str | None,
+    setting: SettingOptions,
+    seed: str | None = None,
+) -> "Wanted":
+    from harness.reporting.filters import Setting
+    from harness.reporting.result_list import Wanted
+
+    return Wanted(
+        options.tasks(suite, tasks),
+        flags.methods(methods),
+        flags.seeds(seed, "--seed"),
+        Setting(**asdict(setting)),
+    )
+
+
 @app.command()
+@options.expanded
 def export(
     file: Annotated[
         Path, typer.Argument(metavar="FILE.parquet", help="The file to write.", parser=flags.path)
     ],
+    *,
     checkpoints: Annotated[
         Path | None,
         typer.Option(
@@ -119,18 +144,16 @@ def export(
     suite: SuiteOfResults = None,
     tasks: TaskNames = None,
     methods: StoredMethods = None,
+    setting: SettingOptions,
     store: Store = DEFAULT_STORE,
 ) -> None:
     """Write cells, their searches, results and failures to one parquet file that `harness results
     import` reads."""
-    from harness.reporting.result_list import Wanted
     from harness.store import Store as ResultStore
     from harness.store.transfer import exchange
 
     opened = ResultStore(store)
-    rows = exchange.of_store(
-        opened, Wanted(options.tasks(suite, tasks), flags.methods(methods)).cells(opened)
-    )
+    rows = exchange.of_store(opened, _wanted(suite, tasks, methods, setting).cells(opened))
     exchange.write(rows, file)
     counts = {
         "result": len(rows.results),
@@ -150,37 +173,36 @@ def export(
 
 
 @app.command()
+@options.expanded
 def hparams(
+    *,
     to: Annotated[Path, typer.Option("--to", help="The CSV file to write.", parser=flags.path)],
     suite: SuiteOfResults = None,
     tasks: TaskNames = None,
     methods: StoredMethods = None,
-    backbone: Annotated[
-        str | None, typer.Option("--backbone", help="Only cells with this backbone.")
-    ] = None,
-    protocol: Annotated[
-        str | None, typer.Option("--protocol", help="Only cells under this protocol.")
-    ] = None,
+    setting: SettingOptions,
     store: Store = DEFAULT_STORE,
 ) -> None:
     """Write what the searches chose, by method and task, to a file that `harness run --hparams`
     takes."""
-    from harness.reporting.result_list import Wanted
     from harness.reporting.tuned_table import tuned_table, write
     from harness.store import Store as ResultStore
 
     opened = ResultStore(store)
-    wanted = Wanted(options.tasks(suite, tasks), flags.methods(methods)).cells(opened)
-    lines = tuned_table(opened, wanted, backbone, protocol)
+    wanted = _wanted(suite, tasks, methods, setting).cells(opened)
+    lines = tuned_table(opened, wanted)
     write(lines, to)
     print(f"{to}: {some(len(lines), 'setting')}")
 
 
 @app.command("list")
+@options.expanded
 def list_(
+    *,
     suite: SuiteOfResults = None,
     tasks: TaskNames = None,
     methods: StoredMethods = None,
+    setting: SettingOptions,
     seed: SeedsOfResults = None,
     failed: Failed = False,
     format: TableOrJson = "table",
@@ -192,12 +214,12 @@ def list_(
 
     from rich.console import Console
 
-    from harness.reporting.result_list import Wanted, records, table
+    from harness.reporting.result_list import records, table
     from harness.store import Store as ResultStore
 
     opened, wanted = (
         ResultStore(store),
-        Wanted(options.tasks(suite, tasks), flags.methods(methods), flags.seeds(seed, "--seed")),
+        _wanted(suite, tasks, methods, setting, seed),
     )
     rows = records(opened, wanted.failures(opened) if failed else wanted.results(opened))
     if format == "json":
@@ -278,14 +300,17 @@ def multi_scale(
 
 
 @app.command()
+@options.expanded
 def rm(
     ids: Annotated[
         list[str] | None,
         typer.Argument(metavar="ID", help="Results' ids or prefixes; else give filters."),
     ] = None,
+    *,
     suite: SuiteOfResults = None,
     tasks: TaskNames = None,
     methods: StoredMethods = None,
+    setting: SettingOptions,
     seed: SeedsOfResults = None,
     failed: Failed = False,
     trials: Annotated[
@@ -297,16 +322,17 @@ def rm(
     """Remove results and their checkpoints. Shows what would be removed, and asks first."""
     from rich.console import Console
 
-    from harness.reporting.result_list import Wanted, by_id, records, removal, remove, table
+    from harness.reporting.result_list import by_id, records, removal, remove, table
     from harness.store import Store as ResultStore
 
     opened, wanted = (
         ResultStore(store),
-        Wanted(options.tasks(suite, tasks), flags.methods(methods), flags.seeds(seed, "--seed")),
+        _wanted(suite, tasks, methods, setting, seed),
     )
     if bool(ids) == bool(wanted or failed):
         raise BadInput(
-            "give either the results' ids, or --suite, --tasks, --methods, --seed and --failed."
+            "give either the results' ids, or --suite, --tasks, --methods, --backbone, --protocol,"
+            " --kind, --seed and --failed."
         )
     results = by_id(opened, ids) if ids else [] if failed else wanted.results(opened)
     failures = wanted.failures(opened) if failed else []

@@ -60,10 +60,18 @@ class Leaderboard:
         return self._text("csv", path)
 
     def to_figure(self, path: str | Path, figure: str = USUAL, x: str | None = None) -> Path:
-        """A figure for a paper, as `.pdf`, `.png` or `.svg`. `figure`: `tradeoff`, `ranks`,
-        `differences`, `ablation`, `search` or `cost`. `x`: the cost of a `tradeoff`, such as
-        `flops`; None: `params`."""
+        """A figure for a paper, as `.pdf`, `.png` or `.svg`, of the backbone and protocol with
+        most rows. `figure`: `tradeoff`, `ranks`, `differences`, `ablation`, `search` or `cost`.
+        `x`: the cost of a `tradeoff`, such as `flops`; None: `params`."""
         return self.write(path, figure=figure, x=x)
+
+    @property
+    def left_out_of_figures(self) -> str | None:
+        """A sentence on what a figure doesn't show, where there are several backbones or
+        protocols."""
+        from harness.reporting.figures import left_out
+
+        return left_out(self._report.sections)
 
     def write(
         self,

@@ -8,7 +8,7 @@ from typing import Any
 from harness.errors import BadInput
 from harness.io import commands
 from harness.reporting.captions import title_of
-from harness.reporting.filters import one_variant, stored
+from harness.reporting.filters import ANY, Setting, of_setting, one_variant, stored
 from harness.reporting.formats.notebook import titled_list
 from harness.reporting.leaderboard import leaderboard
 from harness.reporting.paired_comparison import PairedComparison, paired_comparison
@@ -71,6 +71,7 @@ def compare(
     tasks: Sequence[str] | None = None,
     suite_name: str | None = None,
     cells: Collection[str] | None = None,
+    setting: Setting = ANY,
 ) -> Comparison:
     """`one` against `other`, each a variant, or a method that has one variant in the store. The
     other arguments are those of `Report`.
@@ -79,6 +80,8 @@ def compare(
     the same backbone and protocol.
     """
     rows = stored(store, tasks, suite_name, cells)
+    if setting:
+        rows = of_setting(rows, setting)
     first, second = (one_variant(rows, name) for name in (one, other))
     if first == second:
         raise BadInput(f"'{one}' and '{other}' are the same variant, {first}: name two.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast, get_args
 
 from harness.errors import unknown
 from harness.reporting.columns import PLAIN, Layout, named_columns
-from harness.reporting.filters import of_methods, one_variant, stored
+from harness.reporting.filters import ANY, Setting, of_methods, of_setting, one_variant, stored
 from harness.reporting.leaderboard import leaderboard
 from harness.reporting.published.numbers import PublishedNumber, means, published
 from harness.reporting.rows import Rows
@@ -32,6 +32,7 @@ class Contents:
     """Its name, for display."""
     cells: Collection[str] | None = None
     """Keys of the cells to show; None: all."""
+    setting: Setting = ANY
     layout: Layout = PLAIN
     sort: str = "mean"
     complete_only: bool = False
@@ -48,6 +49,8 @@ class Contents:
     def rows(self) -> Rows:
         """Final runs and failures, as requested."""
         rows = stored(self.store, self.tasks, self.suite, self.cells, self.detail)
+        if self.setting:
+            rows = of_setting(rows, self.setting)
         return rows if self.methods is None else of_methods(rows, self.methods)
 
     @cached_property

@@ -2,12 +2,67 @@
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields
 
 from harness.errors import BadInput, unknown
 from harness.io import commands
-from harness.reporting.rows import Rows, read
+from harness.reporting.rows import CellSummary, Rows, read
 from harness.store import Store
 from harness.tasks.cards import load_cards
+from harness.tasks.kinds import KINDS
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How something was measured; None: in any way."""
+
+    backbone: str | None = None
+    """A name, or `NAME@SIDE`."""
+    protocol: str | None = None
+    kind: str | None = None
+    """Of task: classification, segmentation."""
+
+    def __bool__(self) -> bool:
+        return self != Setting()
+
+    def check(self, known: Collection["Setting"]) -> None:
+        """Raises `BadInput` where nothing of these was measured so; a name that isn't there is
+        named."""
+        for field in fields(self):
+            asked = getattr(self, field.name)
+            names = dict.fromkeys(getattr(one, field.name) for one in known)
+            sides = {str(name).partition("@")[0] for name in names}
+            if asked is not None and asked not in {*names, *sides}:
+                raise unknown(field.name, asked, sorted(sides))
+        if not any(map(self.includes, known)):
+            raise BadInput(f"nothing stored was measured with {self}.")
+
+    def includes(self, other: "Setting") -> bool:
+        """Whether something measured so is meant; `other` has a side."""
+        backbone = str(other.backbone)
+        return (
+            self.backbone in (None, backbone, backbone.partition("@")[0])
+            and self.protocol in (None, other.protocol)
+            and self.kind in (None, other.kind)
+        )
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {value}" for name, value in vars(self).items() if value)
+
+
+ANY = Setting()
+
+
+def of_setting(rows: Rows, setting: Setting) -> Rows:
+    """The rows that were measured so. Raises `BadInput` where there are none."""
+    settings = {cell.key: _setting(cell) for cell in rows.cells}
+    setting.check(settings.values())
+    return rows.of_cells({key for key, one in settings.items() if setting.includes(one)})
+
+
+def _setting(cell: CellSummary) -> Setting:
+    kinds = [kind.name for kind in KINDS.values() if kind.metric.name == cell.metric]
+    return Setting(f"{cell.backbone}@{cell.side}", cell.protocol, kinds[0] if kinds else None)
 
 
 def stored(

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from harness.errors import BadInput
 from harness.io import commands
-from harness.reporting.filters import named_variants
+from harness.reporting.filters import ANY, Setting, named_variants
 from harness.store import Store, result_id
 from harness.store.records import Cell, Failure, Result
 from harness.text import plain, some
@@ -24,9 +24,10 @@ class Wanted:
     tasks: Sequence[str] | None = None
     methods: Sequence[str] | None = None
     seeds: Sequence[int] | None = None
+    setting: Setting = ANY
 
     def __bool__(self) -> bool:
-        return (self.tasks, self.methods, self.seeds) != (None, None, None)
+        return self != Wanted()
 
     def cells(self, store: Store) -> dict[str, Cell]:
         """The cells of these tasks and methods, by key. Raises `BadInput` where there are none."""
@@ -47,6 +48,10 @@ class Wanted:
                 f"{store.name} holds nothing for {these}:"
                 f" `{commands.command('results', 'list', store=store)}` lists what it has."
             )
+        if self.setting:
+            settings = {key: _setting(cell) for key, cell in matching.items()}
+            self.setting.check(settings.values())
+            matching = {k: c for k, c in matching.items() if self.setting.includes(settings[k])}
         if self.methods is not None:
             methods = {
                 cell.labels["variant"]: cell.identity["method"]["name"]
@@ -77,6 +82,15 @@ class Wanted:
             if row.cell in cells and (row.cell, row.seed) not in done
         ]
         return [row for row in rows if self.seeds is None or row.seed in self.seeds]
+
+
+def _setting(cell: Cell) -> Setting:
+    backbone = cell.identity["backbone"]
+    return Setting(
+        f"{backbone['name']}@{backbone.get('side', '')}",
+        str(cell.labels["protocol"]),
+        str(cell.labels.get("kind")),
+    )
 
 
 def records(store: Store, rows: Sequence[Result] | Sequence[Failure]) -> list[dict[str, Any]]:

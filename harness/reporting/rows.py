@@ -158,6 +158,12 @@ class Rows:
         """The cell of each row."""
         return [row.cell for row in (*self.runs, *self.failed)]
 
+    def of_cells(self, keys: Collection[str]) -> "Rows":
+        return Rows(
+            tuple(row for row in self.runs if row.cell.key in keys),
+            tuple(row for row in self.failed if row.cell.key in keys),
+        )
+
     def of_tasks(self, tasks: Collection[str]) -> "Rows":
         return Rows(
             tuple(row for row in self.runs if row.cell.task in tasks),

@@ -20,8 +20,6 @@ HEADER: tuple[str, ...] = (*COLUMNS, "val", "test", "seeds", "backbone", "protoc
 def tuned_table(
     store: Store,
     cells: Mapping[str, Cell],
-    backbone: str | None = None,
-    protocol: str | None = None,
 ) -> list[dict[str, str]]:
     """A line for each of these cells that has final runs, in their order.
 
@@ -32,10 +30,8 @@ def tuned_table(
         runs[result.cell].append(result)
     lines: list[dict[str, str]] = []
     for key, cell in cells.items():
-        named = cell.identity["backbone"]["name"], cell.labels["protocol"]
-        if not runs[key] or backbone not in (None, named[0]) or protocol not in (None, named[1]):
-            continue
-        lines.append(_line(store, cell, runs[key]))
+        if runs[key]:
+            lines.append(_line(store, cell, runs[key]))
     if not lines:
         raise BadInput(f"{store.name} has no such final runs: nothing to write.")
     first: dict[tuple[str, str], dict[str, str]] = {}

@@ -106,7 +106,8 @@ def test_a_function_says_what_it_takes_gives_and_raises(name: str):
 def flags_of(command: str) -> dict[str, object]:
     found = next(one for one in cli.app.registered_commands if one.callback.__name__ == command)  # type: ignore[union-attr]
     parameters = inspect.signature(found.callback).parameters.values()  # type: ignore[arg-type]
-    return {parameter.name: parameter.default for parameter in parameters}
+    own = ("context", "config", "save_config")  # a command's, and files of flags
+    return {one.name: one.default for one in parameters if one.name not in own}
 
 
 def keywords_of(function: object) -> dict[str, object]:

@@ -40,20 +40,14 @@ def figure(
     baseline: str | None = None,
     x: str | None = None,
 ) -> Figure:
-    """One of `FIGURES`, for a leaderboard with one section. `differences` needs a baseline,
+    """One of `FIGURES`, of a leaderboard's section with most rows. `differences` needs a baseline,
     `search` the store; `x` is the cost of a `tradeoff`, tuned parameters unless given.
 
-    Raises `BadInput` for an unknown kind, several sections, or too little to draw, and says what
-    is missing.
+    Raises `BadInput` for an unknown kind, or too little to draw, and says what is missing.
     """
     if kind not in FIGURES:
         raise unknown("figure", kind, FIGURES)
-    if len(parts) != 1:
-        raise BadInput(
-            f"a figure shows one backbone and protocol; this selection has {len(parts)}:"
-            f" {'; '.join(shown(title_of(part)) for part in parts)}."
-        )
-    (section,) = parts
+    section = largest(parts)
     if x is not None and kind != "tradeoff":
         raise BadInput(f"figure {kind}: only a tradeoff has a cost (x) to choose.")
     if kind == "search" and store is None:
@@ -62,6 +56,23 @@ def figure(
         drawn = _draw(kind, section, store, baseline, x or "params")
     drawn.set_label(f"{FIGURES[kind]}: {shown(title_of(section))}")
     return drawn
+
+
+def largest(parts: Sequence[Section]) -> Section:
+    """The section with most rows; of several, the first."""
+    return max(parts, key=lambda part: sum(len(row.scores) for row in part.board))
+
+
+def left_out(parts: Sequence[Section]) -> str | None:
+    """A sentence on the sections that a figure doesn't show."""
+    if len(parts) < 2:
+        return None
+    section = largest(parts)
+    others = "; ".join(shown(title_of(part)) for part in parts if part is not section)
+    return (
+        f"The figure shows {shown(title_of(section))}, which has most rows here. Not in it:"
+        f" {others}. --backbone, --protocol, --kind and --suite choose."
+    )
 
 
 def _draw(kind: str, section: Section, store: Store | None, baseline: str | None, x: str) -> Figure:

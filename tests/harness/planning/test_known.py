@@ -17,6 +17,7 @@ from harness.planning import protocols
 from harness.planning.known import table
 from harness.planning.plan import RunPlan, plan
 from harness.planning.variants import read_arguments, registered
+from harness.reporting.filters import Setting
 from harness.reporting.result_list import Wanted
 from harness.reporting.tuned_table import tuned_table, write
 from harness.store import Store, Trial
@@ -275,4 +276,4 @@ def test_a_store_is_exported_run_again_and_searched_from(tiny, tmp_path: Path):
     assert begun[0].cells[0].key == begun[1].cells[0].key
     with pytest.raises(BadInput, match=r"vpt-deep on toy .* under quick .* under quick\+results"):
         tuned_table(store, Wanted().cells(store))
-    assert len(tuned_table(store, Wanted().cells(store), protocol="quick")) == 2
+    assert len(tuned_table(store, Wanted(setting=Setting(protocol="quick")).cells(store))) == 2

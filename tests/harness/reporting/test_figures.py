@@ -5,6 +5,7 @@ import itertools
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -20,7 +21,7 @@ from matplotlib.text import Text
 from scipy import stats as scipy_stats
 
 from harness.errors import BadInput
-from harness.reporting.figures import FIGURES, SUFFIXES, figure, save
+from harness.reporting.figures import FIGURES, SUFFIXES, figure, left_out, save
 from harness.reporting.figures.ablation import families
 from harness.reporting.figures.text import names
 from harness.reporting.figures.tradeoff import pareto
@@ -564,11 +565,6 @@ def test_kinds_and_files_that_cant_be_are_said(filler: Any, tmp_path: Path) -> N
     section = filler.section()
     with pytest.raises(BadInput, match=r"unknown figure 'rank'\. Did you mean 'ranks'"):
         figure("rank", [section])
-    with pytest.raises(
-        BadInput,
-        match="one backbone and protocol; this selection has 2: mini · mini_vit · protocol mini; ",
-    ):
-        figure("ranks", [section, section])
     found = figure("cost", [section])
     with pytest.raises(BadInput, match=r"\.png, \.pdf, \.svg"):
         save(found, tmp_path / "x.jpg")
@@ -578,6 +574,19 @@ def test_kinds_and_files_that_cant_be_are_said(filler: Any, tmp_path: Path) -> N
     with pytest.raises(BadInput, match=r"can't write .*x\.png"):
         save(found, tmp_path / "x.png")
     assert [path.name for path in tmp_path.iterdir()] == ["x.png"]
+
+
+def test_of_several_sections_the_one_with_most_rows_is_drawn(filler: Any) -> None:
+    filler.grid(FOUR, MINI)
+    section = filler.section()
+    small = replace(section, protocol="other", board=section.board[:3])
+    assert left_out([section]) is None
+    for parts in ([section, small], [small, section]):
+        assert "protocol mini" in figure("cost", parts).get_label()
+        assert left_out(parts) == (
+            "The figure shows mini · mini_vit · protocol mini, which has most rows here. Not in it:"
+            " mini · mini_vit · protocol other. --backbone, --protocol, --kind and --suite choose."
+        )
 
 
 def test_settings_are_the_users_again_afterwards(filler: Any) -> None:
