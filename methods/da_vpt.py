@@ -49,6 +49,7 @@ class DAVPT(Method):
     year = 2025
     summary = "DA-VPT: prompts that classes are mapped to, with a metric loss (arXiv 2505.23694)"
     note = "da-vpt: published numbers are of the best test epoch, with classes sampled evenly."
+    needs = ("plain blocks", "cls")
     search_space = {
         **{"prompts": Choice((5, 10, 20)), "proxies": Choice((10, 20))},
         **{"proxy_blocks": Choice((1, 3, 9)), "patch_weight": WEIGHTS, "cls_weight": WEIGHTS},
@@ -71,8 +72,6 @@ class DAVPT(Method):
         plus: bool = False,
     ):
         super().__init__(vit)
-        if vit.vit.cls_token is None:
-            raise ValueError("da-vpt's loss reads CLS, and this backbone has none")
         self.first, self.weights = max(0, vit.depth - proxy_blocks), (patch_weight, cls_weight)
         self.prompts = nn.ParameterList()
         for blocks, count in ((self.first, prompts), (vit.depth - self.first, proxies)):

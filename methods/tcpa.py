@@ -40,6 +40,7 @@ class TCPA(Method):
     note = (
         "tcpa's published numbers are the best test epoch's, with mixup, each task tuned by hand."
     )
+    needs = ("plain blocks", "cls")
     search_space = {
         "base_lr": CategoricalDistribution((0.002, 0.004, 0.01, 0.02)),
         "weight_decay": CategoricalDistribution((0.1, 0.5)),
@@ -60,8 +61,6 @@ class TCPA(Method):
         if not 1 <= kept <= pool:
             raise ValueError(f"tcpa keeps {kept} of a pool of {pool}: write kept from 1 to {pool}")
         super().__init__(vit)
-        if vit.vit.cls_token is None:
-            raise ValueError("tcpa keeps prompts for CLS, and this backbone has no CLS token")
         self.pool_size, self.kept, self.weight = pool, kept, weight
         self.prompts, self.keys = (
             nn.Parameter(torch.empty(vit.depth, 2 * pool, vit.dim).uniform_(-1, 1))

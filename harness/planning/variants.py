@@ -75,6 +75,20 @@ class Variant:
         """What the method needs and a backbone lacks, in words; empty where it lacks nothing."""
         return lacking(self.method.needs, vit.name, vit.carries)
 
+    def refusal(self, vit: "FrozenBackbone") -> str:
+        """What the method's constructor says against a backbone whose tensors have shapes alone, in
+        words; empty where it says nothing."""
+        import torch
+
+        try:
+            with torch.device("meta"):
+                self.build(vit, self.arguments)
+        except ValueError as error:
+            return f"can't be built on {vit.name}: {user_errors.line(error)}"
+        except (Exception, SystemExit):  # that values aren't there; or what a real build will say
+            return ""
+        return ""
+
     def build(
         self,
         vit: "FrozenBackbone",
@@ -228,20 +242,29 @@ def parse(text: str, also: Collection[str] = ()) -> list[Variant]:
 def carried(
     variants: Sequence[Variant], vits: "Collection[FrozenBackbone]"
 ) -> tuple[list[Variant], list[str]]:
-    """Variants without those that only a group stands for and that need what a backbone lacks; and
-    a line on each reason. Raises `BadInput` where none is left."""
+    """Variants without those that only a group stands for and that need what a backbone lacks, or
+    whose constructor refuses it; and a line on each reason. Raises `BadInput` where none is
+    left."""
     without: dict[str, list[str]] = {}
-    kept: list[Variant] = []
-    for variant in variants:
-        why = next((why for vit in vits if (why := variant.lacks(vit))), "")
-        if why and not variant.by_name:
-            without.setdefault(why, []).append(variant.label)
-        else:
-            kept.append(variant)
+    refused: list[str] = []
+    kept = [variant for variant in variants if variant.by_name]
+    if len(kept) < len(variants):
+        empty = [_without_memory(vit) for vit in vits]
+        for variant in variants:
+            if variant.by_name:
+                continue
+            if why := next(filter(None, map(variant.lacks, empty)), ""):
+                without.setdefault(why, []).append(variant.label)
+            elif why := next(filter(None, map(variant.refusal, empty)), ""):
+                refused.append(f"Without {variant.label}, which {why}.")
+            else:
+                kept.append(variant)
+        kept.sort(key=variants.index)
     lines = [
         f"Without {', '.join(labels)}: {'it needs' if len(labels) == 1 else 'they need'} {why}."
         for why, labels in without.items()
     ]
+    lines += refused
     if not kept:
         raise BadInput("\n".join(lines))
     return kept, lines
@@ -251,6 +274,17 @@ def files_in(text: str) -> list[str]:
     """The files of one's own methods that a list of methods names."""
     origins = (part.strip().partition("(")[0].strip() for part in _split(text))
     return [origin.rpartition(":")[0] for origin in origins if ".py:" in origin]
+
+
+def _without_memory(vit: "FrozenBackbone") -> "FrozenBackbone":
+    """A copy whose tensors have shapes alone."""
+    from torch import nn
+
+    shapes = {
+        id(p): nn.Parameter(p.detach().to("meta"), requires_grad=p.requires_grad)
+        for p in vit.parameters()
+    }
+    return copy.deepcopy(vit, shapes).to("meta")
 
 
 def _split(text: str) -> list[str]:

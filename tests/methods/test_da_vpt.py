@@ -244,15 +244,3 @@ def test_it_refuses_masks_and_a_backbone_without_cls(tiny):
     seg = with_segmentation(tiny)
     with pytest.raises(BadInput, match="da-vpt can't do segmentation"):
         plan(seg.request("da-vpt", tasks="halves"))
-    vit = VisionTransformer(
-        img_size=16,
-        patch_size=4,
-        embed_dim=24,
-        depth=2,
-        num_heads=2,
-        num_classes=0,
-        global_pool="avg",
-        class_token=False,
-    )
-    with pytest.raises(ValueError, match="this backbone has none"):
-        new(vit)

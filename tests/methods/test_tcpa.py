@@ -166,10 +166,6 @@ def test_what_makes_no_sense_is_refused(plain: VisionTransformer, seg):
     for kept in (0, 6):
         with pytest.raises(ValueError, match="of a pool of 5: write kept from 1 to 5"):
             make(plain, kept=kept)
-    small = dict(img_size=16, patch_size=4, embed_dim=24, depth=2, num_heads=2, num_classes=0)
-    without = VisionTransformer(**small, class_token=False, global_pool="avg")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="no CLS token"):
-        TCPA(FrozenViT(without, "avg"))
     with pytest.raises(BadInput, match="tcpa can't do segmentation"):
         trained(seg, "tcpa", "halves")
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from timm.models.resnet import BasicBlock, ResNet
+from timm.models.vision_transformer import VisionTransformer
 
 from harness.backbones import families, load
 from harness.errors import BadInput
@@ -98,6 +99,23 @@ def test_a_group_goes_without_what_the_backbone_lacks_and_a_name_is_refused():
     only = [variant for variant in parse("peft") if variant.name == "conv-adapter"]
     with pytest.raises(BadInput, match=r"^Without conv-adapter: it needs .* mini_vit doesn't have"):
         carried(only, [vit])
+
+
+def test_a_group_goes_without_what_refuses_the_backbone_itself():
+    shape: dict[str, Any] = {"img_size": 32, "patch_size": 8, "embed_dim": 96, "num_heads": 3}
+    vit = VisionTransformer(**shape, depth=2, class_token=False, global_pool="avg", num_classes=0)
+    net = families.frozen(vit)
+    net.name = "no CLS"
+    kept, lines = carried(parse("ivpt(ar=false),everything"), [net])
+    assert kept[0].label == "ivpt(ar=false)"
+    assert {line.partition(":")[0] for line in lines} == {
+        "Without conv-adapter",
+        "Without da-vpt, tcpa",
+        "Without ivpt, which can't be built on no CLS",
+    }
+    assert len(kept) == len(registered()) - 4  # peft is in no group
+    assert [variant.label for variant in carried(parse("ivpt,vpt"), [net])[0]] == ["ivpt", "vpt"]
+    assert all(p.device.type == "cpu" for p in net.parameters())
 
 
 def test_a_family_leaves_out_what_cannot_be_imported(monkeypatch: pytest.MonkeyPatch):
