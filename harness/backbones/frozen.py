@@ -394,24 +394,26 @@ class FrozenBackbone(nn.Module):
         return slice(*places[rows])
 
 
+def is_convnet(vit: Any) -> bool:
+    """Whether a timm model makes no patches, and takes images of any side."""
+    return not hasattr(vit, "patch_embed")
+
+
 def side_of(vit: Any) -> int:
     """Of the square images that a timm model takes, in pixels."""
-    if hasattr(vit, "patch_embed"):
-        return vit.patch_embed.img_size[0]
-    # a ConvNet takes any: what it was trained with
-    return getattr(vit, "pretrained_cfg", {}).get("input_size", (3, 224, 224))[1]
+    if is_convnet(vit):  # what it was trained with
+        return getattr(vit, "pretrained_cfg", {}).get("input_size", (3, 224, 224))[1]
+    return vit.patch_embed.img_size[0]
 
 
 def patch_of(vit: Any) -> int:
     """Side of a timm model's patches, in pixels; of a ConvNet, the stride of its last map."""
-    if hasattr(vit, "patch_embed"):
-        return vit.patch_embed.patch_size[0]
-    return vit.feature_info[-1]["reduction"]
+    return vit.feature_info[-1]["reduction"] if is_convnet(vit) else vit.patch_embed.patch_size[0]
 
 
 def resize(vit: Any, side: int) -> None:
     """Sets a timm model to square images of another side, in place."""
-    if not hasattr(vit, "patch_embed"):
+    if is_convnet(vit):
         vit.pretrained_cfg = {**getattr(vit, "pretrained_cfg", {}), "input_size": (3, side, side)}
         return
     with warnings.catch_warnings():

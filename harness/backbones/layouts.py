@@ -77,16 +77,19 @@ alone."""
 def fill(vit: "nn.Module", name: str, file: Path) -> None:
     """Puts a file's weights into `vit`, set to the side of the file's positions. Raises `BadInput`;
     then `vit` is of no use."""
+    from harness.backbones.frozen import is_convnet
+
     tensors, top = tensors_of(file, name)
-    convolutional = not hasattr(vit, "patch_embed")
+    convolutional = is_convnet(vit)
     inside, prefix = encoder(tensors, convolutional)
     kind = "ConvNet" if convolutional else "Vision Transformer"
     try:
-        wrong = (
-            _put(vit, name, inside, top)
-            if inside
-            else f"it holds no {kind} that is known, but {listed(tensors)}"
-        )
+        if not inside:
+            wrong = f"it holds no {kind} that is known, but {listed(tensors)}"
+        elif convolutional:
+            wrong = _loaded(vit, _by_timm(inside, vit))
+        else:
+            wrong = _put(vit, name, inside, top)
     except Exception as error:
         # somebody's tensors may have any shape, and torch raises many kinds for it
         wrong = f"its tensors have shapes that no ViT has ({' '.join(str(error).split())[:120]})"
@@ -98,9 +101,7 @@ def fill(vit: "nn.Module", name: str, file: Path) -> None:
 
 
 def _put(vit: Any, name: str, inside: Mapping[str, "Tensor"], top: Mapping[str, Any]) -> str:
-    """Fills `vit`, or says what doesn't fit."""
-    if not hasattr(vit, "patch_embed"):
-        return _loaded(vit, _by_timm(inside, vit))
+    """Fills a Vision Transformer, or says what doesn't fit."""
     weights = renamed(inside)
     if hasattr(vit, "layers"):
         weights = _swin(weights)

@@ -9,7 +9,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from harness import backbones
-from harness.backbones.frozen import FrozenBackbone, side_of
+from harness.backbones.frozen import FrozenBackbone, is_convnet, side_of
 from harness.backbones.names import ELSEWHERE
 from harness.errors import BadInput
 from harness.planning import user_errors
@@ -104,7 +104,7 @@ def _arguments(name: str, frozen: FrozenBackbone, classes: int) -> dict[str, Any
         arguments["global_pool"] = "avg"
     with torch.device("meta"):
         plain: Any = timm.create_model(**arguments)
-    if hasattr(plain, "patch_embed") and side_of(plain) != frozen.image_size:
+    if not is_convnet(plain) and side_of(plain) != frozen.image_size:
         arguments["img_size"] = frozen.image_size
         if stages := getattr(frozen.vit, "layers", None):
             arguments["window_size"] = [tuple(stage.blocks[0].window_size) for stage in stages]
