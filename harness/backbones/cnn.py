@@ -50,11 +50,12 @@ class FrozenCNN(FrozenBackbone):
         super().__init__(vit, pooling)
         self.carries = frozenset({"operations", "convolutions"})
         stages: list[dict[str, Any]] = vit.feature_info[-4:]
-        self.widths = tuple(
-            info["num_chs"]
-            for info, (_, blocks) in zip(stages, self._stages(vit), strict=True)
-            for _ in blocks
-        )
+        self._places = [
+            (stage, number)
+            for stage, (_, blocks) in enumerate(self._stages(vit))
+            for number in range(len(blocks))
+        ]
+        self.widths = tuple(stages[stage]["num_chs"] for stage, _ in self._places)
         self.dim, self.prefix = self.widths[-1], 0
         self.patch_size, self.image_size = (patch_of(vit), patch_of(vit)), side_of(vit)
         places = self.image_size // self.patch_size[0]
@@ -62,7 +63,7 @@ class FrozenCNN(FrozenBackbone):
 
     @property
     def blocks(self) -> list[Any]:
-        return [block for _, block in self._steps()]
+        return [block for _, blocks in self._stages(self.vit) for block in blocks]
 
     def embed(
         self, images: Float[Tensor, "batch channel height width"]
@@ -88,9 +89,12 @@ class FrozenCNN(FrozenBackbone):
             raise Uncarried(
                 f"{self.name} is a ConvNet: it takes no prompts, keys and values, or temperature"
             )
-        before, block = self._steps()[index]
+        stage, number = self._places[index]
+        before, blocks = self._stages(self.vit)[stage]
         x = _map(tokens)
-        return _rows(block(x if before is None else before(x)))[:, rows]
+        if number == 0 and before is not None:
+            x = before(x)
+        return _rows(blocks[number](x))[:, rows]
 
     def pool(self, tokens: Float[Tensor, "batch row dim"]) -> Float[Tensor, "batch dim"]:
         """As timm: of the mean of the map, with the last norm, where there is one."""
@@ -99,14 +103,6 @@ class FrozenCNN(FrozenBackbone):
     def check(self) -> None:
         super().check()
         self._check_containers("a block, a downsampling or a part of one")
-
-    def _steps(self) -> list[tuple[Any, Any]]:
-        """Each block, and what its stage does before it, or None."""
-        return [
-            (before if number == 0 else None, block)
-            for before, blocks in self._stages(self.vit)
-            for number, block in enumerate(blocks)
-        ]
 
     def _span(self, rows: Rows) -> slice:
         if rows == "cls":
