@@ -51,7 +51,8 @@ and whatever isn't in timm's modules `vision_transformer`, `deit`, `eva`, `beit`
 A ConvNet has no tokens that prompts could join: what runs on it is what changes pixels, weights or
 maps, and `conv-adapter`, which is made for it. Its batch norms keep the mean and variance that they
 came with, whatever is tuned, so that a prediction never depends on its batch; `ln-tuning` and
-`full` train their weights and biases. The side of its images is a multiple of 32.
+`full` train their weights and biases. The side of its images is a multiple of its stride: 32, and 8
+of `mini_convnext`.
 
 Features are pooled as timm pools them: the class token, the mean of the image tokens, the model's
 own attention pooling (SigLIP, the Perception Encoder), or the mean of the tokens for the class and

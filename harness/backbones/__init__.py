@@ -257,7 +257,7 @@ def _unfetched(name: str, what: str, error: Exception) -> BadInput:
 def _at(vit: Any, name: str, side: int) -> Any:
     """The same ViT, for images of that side. Raises `BadInput` where that is no whole number of
     patches."""
-    from harness.backbones.frozen import patch_of, resize, side_of
+    from harness.backbones.frozen import patch_of, patches_of, resize, side_of
 
     patch = patch_of(vit)
     if side == side_of(vit):
@@ -266,8 +266,7 @@ def _at(vit: Any, name: str, side: int) -> Any:
         below = side - side % patch
         near = " or ".join(str(side) for side in (below, below + patch) if 0 < side <= LARGEST_CROP)
         raise BadInput(
-            f"backbone {name} has patches of {patch} pixels, which {side} is no multiple of: take"
-            f" {near}."
+            f"backbone {name} has {patches_of(vit)}, which {side} is no multiple of: take {near}."
         )
     resize(vit, side)
     return vit

@@ -146,8 +146,7 @@ class FrozenBackbone(nn.Module):
         side -= side % self.patch_size[0]
         if side < 1:
             raise BadInput(
-                f"a backbone with patches of {self.patch_size[0]} pixels can't take images that are"
-                " smaller."
+                f"a backbone with {patches_of(self.vit)} can't take images that are smaller."
             )
         if side == self.image_size:
             return self
@@ -409,6 +408,12 @@ def side_of(vit: Any) -> int:
 def patch_of(vit: Any) -> int:
     """Side of a timm model's patches, in pixels; of a ConvNet, the stride of its last map."""
     return vit.feature_info[-1]["reduction"] if is_convnet(vit) else vit.patch_embed.patch_size[0]
+
+
+def patches_of(vit: Any) -> str:
+    """The same in words."""
+    said = "a stride" if is_convnet(vit) else "patches"
+    return f"{said} of {patch_of(vit)} pixels"
 
 
 def resize(vit: Any, side: int) -> None:

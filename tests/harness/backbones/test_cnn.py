@@ -80,7 +80,7 @@ def test_features_are_timms_at_two_sides(name: str):
         assert torch.equal(features(sized, images(2, side)), expected)
         assert (sized.image_size, sized.grid) == (side, (side // 32, side // 32))
         assert next(sized.parameters()) is next(net.parameters())
-    with pytest.raises(BadInput, match="patches of 32 pixels can't take images that are smaller"):
+    with pytest.raises(BadInput, match="a stride of 32 pixels can't take images that are smaller"):
         net.at(31)
 
 
@@ -116,7 +116,7 @@ def test_a_resnet_is_torchvisions_with_its_file(tmp_path: Path):
     given = images(2, 64)
     assert float((features(old.vit, given) - theirs(given)).detach().abs().max()) < 1e-4
     assert (old.size, old.pooling, old.vit.grid) == (64, "avg", (2, 2))
-    with pytest.raises(BadInput, match="patches of 32 pixels, which 80 is no multiple of"):
+    with pytest.raises(BadInput, match="has a stride of 32 pixels, which 80 is no multiple of"):
         backbones.load(f"resnet18@80={tmp_path / 'old.pth'}")
 
 
