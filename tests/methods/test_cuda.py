@@ -8,7 +8,7 @@ import pytest
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
-from vit_methods import ON_VITS
+from vit_methods import ON_VITS, WAITING
 
 from harness.backbones.vit import FrozenViT
 from harness.engine.method_checks.subject import Images, made_up
@@ -29,9 +29,6 @@ pytestmark = [
 
 NAMES = [name for name in ON_VITS if registered()[name].value.startswith("methods.")]
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
-WAITS = {"pae", "boft", "fourierft"}
-"""Methods whose step waits for the device: a singular value decomposition does, and so do peft's
-layers of these two."""
 
 
 class OnDevice(Images):
@@ -121,7 +118,7 @@ def test_no_step_waits_for_the_device(name: str, vit: VisionTransformer):
         optimizer.step()
 
     step()
-    if name in WAITS:
+    if name in WAITING:
         return
     try:
         torch.cuda.set_sync_debug_mode("error")
