@@ -40,6 +40,8 @@ class CellState:
         self.planned = planned
         self.store = store
         self.owner = owner
+        self.changes = 0
+        """Counts what happened to it, for views of it."""
         self.elsewhere = False
         """Whether another driver works on it."""
         self.seconds = self.units = 0.0

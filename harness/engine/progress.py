@@ -1,5 +1,4 @@
-"""Shows a run's progress: a live grid in a terminal, plain lines elsewhere. Never silent for more
-than five seconds."""
+"""Shows a run's progress: a live grid in a terminal, plain lines elsewhere."""
 
 import pdb
 import sys
@@ -12,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.markup import escape
 from rich.spinner import Spinner
-from rich.table import Table
 from rich.text import Text
 
+from harness.engine.grid import Grid
 from harness.engine.notebook import InNotebook
 
 if TYPE_CHECKING:
@@ -24,11 +22,15 @@ if TYPE_CHECKING:
     from harness.engine.scheduler import Scheduler
     from harness.planning.plan import RunPlan
 
-SILENCE = 4.0
-"""Seconds after which a plain line shows that the run is alive."""
+GAP, SILENCE = 4.0, 60.0
+"""Seconds after a plain line until the next: one that says something new, and one that only shows
+that the run is alive."""
 
 LOOK = 0.5
 """Seconds between checks of that."""
+
+FRAMES = 1.0
+"""Of the live view, a second."""
 
 
 class ProgressView:
@@ -46,7 +48,9 @@ class ProgressView:
         self.started = self.clock()
         self.running_since: float | None = None
         self.left_at_start = 0.0
-        self.last_line_at = 0.0
+        self.last_line_at = self.started
+        self._said = ""
+        self._grid: Grid | None = None
         self.announced: set[tuple[str, int]] = set()
         self.printed: set[str] = set()
         self.decoded: Counter[str] = Counter()
@@ -64,7 +68,7 @@ class ProgressView:
             self._live = Live(
                 get_renderable=self._render,
                 console=console,
-                refresh_per_second=4,
+                refresh_per_second=FRAMES,
                 transient=True,
             )
         self._thread = threading.Thread(target=self._heartbeat, daemon=True)
@@ -136,11 +140,11 @@ class ProgressView:
 
     def stage(self, text: str) -> None:
         """Shows what is happening before the first result."""
-        self.text = text
+        self.text = self._said = text
         self._say(f"{text} ...")
 
     def show(self, scheduler: "Scheduler", plan: "RunPlan") -> None:
-        self.scheduler, self.plan = scheduler, plan
+        self._grid, self.scheduler, self.plan = None, scheduler, plan
         self.running_since = self.clock()
         self.left_at_start = scheduler.order.left
         for cell in scheduler.cells:
@@ -155,6 +159,7 @@ class ProgressView:
             if (cell.planned.key, seed) not in self.announced:
                 self.announced.add((cell.planned.key, seed))
                 label, task = cell.planned.variant.label, cell.planned.card.name
+                self._said = f"{self.text} {self._state()}"
                 self._say(f"{label} on {task}, seed {seed}: {score:.1f}  ({self._progress()})")
 
     def _heartbeat(self) -> None:
@@ -162,8 +167,14 @@ class ProgressView:
             self.break_silence()
 
     def break_silence(self) -> None:
-        """Prints the progress if nothing was printed for `SILENCE`."""
-        if self.clock() - self.last_line_at > SILENCE:
+        """Prints the progress if it has changed since `GAP`, or nothing was printed for
+        `SILENCE`."""
+        quiet = self.clock() - self.last_line_at
+        if quiet <= GAP:
+            return
+        state = f"{self.text} {self._state()}" if self.scheduler else self.text
+        if quiet > SILENCE or state != self._said:
+            self._said = state
             self._say(
                 f"{self.text} ... {self._progress()}"
                 if self.scheduler
@@ -176,6 +187,10 @@ class ProgressView:
             self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _progress(self) -> str:
+        return f"{self._state()}{self._left()}"
+
+    def _state(self) -> str:
+        """What has happened; equal as long as nothing does."""
         assert self.scheduler is not None
         ended, workers = self.scheduler.ended, self.workers
         counts = ", ".join(
@@ -192,10 +207,7 @@ class ProgressView:
             busy += f", {elsewhere} cell{'s' * (elsewhere > 1)} with other drivers"
         missed = self.decoded.total()
         cold = f", {missed} split{'s' * (missed > 1)} decoded" if missed else ""
-        return (
-            f"{ended['results']}/{self.scheduler.wanted} results, trials {counts},"
-            f" {busy}{cold}{self._left()}"
-        )
+        return f"{ended['results']}/{self.scheduler.wanted} results, trials {counts}, {busy}{cold}"
 
     def _left(self) -> str:
         """Time remaining, by the work expected at the start; empty until a fiftieth of it is
@@ -215,46 +227,13 @@ class ProgressView:
     def _render(self):
         if self.scheduler is None or self.plan is None:
             return Spinner("dots", text=f"{self.text} ... {self.clock() - self.started:.0f} s")
-        by_place = {
-            (cell.planned.variant.label, cell.planned.card.name): cell
-            for cell in self.scheduler.cells
-        }
-        variants, tasks = self.plan.variants, self.plan.tasks
-        wide = (
-            max(map(len, variants)) + sum(max(len(task), 8) + 1 for task in tasks)
-            > self.console.width
-        )
-        grid = Table(box=None, header_style="bold", pad_edge=False)
-        grid.add_column("task" if wide else "method")
-        for name in variants if wide else tasks:
-            grid.add_column(escape(name), justify="right")
-        for row in tasks if wide else variants:
-            places = (
-                [(label, row) for label in variants] if wide else [(row, task) for task in tasks]
-            )
-            grid.add_row(escape(row), *(_cell_text(by_place[place]) for place in places))
+        if self._grid is None or self._grid.width != self.console.width:
+            cells, variants, tasks = self.scheduler.cells, self.plan.variants, self.plan.tasks
+            self._grid = Grid(cells, variants, tasks, self.console.width)
         minutes, seconds = divmod(int(self.clock() - self.started), 60)
         running = f"{self.text} ... " if not self.scheduler.in_flight else ""
         return Group(
-            grid,
+            *self._grid.lines(self.console.height),
             Text(""),
             Spinner("dots", text=f"{running}{self._progress()}, {minutes}:{seconds:02} elapsed"),
         )
-
-
-def _cell_text(cell: "CellState") -> Text:
-    """One cell of the grid: nothing yet, trials done, or the mean of the finished seeds."""
-    if cell.failures:
-        return Text("failed", style="red")
-    scores = list(cell.scores.values())  # a copy: the view's thread reads while the run continues
-    if scores:
-        mean = sum(scores) / len(scores)
-        rest = len(cell.missing_seeds)
-        return Text(f"{mean:.1f}", style="bold green") + (
-            Text(f" +{rest}", style="dim") if rest else Text("")
-        )
-    if cell.running:
-        return Text("final", style="cyan")
-    if cell.done_trials or cell.open:
-        return Text(f"{cell.done_trials}/{cell.planned.trials}", style="cyan")
-    return Text("·", style="dim")

@@ -52,6 +52,7 @@ class Scheduler:
         self.cells = [
             CellState(planned, store, self.owner, progress[planned.key]) for planned in plan.cells
         ]
+        self._by_key = {cell.planned.key: cell for cell in self.cells}
         self.in_flight: dict[str, tuple[CellState, Job]] = {}
         self.mine: set[str] = set()
         """Keys of the cells that are leased to us."""
@@ -216,7 +217,7 @@ class Scheduler:
         while self._taken:
             key = self._taken.pop()
             if key in self.mine:
-                self._lose(next(cell for cell in self.cells if cell.planned.key == key))
+                self._lose(self._by_key[key])
 
     def _lose(self, cell: CellState) -> None:
         """Another driver has taken this cell from us: its search is rebuilt if it comes back, and
@@ -238,6 +239,7 @@ class Scheduler:
                 self.store.release(self.owner, [key])
                 self.mine.discard(key)
         self._count(cell)
+        cell.changes += 1
         self.order.update(cell)
         self.log.settled(cell)
 

@@ -15,21 +15,51 @@ from harness.engine import progress as module
 from harness.engine.progress import ProgressView
 
 
-def test_no_silence_lasts_five_seconds():
+def test_a_line_comes_where_something_changed_else_one_a_minute():
     """By a clock of our own, as the view's thread looks at it."""
     out, now, lines = io.StringIO(), 0.0, []
     view = ProgressView(Console(file=out), clock=lambda: now)
     view.stage("loading")
-    while now < 60:
-        now += module.LOOK
+    progress = scheduler([])
+
+    def pass_until(end: float) -> list[float]:
+        nonlocal now
+        before = len(lines)
+        while now < end:
+            now += module.LOOK
+            view.break_silence()
+            lines.extend([now] * (len(out.getvalue().splitlines()) - 1 - len(lines)))
+        return lines[before:]
+
+    (alone,) = pass_until(100)
+    assert 60 < alone < 62
+    assert out.getvalue().splitlines()[1] == "loading ... 60 s"
+    view.show(progress, SimpleNamespace(tasks=(), variants=()))  # type: ignore[arg-type]
+    assert pass_until(110) == [now - 10 + module.LOOK]
+    progress.ended["complete"] += 1
+    assert pass_until(120) == [now - 10 + module.LOOK]
+    progress.order.left = 0.5  # time goes on, nothing ends: an estimate isn't news
+    assert all(later - sooner > 60 for sooner, later in pairwise([now - 9.5, *pass_until(300)]))
+    for _ in range(100):
+        progress.ended["complete"] += 1
         view.break_silence()
-        lines += [now] * (len(out.getvalue().splitlines()) - 1 - len(lines))
-    assert max(later - earlier for earlier, later in pairwise([0.0, *lines, 60.0])) < 5
-    assert len(lines) < 20
-    assert out.getvalue().splitlines()[1] == "loading ... 4 s"
+        now += 0.1
+    assert len(out.getvalue().splitlines()) - 1 - len(lines) in (2, 3)
+
+
+def scheduler(cells: list) -> SimpleNamespace:
+    return SimpleNamespace(
+        cells=cells,
+        in_flight={},
+        ended=Counter(),
+        wanted=5,
+        order=SimpleNamespace(left=1.0),
+        elsewhere={},
+    )
 
 
 def test_plain_lines_come_even_where_nothing_happens(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "GAP", 0.0)
     monkeypatch.setattr(module, "SILENCE", 0.0)
     monkeypatch.setattr(module, "LOOK", 0.01)
     out = io.StringIO()
@@ -44,7 +74,7 @@ def test_a_grid_that_is_too_wide_is_turned(width: int, first: str):
     tasks = tuple(f"quite-a-long-name-{number}" for number in range(5))
 
     class Cell:
-        failures, scores, running, open, done_trials = {}, {}, (), 0, 1
+        failures, scores, running, open, done_trials, changes = {}, {}, (), 0, 1, 0
         missing_seeds = (0,)
 
         def __init__(self, task: str):
@@ -55,14 +85,7 @@ def test_a_grid_that_is_too_wide_is_turned(width: int, first: str):
             )
 
     view = ProgressView(Console(file=io.StringIO(), width=width))
-    view.scheduler = SimpleNamespace(
-        cells=[Cell(task) for task in tasks],
-        in_flight={},
-        ended=Counter(),
-        wanted=5,
-        order=SimpleNamespace(left=1.0),
-        elsewhere={},
-    )  # type: ignore[assignment]
+    view.scheduler = scheduler([Cell(task) for task in tasks])  # type: ignore[assignment]
     view.plan = SimpleNamespace(tasks=tasks, variants=("vpt",))  # type: ignore[assignment]
     view.started = time.monotonic() - 119.6
     shown = Console(file=io.StringIO(), width=width, record=True)
@@ -72,6 +95,12 @@ def test_a_grid_that_is_too_wide_is_turned(width: int, first: str):
     assert all(task in text for task in tasks)
     assert text.count("1/4") == 5
     assert "1:59 elapsed" in " ".join(text.split())
+    for number, (done, shown_as) in enumerate(((2, "2/4"), (3, "3/4"))):
+        changed = view.scheduler.cells[number]  # type: ignore[union-attr]
+        changed.done_trials, changed.changes = done, changed.changes + 1
+        shown.print(view._render())
+        text = shown.export_text()
+        assert (text.count(shown_as), text.count("1/4")) == (1, 4 - number)
 
 
 def screen(written: str) -> list[str]:
