@@ -2,6 +2,7 @@
 devices busy.
 
     python benchmarks/scale.py [--json] [--devices 1,8,64,512] [--trials 1000000] [--order all]
+        [--driver 100000 --experiment 5000]
 
 **The scheduler** on a store of a million trials and 100,000 final runs, a SQLite file filled
 through
@@ -19,10 +20,15 @@ chain, whichever is longer.
 `--order all` also tries what was not chosen: the plan's order, and searches that are never, or
 always, as wide as the devices.
 
+**The whole driver** (`--driver`, about so many jobs), Ray and Tune included, with workers that only
+pretend: memory and CPU time by job, in one Tune experiment and in several (`driver.py`); and the
+live view: a frame in which everything is new, and one in which three cells have changed.
+
 On two cores: about ten minutes; with `--order all` about half an hour.
 """
 
 import argparse
+import io
 import json
 import resource
 import subprocess
@@ -36,11 +42,14 @@ from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
+import driver
 import numpy as np
+from rich.console import Console
 from simulator import Cluster, comparison, figures
 
 from harness.engine import policy, study
 from harness.engine.cell import CellState
+from harness.engine.grid import Grid
 from harness.engine.jobs import FinalJob, Outcome
 from harness.engine.policy import Policy
 from harness.engine.scheduler import Scheduler
@@ -265,6 +274,31 @@ def measured_ledger(trials: int) -> dict[str, Any]:
         }
 
 
+def frames(cells: int) -> dict[str, float]:
+    """CPU milliseconds of frames of a live view of so many cells: of the grid's lines, as a
+    terminal gets them."""
+    plan = comparison(cells // 24, TRIALS)
+    store = Store("sqlite://")
+    scheduler = Scheduler(plan, store)
+    console = Console(file=io.StringIO(), force_terminal=True, width=200, height=50)
+
+    def spent(grid: Grid) -> float:
+        started = time.process_time()
+        console.print(*grid.lines(console.height), sep="\n")
+        return (time.process_time() - started) * 1000
+
+    grid = Grid(scheduler.cells, plan.variants, plan.tasks, console.width)
+    new, changed = [], []
+    for number in range(15):
+        new.append(spent(Grid(scheduler.cells, plan.variants, plan.tasks, console.width)))
+        spent(grid)
+        for cell in scheduler.cells[number :: len(scheduler.cells) // 3]:
+            cell.changes += 1
+        changed.append(spent(grid))
+    median = {"new_ms": float(np.median(new)), "changed_ms": float(np.median(changed))}
+    return {"cells": cells, **median, "ratio": median["new_ms"] / median["changed_ms"]}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -277,6 +311,10 @@ def main() -> None:
         default=1_000_000,
         help="in the scheduler's store; 0: leave the scheduler out",
     )
+    parser.add_argument(
+        "--driver", type=int, default=0, help="jobs of a run with the whole driver; 0: none"
+    )
+    parser.add_argument("--experiment", type=int, default=5000, help="most jobs in one of Tune's")
     parser.add_argument("--order", choices=["chosen", "all"], default="chosen")
     parser.add_argument("--slack", type=float, default=policy.SLACK)
     parser.add_argument("--store", type=Path, help=argparse.SUPPRESS)
@@ -291,9 +329,17 @@ def main() -> None:
     if wanted:
         with ProcessPoolExecutor(2) as pool:
             found["simulated"] = list(pool.map(simulated, *zip(*wanted, strict=True)))
+    if given.driver:
+        found["driver"] = driver.measured(given.driver, given.experiment)
+        found["frames"] = [frames(cells) for cells in (480, 25_920)]
     if given.json:
         print(json.dumps(found))
         return
+    for name, side in found.get("driver", {}).items():
+        shown = {key: value for key, value in side.items() if not isinstance(value, list)}
+        print(f"{name}: " + ", ".join(f"{key} {value:,.2f}" for key, value in shown.items()))
+    for row in found.get("frames", []):
+        print(", ".join(f"{key} {value:,.1f}" for key, value in row.items()))
     for name, value in found.get("scheduler", {}).items():
         print(f"{name}: {value:,.2f}" if isinstance(value, float) else f"{name}: {value:,}")
     for row in found.get("simulated", []):

@@ -9,10 +9,10 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.engine import ray_private
 from harness.engine.events import Events, Traces
@@ -28,8 +28,16 @@ from harness.planning.arithmetic import may_have_gpus
 from harness.planning.plan import RunPlan
 from harness.store import Store
 
+if TYPE_CHECKING:
+    from harness.inference.checkpoint import Keep
+
 RESTARTS = 3
 """How often in a row Ray may die before anything is finished."""
+
+EXPERIMENT, JOBS_EACH = 5000, 100
+"""Jobs of one Tune experiment, or for each worker if that is more: Tune keeps what it knows of
+every trial, some 30 KiB, until its experiment ends, and at its end all workers wait for the
+slowest."""
 
 LOST = (
     "the Ray cluster at {} is gone, or no longer responds: its head node, or Ray on this"
@@ -125,7 +133,7 @@ def _fill(
     keep_large: bool,
     interrupts: Interrupts | None,
 ) -> None:
-    """One Ray and one Tune experiment, until the scheduler is finished."""
+    """One Ray, and Tune experiments one after the other, until the scheduler is finished."""
     view.stage("starting Ray")
     with _ray(resources, interrupts) as (workers, threads, per_trial):
         view.show_workers(workers)
@@ -137,16 +145,11 @@ def _fill(
         from ray import tune
 
         from harness.engine.broadcast import Broadcast
-        from harness.engine.cluster import TuneScheduler, room
-        from harness.engine.tune import SchedulerSearcher, SchedulerStopper
+        from harness.engine.cluster import room
         from harness.engine.worker import TrialActor
         from harness.inference import checkpoint
 
         keep = checkpoint.Keep(checkpoint.folder_of(store), keep_large)
-        stopper, tune_scheduler = SchedulerStopper(scheduler), TuneScheduler()
-        wanted, now = (
-            (resources.workers, partial(room, per_trial)) if resources.cluster else (None, None)
-        )
         actor_arguments = {
             "plan": replace(plan, backbones=Broadcast(plan.backbones)),
             "threads": threads,
@@ -154,41 +157,73 @@ def _fill(
             "timeout": resources.trial_timeout,
             "home": ray.get_runtime_context().get_node_id(),
         }
-        with tempfile.TemporaryDirectory(prefix="vpt-harness-") as scratch:
-            tuner = tune.Tuner(
-                tune.with_resources(tune.with_parameters(TrialActor, **actor_arguments), per_trial),
-                tune_config=tune.TuneConfig(
-                    search_alg=SchedulerSearcher(
-                        scheduler, stopper, view, keep, tune_scheduler, wanted, now
-                    ),
-                    scheduler=tune_scheduler,
-                    num_samples=-1,
-                    reuse_actors=True,
-                    trial_dirname_creator=lambda trial: trial.trial_id,
-                ),
-                run_config=tune.RunConfig(
-                    name="run",
-                    storage_path=scratch,
-                    stop=stopper,
-                    verbose=0,
-                    failure_config=tune.FailureConfig(max_failures=0),
-                    # Tune's checkpoints need a folder that all machines share
-                    checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                ),
-            )
-            view.stage("starting workers")
-            with store.held_open(), _renewing(scheduler):
-                tuner.fit()
-            if stopper.fault is not None:
-                raise stopper.fault
-            # on one machine the view has printed it
-            for line in view.warm_ups() if resources.cluster else ():
-                view.print_line(line)
+        trainable = tune.with_resources(
+            tune.with_parameters(TrialActor, **actor_arguments), per_trial
+        )
+        wanted, now = (
+            (resources.workers, partial(room, per_trial)) if resources.cluster else (None, None)
+        )
+        most = max(EXPERIMENT, JOBS_EACH * workers)
+        with store.held_open(), _renewing(scheduler):
+            while _experiment(trainable, scheduler, view, keep, wanted, now, most):
+                pass
+        # on one machine the view has printed it
+        for line in view.warm_ups() if resources.cluster else ():
+            view.print_line(line)
+
+
+def _experiment(
+    trainable: Any,
+    scheduler: Scheduler,
+    view: ProgressView,
+    keep: "Keep",
+    wanted: int | None,
+    now: Callable[[], int] | None,
+    most: int,
+) -> bool:
+    """Hands out at most so many jobs, in one Tune experiment. Returns whether more are left for
+    another."""
+    from ray import tune
+
+    from harness.engine.cluster import TuneScheduler
+    from harness.engine.tune import SchedulerSearcher, SchedulerStopper
+
+    stopper, tune_scheduler = SchedulerStopper(scheduler), TuneScheduler()
+    searcher = SchedulerSearcher(
+        scheduler, stopper, view, keep, tune_scheduler, wanted, now, most=most
+    )
+    with tempfile.TemporaryDirectory(prefix="vpt-harness-") as scratch:
+        tuner = tune.Tuner(
+            trainable,
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                scheduler=tune_scheduler,
+                num_samples=-1,
+                reuse_actors=True,
+                trial_dirname_creator=lambda trial: trial.trial_id,
+            ),
+            run_config=tune.RunConfig(
+                name="run",
+                storage_path=scratch,
+                stop=stopper,
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=0),
+                # Tune's checkpoints need a folder that all machines share
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
+        )
+        view.stage("starting workers")
+        tuner.fit()
+    if stopper.fault is not None:
+        raise stopper.fault
+    return searcher.spent and not scheduler.finished
 
 
 def slower_than_need_be(plan: RunPlan, per_trial: Mapping[str, float]) -> str | None:
     """Said where a cluster's jobs get GPUs, and a driver without one has planned for float32."""
-    usual = any(cell.precision == "fp32" and not cell.inputs["precision"] for cell in plan.cells)
+    usual = any(
+        cell.precision == "fp32" and not cell.inputs.get("precision") for cell in plan.cells
+    )
     if not per_trial.get("gpu") or may_have_gpus() or not usual:
         return None
     return (

@@ -1,6 +1,7 @@
 """The two hooks of Ray Tune: which trial comes next (Searcher) and whether a running one should end
 (Stopper)."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,11 +43,12 @@ class SchedulerSearcher(Searcher):
         tune_scheduler: TuneScheduler | None = None,
         workers: int | None = None,
         room: Callable[[], int] | None = None,
+        most: float = math.inf,
     ):
         """`keep`: where checkpoints sent by workers go. `workers`: jobs that the user wants at
         once; None: as many as fit.
 
-        `room`: how many currently fit on a cluster's nodes.
+        `room`: how many currently fit on a cluster's nodes. `most`: jobs that it hands out.
         """
         super().__init__()
         self.scheduler = scheduler
@@ -56,10 +58,17 @@ class SchedulerSearcher(Searcher):
         self.tune_scheduler = tune_scheduler
         self.workers = workers
         self.room = room
+        self.most = most
+        self.handed_out = 0
         self.looked = time.monotonic()
 
+    @property
+    def spent(self) -> bool:
+        """Whether it has handed out as many jobs as it may."""
+        return self.handed_out >= self.most
+
     def suggest(self, trial_id: str) -> dict | str | None:
-        if self.scheduler.finished:
+        if self.scheduler.finished or self.spent:
             return Searcher.FINISHED
         with self.stopper.recording_faults():
             return self._suggest(trial_id)
@@ -72,6 +81,7 @@ class SchedulerSearcher(Searcher):
         job = self.scheduler.next(trial_id)
         if job is None:
             return Searcher.FINISHED if self.scheduler.finished else None
+        self.handed_out += 1
         return {"job": dump(job)}
 
     def _check_nodes(self) -> None:

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from itertools import pairwise
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from driving import wait_for
@@ -96,7 +97,7 @@ def test_a_grid_that_is_too_wide_is_turned(width: int, first: str):
     assert text.count("1/4") == 5
     assert "1:59 elapsed" in " ".join(text.split())
     for number, (done, shown_as) in enumerate(((2, "2/4"), (3, "3/4"))):
-        changed = view.scheduler.cells[number]  # type: ignore[union-attr]
+        changed: Any = view.scheduler.cells[number]  # type: ignore[union-attr]
         changed.done_trials, changed.changes = done, changed.changes + 1
         shown.print(view._render())
         text = shown.export_text()

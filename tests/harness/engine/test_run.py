@@ -2,6 +2,8 @@
 signals."""
 
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -96,6 +98,21 @@ def test_a_run_costs_what_was_predicted_fills_every_cell_and_again_does_nothing(
 
 
 @pytest.mark.slow
+def test_tune_begins_anew_after_so_many_jobs_and_nothing_is_lost(tiny):
+    code = f"""
+from harness import run
+from harness.engine import run as engine
+engine.EXPERIMENT, engine.JOBS_EACH = 3, 0
+found = run("linear,vpt-deep", tasks="toy", cards={str(tiny.cards)!r}, workers=2,
+            protocol={str(tiny.protocol)!r}, store={str(tiny.store)!r}, backbone="mini_vit")
+print(found.gaps, len(found.ids))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1:] == ["0 4"], done.stdout + done.stderr
+    assert done.stdout.count("starting workers ...\n") == 2, "six jobs: three, and three"
+    assert len(Store(tiny.store).trials()) == 4
+
+
 def test_kill_9_of_the_driver_costs_the_trials_in_flight_and_nothing_else(tiny, harness):
     slow = ("--trials", "6")
     process = start(tiny, *slow, methods="vpt-deep,ivpt")
