@@ -1,11 +1,15 @@
-"""Claim: a run whose results are all stored, and a list of the methods, are answered without torch.
+"""Claims: a run whose results are all stored, and a list of the methods, are answered without
+torch; and Ray, started while torch is imported, is there sooner.
 
-    python benchmarks/startup.py [--repeats 3] [--json]
+    python benchmarks/startup.py [--repeats 3] [--starts 3] [--json]
 
 CPU seconds of commands, each in a process of its own: with the answers that the cache folder
 keeps, and without them (the folder `answers` is removed before), which is what the same command
 takes after any code was edited. Interleaved; medians. The store is the mini suite's, with made-up
 scores.
+
+Seconds by the clock from a new run's command until it starts workers, when it is ended: with Ray
+started as the plan begins, and when it is done.
 """
 
 import argparse
@@ -13,10 +17,12 @@ import json
 import os
 import resource
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 COMMANDS = {
@@ -86,22 +92,64 @@ def measured(repeats: int) -> dict[str, dict[str, float]]:
     }
 
 
+ONE_AFTER_THE_OTHER = """
+import contextlib
+import harness.engine.run
+harness.engine.run.starting_ahead = lambda _: contextlib.nullcontext()
+"""
+
+
+def until_workers(ahead: bool) -> float:
+    """Seconds by the clock, of a run that is new."""
+    begin = "" if ahead else ONE_AFTER_THE_OTHER
+    command = [sys.executable, "-c", f"{begin}from harness.cli.main import main; main()"]
+    words = ("run", "--methods", "linear,vpt", "--tasks", "digits", "--store", "new.db")
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        run = subprocess.Popen(
+            [*command, *words],
+            cwd=folder,
+            env={**os.environ, "VPT_HARNESS_CACHE": f"{folder}/cache"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert run.stdout is not None
+        for line in run.stdout:
+            if line.startswith("starting workers"):
+                break
+        took = time.perf_counter() - started
+        run.send_signal(signal.SIGTERM)
+        run.communicate()
+        return took
+
+
+def starts(repeats: int) -> dict[str, float]:
+    found: dict[bool, list[float]] = {False: [], True: []}
+    for _ in range(repeats):
+        for ahead in found:
+            found[ahead].append(until_workers(ahead))
+    without, ahead = (statistics.median(found[side]) for side in (False, True))
+    return {"without": without, "with": ahead, "ratio": without / ahead}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--starts", type=int, default=3, help="new runs on each side; 0: none")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    found = measured(given.repeats)
+    found = measured(given.repeats) if given.repeats else {}
+    if given.starts:
+        found["until workers start"] = starts(given.starts)
     if given.json:
         print(json.dumps(found))
         return
     for name, row in found.items():
-        print(
-            f"{name}: {row['without']:.2f} s without kept answers, {row['with']:.2f} s with,"
-            f" ratio {row['ratio']:.1f}"
-        )
+        without, with_it, ratio = row["without"], row["with"], row["ratio"]
+        print(f"{name}: {without:.2f} s without, {with_it:.2f} s with: {ratio:.1f} x")
 
 
 if __name__ == "__main__":

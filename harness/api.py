@@ -10,7 +10,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -749,19 +749,22 @@ def _filled(
     words = f"Interrupted. Everything finished is saved in {opened.name}. The same command resumes."
     try:
         with Interrupts(words, process_is_ours()) as interrupts:
-            outline = None if traces.wanted else outlines.recalled(request, opened)
-            if outline is not None:
+            outline = outlines.recalled(request, opened)
+            plain = outline is None and outlines.is_plain(request)
+            if outline is not None and not traces.wanted:
                 _say(outline, opened, view)
                 return _all_stored(request, outline, opened)
             from harness.engine.run import run as fill
+            from harness.engine.run import starting_ahead
             from harness.planning.plan import plan as planned
 
             view.stage("checking data and backbone")
-            cells = planned(request)
-            outline = outlines.of_plan(cells)
-            outlines.keep(request, outline)
-            _say(outline, opened, view)
-            scheduler = fill(cells, opened, resources, view, traces, interrupts)
+            with starting_ahead(resources) if plain else nullcontext() as ahead:
+                cells = planned(request)
+                outline = outlines.of_plan(cells)
+                outlines.keep(request, outline)
+                _say(outline, opened, view)
+                scheduler = fill(cells, opened, resources, view, traces, interrupts, ahead)
     except Interrupted as interrupted:
         interrupted.add_note(_saved(opened))
         raise

@@ -2,8 +2,6 @@
 
 import os
 
-import torch
-
 SETTINGS = ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF", "PYTORCH_HIP_ALLOC_CONF")
 """What torch's allocator is set by. The first is read by every version; the second, by which torch
 means to replace it, is ignored by some."""
@@ -21,6 +19,8 @@ def let_segments_grow() -> None:
 def keep_to_share(share: float) -> None:
     """Where several jobs fit on a GPU, `share` each: an allocation beyond an equal part of its
     memory is out of memory, for the job that makes it and no other."""
+    import torch  # here, since a driver that starts Ray first needs only the other
+
     jobs = int(1 / share + 1e-6) if share else 1
     if jobs > 1:
         total = torch.cuda.get_device_properties(0).total_memory

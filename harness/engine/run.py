@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from harness.engine import ray_private
+from harness.engine.ahead import Ahead, closing
 from harness.engine.events import Events, Traces
 from harness.engine.gpu_memory import let_segments_grow
 from harness.engine.progress import ProgressView
@@ -61,17 +62,21 @@ def run(
     view: ProgressView,
     traces: Traces | None = None,
     interrupts: Interrupts | None = None,
+    ahead: Ahead | None = None,
 ) -> Scheduler:
     """Fills every cell of `plan`. Whatever finishes is in `store` at once; it can be interrupted
     anywhere and called again. Raises `BadInput`.
 
     Final runs save their checkpoints next to the store; `traces` says what else is written.
     `interrupts`: those that the caller has entered; if our own Ray dies, it is then restarted.
+    `ahead`: a Ray that is being started, by `starting_ahead`.
     """
     traces = traces or Traces()
     events = traces.events()
     with _logging_the_end(events):
-        return _run_to_the_end(plan, store, resources, view, traces.keep_large, interrupts, events)
+        return _run_to_the_end(
+            plan, store, resources, view, traces.keep_large, interrupts, events, ahead
+        )
 
 
 def _run_to_the_end(
@@ -82,6 +87,7 @@ def _run_to_the_end(
     keep_large: bool,
     interrupts: Interrupts | None,
     events: Events,
+    ahead: Ahead | None,
 ) -> Scheduler:
     """Restarts Ray if it dies, until nothing is left."""
     fruitless = 0
@@ -93,7 +99,7 @@ def _run_to_the_end(
             return scheduler
         before = store.state()
         try:
-            _fill(scheduler, plan, store, resources, view, keep_large, interrupts)
+            _fill(scheduler, plan, store, resources, view, keep_large, interrupts, ahead)
             scheduler.end()
             return scheduler
         except RayDied:
@@ -107,6 +113,7 @@ def _run_to_the_end(
                     " its memory, or the space in /tmp, used up?"
                 ) from None
             view.stage("a process of Ray died: restarting it")
+            ahead = None
         finally:
             scheduler.close()
 
@@ -132,10 +139,11 @@ def _fill(
     view: ProgressView,
     keep_large: bool,
     interrupts: Interrupts | None,
+    ahead: Ahead | None = None,
 ) -> None:
     """One Ray, and Tune experiments one after the other, until the scheduler is finished."""
     view.stage("starting Ray")
-    with _ray(resources, interrupts) as (workers, threads, per_trial):
+    with _ray(resources, interrupts, ahead) as (workers, threads, per_trial):
         view.show_workers(workers)
         if note := slower_than_need_be(plan, per_trial):
             view.print_line(note)
@@ -253,7 +261,7 @@ def _renewing(scheduler: Scheduler) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _ray(
-    resources: Resources, interrupts: Interrupts | None
+    resources: Resources, interrupts: Interrupts | None, ahead: Ahead | None = None
 ) -> Iterator[tuple[int, int | dict[str, float], dict[str, float]]]:
     """Ray for the run: (jobs at once, threads per worker, resources per job). On a cluster, workers
     share their node's cores.
@@ -261,17 +269,13 @@ def _ray(
     Its logs and warnings are kept out of the view.
     """
     cleanup = contextlib.ExitStack()
-    cleanup.enter_context(_environment_as_it_was())
-    os.environ.update(ray_private.ENVIRONMENT, VPT_HARNESS_CACHE=str(cache_dir().absolute()))
-    let_waiting_threads_sleep()
-    let_segments_grow()
+    cleanup.enter_context(_ready_for_ray())
     import ray
     import torch
 
     from harness.engine.cluster import Lost, room
 
-    for name in ("ray", "ray.tune", "ray.train"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    _silence_logs()
     ends_process = interrupts is not None and interrupts.ends_process
     local_cores = cores()
     gpus = torch.cuda.device_count()
@@ -287,14 +291,10 @@ def _ray(
         with _sigterm_is_ours(interrupts):
             if resources.cluster:
                 _connect(resources.cluster)
+            elif ahead is not None:
+                ahead.take()
             else:
-                _connect(
-                    "local",
-                    num_cpus=workers,
-                    num_gpus=gpus,
-                    include_dashboard=False,
-                    **{ray_private.TEMP_DIR: cleanup.enter_context(_short_folder())},
-                )
+                _connect_locally(workers, gpus, cleanup.enter_context(_short_folder()))
         if (
             resources.cluster
             and resources.gpus_per_trial is None
@@ -398,6 +398,56 @@ def _sigterm_is_ours(interrupts: Interrupts | None) -> Iterator[None]:
         raise Interrupted(signal.SIGTERM) from None
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def starting_ahead(resources: Resources) -> Iterator[Ahead | None]:
+    """Starts a Ray of one's own in a thread, for a `run` inside the block; None where it has to be
+    known first what torch finds, or that the cluster is there."""
+    if resources.cluster or may_have_gpus():
+        yield None
+        return
+    with contextlib.ExitStack() as cleanup:
+        cleanup.enter_context(_ready_for_ray())
+        workers, folder = resources.workers or cores(), cleanup.enter_context(_short_folder())
+
+        def connect() -> None:
+            # what Ray starts inherits this thread's mask: see `_sigterm_is_ours`
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+            _connect_locally(workers, 0, folder)
+
+        yield cleanup.enter_context(closing(Ahead(connect)))
+
+
+@contextlib.contextmanager
+def _ready_for_ray() -> Iterator[None]:
+    """With the environment that Ray, and what it starts, gets from us. Ray is imported here, in the
+    main thread: two threads had better not import the same packages."""
+    with _environment_as_it_was():
+        os.environ.update(ray_private.ENVIRONMENT, VPT_HARNESS_CACHE=str(cache_dir().absolute()))
+        let_waiting_threads_sleep()
+        let_segments_grow()
+        import ray  # noqa: F401
+
+        _silence_logs()
+        yield
+
+
+def _silence_logs() -> None:
+    """Importing Ray, and then Tune, sets levels of their own."""
+    for name in ("ray", "ray.tune", "ray.train"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def _connect_locally(workers: int, gpus: int, folder: str | None) -> None:
+    """Starts a Ray of our own. Raises `BadInput`."""
+    _connect(
+        "local",
+        num_cpus=workers,
+        num_gpus=gpus,
+        include_dashboard=False,
+        **{ray_private.TEMP_DIR: folder},
+    )
 
 
 def _connect(address: str, **private: Any) -> None:

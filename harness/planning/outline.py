@@ -89,6 +89,21 @@ def recalled(request: Request, store: Store) -> Outline | None:
     return kept if _has_data(kept, found.cards, request.data_root) else None
 
 
+def is_plain(request: Request) -> bool:
+    """Whether, as far as can be told without torch, a request can be planned: it names what is
+    there, and fixes no argument that might be wrong."""
+    names = {name.strip() for name in request.methods.split(",")}
+    found = _inputs(request) if names <= registered().keys() else None
+    if found is None:
+        return False
+    from harness.data.readers import open_reader
+
+    try:
+        return all(open_reader(card, request.data_root).present() for card in found.cards)
+    except (BadInput, OSError):
+        return False
+
+
 @dataclass(frozen=True)
 class _Inputs:
     """What a plan follows from, beside code and data."""
