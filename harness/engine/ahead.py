@@ -52,7 +52,7 @@ class Ahead:
                 ray_private.forget_shutdown()
                 return
         self._over.set()
-        self._thread.join()
+        self._thread.join(PATIENCE if interrupted else None)
 
     def _end_ray(self) -> None:
         import ray
@@ -60,6 +60,7 @@ class Ahead:
         self._ready.wait()
         ray_private.end_processes_at_once()
         ray.shutdown()
+        self._over.set()
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ import threading
 import time
 
 import pytest
+from driving import wait_for
 
 from harness.engine import ray_private
 from harness.engine.ahead import Ahead, closing
@@ -65,7 +66,13 @@ def test_one_that_nobody_took_is_ended(ended: list[str], error: type[Exception] 
 def test_an_interrupted_run_doesnt_wait_long(ended: list[str], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("harness.engine.ahead.PATIENCE", 0.1)
     slow = threading.Event()
-    with pytest.raises(KeyboardInterrupt), closing(Ahead(lambda: (slow.wait(60), None)[1])):
+    with (
+        pytest.raises(KeyboardInterrupt),
+        closing(Ahead(lambda: (slow.wait(60), None)[1])) as ahead,
+    ):
         raise KeyboardInterrupt
     assert ended == ["forgotten"]
     slow.set()
+    assert ahead is not None
+    wait_for(lambda: not ahead._thread.is_alive(), seconds=30)
+    assert ended == ["forgotten", "at once", "shutdown"], "later, by itself"

@@ -113,6 +113,7 @@ print(found.gaps, len(found.ids))
     assert len(Store(tiny.store).trials()) == 4
 
 
+@pytest.mark.slow
 def test_kill_9_of_the_driver_costs_the_trials_in_flight_and_nothing_else(tiny, harness):
     slow = ("--trials", "6")
     process = start(tiny, *slow, methods="vpt-deep,ivpt")
