@@ -27,6 +27,7 @@ WHOLE = {
 EXCEPTIONS = {
     "methods/test_backbones": "every method, on every family of backbones",
     "methods/test_cuda": "every method, on a GPU",
+    "methods/test_cuda_rules": "every method, by what CUDA would make of it",
     "methods/test_folding": "methods that fold into the backbone, by the same tests",
     "methods/test_reference_points": "bitfit, full, lora and ssf, by the same tests",
     "methods/test_registered": "what holds for every method",
