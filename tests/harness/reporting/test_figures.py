@@ -582,7 +582,7 @@ def test_of_several_sections_the_one_with_most_rows_is_drawn(filler: Any) -> Non
     small = replace(section, protocol="other", board=section.board[:3])
     assert left_out([section]) is None
     for parts in ([section, small], [small, section]):
-        assert "protocol mini" in figure("cost", parts).get_label()
+        assert "protocol mini" in str(figure("cost", parts).get_label())
         assert left_out(parts) == (
             "The figure shows mini · mini_vit · protocol mini, which has most rows here. Not in it:"
             " mini · mini_vit · protocol other. --backbone, --protocol, --kind and --suite choose."

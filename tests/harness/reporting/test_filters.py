@@ -48,7 +48,7 @@ def store(filler: Any) -> Store:
     ],
 )
 def test_reports_and_lists_have_the_rows_of_a_setting(
-    asked: dict[str, str], sections: int, store: Store
+    asked: dict[str, Any], sections: int, store: Store
 ):
     rows = len(METHODS) * len(MINI) * 2 * sections
     assert len(api.report(store, **asked).results) == rows
@@ -73,7 +73,7 @@ def test_a_comparison_is_of_a_setting(store: Store, monkeypatch: pytest.MonkeyPa
         ),
     ],
 )
-def test_what_is_not_there_is_named(asked: dict[str, str], says: str, store: Store):
+def test_what_is_not_there_is_named(asked: dict[str, Any], says: str, store: Store):
     with pytest.raises(BadInput, match=says):
         str(api.report(store, **asked))
     with pytest.raises(BadInput, match=says):
