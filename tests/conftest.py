@@ -1,5 +1,6 @@
 """What tests share: a cache of their own, and a tiny task with a protocol that ends in seconds."""
 
+import contextlib
 import gc
 import os
 import subprocess
@@ -108,6 +109,20 @@ def unchecked() -> None:
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VPT_HARNESS_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(autouse=True)
+def _no_kept_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that puts something in place of code is answered by that, not by what was kept."""
+    monkeypatch.setattr("harness.io.answers.recalled", lambda kind, of: None)
+
+
+@pytest.fixture
+def never_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray isn't started while a request is planned: what starts it then is the run itself."""
+    monkeypatch.setattr(
+        "harness.engine.run.starting_ahead", lambda resources: contextlib.nullcontext()
+    )
 
 
 @dataclass(frozen=True)

@@ -102,9 +102,10 @@ def legacy_bilinear(
     return out
 
 
+@functools.lru_cache(maxsize=1024)
 def _neighbours(side: int, size: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """For each output pixel: the source pixels below and above its position, and its fraction
-    between them."""
+    between them. Kept on the device, as the constants are."""
     scale = torch.tensor(side, dtype=torch.float32) / torch.tensor(size, dtype=torch.float32)
     place = torch.arange(size, dtype=torch.float32) * scale
     below = place.floor()

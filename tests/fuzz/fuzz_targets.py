@@ -12,7 +12,7 @@ import shutil
 import tarfile
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -310,13 +310,14 @@ def read_weights(form: str, folder: Path) -> Read:
         "num_heads": 2,
         "num_classes": 0,
     }
-    card = {
-        "name": "narrow",
-        "architecture": architecture,
-        "pooling": "cls",
-        "mean": [0.5] * 3,
-        "std": [0.5] * 3,
-    }
+    card = replace(
+        backbones.shipped()["mini_vit"],
+        name="narrow",
+        architecture=architecture,
+        pooling="cls",
+        mean=[0.5] * 3,
+        std=[0.5] * 3,
+    )
     was = backbones.shipped
     backbones.shipped = lambda: {"narrow": card}
     try:

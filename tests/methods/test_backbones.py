@@ -16,7 +16,7 @@ from harness.inference import checkpoint
 from harness.planning.variants import Variant, one, registered
 from harness.training.heads import LinearHead, Model
 from harness.training.kinds import kind_of
-from harness.training.loop import loss_of
+from harness.training.step import loss_of
 
 MINI = ("mini_convnext", "mini_rope", "mini_swin")
 TINY = ("beit v2", "siglip")

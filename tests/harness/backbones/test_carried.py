@@ -40,7 +40,12 @@ def ended(capsys: Any, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
 
 @pytest.mark.parametrize("more", [(), ("--dry-run",)])
 def test_a_run_is_refused_before_it_runs(
-    promptless: None, tiny, monkeypatch: pytest.MonkeyPatch, capsys, more: tuple[str, ...]
+    promptless: None,
+    never_ahead: None,
+    tiny,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys,
+    more: tuple[str, ...],
 ):
     arguments = tiny.arguments("--backbone", "mini_vit", *more)
     assert SAID in ended(capsys, monkeypatch, *arguments)

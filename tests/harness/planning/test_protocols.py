@@ -1,6 +1,7 @@
 """Protocols: what the files say, what of it holds for a cell, and what of it is identity."""
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Any, cast
 
@@ -345,7 +346,8 @@ def test_a_file_may_extend_another_one(mine, tmp_path: Path):
 
 def test_the_example_of_the_docs_is_one(mine):
     page = (REPOSITORY / "docs" / "protocols.md").read_text()
-    (example,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    example, run = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    assert tomllib.loads(run)["suite"] == "vtab"  # flags of a run, not a protocol
     loaded = mine(first=example)
     assert (
         cell(loaded, "vpt", "fgvc").batch_size,

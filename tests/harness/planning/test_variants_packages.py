@@ -44,7 +44,9 @@ def test_a_method_without_its_package_is_one_line_with_the_command(absent: None)
         assert str(caught.value) == expected
 
 
-def test_at_the_command_line_it_is_exit_code_2_before_ray(absent: None, tiny, monkeypatch, capsys):
+def test_at_the_command_line_it_is_exit_code_2_before_ray(
+    absent: None, never_ahead: None, tiny, monkeypatch, capsys
+):
     monkeypatch.setattr(sys, "argv", ["harness", *tiny.arguments(methods="dora")])
     monkeypatch.setitem(sys.modules, "ray", None)  # an import of it would fail
     with pytest.raises(SystemExit) as ended:
