@@ -9,7 +9,6 @@ can't be said, as of a file that changed after this process had started, nothing
 """
 
 import hashlib
-import importlib.util
 import json
 import os
 import sys
@@ -18,7 +17,7 @@ import time
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from functools import cache
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -33,6 +32,8 @@ MANY = 32
 _STARTED = time.time_ns() - 2 * 10**9
 """What was changed later than this may differ from what this process has read of it. Clocks of file
 systems may be behind by less than two seconds."""
+
+_PATH = list(sys.path)
 
 Stamp = tuple[int, int, int, int]
 
@@ -95,6 +96,8 @@ def _depends(files: Iterable[Path], apart: Collection[str]) -> dict[str, Any] | 
         if _of_python(modules.get(name)) or name not in modules:
             continue
         found = _found(name)
+        if found is None and getattr(modules[name], "__file__", None) in sources:
+            continue  # found since then, in a place that another package added
         if found is None:
             return None  # made by hand, or by a finder of its own
         tops[name] = found
@@ -143,9 +146,12 @@ def _of_python(module: object) -> bool:
 
 
 def _found(name: str) -> list[str] | None:
-    """Where an import of a top-level name would find it."""
+    """Where an import of a top-level name would find it as this process started: what was imported
+    since may have changed the path, as Ray does."""
     try:
-        spec = importlib.util.find_spec(name)
+        places = ((one, _PATH if one is PathFinder else None) for one in sys.meta_path)
+        found = (finder.find_spec(name, path) for finder, path in places)
+        spec = next((spec for spec in found if spec is not None), None)
     except (ImportError, ValueError, AttributeError):
         return None
     if spec is None:
