@@ -18,12 +18,12 @@ import copy
 import json
 import statistics
 import sys
-import time
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import torch
+from gpu import seconds
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
@@ -83,14 +83,6 @@ def run_of(name: str, vit: VisionTransformer, batch: int, queued: bool) -> tuple
     return step, model, steps
 
 
-def seconds(step: Any) -> float:
-    torch.cuda.synchronize()
-    started = time.perf_counter()
-    step()
-    torch.cuda.synchronize()
-    return time.perf_counter() - started
-
-
 def measure(name: str, size: str, batch: int, repeats: int) -> dict[str, Any]:
     torch.manual_seed(0)
     vit = VisionTransformer(num_classes=0, **SIZES[size]).eval()  # type: ignore[arg-type]
@@ -110,7 +102,7 @@ def measure(name: str, size: str, batch: int, repeats: int) -> dict[str, Any]:
     times: dict[str, list[float]] = {form: [] for form in runs}
     for _ in range(repeats):
         for form, (step, *_) in runs.items():
-            times[form].append(1e3 * seconds(step))
+            times[form].append(1e3 * seconds(step, torch.device("cuda")))
     medians = {form: statistics.median(of) for form, of in times.items()}
     return {
         "method": name,

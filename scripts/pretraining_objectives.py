@@ -147,7 +147,7 @@ def probe(
         )
 
     features, test = pooled(train[0]), pooled(held_out[0])
-    head = nn.Linear(vit.embed_dim, CLASSES)
+    head = nn.Linear(vit.embed_dim, CLASSES).to(features.device)
     optimizer = torch.optim.LBFGS(head.parameters(), max_iter=300, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:

@@ -34,6 +34,7 @@ _STARTED = time.time_ns() - 2 * 10**9
 systems may be behind by less than two seconds."""
 
 _PATH = list(sys.path)
+"""As this process started."""
 
 Stamp = tuple[int, int, int, int]
 
@@ -96,11 +97,10 @@ def _depends(files: Iterable[Path], apart: Collection[str]) -> dict[str, Any] | 
         if _of_python(modules.get(name)) or name not in modules:
             continue
         found = _found(name)
-        if found is None and getattr(modules[name], "__file__", None) in sources:
-            continue  # found since then, in a place that another package added
-        if found is None:
-            return None  # made by hand, or by a finder of its own
-        tops[name] = found
+        if found is not None:
+            tops[name] = found
+        elif getattr(modules[name], "__file__", None) not in sources:
+            return None  # made by hand, or by a finder of its own; not in a place added since then
     listings: dict[str, str] = {}
     for folder in {*filter(_may_grow, map(os.path.dirname, sources)), *_installed()}:
         listed = _listing(folder)
