@@ -225,7 +225,7 @@ def list_(
     if format == "json":
         print(json.dumps(rows, indent=2))
     elif rows:
-        Console().print(table(rows))
+        Console().print(table(opened, rows))
     else:
         print(
             f"{opened.name} holds no"
@@ -347,7 +347,7 @@ def rm(
             f" `{commands.command('results', 'list', store=opened)}`."
         )
     rows = records(opened, results or failures)
-    Console().print(table(rows[:SHOWN]))
+    Console().print(table(opened, rows[:SHOWN]))
     if len(rows) > SHOWN:
         print(f"... and {len(rows) - SHOWN:,} more")
     if not yes:

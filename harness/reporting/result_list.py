@@ -11,6 +11,8 @@ from rich.text import Text
 from harness.errors import BadInput
 from harness.io import commands
 from harness.reporting.filters import ANY, Setting, named_variants
+from harness.reporting.rows import settings_of
+from harness.reporting.section_names import NamedProtocol, protocol_names
 from harness.store import Store, result_id
 from harness.store.records import Cell, Failure, Result
 from harness.text import plain, some
@@ -120,12 +122,13 @@ def _record(cell: Cell, row: Result | Failure) -> dict[str, Any]:
     }
 
 
-def table(rows: Sequence[dict[str, Any]]) -> Table:
+def table(store: Store, rows: Sequence[dict[str, Any]]) -> Table:
     """For the terminal; empty without rows. A backbone or protocol that all share is in the
-    title.
+    title, and protocols of one name by what they differ in.
 
     The method's version and the sha256 of its code are shown where a variant has several.
     """
+    rows = _told_apart(store, rows)
     shared = {
         name: rows[0][name]
         for name in ("backbone", "protocol")
@@ -158,6 +161,20 @@ def table(rows: Sequence[dict[str, Any]]) -> Table:
     for row in rows:
         listing.add_row(*(Text(_shown(name, row[name])) for name in columns))
     return listing
+
+
+def _told_apart(store: Store, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with their protocol's name as a report's sections have it: `mini, 4 trials`."""
+    cells = store.cells()
+    protocols = {row["cell"]: _protocol(cells[row["cell"]]) for row in rows}
+    names = protocol_names(protocols.values())
+    return [{**row, "protocol": names[protocols[row["cell"]]]} for row in rows]
+
+
+def _protocol(cell: Cell) -> NamedProtocol:
+    return NamedProtocol(
+        str(cell.labels["protocol"]), str(cell.labels["metric"]), settings_of(cell)
+    )
 
 
 def _shown(name: str, value: Any) -> str:

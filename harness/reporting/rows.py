@@ -87,7 +87,7 @@ class RunDetail:
     logits_sha256: str
     provenance: dict[str, Any]
     train_only: int
-    """Trained values of the method that predictions don't need."""
+    """Parameters of the method that predictions don't need."""
     curves: dict[str, list[float | None]]
     """Of loss, learning rate and what the method logs, at `epoch`."""
 
@@ -102,7 +102,7 @@ class Run:
     score: float
     """In percent."""
     trainable: int
-    """Trained values, without the head."""
+    """Tuned parameters, without the head."""
     head_params: int
     """Those of the head."""
     seconds: float
@@ -288,16 +288,21 @@ def _summaries(store: Store, keys: Collection[str] | None) -> dict[str, CellSumm
     }
 
 
+def settings_of(cell: Cell) -> str:
+    """What its protocol says about all cells, as JSON."""
+    # rows from before a protocol could say something about some cells alone have no such label
+    shared = cell.labels.get("settings")
+    return json.dumps(
+        shared if isinstance(shared, dict) else cell.identity["protocol"], sort_keys=True
+    )
+
+
 def _summary(
     cell: Cell, trials: Mapping[str, int], search_units: float, position: int
 ) -> CellSummary:
     identity, labels = cell.identity, cell.labels
     method, task, backbone = identity["method"], identity["task"], identity["backbone"]
-    # rows from before a protocol could say something about some cells alone have no such label
-    shared = labels.get("settings")
-    settings = json.dumps(
-        shared if isinstance(shared, dict) else identity["protocol"], sort_keys=True
-    )
+    settings = settings_of(cell)
     overlap, overlap_of, overlap_expected = _overlap(labels.get("overlap"))
     return CellSummary(
         key=cell.key,

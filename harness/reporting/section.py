@@ -1,19 +1,18 @@
 """The parts of a leaderboard whose scores may be compared, and a variant's summary in one."""
 
-import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from harness.backbones import own_side
 from harness.errors import BadInput
 from harness.reporting.costs import COSTS, ppt
 from harness.reporting.leaderboard import COMPARABLE, TaskResult
 from harness.reporting.rows import CellSummary
+from harness.reporting.section_names import section_names, with_metrics
 from harness.reporting.statistics import STATISTICS
 from harness.reporting.statistics.common import common_tasks
 from harness.reporting.statistics.intervals import interval
@@ -75,7 +74,7 @@ class Section:
     @cached_property
     def scores(self) -> dict[str, dict[str, float]]:
         """Mean scores; variants in the order of `sort`: the best mean over tasks, the best rank, or
-        the fewest trained values.
+        the fewest parameters.
 
         Those that lack a task come last.
         """
@@ -198,7 +197,7 @@ class MethodSummary:
 
     @property
     def params(self) -> float | None:
-        """Trained values, mean over tasks."""
+        """Tuned parameters, mean over tasks."""
         return self.costs["params"]
 
     @property
@@ -255,46 +254,19 @@ def sections(
     for row in board:
         parts.setdefault(tuple(getattr(row.cell, name) for name in names), []).append(row)
     firsts = [rows[0].cell for rows in parts.values()]
+    suites = [
+        suite or "+".join(dict.fromkeys(row.cell.suite for row in rows)) for rows in parts.values()
+    ]
+    names = section_names(firsts)
+    titles = [(f"{of} {name}", by) for of, (name, by) in zip(suites, names, strict=True)]
+    protocols = with_metrics(titles, [first.metric for first in firsts])
     result = []
-    for rows in parts.values():
-        first = rows[0].cell
+    for rows, of, (name, _), protocol in zip(parts.values(), suites, names, protocols, strict=True):
         section = Section(
-            suite or "+".join(dict.fromkeys(row.cell.suite for row in rows)),
-            _backbone(first, [other for other in firsts if other.backbone == first.backbone]),
-            _protocol(first, [other for other in firsts if other.protocol == first.protocol]),
-            rows,
-            tuple(wanted) if wanted is not None else None,
-            sort,
+            of, name, protocol, rows, tuple(wanted) if wanted is not None else None, sort
         )
         result.append(_complete(section) if complete_only else section)
     return result
-
-
-def _backbone(first: CellSummary, namesakes: Sequence[CellSummary]) -> str:
-    """Its name, and what sections of the same name differ in."""
-    several = len({other.backbone_sha for other in namesakes}) > 1
-    weights = f"@{first.backbone_sha[:8]}" if several else ""
-    return first.backbone + weights + _inputs(first, namesakes)
-
-
-def _inputs(first: CellSummary, namesakes: Sequence[CellSummary]) -> str:
-    """A backbone's inputs, where they differ from those that its name implies, or between sections
-    of the same backbone."""
-    default_side = own_side(first.backbone)
-    several_sides = len({row.side for row in namesakes}) > 1
-    side = (
-        first.side and first.metric == "top1" and (several_sides or first.side != str(default_side))
-    )
-    several = len({row.normalize for row in namesakes}) > 1
-    return (f" at {first.side} px" if side else "") + (
-        f", normalized by {first.normalize}" if several or first.normalize != "imagenet" else ""
-    )
-
-
-def _protocol(first: CellSummary, namesakes: Sequence[CellSummary]) -> str:
-    """Its name, and what sets it apart from others of the same name."""
-    others = [json.loads(settings) for settings in {other.settings for other in namesakes}]
-    return first.protocol + _differences(json.loads(first.settings), others)
 
 
 def _complete(section: Section) -> Section:
@@ -312,17 +284,3 @@ def _complete(section: Section) -> Section:
         left_out=tuple(task for task in section.tasks if task not in kept),
         without=tuple(variant for variant in section.scores if variant not in scored),
     )
-
-
-def _differences(settings: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> str:
-    """What sets a protocol apart from others of the same name, as `(trials=8)`; empty if nothing
-    does."""
-    apart = {
-        name: value
-        for name, value in settings.items()
-        if any(other.get(name) != value for other in others)
-    }
-    inside = ",".join(
-        f"{name}={json.dumps(value, separators=(',', ':'))}" for name, value in apart.items()
-    )
-    return f"({inside if len(inside) <= 60 else inside[:57] + '...'})" if inside else ""

@@ -235,7 +235,10 @@ def test_an_edited_file_makes_a_new_row_beside_the_old_one(tiny):
     listed = records(store, store.results())
     sources = [cell.identity["method"]["source"] for cell in store.cells().values()]
     assert [row["source"] for row in listed] == sources
-    assert [str(column.header) for column in table(listed).columns][3:5] == ["source", "seed"]
+    assert [str(column.header) for column in table(store, listed).columns][3:5] == [
+        "source",
+        "seed",
+    ]
     with pytest.raises(BadInput, match=f"its method has changed .source: {sources[0][:40]}"):
         replan(old, store.cells()[old.cell], None, None, None, method)
     said: list[str] = []

@@ -268,9 +268,9 @@ def test_each_backbone_and_protocol_has_its_section(filler: Any) -> None:
         line for line in str(render(filler.store, fmt="md")).splitlines() if line.startswith("#")
     ]
     assert titles == [
-        "### mini · mini_vit@abababab · protocol mini(trials=10)",
-        "### mini · mini_vit@cdcdcdcd · protocol mini(trials=10)",
-        "### mini · mini_vit@abababab · protocol mini(trials=4)",
+        "### mini · mini_vit@abababab · protocol mini, 10 trials",
+        "### mini · mini_vit@cdcdcdcd · protocol mini, 10 trials",
+        "### mini · mini_vit@abababab · protocol mini, 4 trials",
         "### vtab · vit · protocol default",
     ]
 
