@@ -614,6 +614,7 @@ def reproduce(
     backbone: str | None = None,
     method: str | None = None,
     export: Place | None = None,
+    record: Place | None = None,
     progress: bool = True,
 ) -> "Reproduction":
     """Runs one stored result again, in this process.
@@ -626,6 +627,7 @@ def reproduce(
         backbone: `NAME=FILE`, if the weights have moved.
         method: `FILE.py:CLASS`, if the result is from a method of your own.
         export: A file for the new run's checkpoint.
+        record: A JSON file for the comparison, to be sent to a board.
         progress: Whether to show progress.
 
     Returns:
@@ -639,8 +641,11 @@ def reproduce(
         >>> assert harness.reproduce(run.results["id"][0]).equal
     """
     from harness.store import Store
+    from harness.store.transfer import reproduced
 
     result, cell = Store(store).result(id)
+    if record and not flags.path(record).absolute().parent.is_dir():
+        raise BadInput(f"--record {record}: there is no folder {Path(record).parent}.")
     what = f"{cell.labels['variant']} on {cell.identity['task']['name']}, seed {result.seed}"
     with _view(progress, f"running {what}, again") as _, tempfile.TemporaryDirectory() as folder:
         from harness.engine.reproduce import reproduce as again
@@ -651,6 +656,8 @@ def reproduce(
         if export:
             checkpoint_file = Path(folder) / f"{result.id}.safetensors"
             checkpoint.export(checkpoint_file, flags.path(export))
+    if record:
+        reproduced.write(comparison.record(), flags.path(record))
     return comparison
 
 

@@ -34,6 +34,14 @@ def reproduce(
         Path | None,
         typer.Option("--export", help="A file for the new run's checkpoint.", parser=flags.path),
     ] = None,
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            "--record",
+            help="A JSON file for the comparison, which `harness submit` sends to a board.",
+            parser=flags.path,
+        ),
+    ] = None,
 ) -> None:
     """Run one row again: say whether it is equal, or by how much it differs. Exit code 1 if it
     differs."""
@@ -45,6 +53,7 @@ def reproduce(
         backbone=backbone,
         method=method,
         export=export,
+        record=record,
     )
     print(comparison)
     if not comparison.within_tolerance:

@@ -7,10 +7,11 @@ from typing import Any
 import torch
 
 from harness.data.loader import open_final
-from harness.engine.reproduce import CUDA_TOLERANCE, replan
+from harness.engine.reproduce import replan
 from harness.errors import BadInput
 from harness.inference import checkpoint
 from harness.store import Cell, Result, Store
+from harness.store.transfer.reproduced import CUDA_TOLERANCE
 from harness.tasks.kinds import has_scales
 from harness.training.forward import Diverged, computing_in
 

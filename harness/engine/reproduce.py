@@ -1,8 +1,10 @@
 """Runs one row of the store again and compares: the same logits, or by how much they differ."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness import backbones
 from harness.data import normalization
@@ -14,16 +16,12 @@ from harness.planning import protocols
 from harness.planning.plan import PlannedCell, Request, RunPlan, check_data, plan_cell
 from harness.planning.variants import recorded
 from harness.store import Cell, Result
+from harness.store.transfer.reproduced import CUDA_TOLERANCE, Record
 from harness.tasks.cards import load_cards
 from harness.training.forward import precision_of
 
 if TYPE_CHECKING:
     from harness.inference.checkpoint import Keep
-
-CUDA_TOLERANCE = 0.5
-"""Percentage points that two runs on CUDA may differ by: bf16 sums there depend on the order of
-threads."""
-
 
 _SINCE = {"method": ("source", "bases")}
 """Parts of an identity that older rows lack: there is nothing to compare them with."""
@@ -38,6 +36,8 @@ class Reproduction:
     logits_sha256: str
     differences: tuple[str, ...]
     """What has changed: versions, processor, threads."""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """Of the repeated run."""
 
     @property
     def equal(self) -> bool:
@@ -47,6 +47,26 @@ class Reproduction:
     def within_tolerance(self) -> bool:
         on_cuda = self.stored.provenance.get("device") != "cpu"
         return self.equal or (on_cuda and abs(self.score - self.stored.score) <= CUDA_TOLERANCE)
+
+    def record(self) -> Record:
+        """What to send to a board, beside or without rows of your own."""
+        return Record(
+            id=self.stored.id,
+            cell=self.stored.cell,
+            seed=self.stored.seed,
+            score=self.stored.score,
+            logits_sha256=self.stored.logits_sha256,
+            device=str(self.stored.provenance.get("device"))[:300],
+            again_score=self.score,
+            again_logits_sha256=self.logits_sha256,
+            again_device=str(self.provenance.get("device"))[:300],
+            again_versions={
+                str(name)[:300]: str(version)[:300]
+                for name, version in self.provenance.get("versions", {}).items()
+            },
+            differences=[change[:300] for change in self.differences],
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
 
     def __str__(self) -> str:
         """What has changed, then whether the results are equal, or by how much they differ."""
@@ -96,6 +116,7 @@ def reproduce(
         outcome.score,
         outcome.logits_sha256,
         differences(result.provenance, outcome.provenance or {}),
+        outcome.provenance or {},
     )
 
 

@@ -23,6 +23,7 @@ from harness.cli import options
 from harness.planning import arguments
 from harness.planning.plan import Request
 from harness.store import Store
+from harness.store.transfer import reproduced
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 FUNCTIONS = ("ablate", "compare", "fit", "load", "plan", "report", "reproduce", "run")
@@ -507,9 +508,13 @@ def test_a_comparison_and_a_reproduction_say_themselves(filled):
     assert repr(comparison) == str(comparison)
     results = filled.run.results
     id = results[results["variant"] == "vpt-deep"]["id"].iloc[0]
-    file = filled.tiny.folder / "again.safetensors"
-    again = harness.reproduce(id, store=filled.tiny.store, export=file, progress=False)
+    file, told = filled.tiny.folder / "again.safetensors", filled.tiny.folder / "again.json"
+    again = harness.reproduce(id, store=filled.tiny.store, export=file, record=told, progress=False)
     assert again.equal
+    record = reproduced.read(told)
+    assert record.equal
+    assert record.is_of(Store(filled.tiny.store).result(id)[0])
+    assert record.again_device == "cpu"
     assert str(again).splitlines()[-1].startswith("equal: ")
     assert harness.load(file).origin.id == id
 
