@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -36,19 +37,33 @@ def at_size(
     """Squares of values of 0 to 255: float32 of `tf`, else uint8. Only `vpt` in training draws
     random numbers: torch's, on the CPU."""
     if pixels == "pil":
-        images = [
-            (
-                image
-                if image.shape[:2] == (size, size)
-                else np.asarray(straight(Image.fromarray(image), size))
-            )
-            for image in images
-        ]
+        images = resized(images, size, torch.get_num_threads() if device.type == "cuda" else 1)
     if pixels == "vpt":
         images = [_crop(image, size, training) for image in images]
     if pixels == "tf":
         return legacy_bilinear(images, size, device)
     return _together(images, device)
+
+
+def resized(
+    images: Sequence[UInt8[np.ndarray, "_height _width 3"]], size: int, threads: int
+) -> list[UInt8[np.ndarray, "size size 3"]]:
+    """By Pillow, in so many threads: it lets others run while it resizes. A CPU's own jobs have
+    its cores already, while a GPU would wait for one of them."""
+
+    def square(image: UInt8[np.ndarray, "_height _width 3"]) -> UInt8[np.ndarray, "size size 3"]:
+        if image.shape[:2] == (size, size):
+            return image
+        return np.asarray(straight(Image.fromarray(image), size))
+
+    if threads == 1 or all(image.shape[:2] == (size, size) for image in images):
+        return [square(image) for image in images]
+    return list(_pool(threads).map(square, images))
+
+
+@functools.cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="resize")
 
 
 def normalised(
@@ -98,7 +113,8 @@ def legacy_bilinear(
         at_left = source[:, :, left]
         mixed = at_left + (source[:, :, right] - at_left) * across
         at_top = mixed[:, top]
-        out[places] = at_top + (mixed[:, bottom] - at_top) * down
+        rows = sent(torch.tensor(places), device)
+        out.index_copy_(0, rows, at_top + (mixed[:, bottom] - at_top) * down)
     return out
 
 

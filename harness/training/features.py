@@ -7,9 +7,13 @@ import torch
 from torch import Tensor
 
 from harness.backbones.frozen import Read
+from harness.data.batch import sent
 from harness.training.forward import EVAL_BATCH, Batches, outputs
 from harness.training.heads import check_tokens
 from harness.training.method import Method
+
+MOST = 2**28
+"""Bytes of a split's tokens that a GPU keeps: a head's step is too short to copy them each time."""
 
 
 @dataclass(frozen=True)
@@ -17,17 +21,16 @@ class FeatureSplit:
     """One split as tokens: what the head would have read. Takes the place of the images' split."""
 
     tokens: Tensor
-    """(image, row, dim), on the CPU."""
+    """(image, row, dim), on the device that reads them, up to `MOST` bytes; else on the CPU."""
     labels: Tensor
-    """(image,)"""
+    """(image,), on the CPU."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def batch(self, index: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-        return self.tokens[index].to(device, non_blocking=True), self.labels[index].to(
-            device, non_blocking=True
-        )
+        tokens = self.tokens[sent(index, self.tokens.device)]
+        return tokens.to(device, non_blocking=True), sent(self.labels[index], device)
 
 
 def features(
@@ -42,4 +45,6 @@ def features(
         check_tokens(method, read, found, len(images))
         return found[0]
 
-    return FeatureSplit(outputs(tokens, split, device, at_once), split.labels)
+    found = outputs(tokens, split, device, at_once)
+    kept = device if found.nbytes <= MOST else torch.device("cpu")
+    return FeatureSplit(found.to(kept), split.labels)

@@ -114,12 +114,18 @@ def outputs(
     at_once: int = EVAL_BATCH,
 ) -> Float[Tensor, "image ..."]:
     """What `forward` makes of every batch of a split, `at_once` images each, in record order, on
-    the CPU in float32."""
+    the CPU in float32.
+
+    A GPU is waited for once, after the last batch: the CPU makes a batch while the GPU works on
+    the one before.
+    """
     parts: list[Tensor] = []
     for index in torch.split(torch.arange(len(split)), at_once):
         images, _ = split.batch(index, device)
         with precision(device):
-            parts.append(forward(images).float().cpu())
+            parts.append(forward(images).float().to("cpu", non_blocking=True))
+    if device.type == "cuda":
+        torch.cuda.current_stream(device).synchronize()
     return torch.cat(parts)
 
 

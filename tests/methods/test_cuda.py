@@ -14,6 +14,7 @@ from harness.backbones.vit import FrozenViT
 from harness.engine.method_checks.subject import Images, made_up
 from harness.planning.variants import parse, registered
 from harness.training.classification import Classification, ClassificationRecipe
+from harness.training.forward import predict
 from harness.training.heads import LinearHead, Model
 from harness.training.hooks import Hooks
 from harness.training.loop import fit, train_split
@@ -125,3 +126,15 @@ def test_no_step_waits_for_the_device(name: str, vit: VisionTransformer):
         step()
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+def test_scoring_doesnt_wait_between_batches(vit: VisionTransformer):
+    model, images = model_of("vpt-deep", vit).eval().to(GPU), made_up(12, 12)
+    held_out = OnDevice(images.images.to(GPU), images.labels.to(GPU))
+    expected = predict(model, held_out, GPU, at_once=12)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        found = predict(model, held_out, GPU, at_once=3)  # every batch is the whole split
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert torch.equal(found, expected.repeat(4, 1))

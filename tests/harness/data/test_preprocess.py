@@ -8,7 +8,7 @@ import torch
 import torchvision.transforms as transforms
 from PIL import Image
 
-from harness.data.batch import legacy_bilinear, normalised, squares
+from harness.data.batch import legacy_bilinear, normalised, resized, squares
 from harness.data.normalization import IMAGENET
 from harness.data.preprocess import kept, shorter_side
 
@@ -68,6 +68,18 @@ def test_tf_batches_hold_images_of_any_shape_in_order():
     together = squares("tf", images, 6, CPU)
     for own, image in zip(together, images, strict=True):
         assert torch.equal(own, normalised(torch.from_numpy(scalar_bilinear(image, 6))[None])[0])
+
+
+def test_threads_resize_to_the_same_pixels_in_the_same_order():
+    rng = np.random.default_rng(3)
+    images = [
+        rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        for height, width in ((5, 7), (9, 4), (8, 8), (64, 64), (30, 1))
+    ]
+    in_threads = resized(images, 8, 3)
+    for found, image in zip(in_threads, images, strict=True):
+        by_pillow = Image.fromarray(image).resize((8, 8), Image.Resampling.BICUBIC)
+        assert np.array_equal(found, np.asarray(by_pillow))
 
 
 def test_tf_is_kept_at_source_size():
