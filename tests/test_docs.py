@@ -159,14 +159,9 @@ def test_what_verifying_costs_is_counted():
             for task in tasks
         ]
         found.append(sum(cost.train * step + cost.scored * forward for cost in costs) / 1e15)
-    page = (DOCS / "verify.md").read_text()
-    assert (
-        f"| linear, three tasks | {found[0]:.1f} | {found[0] * 1e15 / 100e12 / 3600:.2f} |" in page
-    )
-    assert (
-        f"no trial pruned, 50 prompts | {found[1]:.1f} | {found[1] * 1e15 / 100e12 / 3600:.2f} |"
-        in page
-    )
+    page = " ".join((DOCS / "verify.md").read_text().split())
+    assert f"| linear, three tasks | {found[0]:.1f} | " in page
+    assert f"no trial pruned, 50 prompts | {found[1]:.1f} | " in page
     assert (
         f"{step / 1e9:.1f} GFLOP per image trained on, {forward / 1e9:.1f} per image scored" in page
     )
