@@ -8,7 +8,20 @@ from typing import Annotated
 
 import typer
 
-from harness.cli import data, options, output, report, results, run, show, store, trying, tuned
+from harness.cli import (
+    data,
+    options,
+    output,
+    report,
+    results,
+    run,
+    show,
+    site,
+    store,
+    submit,
+    trying,
+    tuned,
+)
 from harness.cli.secrets import hide_passwords
 from harness.errors import BadInput
 from harness.io.cores import let_waiting_threads_sleep
@@ -28,6 +41,8 @@ for command in (run.run, run.ablate, report.report, show.status, report.compare)
 app.command("list")(show.list_)
 app.command("try")(trying.try_)
 for command in (show.show, tuned.reproduce, tuned.export, tuned.predict):
+    app.command()(command)
+for command in (submit.submit, site.site):
     app.command()(command)
 for room in (data, results, store):
     app.add_typer(room.app, name=room.__name__.rpartition(".")[2])

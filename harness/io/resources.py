@@ -30,6 +30,12 @@ def recipes_toml() -> Path:
     return _shipped / "results" / "recipes.toml"
 
 
+def submissions_dir() -> Path | None:
+    """The submissions of the board that ships with the harness."""
+    folder = _shipped / "results" / "submissions"
+    return folder if folder.is_dir() else None
+
+
 def cache_dir() -> Path:
     """Decoded images, fingerprints and features: `$VPT_HARNESS_CACHE`, else `~/.cache/vpt-harness`.
     Safe to delete.

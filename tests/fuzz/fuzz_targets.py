@@ -12,6 +12,7 @@ import shutil
 import tarfile
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -436,6 +437,42 @@ def read_results(name: str, folder: Path) -> Read:
     return digest, digest
 
 
+def write_submission(folder: Path) -> None:
+    """Of a method that isn't registered, so that no code of one is imported."""
+    from submitted import filled, record_of, seal, sent, sound
+
+    from harness.reporting.submissions import checkpoints
+
+    store = filled(folder / "mine.db", [sound("mine"), sound("mine", "fashion")], (0,))
+    row = store.results()[0]
+    sent(folder / "board", "ada", store, records=[record_of(row, folder / "again.json")])
+    one = checkpoints.Checkpoint(10, "a" * 64, row.logits_sha256)
+    checkpoints.write(folder / "board" / "ada" / "checkpoints.csv", {row.id: one})
+    seal(folder / "board" / "ada")
+    store.close()
+    for path in (*folder.glob("mine.db*"), folder / "again.json"):
+        path.unlink()
+
+
+def read_submission(folder: Path) -> Read:
+    """Checked as if it was sealed by whoever broke it, and built."""
+    from submitted import seal
+
+    from harness.errors import BadInput
+    from harness.reporting.submissions.check import check_all
+    from harness.reporting.submissions.pages import build
+
+    with suppress(BadInput, OSError):
+        seal(folder / "board" / "ada")
+    outcomes = check_all(folder / "board")
+    build(outcomes, folder / "public")
+    found = [outcome.submission for outcome in outcomes]
+    assert all(found)
+    read = [(one.rows, one.checkpoints, one.records) for one in found if one]
+    digest = hashlib.sha256(repr(read).encode()).hexdigest()
+    return digest, digest
+
+
 def write_published(folder: Path) -> None:
     from harness.io.resources import published_csv
 
@@ -589,6 +626,7 @@ def targets() -> dict[str, Target]:
             partial(read_results, "theirs.parquet"),
             "theirs.parquet",
         ),
+        Target("submission", write_submission, read_submission),
         Target("published.csv", write_published, read_published),
         Target("known.csv", write_known, read_known),
         Target("protocol", write_protocol, read_protocol),

@@ -1,0 +1,83 @@
+"""Pages from templates: everything from a submission is escaped, and a page runs no script but its
+own, asks nothing of the network, and needs no other file to be read."""
+
+import base64
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from harness.reporting.display import rounded
+from harness.reporting.submissions.pages.board import Board
+from harness.reporting.submissions.pages.marks import MEANINGS
+from harness.text import plain
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page: its place on the site, its template, and what stands in it."""
+
+    path: str
+    template: str
+    title: str
+    values: dict[str, Any]
+
+
+def rendered(page: Page, board: Board) -> str:
+    style, script = _text("site.css"), _text("site.js")
+    policy = (
+        f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}';"
+        " img-src data:; base-uri 'none'; form-action 'none'"
+    )
+    depth = page.path.count("/")
+    return (
+        _environment()
+        .get_template(page.template)
+        .render(
+            policy=policy,
+            style=Markup(style),
+            script=Markup(script),
+            title=page.title,
+            path=page.path,
+            top="../" * depth,
+            version=version("vpt-harness"),
+            meanings=MEANINGS,
+            people={one.name: one.about.who for one in board.submissions},
+            **page.values,
+        )
+    )
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+        # whatever a submission says, without characters that turn a line around
+        finalize=lambda value: plain(value) if type(value) is str else value,
+    )
+    environment.filters["score"] = lambda value: rounded(value, 1)
+    environment.filters["number"] = lambda value: f"{value:,}"
+    environment.filters["json"] = lambda value: json.dumps(value, ensure_ascii=False)
+    return environment
+
+
+@cache
+def _text(name: str) -> str:
+    return (TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def _digest(text: str) -> str:
+    """The hash by which a content security policy identifies an inline script or style."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
