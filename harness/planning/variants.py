@@ -2,12 +2,15 @@
 denotes."""
 
 import copy
+import functools
 import re
 import shlex
+import sys
 import tomllib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness.backbones.carried import Uncarried, lacking
@@ -171,7 +174,26 @@ def is_ours(method: type) -> bool:
 
 def registered() -> dict[str, EntryPoint]:
     """Built-in and third-party methods by name, not yet imported."""
-    return {entry.name: entry for entry in entry_points(group=GROUP)}
+    return {entry.name: entry for entry in entries()}
+
+
+def entries() -> tuple[EntryPoint, ...]:
+    """All that packages register as methods. Read anew where the folders that Python imports from
+    are others, or something was installed into one."""
+    folders = ((folder, _changed(folder)) for folder in sys.path)
+    return _entries(tuple(folders))
+
+
+def _changed(folder: str) -> int:
+    try:
+        return Path(folder or ".").stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+@functools.lru_cache(maxsize=1)
+def _entries(folders: tuple[tuple[str, int], ...]) -> tuple[EntryPoint, ...]:
+    return tuple(entry_points(group=GROUP))
 
 
 def missing(method: "type[Method]") -> list[str]:
@@ -435,7 +457,7 @@ def _find(name: str) -> "tuple[str, type[Method], Code | None]":
         names = [*known, *families(), EVERYTHING]
         error = unknown("method", name, names)
         raise error if nearest(name, names) else BadInput(f"{error} {OWN_METHODS}")
-    if len(others := {entry.value for entry in entry_points(group=GROUP, name=name)}) > 1:
+    if len(others := {entry.value for entry in entries() if entry.name == name}) > 1:
         raise BadInput(
             f"method '{name}' is registered by {' and by '.join(sorted(others))}: uninstall one of"
             " these packages."
