@@ -49,6 +49,7 @@ def test_cards_data_weights_protocols_and_published_numbers_are_inside(wheel: Pa
         "harness/results/published.csv",
         "harness/results/recipes.toml",
         "harness/results/osu_tuned.csv",
+        "harness/results/submissions/mini-cpu/rows.parquet",
         "harness/reporting/submissions/pages/templates/base.html",
         "harness/store/migrations/versions/3_first.py",
         "methods/ivpt.py",

@@ -1,4 +1,5 @@
-"""What the workflow `submissions` runs, run here."""
+"""What the workflow `submissions` runs, run here: the shipped submissions are sound, and their site
+is built."""
 
 import os
 import subprocess
@@ -10,6 +11,23 @@ import yaml
 ROOT = Path(__file__).parent.parent.parent
 SCRIPT = "scripts/check_submissions.sh"
 WORKFLOW = ROOT / ".github" / "workflows" / "submissions.yml"
+
+
+def test_the_shipped_submissions_pass_and_are_a_site(tmp_path: Path) -> None:
+    public = tmp_path / "public"
+    run = subprocess.run(
+        [ROOT / SCRIPT, "results/submissions", public],
+        cwd=ROOT,
+        env=os.environ
+        | {"HARNESS": f"{sys.executable} -m harness", "KNOWN": "results/submissions"},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "without a fault" in run.stdout
+    names = {path.name for path in (ROOT / "results" / "submissions").iterdir()}
+    assert {path.stem for path in (public / "submissions").iterdir()} == names
+    assert "mini-cpu" in names
 
 
 def test_a_fault_ends_the_script_before_it_builds(tmp_path: Path) -> None:

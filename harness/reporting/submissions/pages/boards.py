@@ -107,12 +107,11 @@ def _part(part: Part, board: Board) -> dict[str, Any]:
                 "from": board.from_(known),
             }
         )
-    suite = load_suites().get(section.suite)
     return {
         "slug": part.slug,
         "title": part.title,
         "protocol": part.protocol,
-        "about": suite.title if suite else "",
+        "about": _about(section),
         "metric": metric_of(section.first.metric).title,
         "groups": len(section.groups) > 1,
         "tasks": [
@@ -125,6 +124,16 @@ def _part(part: Part, board: Board) -> dict[str, Any]:
         "results": len(part.ids),
         "notes": sorted({row.cell.note for row in section.board if row.cell.note}),
     }
+
+
+def _about(section: Section) -> str:
+    """What its suite is, and how much of that is here."""
+    suite = load_suites().get(section.suite)
+    if suite is None:
+        return ""
+    lacking = len(set(suite.tasks) - set(section.tasks))
+    some_of = f" ({len(suite.tasks) - lacking} of them here)" if lacking else ""
+    return f"{suite.title}{some_of}"
 
 
 def _cell(row: TaskResult | None, place: int | None, board: Board) -> dict[str, Any] | None:

@@ -3,7 +3,6 @@ own, asks nothing of the network, and needs no other file to be read."""
 
 import base64
 import hashlib
-import json
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -69,8 +68,13 @@ def _environment() -> Environment:
     )
     environment.filters["score"] = lambda value: rounded(value, 1)
     environment.filters["number"] = lambda value: f"{value:,}"
-    environment.filters["json"] = lambda value: json.dumps(value, ensure_ascii=False)
+    environment.filters["breakable"] = _breakable
     return environment
+
+
+def _breakable(name: str) -> Markup:
+    """A name that may be broken behind an underscore."""
+    return Markup("_<wbr>").join(plain(name).split("_"))
 
 
 @cache

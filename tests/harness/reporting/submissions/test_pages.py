@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from html import unescape
@@ -19,7 +20,8 @@ from harness.reporting.submissions.check import check_all
 from harness.reporting.submissions.pages import build
 from harness.store import Store, cell_key
 
-VOID = {"meta", "link", "input", "br"}
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+VOID = {"meta", "link", "input", "wbr"}
 NASTY = "Mallory <script>alert(1)</script> & \"co\" 'x'"
 
 
@@ -176,6 +178,43 @@ def test_the_history_says_what_each_submission_has_added(public: Path) -> None:
     assert "New board mini on mini_vit (protocol mini) : linear, 41.8" in said
     assert "4 results of 1 method on 2 tasks; 1 row of others reproduced." in said
     assert "New leader on mini on mini_vit (protocol mini) : lora, 50.1" in said
+
+
+@pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no chromium and chromedriver")
+def test_in_a_browser_it_fits_a_phone_and_sorts_and_filters(public: Path) -> None:
+    pytest.importorskip("selenium")
+    from selenium.webdriver import Chrome, ChromeOptions
+    from selenium.webdriver.chrome.service import Service
+
+    options = ChromeOptions()
+    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu"):
+        options.add_argument(flag)
+    chrome = Chrome(options=options, service=Service(DRIVER))
+    first = "return document.querySelector('tbody tr:not([hidden]) th').innerText"
+    try:
+        size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+        chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        for path, _ in pages(public):
+            chrome.get(path.as_uri())
+            overflow = "return document.documentElement.scrollWidth - innerWidth"
+            assert chrome.execute_script(overflow) <= 0, path
+        chrome.get((public / "boards" / "mini-mini_vit-mini.html").as_uri())
+        place = "return document.querySelector('tbody td').getBoundingClientRect().bottom"
+        assert chrome.execute_script(place) < 844  # a score on the first screen
+        click = "document.querySelectorAll('thead th button')[arguments[0]].click()"
+        assert chrome.execute_script(first) == "lora"
+        chrome.execute_script(click, 3)
+        assert chrome.execute_script(first) == "lora"
+        chrome.execute_script(click, 3)  # the worst on the first task, and not those without it
+        assert chrome.execute_script(first).startswith("<i>mine</i>")
+        find = "const box = document.querySelector('input'); box.value = arguments[0];"
+        chrome.execute_script(find + "box.dispatchEvent(new Event('input'))", "reproduced ada")
+        assert chrome.execute_script(first) == "vpt"
+        count = "return document.getElementById('board-count').textContent"
+        assert chrome.execute_script(count) == "1 of 5 shown"
+        assert chrome.get_log("browser") == []
+    finally:
+        chrome.quit()
 
 
 def test_a_sites_own_folder_is_replaced_and_no_other(public: Path, tmp_path: Path) -> None:
