@@ -9,13 +9,14 @@ run: $(VENV)/.installed
 	$(BIN)/harness run
 
 # A file of tests is one process's: what is made once a file is made once. A process has one thread.
-# One process more than there are cores, since many tests wait for others that they have started.
-WORKERS ?= $(shell echo $$(( $$(nproc 2>/dev/null || echo 2) + 1 )))
+# Two processes more than there are cores, since many tests wait for others that they have started; types are checked beside them.
+WORKERS ?= $(shell echo $$(( $$(nproc 2>/dev/null || echo 2) + 2 )))
 test: $(VENV)/.tested
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/pyright
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" -n $(WORKERS) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/pyright & types=$$!; \
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" -n $(WORKERS) --maxprocesses 8 --dist loadfile --no-loadscope-reorder; tests=$$?; \
+	wait $$types || { echo "pyright found faults, above"; exit 1; }; exit $$tests
 
 # The documentation as a site, in site/index.html; a warning is an error.
 docs: $(VENV)/.tested

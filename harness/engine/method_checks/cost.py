@@ -1,14 +1,17 @@
 """A step's time, operations and memory beside VPT-Deep's; on a ConvNet, full fine-tuning's."""
 
 import time
+from typing import Any
 
 import torch
 
+from harness.backbones.frozen import FrozenBackbone
 from harness.engine.method_checks.report import Skipped
 from harness.engine.method_checks.subject import BATCH, CLASSES, CPU, Subject
 from harness.planning.variants import one
 from harness.training.flops import kept_bytes, step_flops
 from harness.training.heads import LinearHead, Model
+from harness.training.kind import Kind
 from harness.training.step import loss_of
 
 
@@ -22,7 +25,8 @@ def cost(subject: Subject) -> str:
         Model(method, LinearHead(method, CLASSES)).train()
         for method in (subject.build(vit), beside.build(vit, {}))
     ]
-    flops = [step_flops(subject.kind, model, vit.image_size, 64, CPU) for model in models]
+    flops = step_flops(subject.kind, models[0], vit.image_size, 64, CPU)
+    others = _flops_of(beside.name, subject.kind, models[1], vit)
     kept = [_kept(subject, model, vit.image_size) for model in models]
     times = [float("inf")] * 2
     for _ in range(4):
@@ -32,9 +36,21 @@ def cost(subject: Subject) -> str:
             times[at] = min(times[at], time.perf_counter() - started)
     return (
         f"a step of {BATCH} images {1000 * times[0]:.1f} ms; of {beside.name}'s time"
-        f" {times[0] / times[1]:.2f}, FLOPs {flops[0] / flops[1]:.2f}, memory"
+        f" {times[0] / times[1]:.2f}, FLOPs {flops / others:.2f}, memory"
         f" {kept[0] / kept[1]:.2f}"
     )
+
+
+def _flops_of(name: str, kind: Kind[Any], model: Model, vit: FrozenBackbone) -> int:
+    """Of the method that others are beside: counted once for backbones of the same shape."""
+    shapes = tuple(tuple(parameter.shape) for parameter in vit.parameters())
+    key = (name, kind.task, vit.family, shapes)
+    if key not in _counted:
+        _counted[key] = step_flops(kind, model, vit.image_size, 64, CPU)
+    return _counted[key]
+
+
+_counted: dict[tuple[Any, ...], int] = {}
 
 
 def _step(subject: Subject, model: Model, side: int) -> None:
