@@ -89,6 +89,7 @@ class RunOptions(PlanOptions, total=False):
     workers: int | None
     gpus_per_trial: float | None
     address: str | None
+    compile: bool
     keep_large: bool
     trial_timeout: float
     log_json: Place | None
@@ -245,6 +246,7 @@ def run(
     workers: int | None = None,
     gpus_per_trial: float | None = None,
     address: str | None = None,
+    compile: bool = False,
     keep_large: bool = False,
     trial_timeout: float = 3600.0,
     log_json: Place | None = None,
@@ -283,6 +285,8 @@ def run(
         gpus_per_trial: Share of a GPU per job, e.g. 0.25. None: 1 if there is a GPU.
         address: A running Ray cluster, `"auto"` or `"HOST:PORT"`, of which this machine is a node.
             None: the variable RAY_ADDRESS, else a private Ray that is shut down at the end.
+        compile: On GPUs, compile what blocks do in training: a minute per process, then less time
+            per step. Rounding differs, as it does between GPUs.
         keep_large: Keep checkpoints above 32 MB too, such as full fine-tuning's.
         trial_timeout: Seconds without a batch after which a trial is considered hung; 0: never.
         log_json: A file for the run's events, one JSON object per line.
@@ -321,6 +325,7 @@ def run(
         )
         request = replace(request, cpu=gpus_per_trial == 0)
         resources = _resources(workers, gpus_per_trial, address, trial_timeout)
+        resources = replace(resources, compile=compile)
         from harness.engine.events import Traces
 
         traces = Traces(keep_large, _path(log_json), _path(tensorboard))

@@ -22,6 +22,7 @@ from jaxtyping import Float
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from harness.backbones import compiled
 from harness.backbones.changes import (
     foreign_part,
     is_as_loaded,
@@ -289,8 +290,7 @@ class FrozenViT(FrozenBackbone):
 
     def _fed(self, index: int, rows: Tensor) -> Tensor:
         """Rows and what the MLP adds to them."""
-        block: Any = self.vit.blocks[index]
-        return rows + block.drop_path2(_scaled(block, 2, block.mlp(block.norm2(rows))))
+        return compiled.run(_fed, self.vit.blocks[index], rows)
 
     def _unopened(self, index: int, consequence: str) -> ValueError:
         return ValueError(
@@ -370,6 +370,10 @@ def has_linear_maps(block: Any) -> bool:
     maps = [getattr(block.attn, "qkv", None), block.attn.proj]
     maps += [getattr(block.mlp, "fc1", None), getattr(block.mlp, "fc2", None)]
     return all(isinstance(one, nn.Linear) for one in maps)
+
+
+def _fed(block: Any, rows: Tensor) -> Tensor:
+    return rows + block.drop_path2(_scaled(block, 2, block.mlp(block.norm2(rows))))
 
 
 def _normed(attn: Any, part: Literal["q", "k"], heads: Tensor) -> Tensor:

@@ -188,7 +188,7 @@ def differences(before: dict, now: dict) -> tuple[str, ...]:
     ]
     changes += [
         f"{k} {before.get(k)} -> {now.get(k)}"
-        for k in ("device", "processor", "threads", "precision")
+        for k in ("device", "processor", "threads", "precision", "compiled")
         if before.get(k) != now.get(k)
     ]
     return tuple(changes)

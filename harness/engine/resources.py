@@ -19,6 +19,8 @@ class Resources:
     trial_timeout: float = 3600.0
     """Seconds without a batch after which a job is considered hung; 0: never. Decoding a task's
     images for the first time has no batches."""
+    compile: bool = False
+    """Whether workers on GPUs compile what blocks do in training."""
 
     def __post_init__(self) -> None:
         if self.address and "://" in self.address:

@@ -163,6 +163,7 @@ def _fill(
             "threads": threads,
             "keep": keep,
             "timeout": resources.trial_timeout,
+            "compile": resources.compile,
             "home": ray.get_runtime_context().get_node_id(),
         }
         trainable = tune.with_resources(

@@ -23,7 +23,7 @@ import ray
 import torch
 from ray import tune
 
-from harness.backbones import digest_of, load
+from harness.backbones import compiled, digest_of, load
 from harness.backbones.frozen import FrozenBackbone
 from harness.data.fingerprint import fingerprint
 from harness.data.loader import FinalData, TuningData, open_final, open_tuning
@@ -177,6 +177,8 @@ class Trainer:
         made_with = provenance(self.device, planned.precision) | (
             {"micro_batch": micro_batch} if micro_batch else {}
         )
+        if compiled.is_on():
+            made_with["compiled"] = True
         started, curve = time.monotonic(), {}
         forget_peak(self.device)
         counts, alive = {}, self.alive  # the model holds nothing that leads to the data
@@ -444,9 +446,10 @@ class TrialActor(tune.Trainable):
         keep: Keep | None,
         timeout: float = 0.0,
         home: str = "",
+        compile: bool = False,
     ) -> None:
         """`threads`: how many, or the resources of a job: then its share of the node's cores.
-        `home`: the driver's node."""
+        `home`: the driver's node. `compile`: as `Resources`' does."""
         self.away = bool(home) and ray.get_runtime_context().get_node_id() != home
         self.checked: set[str] = set()
         if self.away and keep is not None:
@@ -455,12 +458,14 @@ class TrialActor(tune.Trainable):
         self.output = CapturedOutput()
         refuse_breakpoints()
         self.watchdog = Watchdog(timeout, lambda reason: store_reason(self.trial_id, reason))
+        device = assigned_device()
+        compiled.switch(compile and device.type == "cuda")
         self.trainer = Trainer(
             plan,
             threads if isinstance(threads, int) else threads_here(threads),
             keep,
             self.watchdog.alive,
-            device=assigned_device(),
+            device=device,
         )
         self._start(config)
 
