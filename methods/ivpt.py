@@ -67,6 +67,7 @@ class IVPT(Method):
     search_space = {"prompts": PROMPT_LENGTHS}
     allows = {"prompts": ANY_LENGTH}
     toggles = ("cdc", "da", "ar")
+    rounding = 4.0  # AR's choice of tokens is by rank: benchmarks/rounding.py
 
     def __init__(
         self,

@@ -38,6 +38,8 @@ class Reproduction:
     """What has changed: versions, processor, threads."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """Of the repeated run."""
+    tolerance: float = CUDA_TOLERANCE
+    """Percentage points that the two may differ by on CUDA: the method's `rounding`."""
 
     @property
     def equal(self) -> bool:
@@ -46,7 +48,7 @@ class Reproduction:
     @property
     def within_tolerance(self) -> bool:
         on_cuda = self.stored.provenance.get("device") != "cpu"
-        return self.equal or (on_cuda and abs(self.score - self.stored.score) <= CUDA_TOLERANCE)
+        return self.equal or (on_cuda and abs(self.score - self.stored.score) <= self.tolerance)
 
     def record(self) -> Record:
         """What to send to a board, beside or without rows of your own."""
@@ -78,6 +80,8 @@ class Reproduction:
                 f"not equal: stored {stored.score:.2f}, now {self.score:.2f}"
                 f" ({self.score - stored.score:+.2f} points), different logits"
             )
+            if self.within_tolerance:
+                verdict += f"; rounding may move this method by {self.tolerance:g} points"
         changes = (f"differs from the stored run: {change}" for change in self.differences)
         return "\n".join((*changes, verdict))
 
@@ -117,6 +121,7 @@ def reproduce(
         outcome.logits_sha256,
         differences(result.provenance, outcome.provenance or {}),
         outcome.provenance or {},
+        planned.variant.method.rounding,
     )
 
 

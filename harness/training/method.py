@@ -120,6 +120,10 @@ class Method(nn.Module):
     Python decides may not. Counters, draws from Python's, numpy's or the CPU's generators, waits
     for the device, an `epoch` hook, and gradients that aren't those of the replay are found without
     this."""
+    rounding: ClassVar[float] = 0.5
+    """Percentage points that rounding alone may move its score by, as between two runs on CUDA,
+    which add in other orders: what `harness reproduce` allows there. More for a method that chooses
+    by rank, as benchmarks/rounding.py measures it."""
     train_only: ClassVar[tuple[str, ...]] = ()
     """Parameters, by the beginning of their names, that predictions don't need: they are counted
     apart, and not kept in checkpoints."""

@@ -14,6 +14,7 @@ from harness.errors import BadInput
 from harness.inference.checkpoint import folder_of
 from harness.planning.plan import plan
 from harness.store import Store
+from methods.ivpt import IVPT
 from methods.vpt import VPTDeep
 
 
@@ -44,7 +45,15 @@ def test_what_differs_is_said(stored):
     on_cuda = dataclasses.replace(
         other, provenance={"device": "NVIDIA H200"}, score=result.score - 0.2
     )
-    assert Reproduction(on_cuda, result.score, result.logits_sha256, ()).within_tolerance
+    near = Reproduction(on_cuda, result.score, result.logits_sha256, ())
+    assert near.within_tolerance
+    assert str(near).endswith("different logits; rounding may move this method by 0.5 points")
+    far = dataclasses.replace(on_cuda, score=result.score - 3)
+    assert not Reproduction(far, result.score, result.logits_sha256, ()).within_tolerance
+    moves = Reproduction(far, result.score, result.logits_sha256, (), tolerance=IVPT.rounding)
+    assert moves.within_tolerance
+    on_cpu = dataclasses.replace(far, provenance={"device": "cpu"})
+    assert not dataclasses.replace(moves, stored=on_cpu).within_tolerance
     before = {"versions": {"torch": "2.9"}, "threads": 1}
     assert differences(before, {"versions": {"torch": "2.10"}, "threads": 2}) == (
         "torch 2.9 -> 2.10",
