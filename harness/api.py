@@ -92,6 +92,7 @@ class RunOptions(PlanOptions, total=False):
     compile: bool
     keep_large: bool
     trial_timeout: float
+    max_hours: float | None
     log_json: Place | None
     tensorboard: Place | None
     progress: bool
@@ -108,10 +109,12 @@ class Run:
     wanted: int
     """Final runs in the plan."""
     gaps: int
-    """Those that are missing because they failed: `failures` says why. The same call retries
-    them."""
+    """Those that are missing: they failed, and `failures` says why, or `max_hours` were over. The
+    same call does them."""
     ids: tuple[str, ...]
     """Ids of the stored final runs, in the order of the plan."""
+    late: bool
+    """Whether `max_hours` were over before all was done."""
     _outline: "Outline"
     _planned: "RunPlan | Request"
     """A request where nothing had to be planned: its results were all stored."""
@@ -249,6 +252,7 @@ def run(
     compile: bool = False,
     keep_large: bool = False,
     trial_timeout: float = 3600.0,
+    max_hours: float | None = None,
     log_json: Place | None = None,
     tensorboard: Place | None = None,
     progress: bool = True,
@@ -289,6 +293,8 @@ def run(
             per step. Rounding differs, as it does between GPUs.
         keep_large: Keep checkpoints above 32 MB too, such as full fine-tuning's.
         trial_timeout: Seconds without a batch after which a trial is considered hung; 0: never.
+        max_hours: Hours after which nothing new is started; what is under way is finished. None:
+            no limit.
         log_json: A file for the run's events, one JSON object per line.
         tensorboard: A folder for TensorBoard curves.
         progress: Whether to show progress.
@@ -324,12 +330,24 @@ def run(
             start_from=start_from,
         )
         request = replace(request, cpu=gpus_per_trial == 0)
-        resources = _resources(workers, gpus_per_trial, address, trial_timeout)
+        resources = _resources(workers, gpus_per_trial, address, trial_timeout, max_hours)
         resources = replace(resources, compile=compile)
         from harness.engine.events import Traces
 
         traces = Traces(keep_large, _path(log_json), _path(tensorboard))
-        return _filled(request, store, resources, traces, view)
+        config = {
+            **_as_flags(request),
+            "workers": workers,
+            "gpus-per-trial": gpus_per_trial,
+            "address": address,
+            "compile": compile,
+            "keep-large": keep_large,
+            "trial-timeout": trial_timeout if trial_timeout != 3600.0 else None,
+            "max-hours": max_hours,
+            "log-json": _text(log_json),
+            "tensorboard": _text(tensorboard),
+        }
+        return _filled(request, store, resources, traces, view, config)
 
 
 @names_arguments(PlanOptions)
@@ -727,12 +745,38 @@ def _request(
     )
 
 
+def _as_flags(request: "Request") -> dict[str, Any]:
+    """What a request says beside the defaults, by the names of flags."""
+    return {
+        "methods": request.methods if request.methods != DEFAULT_METHODS else None,
+        "suite": request.suite,
+        "tasks": request.tasks,
+        "backbone": request.backbone,
+        "protocol": request.protocol,
+        "data-root": request.data_root,
+        "cards": request.cards,
+        "pixels": request.pixels,
+        "image-size": request.image_size,
+        "normalize": request.normalize,
+        "precision": request.precision,
+        "allow-overlap": request.allow_overlap,
+        "trials": request.trials,
+        "seeds": None if request.seeds is None else ",".join(map(str, request.seeds)),
+        "hparams": request.hparams,
+        "start-from": request.start_from,
+    }
+
+
 def _text(value: Place | None) -> str | None:
     return None if value is None else str(value)
 
 
 def _resources(
-    workers: int | None, gpus_per_trial: float | None, address: str | None, trial_timeout: float
+    workers: int | None,
+    gpus_per_trial: float | None,
+    address: str | None,
+    trial_timeout: float,
+    max_hours: float | None,
 ) -> "Resources":
     from harness.engine.resources import Resources
     from harness.planning import arguments
@@ -740,6 +784,7 @@ def _resources(
     arguments.check_least("workers", workers, 1, integer=True)
     arguments.check_least("gpus_per_trial", gpus_per_trial, 0)
     arguments.check_least("trial_timeout", trial_timeout, 0)
+    arguments.check_least("max_hours", max_hours, 0)
     ray = sys.modules.get("ray")
     if ray is not None and ray.is_initialized():
         raise BadInput(
@@ -747,13 +792,20 @@ def _resources(
             " own Ray, or joins the cluster at `address`."
         )
     address = address or os.environ.get("RAY_ADDRESS")
-    return Resources(workers, gpus_per_trial, address, trial_timeout)
+    return Resources(workers, gpus_per_trial, address, trial_timeout, max_hours=max_hours)
 
 
 def _filled(
-    request: "Request", store: Place, resources: "Resources", traces: "Traces", view: "ProgressView"
+    request: "Request",
+    store: Place,
+    resources: "Resources",
+    traces: "Traces",
+    view: "ProgressView",
+    config: Mapping[str, Any],
 ) -> Run:
+    """`config`: the run's flags, kept with the store."""
     from harness.engine.signals import Interrupted, Interrupts, process_is_ours
+    from harness.planning import configs
     from harness.planning import outline as outlines
     from harness.store import Store
 
@@ -765,6 +817,7 @@ def _filled(
             plain = outline is None and outlines.is_plain(request)
             if outline is not None and not traces.wanted:
                 _say(outline, opened, view)
+                configs.keep(opened, config)
                 return _all_stored(request, outline, opened)
             from harness.engine.run import run as fill
             from harness.engine.run import starting_ahead
@@ -776,12 +829,14 @@ def _filled(
                 outline = outlines.of_plan(cells)
                 outlines.keep(request, outline)
                 _say(outline, opened, view)
+                configs.keep(opened, config)
                 scheduler = fill(cells, opened, resources, view, traces, interrupts, ahead)
     except Interrupted as interrupted:
         interrupted.add_note(_saved(opened))
         raise
     scores = {cell.planned.key: cell.scores for cell in scheduler.cells}
-    return _run(opened, scores, scheduler.wanted, outline, cells)
+    late = scheduler.late and bool(scheduler.unfinished)
+    return _run(opened, scores, scheduler.wanted, outline, cells, late)
 
 
 def _say(outline: "Outline", store: "Store", view: "ProgressView") -> None:
@@ -806,12 +861,13 @@ def _run(
     wanted: int,
     outline: "Outline",
     planned: "RunPlan | Request",
+    late: bool = False,
 ) -> Run:
     from harness.store import result_id
 
     ids = tuple(result_id(key, seed) for key in outline.keys for seed in scores[key])
     gaps = sum(len(set(cell.seeds) - scores[cell.key].keys()) for cell in outline.cells)
-    return Run(store, wanted, gaps, ids, outline, planned)
+    return Run(store, wanted, gaps, ids, late, outline, planned)
 
 
 def _saved(store: "Store") -> str:

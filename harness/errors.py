@@ -26,7 +26,7 @@ class BadInput(Exception):
 def nearest(name: str, known: Iterable[str]) -> str:
     """`" Did you mean 'x'?"` for the known name closest to `name`, or the empty string. Of equally
     close ones, one with the same letters."""
-    close = get_close_matches(name, list(known), n=5, cutoff=0.5)
+    close = get_close_matches(name, list(known), n=5, cutoff=0.6)
     if not close:
         return ""
 

@@ -16,6 +16,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 import harness
+from harness.cli.examples import EXAMPLES
 from harness.cli.main import app
 
 ROOT = Path(__file__).parent.parent
@@ -123,12 +124,18 @@ def section(name: str, command: Any) -> str:
     table = ["| | what it does | default |", "|---|---|---|"]
     table += [row(f"`{placeholder(param)}`", param) for param in arguments]
     table += [row(" ".join(f"`{flag}`" for flag in flags(param)), param) for param in options]
-    return "\n".join([f"## {name}", "", text(command.help), "", f"```\n{usage}\n```", "", *table])
+    examples = [
+        example + (f"  # {why}" if why else "")
+        for example, why in EXAMPLES[name.removeprefix("harness ")]
+    ]
+    block = "\n".join(["```", usage, "```", "", "```sh", *examples, "```"])
+    return "\n".join([f"## {name}", "", text(command.help), "", block, "", *table])
 
 
 def placeholder(argument: Any) -> str:
     """An argument in the line that shows how a command is called."""
-    name = (argument.metavar or argument.name).upper() + ("..." if argument.nargs == -1 else "")
+    name = (argument.metavar or argument.name).strip("[].").upper()
+    name += "..." if argument.nargs == -1 else ""
     return name if argument.required else f"[{name}]"
 
 

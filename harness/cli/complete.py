@@ -36,6 +36,10 @@ def protocol(incomplete: str) -> list[str]:
     return _beginning(incomplete, protocols.names())
 
 
+def listed(incomplete: str) -> list[str]:
+    return _beginning(incomplete, ("methods", "tasks", "suites", "protocols", "backbones"))
+
+
 def _last(incomplete: str, names: Callable[[], Iterable[str]]) -> list[str]:
     before, comma, begun = incomplete.rpartition(",")
     listed = set(before.split(","))

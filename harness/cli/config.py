@@ -1,7 +1,5 @@
 """A run as a file: `--config` reads flags from a TOML file, `--save-config` writes one."""
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,13 +7,13 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperOption
 
-from harness.cli.secrets import masked
 from harness.errors import BadInput, nearest
 from harness.io import flags
 from harness.io.atomic import temporary
-from harness.io.toml import read_toml
+from harness.io.passwords import masked
+from harness.io.toml import read_toml, written
 
-NEVER = ("config", "save_config", "dry_run", "debug", "help")
+NEVER = ("config", "save_config", "again", "dry_run", "debug", "quiet", "no_color", "help")
 """Parameters that belong to a command as it is typed, not to a run."""
 
 
@@ -26,6 +24,38 @@ def _from_file(context: typer.Context, file: Path | None) -> Path | None:
     return file
 
 
+def _from_store(context: typer.Context, again: bool | str, own: str) -> None:
+    """As `_from_file`, of the last run of a store; once both flags are known."""
+    values = {**context.params, own: again}
+    if not values.get("again") or "store" not in values or context.resilient_parsing:
+        return
+    from harness.planning import configs
+    from harness.store import Store
+
+    file = configs.last(Store(values["store"]))
+    context.default_map = {**(context.default_map or {}), **read(file, context.command)}
+
+
+def _again(context: typer.Context, again: bool) -> bool:
+    _from_store(context, again, "again")
+    return again
+
+
+def of_store(context: typer.Context, store: str) -> str:
+    """The callback of a `--store` that `--again` reads."""
+    _from_store(context, store, "store")
+    return store
+
+
+Again = Annotated[
+    bool,
+    typer.Option(
+        "--again",
+        help="Repeat the store's last run; flags that are typed win.",
+        callback=_again,
+        is_eager=True,
+    ),
+]
 Config = Annotated[
     Path | None,
     typer.Option(
@@ -105,16 +135,7 @@ def save(file: Path, context: typer.Context) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with temporary(file) as part:
-            part.write_text(text_of(given), encoding="utf-8")
+            part.write_text(written(given), encoding="utf-8")
             part.replace(file)
     except OSError as error:
         raise BadInput(f"--save-config {file}: {error.strerror or error}.") from error
-
-
-def text_of(values: Mapping[str, Any]) -> str:
-    """Flags as TOML, whose texts, numbers and truths are written as JSON's are."""
-    lines = [
-        f"{flag} = {json.dumps(value if isinstance(value, bool | int | float) else str(value))}"
-        for flag, value in values.items()
-    ]
-    return "".join(f"{line}\n" for line in lines)

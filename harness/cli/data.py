@@ -1,13 +1,15 @@
 """`harness data`: which data are present, whether they are right, and how to get them."""
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli import options
-from harness.cli.options import Cards, DataRoot, TaskOptions, expanded
+from harness.cli import options, shown
+from harness.cli.command import Group, registering
+from harness.cli.options import Cards, DataRoot, TaskOptions, TextOrJson, expanded
 from harness.errors import BadInput
 from harness.io import flags
 from harness.text import some
@@ -20,13 +22,15 @@ if TYPE_CHECKING:
     Progress = Callable[[int, int], None]
 
 app = typer.Typer(
+    cls=Group,
     help="List, check, download and prepare the tasks' data.",
     no_args_is_help=True,
     add_completion=False,
 )
+command = registering(app, "data")
 
 
-@app.command()
+@command("keys")
 @expanded
 def keys(
     *,
@@ -57,7 +61,7 @@ def keys(
     )
 
 
-@app.command()
+@command("card")
 @expanded
 def card(
     *,
@@ -71,13 +75,14 @@ def card(
     )
 
 
-@app.command()
+@command("status")
 @expanded
 def status(
     *,
     which: TaskOptions,
     data_root: DataRoot = None,
     cards: Cards = None,
+    format: TextOrJson = "text",
 ) -> None:
     """Show which tasks' data are present; of all tasks if none is named. Exit code 1 if any are
     missing."""
@@ -85,13 +90,17 @@ def status(
 
     from harness.data import status as of
 
+    options.check_format(format, ("text", "json"))
     statuses = [of.status(one, data_root) for one in _chosen(which, cards, default="all")]
-    of.show(statuses, data_root, Console())
+    if format == "json":
+        print(json.dumps([row.json() for row in statuses], indent=2))
+    else:
+        of.show(statuses, data_root, Console())
     if any(row.state != "found" for row in statuses):
         raise typer.Exit(1)
 
 
-@app.command()
+@command("verify")
 @expanded
 def verify(
     *,
@@ -107,14 +116,13 @@ def verify(
 ) -> None:
     """Read all data and decode every image: checks counts, labels, fingerprints and duplicate
     images. Exit code 1 if anything is wrong."""
-    from rich.console import Console
 
     from harness.data.verify import verify as check
     from harness.engine.progress import ProgressView
 
     chosen = _chosen(which, cards, default="mini")
     wrong = False
-    with ProgressView(Console(stderr=True)) as view:
+    with ProgressView(shown.progress_console()) as view:
         for one in chosen:
             try:
                 verdict = check(one, data_root, view.stage, quick)
@@ -144,7 +152,7 @@ def verify(
         raise typer.Exit(1)
 
 
-@app.command()
+@command("fetch")
 @expanded
 def fetch(
     *,
@@ -156,7 +164,6 @@ def fetch(
 ) -> None:
     """Download tasks' original files from their owners, verify and extract them. Resumes after
     interruptions."""
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         DownloadColumn,
@@ -176,7 +183,7 @@ def fetch(
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=shown.progress_console(), transient=True) as bar:
         row = bar.add_task("", total=None)
         for card in chosen:
             try:
@@ -200,14 +207,14 @@ def fetch(
         raise typer.Exit(2)
 
 
-@app.command()
+@command("prepare")
 @expanded
 def prepare(
     *,
-    origin: Annotated[
+    data_root: Annotated[
         Path,
         typer.Option(
-            "--from", help="Folder with the tasks' data, in any format.", parser=flags.path
+            "--data-root", help="Folder with the tasks' data, in any format.", parser=flags.path
         ),
     ],
     to: Annotated[
@@ -227,17 +234,17 @@ def prepare(
     from harness.data.readers.prepared import folder_of
 
     def one(card, progress) -> str:
-        folder = folder_of(card.name, to or origin)
+        folder = folder_of(card.name, to or data_root)
         return (
             f"prepared: {folder}"
-            if make(card, origin, to or origin, progress)
+            if make(card, data_root, to or data_root, progress)
             else f"already there: {folder}"
         )
 
     _each(one, _chosen(which, cards, default="mini"))
 
 
-@app.command()
+@command("export")
 @expanded
 def export(
     *,
@@ -276,7 +283,6 @@ def export(
 def _each(do: "Callable[[TaskCard, Progress], str]", chosen: "Sequence[TaskCard]") -> None:
     """Calls `do` for each task, with a progress bar; tasks that fail are reported in one line each,
     and the exit code is 2."""
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -292,7 +298,7 @@ def _each(do: "Callable[[TaskCard, Progress], str]", chosen: "Sequence[TaskCard]
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=shown.progress_console(), transient=True) as bar:
         for card in chosen:
             row = bar.add_task(card.name, total=None)
             try:

@@ -1,9 +1,11 @@
 """`harness list`: the available methods, tasks, suites, protocols and backbones. Most of them need
 neither torch nor ray."""
 
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 from rich.table import Table
 from rich.text import Text
@@ -14,8 +16,16 @@ if TYPE_CHECKING:
     from harness.training.method import Method
 
 
-def listing(what: str, cards: Path | None = None) -> Table:
-    """The table of one kind of name. Raises `BadInput` for a kind that isn't listed."""
+@dataclass(frozen=True)
+class Listing:
+    """Names of one kind, in order: as a table for people, and as records for programs."""
+
+    table: Table
+    records: list[dict[str, Any]]
+
+
+def listing(what: str, cards: Path | None = None) -> Listing:
+    """What there is of one kind of name. Raises `BadInput` for a kind that isn't listed."""
     kinds = {
         "methods": _methods,
         "tasks": lambda: _tasks(cards),
@@ -35,14 +45,24 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _methods() -> Table:
-    """By family and year; arguments with their defaults stand below what a method is."""
+def _plain(columns: Mapping[str, str], records: list[dict[str, Any]]) -> Listing:
+    """A column for each of these fields, under its title."""
+    table = _table(*columns.values())
+    for record in records:
+        values = (record[name] for name in columns)
+        table.add_row(*(Text("" if value is None else str(value)) for value in values))
+    return Listing(table, records)
+
+
+def _methods() -> Listing:
+    """By family and year; below what a method is, its arguments, what is searched and what an
+    ablation switches."""
     from harness.io import answers
     from harness.planning.variants import registered
 
     entries = registered()
     asked = sorted((name, entry.value) for name, entry in entries.items())
-    rows = answers.recalled("methods", asked)
+    rows = answers.recalled("list methods", asked)
     if rows is None:
         rows, broken = [], []
         for name, entry in entries.items():
@@ -51,84 +71,150 @@ def _methods() -> Table:
             except Exception as error:
                 # somebody else's package may fail in any way; the others still work
                 said = f"can't be imported: {type(error).__name__}: {error}"
-                broken.append(("", 0, name, said))
+                broken.append({**_of_no_family(name), "summary": said})
         if not broken:  # what an import that failed depends on isn't known
-            answers.keep("methods", asked, rows)
+            answers.keep("list methods", asked, rows)
         rows += broken
-    table = _table("method", "year", "what it is; its arguments and their defaults")
-    families = sorted({row[0] for row in rows}, key=lambda family: (family == "", family))
-    for family in families:
-        of = sorted((year, name, said) for other, year, name, said in rows if other == family)
-        several = [name for _, name, _ in of if name.endswith("=...)")]
+    rows.sort(key=lambda row: (row["family"] == "", row["family"], row["year"] or 0, row["method"]))
+    table = _table("method", "year", "what it is; its arguments, those of a search, its toggles")
+    for family in dict.fromkeys(row["family"] for row in rows):
+        of = [row for row in rows if row["family"] == family]
+        several = [_shown(row) for row in of if row["kinds"]]
         but = f", without {', '.join(several)}" if several else ""
         hint = f"{len(of)} methods; all of them: --methods {family}{but}" if family else ""
         table.add_row(Text(family or "of no family", style="bold"), "", Text(hint, style="dim"))
-        for year, name, said in of:
-            first, *more = said.split("\n")
-            text = Text(first)
-            for line in more:
+        for row in of:
+            text = Text(row["summary"])
+            for line in _lines(row):
                 text.append(f"\n{line}", style="dim")
-            table.add_row(Text(f"  {name}"), str(year or ""), text)
-    return table
+            table.add_row(Text(f"  {_shown(row)}"), str(row["year"] or ""), text)
+    return Listing(table, rows)
 
 
-def _method(name: str, method: "type[Method]") -> tuple[str, int, str, str]:
-    """Family, year, name and what is said of it."""
+def _of_no_family(name: str) -> dict[str, Any]:
+    empty: dict[str, Any] = {"family": "", "year": None, "summary": "", "arguments": {}}
+    return {"method": name, **empty, "searched": {}, "toggles": [], "kinds": None, "install": ""}
+
+
+def _method(name: str, method: "type[Method]") -> dict[str, Any]:
+    """What is said of a method: values for JSON."""
+    from harness.planning.space import described
     from harness.planning.variants import kinds_of, missing, own_arguments
 
-    arguments = ", ".join(f"{key}={value.default}" for key, value in own_arguments(method).items())
     needs = " ".join(f"'{source}'" for source in method.packages.values())
     absent = "not installed: " if missing(method) else "an extra: "
-    lines = [method.summary, arguments, needs and f"{absent}pip install {needs}"]
-    if kinds_of(method):
-        name += f"({next(iter(kinds_of(method)))}=...)"
-    return method.family, method.year or 0, name, "\n".join(filter(None, lines))
+    return {
+        "method": name,
+        "family": method.family,
+        "year": method.year,
+        "summary": method.summary,
+        "arguments": {
+            key: {"default": parameter.default, "choices": _choices(parameter.annotation)}
+            for key, parameter in own_arguments(method).items()
+        },
+        "searched": {key: described(space) for key, space in method.search_space.items()},
+        "toggles": list(method.toggles),
+        "kinds": next(iter(kinds_of(method)), None),
+        "install": needs and f"{absent}pip install {needs}",
+    }
 
 
-def _tasks(cards: Path | None) -> Table:
+def _choices(annotation: Any) -> list[Any] | None:
+    """The values that an argument's annotation allows, where it names them."""
+    parts = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    named = [value for part in parts if get_origin(part) is Literal for value in get_args(part)]
+    if not named:
+        return None
+    return [True, False, *named] if bool in parts else named
+
+
+def _shown(row: Mapping[str, Any]) -> str:
+    return f"{row['method']}({row['kinds']}=...)" if row["kinds"] else row["method"]
+
+
+def _lines(row: Mapping[str, Any]) -> Iterator[str]:
+    """Below a method's summary: what stands in its brackets."""
+    arguments = [
+        f"{key}={_written(argument['default'])}{_others(argument)}"
+        for key, argument in row["arguments"].items()
+    ]
+    if arguments:
+        yield ", ".join(arguments)
+    if row["searched"]:
+        yield "searched: " + "; ".join(f"{key} {said}" for key, said in row["searched"].items())
+    if row["toggles"]:
+        yield f"toggles: {', '.join(row['toggles'])}"
+    if row["install"]:
+        yield row["install"]
+
+
+def _others(argument: Mapping[str, Any]) -> str:
+    """The values beside the default."""
+    others = [value for value in argument["choices"] or () if value != argument["default"]]
+    return f" (or {', '.join(map(_written, others))})" if others else ""
+
+
+def _written(value: Any) -> str:
+    """As the command line takes it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _tasks(cards: Path | None) -> Listing:
     from harness.tasks.cards import load_cards
 
-    table = _table("task", "suite", "group", "classes", "train", "val", "test", "metric")
-    for card in load_cards(cards).values():
-        sizes = (str(card.sizes.get(split, "")) for split in ("train", "val", "test"))
-        table.add_row(card.name, card.suite, card.group, str(card.classes), *sizes, card.metric)
-    return table
+    columns = ("task", "suite", "group", "classes", "train", "val", "test", "metric")
+    records = [
+        {
+            "task": card.name,
+            "suite": card.suite,
+            "group": card.group,
+            "classes": card.classes,
+            **{split: card.sizes.get(split) for split in ("train", "val", "test")},
+            "metric": card.metric,
+        }
+        for card in load_cards(cards).values()
+    ]
+    return _plain({name: name for name in columns}, records)
 
 
-def _suites() -> Table:
+def _suites() -> Listing:
     from harness.tasks.cards import load_suites
 
-    table = _table("suite", "tasks", "backbone", "protocol", "what it is")
-    for suite in load_suites().values():
-        table.add_row(
-            suite.name, str(len(suite.tasks)), suite.backbone, suite.protocol, suite.title
-        )
-    return table
+    records = [
+        {
+            "suite": suite.name,
+            "tasks": len(suite.tasks),
+            "backbone": suite.backbone or None,
+            "protocol": suite.protocol or None,
+            "title": suite.title,
+            "names": list(suite.tasks),
+        }
+        for suite in load_suites().values()
+    ]
+    columns = {name: name for name in ("suite", "tasks", "backbone", "protocol")}
+    return _plain({**columns, "title": "what it is"}, records)
 
 
-def _protocols() -> Table:
+def _protocols() -> Listing:
     from harness.planning import protocols
 
-    table = _table("protocol", "epochs", "trials", "seeds", "what it is")
+    records = []
     for name in protocols.names():
         protocol = protocols.load(name)
-        table.add_row(
-            name,
-            str(protocol.epochs),
-            str(protocol.trials or "grid"),
-            str(len(protocol.seeds)),
-            protocol.title,
+        of = {"epochs": protocol.epochs, "trials": protocol.trials or "grid"}
+        records.append(
+            {"protocol": name, **of, "seeds": len(protocol.seeds), "title": protocol.title}
         )
-    return table
+    columns = {name: name for name in ("protocol", "epochs", "trials", "seeds")}
+    return _plain({**columns, "title": "what it is"}, records)
 
 
-def _backbones() -> Table:
+def _backbones() -> Listing:
     from harness import backbones
     from harness.backbones.names import COVERED, ELSEWHERE
     from harness.io import answers
     from harness.tasks.cards import load_suites
 
-    table = _table("backbone", "what it is")
     suites = [suite.backbone for suite in load_suites().values() if suite.backbone]
     shipped = backbones.shipped()
     asked = [[asdict(card) for card in shipped.values()], suites]
@@ -139,15 +225,17 @@ def _backbones() -> Table:
         names = dict.fromkeys((*shipped, *suites, *ELSEWHERE, *KNOWN))
         rows = [(name, _backbone(name)) for name in names]
         answers.keep("backbones", asked, rows)
-    for name, said in rows:
-        table.add_row(name, said)
-    table.caption = (
+    found = _plain(
+        {"backbone": "backbone", "title": "what it is"},
+        [{"backbone": name, "title": said, "shipped": name in shipped} for name, said in rows],
+    )
+    found.table.caption = (
         f"Any other of {COVERED} too. NAME: weights that are"
         " shipped, or of timm's hub; NAME=FILE: of a file (.safetensors, .pth, .npz); NAME@384: its"
         " side; hf_hub:OWNER/NAME; local-dir:FOLDER. Lacks: a method that needs it is refused."
     )
-    table.caption_justify = "left"
-    return table
+    found.table.caption_justify = "left"
+    return found
 
 
 def _backbone(name: str) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from harness.cli import (
+    command,
     data,
     options,
     output,
@@ -16,12 +17,15 @@ from harness.cli import (
     results,
     run,
     show,
+    shown,
     site,
     store,
     submit,
     trying,
     tuned,
+    usage,
 )
+from harness.cli.command import NoColor, Quiet
 from harness.cli.secrets import hide_passwords
 from harness.errors import BadInput
 from harness.io.cores import let_waiting_threads_sleep
@@ -29,23 +33,42 @@ from harness.planning import builtin
 
 app = typer.Typer(
     name="harness",
+    cls=command.Group,
     help=(
         "Tune, train, score and rank visual prompt tuning methods. Start with `harness run`, which"
         " needs no arguments."
     ),
+    epilog=command.epilog(""),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (run.run, run.ablate, report.report, show.status, report.compare):
-    app.command()(command)
-app.command("list")(show.list_)
-app.command("try")(trying.try_)
-for command in (show.show, tuned.reproduce, tuned.export, tuned.predict):
-    app.command()(command)
-for command in (submit.submit, site.site):
-    app.command()(command)
+PANELS = {
+    "Measure": {
+        "run": run.run,
+        "ablate": run.ablate,
+        "status": show.status,
+        "try": trying.try_,
+        "reproduce": tuned.reproduce,
+    },
+    "Look at results": {
+        "report": report.report,
+        "compare": report.compare,
+        "show": show.show,
+    },
+    "Share with others": {"submit": submit.submit, "site": site.site},
+    "Use what was tuned": {"export": tuned.export, "predict": tuned.predict},
+    "Names, data and files": {"list": show.list_},
+}
+"""The commands, by what they are for."""
+for panel, named in PANELS.items():
+    for name, function in named.items():
+        command.add(app, name, function, panel)
 for room in (data, results, store):
-    app.add_typer(room.app, name=room.__name__.rpartition(".")[2])
+    app.add_typer(
+        room.app,
+        name=room.__name__.rpartition(".")[2],
+        rich_help_panel="Names, data and files",
+    )
 
 
 def _print_version(wanted: bool) -> None:
@@ -69,22 +92,24 @@ def _before(
             is_eager=True,
         ),
     ] = False,
+    quiet: Quiet = False,
+    no_color: NoColor = False,
 ) -> None:
-    pass
+    shown.quiet = False
+    command.show(quiet, no_color)
 
 
 def main() -> None:
-    """The entry point: a `BadInput` becomes one line per fault and exit code 2."""
+    """The entry point: a `BadInput` becomes one line per fault and exit code 2, and so does a wrong
+    flag."""
     hide_passwords()
     output.prepare()
     let_waiting_threads_sleep()
     try:
         builtin.check()
-        try:
-            app(prog_name="harness")
-        except SystemExit:
-            sys.stdout.flush()  # so that a failed write is reported, not a success
-            raise
+        code = usage.called(app)
+        sys.stdout.flush()  # so that a failed write is reported, not a success
+        sys.exit(code)
     except BadInput as error:
         if options.debugging():
             traceback.print_exception(error)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from harness.cli import complete
+from harness.cli import complete, config
 from harness.cli.config import ConfigOptions
 from harness.io import flags
 from harness.io.flags import DEFAULT_STORE
@@ -20,12 +20,13 @@ from harness.io.flags import DEFAULT_STORE
 Store = Annotated[
     str, typer.Option("--store", help="Where results are stored: a file or any SQLAlchemy URL.")
 ]
-Methods = Annotated[
-    str | None,
+StoreToFill = Annotated[
+    str,
     typer.Option(
-        "--methods",
-        help="Comma-separated; a variant is written 'ivpt(da=false,prompts=50)'; or FILE.py:CLASS.",
-        autocompletion=complete.methods,
+        "--store",
+        help="Where results are stored: a file or any SQLAlchemy URL.",
+        callback=config.of_store,
+        is_eager=True,
     ),
 ]
 MethodsToRun = Annotated[
@@ -48,7 +49,7 @@ StoredMethods = Annotated[
     str | None,
     typer.Option(
         "--methods",
-        help="Comma-separated: 'ivpt' for all its variants, or 'ivpt(da=false)'.",
+        help="Only these: 'ivpt' for all its variants, or 'ivpt(da=false)'. Default: all.",
         autocompletion=complete.methods,
     ),
 ]
@@ -103,7 +104,7 @@ SuiteOfResults = Annotated[
     str | None,
     typer.Option(
         "--suite",
-        help="mini, vtab, fgvc, all ...: the tasks of one suite.",
+        help="Only the tasks of mini, vtab, fgvc, all ... Default: all that are stored.",
         autocompletion=complete.suite,
     ),
 ]
@@ -120,7 +121,11 @@ Backbone = Annotated[
     typer.Option("--backbone", help="A timm name, NAME=FILE, or NAME@SIDE. Default: the suite's."),
 ]
 MovedBackbone = Annotated[
-    str | None, typer.Option("--backbone", help="NAME=FILE, if the weights have moved.")
+    str | None,
+    typer.Option(
+        "--backbone",
+        help="NAME=FILE, if the weights have moved. Default: what the result was made with.",
+    ),
 ]
 Protocol = Annotated[
     str | None,
@@ -206,7 +211,9 @@ StartFrom = Annotated[
         "--start-from", help="osu, a FILE.csv or a store: settings that searches try first."
     ),
 ]
-SeedsOfResults = Annotated[str | None, typer.Option("--seed", help="Comma-separated, e.g. 0,1.")]
+SeedsOfResults = Annotated[
+    str | None, typer.Option("--seeds", help="Only these, e.g. 0,1. Default: all.")
+]
 
 # Where and how.
 
@@ -250,6 +257,14 @@ TrialTimeout = Annotated[
         help="Seconds without a batch after which a trial is considered hung; 0: never.",
     ),
 ]
+MaxHours = Annotated[
+    float | None,
+    typer.Option(
+        "--max-hours",
+        min=0.0,
+        help="Start nothing new after this long; what is under way is finished. Default: no limit.",
+    ),
+]
 LogJson = Annotated[
     Path | None,
     typer.Option(
@@ -276,7 +291,6 @@ AllowGaps = Annotated[
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost, and stop.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Print the full traceback of every error.")]
 TextOrJson = Annotated[str, typer.Option("--format", help="text or json.")]
-TableOrJson = Annotated[str, typer.Option("--format", help="table or json.")]
 ResultId = Annotated[str, typer.Argument(help="A result's id, or a unique prefix of it.")]
 
 
@@ -305,13 +319,14 @@ class PlanOptions:
 class RunOptions:
     """Where to measure it, and what else to write: further keyword arguments of `harness.run`."""
 
-    store: Store = DEFAULT_STORE
+    store: StoreToFill = DEFAULT_STORE
     workers: Workers = None
     gpus_per_trial: GpusPerTrial = None
     address: Address = None
     compile: Compile = False
     keep_large: KeepLarge = False
     trial_timeout: TrialTimeout = 3600.0
+    max_hours: MaxHours = None
     log_json: LogJson = None
     tensorboard: Tensorboard = None
 

@@ -10,11 +10,10 @@ from rich.console import Console
 from harness import api
 from harness.cli import complete, options
 from harness.cli.options import (
-    Cards,
-    Methods,
     SettingOptions,
     Store,
-    Suite,
+    StoredMethods,
+    SuiteOfResults,
     SuiteToCompare,
     Tasks,
     TextOrJson,
@@ -44,9 +43,9 @@ OtherVariant = Annotated[
 @options.expanded
 def report(
     *,
-    suite: Suite = None,
+    suite: SuiteOfResults = None,
     tasks: Tasks = None,
-    methods: Methods = None,
+    methods: StoredMethods = None,
     setting: SettingOptions,
     store: Store = DEFAULT_STORE,
     baseline: Annotated[
@@ -156,7 +155,6 @@ def compare(
     tasks: Tasks = None,
     setting: SettingOptions,
     store: Store = DEFAULT_STORE,
-    cards: Cards = None,
     format: TextOrJson = "text",
 ) -> None:
     """Say in words what may and may not be claimed about two methods."""

@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.cli import options
+from harness.cli.command import Group, registering
 from harness.cli.options import (
     MovedBackbone,
     MovedCards,
     MovedDataRoot,
     OwnMethod,
-    ResultId,
     SeedsOfResults,
     SettingOptions,
     Store,
     StoredMethods,
     SuiteOfResults,
-    TableOrJson,
     TaskNames,
+    TextOrJson,
 )
+from harness.cli.show import show
 from harness.errors import BadInput
 from harness.io import commands, flags
 from harness.io.flags import DEFAULT_STORE
@@ -31,10 +32,12 @@ if TYPE_CHECKING:
     from harness.reporting.result_list import Wanted
 
 app = typer.Typer(
+    cls=Group,
     help="Import, export, list, show and remove results.",
     no_args_is_help=True,
     add_completion=False,
 )
+command = registering(app, "results")
 
 Failed = Annotated[
     bool, typer.Option("--failed", help="Final runs that failed instead of results.")
@@ -44,7 +47,7 @@ SHOWN = 30
 """How many of the rows to be removed `rm` shows."""
 
 
-@app.command("import")
+@command("import")
 def import_(
     sources: Annotated[
         list[str],
@@ -113,7 +116,7 @@ def _wanted(
     tasks: str | None,
     methods: str | None,
     setting: SettingOptions,
-    seed: str | None = None,
+    seeds: str | None = None,
 ) -> "Wanted":
     from harness.reporting.filters import Setting
     from harness.reporting.result_list import Wanted
@@ -121,12 +124,12 @@ def _wanted(
     return Wanted(
         options.tasks(suite, tasks),
         flags.methods(methods),
-        flags.seeds(seed, "--seed"),
+        flags.seeds(seeds),
         Setting(**asdict(setting)),
     )
 
 
-@app.command()
+@command("export")
 @options.expanded
 def export(
     file: Annotated[
@@ -172,7 +175,7 @@ def export(
         print(f"{checkpoints}: checkpoints of {copied:,} of {some(len(rows.results), 'result')}")
 
 
-@app.command()
+@command("hparams")
 @options.expanded
 def hparams(
     *,
@@ -195,7 +198,7 @@ def hparams(
     print(f"{to}: {some(len(lines), 'setting')}")
 
 
-@app.command("list")
+@command("list")
 @options.expanded
 def list_(
     *,
@@ -203,13 +206,13 @@ def list_(
     tasks: TaskNames = None,
     methods: StoredMethods = None,
     setting: SettingOptions,
-    seed: SeedsOfResults = None,
+    seeds: SeedsOfResults = None,
     failed: Failed = False,
-    format: TableOrJson = "table",
+    format: TextOrJson = "text",
     store: Store = DEFAULT_STORE,
 ) -> None:
     """List results, one line each."""
-    options.check_format(format, ("table", "json"))
+    options.check_format(format, ("text", "json"))
     import json
 
     from rich.console import Console
@@ -219,7 +222,7 @@ def list_(
 
     opened, wanted = (
         ResultStore(store),
-        _wanted(suite, tasks, methods, setting, seed),
+        _wanted(suite, tasks, methods, setting, seeds),
     )
     rows = records(opened, wanted.failures(opened) if failed else wanted.results(opened))
     if format == "json":
@@ -233,19 +236,10 @@ def list_(
         )
 
 
-@app.command()
-def show(
-    id: ResultId,
-    store: Store = DEFAULT_STORE,
-) -> None:
-    """Show everything known about a result, like `harness show`."""
-    from harness.reporting.result_detail import text
-    from harness.store import Store as ResultStore
-
-    print(text(ResultStore(store), id))
+command("show")(show)
 
 
-@app.command("multi-scale")
+@command("multi-scale")
 def multi_scale(
     ids: Annotated[
         list[str] | None,
@@ -256,7 +250,7 @@ def multi_scale(
     ] = None,
     tasks: TaskNames = None,
     methods: StoredMethods = None,
-    seed: SeedsOfResults = None,
+    seeds: SeedsOfResults = None,
     data_root: MovedDataRoot = None,
     cards: MovedCards = None,
     backbone: MovedBackbone = None,
@@ -272,7 +266,7 @@ def multi_scale(
 
     opened = ResultStore(store)
     cells = opened.cells()
-    wanted = Wanted(options.tasks(None, tasks), flags.methods(methods), flags.seeds(seed, "--seed"))
+    wanted = Wanted(options.tasks(None, tasks), flags.methods(methods), flags.seeds(seeds))
     results = (
         by_id(opened, ids)
         if ids
@@ -299,7 +293,7 @@ def multi_scale(
         print(f"{some(len(results) - len(left), 'result')} already had it.")
 
 
-@app.command()
+@command("rm")
 @options.expanded
 def rm(
     ids: Annotated[
@@ -311,10 +305,11 @@ def rm(
     tasks: TaskNames = None,
     methods: StoredMethods = None,
     setting: SettingOptions,
-    seed: SeedsOfResults = None,
+    seeds: SeedsOfResults = None,
     failed: Failed = False,
-    trials: Annotated[
-        bool, typer.Option("--trials", help="Also the searches of cells that have no result left.")
+    searches: Annotated[
+        bool,
+        typer.Option("--searches", help="Also searches of cells without a result left."),
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
     store: Store = DEFAULT_STORE,
@@ -327,20 +322,20 @@ def rm(
 
     opened, wanted = (
         ResultStore(store),
-        _wanted(suite, tasks, methods, setting, seed),
+        _wanted(suite, tasks, methods, setting, seeds),
     )
     if bool(ids) == bool(wanted or failed):
         raise BadInput(
             "give either the results' ids, or --suite, --tasks, --methods, --backbone, --protocol,"
-            " --kind, --seed and --failed."
+            " --kind, --seeds and --failed."
         )
     results = by_id(opened, ids) if ids else [] if failed else wanted.results(opened)
     failures = wanted.failures(opened) if failed else []
     touched = {row.cell for row in (*results, *failures)}
-    searches = (
-        (touched if ids or wanted.seeds is not None else wanted.cells(opened)) if trials else ()
+    searched = (
+        (touched if ids or wanted.seeds is not None else wanted.cells(opened)) if searches else ()
     )
-    planned = removal(opened, results, failures, searches)
+    planned = removal(opened, results, failures, searched)
     if not (results or failures or planned.trials or planned.other_failures):
         raise BadInput(
             f"{opened.name} has nothing like that: see"

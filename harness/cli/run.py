@@ -9,8 +9,8 @@ import typer
 from rich.console import Console, RenderableType
 
 from harness import api
-from harness.cli import config, options
-from harness.cli.config import ConfigOptions
+from harness.cli import config, options, shown
+from harness.cli.config import Again, ConfigOptions
 from harness.cli.options import EndOptions, MethodsToRun, MethodToAblate, PlanOptions, RunOptions
 from harness.errors import BadInput
 from harness.io import commands
@@ -29,14 +29,19 @@ def run(
     how: RunOptions,
     end: EndOptions,
     file: ConfigOptions,
+    again: Again = False,
 ) -> None:
     """Tune, train and score every method on every task; then show the leaderboard. Run it again to
     resume."""
+    if again and file.config is not None:
+        raise BadInput("--again repeats the last run, --config another: give one of them.")
     _save_config(file, context)
     if end.dry_run:
-        Console().print(api.plan(methods, **asdict(what)))
+        Console().print(api.plan(methods, **asdict(what), progress=not shown.quiet))
         return
-    done = _until_interrupted(lambda: api.run(methods, **asdict(what), **asdict(how)))
+    done = _until_interrupted(
+        lambda: api.run(methods, **asdict(what), **asdict(how), progress=not shown.quiet)
+    )
     _show(done.leaderboard(), [*_tracebacks(done), *_missing(done), *_links(done)])
     _end(done, end)
 
@@ -55,9 +60,11 @@ def ablate(
     cells with `harness run`."""
     _save_config(file, context)
     if end.dry_run:
-        Console().print(api.plan(api.toggled(method), **asdict(what)))
+        Console().print(api.plan(api.toggled(method), **asdict(what), progress=not shown.quiet))
         return
-    done = _until_interrupted(lambda: api.ablate(method, **asdict(what), **asdict(how)))
+    done = _until_interrupted(
+        lambda: api.ablate(method, **asdict(what), **asdict(how), progress=not shown.quiet)
+    )
     _show(done.table(), _missing(done))
     _end(done, end)
 
@@ -110,6 +117,11 @@ def _missing(done: api.Run) -> list[str]:
     why = commands.command("results", "list", "--failed", store=done.store)
     results = some(done.wanted, "result")
     are, them = ("is", "it") if done.gaps == 1 else ("are", "them")
+    if done.late:
+        return [
+            f"{done.gaps} of {results} {are} missing: --max-hours ended the run. The same command"
+            f" resumes; --allow-gaps accepts {them}."
+        ]
     return [
         f"{done.gaps} of {results} {are} missing: `{why}` says why. The same command"
         f" retries; --allow-gaps accepts {them}."
@@ -117,7 +129,11 @@ def _missing(done: api.Run) -> list[str]:
 
 
 def _links(done: api.Run) -> list[str]:
-    """Where the results are, and commands to continue with."""
+    """Where the results are, and commands to continue with; the page is written anyway."""
+    if shown.quiet:
+        if done.ids:
+            _page(done)
+        return []
     lines = [f"Stored in {done.store.name}."]
     if done.ids:
         report = commands.command("report", "--format", "md", store=done.store)
@@ -129,6 +145,6 @@ def _links(done: api.Run) -> list[str]:
 def _page(done: api.Run) -> str:
     """Where the page is now; if it can't be written, the leaderboard is shown anyway."""
     try:
-        return f"The whole store as a page: {done.write_page()}"
+        return f"The whole store as a page: {done.write_page(not shown.quiet)}"
     except BadInput as error:
         return f"No page: {error}"

@@ -3,9 +3,10 @@ of a Ray cluster would show it."""
 
 import json
 import os
-import re
 import sys
 from contextlib import suppress
+
+from harness.io.passwords import masked
 
 _VARIABLE = "VPT_HARNESS_ARGUMENTS"
 
@@ -27,9 +28,3 @@ def hide_passwords() -> None:
     command = [*sys.orig_argv[: len(sys.orig_argv) - len(arguments)], *shown]
     sys.stdout.flush()
     os.execve(sys.executable, command, {**os.environ, _VARIABLE: json.dumps(arguments)})
-
-
-def masked(text: str) -> str:
-    """An argument with `***` for passwords in a URL: after the user's name, or in the query."""
-    text = re.sub(r"(\w://[^:/?#@]*):.*@", r"\1:***@", text)
-    return re.sub(r"([?&]\w*password=)[^&]*", r"\1***", text)

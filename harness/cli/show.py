@@ -1,22 +1,35 @@
 """`harness show`, `harness status` and `harness list`."""
 
+import json
 from typing import Annotated
 
 import typer
 
-from harness.cli.options import Cards, ResultId, Store, TextOrJson
+from harness.cli import complete
+from harness.cli.options import Cards, ResultId, Store, TextOrJson, check_format
 from harness.io.flags import DEFAULT_STORE
 
 
 def show(
     id: ResultId,
     store: Store = DEFAULT_STORE,
+    format: TextOrJson = "text",
 ) -> None:
-    """Show everything known about a result."""
-    from harness.reporting.result_detail import text
+    """Show a result: score, hyper-parameters, search, costs, where it was made, and how to make it
+    again. JSON has all that is stored."""
+    check_format(format, ("text", "json"))
+    from harness.reporting.result_detail import detail
     from harness.store import Store as ResultStore
 
-    print(text(ResultStore(store), id))
+    found = detail(ResultStore(store), id)
+    if format == "json":
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    from rich.console import Console
+
+    from harness.reporting.result_card import card
+
+    Console(highlight=False).print(card(found))
 
 
 def status(
@@ -37,12 +50,25 @@ def status(
 
 
 def list_(
-    what: Annotated[str, typer.Argument(help="methods, tasks, suites, protocols or backbones")],
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="WHAT",
+            help="methods, tasks, suites, protocols or backbones.",
+            autocompletion=complete.listed,
+        ),
+    ],
     cards: Cards = None,
+    format: TextOrJson = "text",
 ) -> None:
     """List what can be named on the command line."""
+    check_format(format, ("text", "json"))
     from rich.console import Console
 
     from harness.cli.list import listing
 
-    Console().print(listing(what, cards))
+    found = listing(what, cards)
+    if format == "json":
+        print(json.dumps(found.records, indent=2))
+    else:
+        Console().print(found.table)

@@ -2,21 +2,24 @@
 
 import typer
 
+from harness.cli.command import Group, registering
 from harness.cli.options import Store
 from harness.io.flags import DEFAULT_STORE
 from harness.text import some
 
 app = typer.Typer(
+    cls=Group,
     help="Check a store, or migrate an older one.",
     no_args_is_help=True,
     add_completion=False,
 )
+command = registering(app, "store")
 
 SHOWN = 50
 """How many faults are listed."""
 
 
-@app.command()
+@command("check")
 def check(store: Store = DEFAULT_STORE) -> None:
     """Check rows, leases and checkpoints for inconsistencies. Changes nothing; exit code 1 if there
     is a fault."""
@@ -40,7 +43,7 @@ def check(store: Store = DEFAULT_STORE) -> None:
         raise typer.Exit(1)
 
 
-@app.command()
+@command("migrate")
 def migrate(store: Store = DEFAULT_STORE) -> None:
     """Migrate the tables of an older store, as a run would. A SQLite file is copied first, next to
     itself."""

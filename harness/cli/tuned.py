@@ -8,9 +8,8 @@ from typing import Annotated
 import typer
 
 from harness import api
-from harness.cli import options
+from harness.cli import options, shown
 from harness.cli.options import (
-    Backbone,
     Cards,
     DataRoot,
     MovedBackbone,
@@ -28,7 +27,7 @@ def reproduce(
     store: Store = DEFAULT_STORE,
     data_root: DataRoot = None,
     cards: Cards = None,
-    backbone: Backbone = None,
+    backbone: MovedBackbone = None,
     method: OwnMethod = None,
     export: Annotated[
         Path | None,
@@ -54,6 +53,7 @@ def reproduce(
         method=method,
         export=export,
         record=record,
+        progress=not shown.quiet,
     )
     print(comparison)
     if not comparison.within_tolerance:
@@ -108,12 +108,12 @@ def predict(
         typer.Argument(help="A checkpoint written by `harness export ID FILE`.", parser=flags.path),
     ],
     images: Annotated[list[Path], typer.Argument(help="Image files.", parser=flags.path)],
-    backbone: Backbone = None,
+    backbone: MovedBackbone = None,
     method: OwnMethod = None,
     top: Annotated[int, typer.Option("--top", min=1, help="Classes to show.")] = 3,
     format: Annotated[
-        str, typer.Option("--format", help="table, or json with all logits.")
-    ] = "table",
+        str, typer.Option("--format", help="text, or json with all logits.")
+    ] = "text",
     output: Annotated[
         Path | None,
         typer.Option(
@@ -125,7 +125,7 @@ def predict(
     ] = None,
 ) -> None:
     """Classify images with a tuned model; with one for segmentation, their pixels."""
-    options.check_format(format, ("table", "json"))
+    options.check_format(format, ("text", "json"))
     import json
 
     from rich.console import Console

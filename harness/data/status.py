@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.measure import Measurement
@@ -39,6 +39,21 @@ class DataStatus:
             ["fetch"] * bool(self.card.archives)
             + ["by hand"] * bool(self.card.by_hand or not self.card.archives)
         )
+
+    def json(self) -> dict[str, Any]:
+        """For programs: what is there, and what can be fetched from where."""
+        return {
+            "task": self.card.name,
+            "suite": self.card.suite,
+            "state": self.state,
+            "format": self.format or None,
+            "bytes": self.bytes,
+            "problem": self.problem or None,
+            "archives": [
+                {"url": one.url, "bytes": one.bytes, "name": one.name} for one in self.card.archives
+            ],
+            "by_hand": self.card.by_hand or None,
+        }
 
 
 def status(card: TaskCard, root: Path | None) -> DataStatus:

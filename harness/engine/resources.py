@@ -22,6 +22,9 @@ class Resources:
     compile: bool = False
     """Whether workers on GPUs compile what blocks do in training."""
 
+    max_hours: float | None = None
+    """Hours after which no job is started any more; None: no limit."""
+
     def __post_init__(self) -> None:
         if self.address and "://" in self.address:
             raise BadInput(

@@ -3,11 +3,13 @@ final runs alike."""
 
 import contextlib
 import logging
+import math
 import os
 import signal
 import sys
 import tempfile
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -91,8 +93,10 @@ def _run_to_the_end(
 ) -> Scheduler:
     """Restarts Ray if it dies, until nothing is left."""
     fruitless = 0
+    hours = math.inf if resources.max_hours is None else resources.max_hours
+    deadline = time.monotonic() + 3600 * hours
     while True:
-        scheduler = Scheduler(plan, store, events=events)
+        scheduler = Scheduler(plan, store, events=events, deadline=deadline)
         view.show(scheduler, plan)
         if scheduler.finished:
             scheduler.end()

@@ -7,6 +7,7 @@ Whatever is finished is in the store at once, so resuming just means creating a 
 works on is leased to it (`harness.store.leases`), and the others leave it alone.
 """
 
+import math
 import time
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -44,10 +45,13 @@ class Scheduler:
         store: Store,
         order: type[Policy] = Policy,
         events: Events | None = None,
+        deadline: float = math.inf,
     ):
+        """`deadline`: the value of `time.monotonic` from which on no job is handed out."""
         self.store = store
         self.log = EventLogger(events or Events())
         self.owner = new_owner()
+        self.deadline = deadline
         progress = store.progress(cell.key for cell in plan.cells)
         self.cells = [
             CellState(planned, store, self.owner, progress[planned.key]) for planned in plan.cells
@@ -73,7 +77,13 @@ class Scheduler:
 
     @property
     def finished(self) -> bool:
-        return not self.in_flight and not self.unfinished
+        """Nothing is under way, and nothing will be."""
+        return not self.in_flight and (not self.unfinished or self.late)
+
+    @property
+    def late(self) -> bool:
+        """The time is up: what is left stays undone."""
+        return time.monotonic() >= self.deadline
 
     @property
     def gaps(self) -> int:
@@ -98,12 +108,12 @@ class Scheduler:
 
     def next(self, job_id: str) -> Job | None:
         """The next job, now in flight under `job_id`; None if everything left waits for jobs in
-        flight, or belongs to another driver.
+        flight, or belongs to another driver, or the time is up.
 
         The plan's cells must be in the store.
         """
         self._give_up_taken()
-        while True:
+        while not self.late:
             cell = self.order.first()
             if cell is None:
                 if self._look_elsewhere():
@@ -119,6 +129,7 @@ class Scheduler:
             self._settle(cell)
             if job is not None:
                 return job
+        return None
 
     def report(self, job_id: str, epoch: int, value: float) -> bool:
         """An intermediate score of a trial on val; True if it should be pruned."""

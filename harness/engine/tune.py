@@ -78,6 +78,8 @@ class SchedulerSearcher(Searcher):
         self._check_nodes()
         if len(self.scheduler.in_flight) >= (self.workers or self.scheduler.order.devices + SPARE):
             return None
+        if self.scheduler.late:
+            self.view.print_line("the hours of --max-hours are over: nothing new starts", once=True)
         job = self.scheduler.next(trial_id)
         if job is None:
             return Searcher.FINISHED if self.scheduler.finished else None

@@ -1,5 +1,6 @@
 """TOML files as validated objects: cards, suites, protocols, recipes, backbones' cards."""
 
+import json
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,6 +21,16 @@ def read_toml(what: str, path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError, OSError) as error:  # TOML's and Unicode's are ValueErrors
         raise BadInput(f"{what} {path}: can't be read: {plain(str(error))[:200]}.") from error
+
+
+def written(values: Mapping[str, Any]) -> str:
+    """Texts, numbers and truths as a file, a line each: TOML writes them as JSON does. Anything
+    else is written as its text."""
+    lines = [
+        f"{name} = {json.dumps(value if isinstance(value, bool | int | float) else str(value))}"
+        for name, value in values.items()
+    ]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def validated(model: type[Model], fields: Mapping[str, Any], where: str) -> Model:

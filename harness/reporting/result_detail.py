@@ -1,6 +1,5 @@
 """Everything known about one result, for `harness show`."""
 
-import json
 from dataclasses import asdict
 from typing import Any
 
@@ -50,8 +49,3 @@ def _failed(store: Store, id: str) -> dict[str, Any] | None:
         "seed": row.seed,
     }
     return {**about, "created": row.created, "labels": cell.labels, "identity": cell.identity}
-
-
-def text(store: Store, id: str) -> str:
-    """The same as JSON."""
-    return json.dumps(detail(store, id), indent=2, ensure_ascii=False)

@@ -104,6 +104,15 @@ class Store:
         )
 
     @property
+    def configs(self) -> Path | None:
+        """The folder of the configs that filled it: for `NAME.db`, `NAME.configs` next to it; for
+        another database, `results/harness.configs` in the current folder; None for one in
+        memory."""
+        if self.argument is None:
+            return None
+        return self.file.with_suffix(".configs") if self.file else Path("results/harness.configs")
+
+    @property
     def page(self) -> Path:
         """Where a run writes the page: for `NAME.db`, `NAME.html` next to it; for another database,
         `results/harness.html`."""

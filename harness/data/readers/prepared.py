@@ -89,7 +89,7 @@ class Prepared(TaskReader):
             "prepare",
             "--tasks",
             self.card.name,
-            "--from",
+            "--data-root",
             self.root or "data",
             *commands.cards([self.card]),
         )

@@ -35,7 +35,7 @@ def test_a_missing_result_is_exit_code_3_unless_it_is_accepted(
     call, monkeypatch: pytest.MonkeyPatch, gaps: int, flags: tuple[str, ...], code: int
 ):
     class Done:
-        ids, wanted, store = (), 6, Store(":memory:")
+        ids, wanted, late, store = (), 6, False, Store(":memory:")
 
         def __init__(self) -> None:
             self.gaps = gaps
@@ -198,6 +198,30 @@ def test_lists(call, what: str):
         "backbones": "mini_vit",
     }
     assert expected[what] in out
+
+
+@pytest.mark.parametrize("what", ["methods", "tasks", "suites", "protocols", "backbones"])
+def test_a_list_for_programs_has_the_names_of_the_one_for_people(call, what: str):
+    listed = json.loads(call("list", what, "--format", "json")[1])
+    shown = call("list", what)[1]
+    names = [str(row[what.removesuffix("s")]) for row in listed]
+    assert len(set(names)) == len(names) > 3
+    assert all(names)
+    assert [name for name in names if name not in shown] == []
+
+
+def test_a_method_s_arguments_are_listed_with_their_values(call):
+    rows = {
+        row["method"]: row for row in json.loads(call("list", "methods", "--format", "json")[1])
+    }
+    ivpt = rows["ivpt"]
+    assert ivpt["toggles"] == ["cdc", "da", "ar"]
+    assert ivpt["searched"] == {"prompts": "1, 5, 10, 50, 100, 200"}
+    assert ivpt["arguments"]["cdc_source"]["choices"] == ["input", "output", "recursive"]
+    said = " ".join(call("list", "methods")[1].split())
+    assert "cdc_source=input (or output, recursive)" in said
+    assert "da=true (or false, gate)" in said
+    assert "toggles: cdc, da, ar" in said
 
 
 @pytest.mark.skipif(not SAMPLE.is_dir(), reason="needs ../shared/data/vtab-1k-sample")

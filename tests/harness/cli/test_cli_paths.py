@@ -132,7 +132,7 @@ def test_what_a_row_needs_is_recorded_by_whole_paths(project: Path):
             (
                 "data",
                 "prepare",
-                "--from={at}/data",
+                "--data-root={at}/data",
                 "--to={at}/out",
                 "--cards={at}/cards",
                 "--tasks=squares",

@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 from harness import api
 from harness.cli.main import app
 from harness.errors import BadInput
+from harness.planning import configs
+from harness.store import Store
 
 FLAGS = {
     "--methods": "linear,ivpt(da=false,prompts=5)",
@@ -39,7 +41,7 @@ def called(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     def run(*args: Any, **kwargs: Any) -> Any:
         calls.append((args, kwargs))
         return SimpleNamespace(
-            leaderboard=lambda: "", gaps=0, ids=(), store=SimpleNamespace(name="x")
+            leaderboard=lambda: "", gaps=0, late=False, ids=(), store=SimpleNamespace(name="x")
         )
 
     monkeypatch.setattr(api, "run", run)
@@ -124,3 +126,38 @@ def test_a_file_that_cant_be_written_is_a_line(called: Any, tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInput, match="--save-config"):
         called("--save-config", str(tmp_path / "file" / "run.toml"))
+
+
+def test_a_store_s_last_run_is_repeated(called: Any, tmp_path: Path):
+    flags = {name: value for name, value in FLAGS.items() if name not in ("--store", "--methods")}
+    given = {name.removeprefix("--"): value for name, value in flags.items()}
+    for store in (Store("a.db"), Store("b.db")):
+        configs.keep(store, {"methods": "linear", "suite": "mini", "trials": 1})
+    configs.keep(Store("b.db"), {**given, "image-size": 24, "trials": 2, "workers": 2})
+    assert called("--again", "--store", "b.db") == called("--store", "b.db", *typed(flags))
+    again = called("--store", "a.db", "--again", "--trials", "3")
+    assert again == called(*typed({"--methods": "linear", "--suite": "mini"}), *AT_A, "3")
+
+
+AT_A = ("--store", "a.db", "--trials")
+
+
+def test_what_a_store_keeps_of_its_runs(tmp_path: Path):
+    store = Store(tmp_path / "a.db")
+    for flags in ({"trials": 1}, {"trials": 1}, {"trials": 2}, {"trials": 1}):
+        configs.keep(store, {**flags, "seeds": None, "start-from": "postgresql://me:pw@host/db"})
+    kept = [tomllib.loads(file.read_text()) for file in sorted(tmp_path.glob("a.configs/*"))]
+    assert kept == [{"trials": 1}, {"trials": 2}, {"trials": 1}]
+    configs.keep(Store(":memory:"), {"trials": 1})
+    with pytest.raises(BadInput, match=r"--again: .*no earlier run"):
+        configs.last(Store(":memory:"))
+    with pytest.raises(BadInput, match=r"b\.db has no earlier run to repeat: start with `harness"):
+        configs.last(Store(tmp_path / "b.db"))
+
+
+def test_again_and_a_config_are_two_runs(called: Any, tmp_path: Path):
+    file = tmp_path / "run.toml"
+    file.write_text("trials = 2")
+    configs.keep(Store("a.db"), {"trials": 1})
+    with pytest.raises(BadInput, match="give one of them"):
+        called("--again", "--config", str(file), "--store", "a.db")

@@ -1,5 +1,6 @@
 """`harness data` as a stranger uses it, on the tiny folder."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -43,6 +44,13 @@ def test_status_says_what_is_found_partial_and_missing(
     assert "6 4 5" in out
     assert "fetch: harness data fetch cifar100 --data-root" in out
     assert "vtab-folder" in out
+    out = call("status", "--tasks", "tiny,cifar100", "--data-root", str(root), "--format", "json")[
+        1
+    ]
+    tiny, cifar100 = json.loads(out)
+    assert (tiny["state"], tiny["format"], tiny["problem"]) == ("found", "vtab-folder", None)
+    assert cifar100["state"] == "missing"
+    assert cifar100["archives"][0]["url"].startswith("https://")
     (root / "tiny" / "images" / "test" / "000000.jpg").unlink()
     code, out, _ = call("status", "--tasks", "tiny", "--data-root", str(root))
     assert code == 1

@@ -230,7 +230,7 @@ def test_list_as_json_with_filters(call, store: Store) -> None:
         assert code == 0
         return json.loads(out)
 
-    assert listed("--methods", "vpt", "--seed", "0") == [
+    assert listed("--methods", "vpt", "--seeds", "0") == [
         {
             "id": result(VPT, 0).id,
             "variant": "vpt",
@@ -249,8 +249,8 @@ def test_list_as_json_with_filters(call, store: Store) -> None:
         "vpt-deep(prompts=5)"
     }
     assert {row["task"] for row in listed("--tasks", "fashion")} == {"fashion"}
-    assert len(listed("--suite", "mini", "--seed", "0,7")) == 4
-    assert listed("--seed", "9") == []
+    assert len(listed("--suite", "mini", "--seeds", "0,7")) == 4
+    assert listed("--seeds", "9") == []
     failed, _ = listed("--failed")
     assert (failed["variant"], failed["seed"], failed["reason"]) == ("vpt", 3, "out of memory")
 
@@ -261,7 +261,7 @@ def test_list_as_json_with_filters(call, store: Store) -> None:
         (["list", "--methods", "vtp"], "unknown method 'vtp'. Did you mean 'vpt'"),
         (["list", "--suite", "min"], "unknown suite 'min'. Did you mean 'mini'"),
         (["list", "--tasks", "svhn"], "holds nothing for svhn"),
-        (["list", "--seed", "one"], "--seed one: write whole numbers"),
+        (["list", "--seeds", "one"], "--seeds one: write whole numbers"),
         (["list", "--format", "csv"], "unknown format 'csv'"),
         (["list", "--store", "absent.db"], "absent.db holds no results"),
         (["export", "a.parquet", "--store", "absent.db"], "absent.db holds no results"),
@@ -270,7 +270,7 @@ def test_list_as_json_with_filters(call, store: Store) -> None:
         (["rm", "zz"], "no result 'zz'"),
         (["rm"], "give either the results' ids, or --suite"),
         (["rm", "ab", "--suite", "mini"], "give either"),
-        (["rm", "--seed", "9"], "has nothing like that"),
+        (["rm", "--seeds", "9"], "has nothing like that"),
         (["rm", "--methods", "vpt"], "give --yes"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
@@ -298,11 +298,13 @@ def test_show_is_the_one_command_under_two_names(
     call, store: Store, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
     id = result(DEEP, 0).id
-    shown = call("show", id[:8])[1]
-    monkeypatch.setattr(sys, "argv", ["harness", "show", id[:8]])
-    with suppress(SystemExit):
-        cli.main()
-    assert shown == capsys.readouterr().out
+    for form in ("text", "json"):
+        shown = call("show", id[:8], "--format", form)[1]
+        monkeypatch.setattr(sys, "argv", ["harness", "show", id[:8], "--format", form])
+        with suppress(SystemExit):
+            cli.main()
+        assert shown == capsys.readouterr().out
+        assert f"harness reproduce {id}" in shown
     assert json.loads(shown)["again"] == f"harness reproduce {id}"
 
 
@@ -320,19 +322,19 @@ def test_rm_removes_results_with_their_checkpoints_and_nothing_else(call, store:
 def test_rm_with_trials_takes_the_searches_of_cells_that_have_no_result_left(
     call, store: Store
 ) -> None:
-    assert "Removed 1 result.\n" in call("rm", result(VPT, 7).id, "--trials", "--yes")[1], (
+    assert "Removed 1 result.\n" in call("rm", result(VPT, 7).id, "--searches", "--yes")[1], (
         "seed 0 is left"
     )
     assert (
         "Removed 1 result, 3 trials, 1 failure, 1 cell.\n"
-        in call("rm", "--methods", "vpt", "--trials", "--yes")[1]
+        in call("rm", "--methods", "vpt", "--searches", "--yes")[1]
     )
     assert list(store.cells()) == [DEEP.key]
     assert everything(store) == everything(filled(file_of(store).with_name("same.db"), [DEEP]))
     store.remove([row.id for row in store.results()])
     assert (
         "Removed 3 trials, 1 failure, 1 cell.\n"
-        in call("rm", "--tasks", "fashion", "--trials", "--yes")[1]
+        in call("rm", "--tasks", "fashion", "--searches", "--yes")[1]
     )
     assert everything(store) == ([], [], [], [])
     for table in ("cells", "trials", "results", "failures"):
@@ -352,7 +354,7 @@ def test_rm_asks_first(call, store: Store, answer: bool, monkeypatch: pytest.Mon
     asked = []
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     monkeypatch.setattr("typer.confirm", lambda question: asked.append(question) or answer)
-    code, out, _ = call("rm", "--suite", "mini", "--trials")
+    code, out, _ = call("rm", "--suite", "mini", "--searches")
     assert asked == [
         "Remove 4 results, 6 trials and 2 failures of 2 cells without results from"
         " results/harness.db?"

@@ -83,7 +83,9 @@ def test_a_run_costs_what_was_predicted_fills_every_cell_and_again_does_nothing(
         assert made_again.returncode == 0, made_again.stderr
         assert made_again.stdout.splitlines()[-1].startswith("equal: ")
     shown = json.loads(
-        harness("show", table["rows"][0]["ids"][0], "--store", str(tiny.store)).stdout
+        harness(
+            "show", table["rows"][0]["ids"][0], "--store", str(tiny.store), "--format", "json"
+        ).stdout
     )
     assert {"params", "seed", "identity", "provenance", "trials", "logits_sha256"} <= shown.keys()
     assert {"versions", "threads", "processor", "inputs"} <= shown["provenance"].keys()

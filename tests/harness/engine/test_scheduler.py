@@ -56,6 +56,26 @@ def test_an_interrupted_run_ends_like_an_unbroken_one(tmp_path: Path, stop_after
     ]
 
 
+def test_when_the_time_is_up_what_is_under_way_is_finished_and_nothing_begun(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+):
+    now = 100.0
+    monkeypatch.setattr("harness.engine.scheduler.time.monotonic", lambda: now)
+    scheduler = Scheduler(plan(), store, deadline=160.0)
+    store.add_cells(cell.cell for cell in scheduler.cells)
+    first = scheduler.next("a")
+    assert first is not None
+    assert not scheduler.late
+    now = 160.0
+    assert scheduler.next("b") is None
+    assert scheduler.late
+    assert not scheduler.finished  # the first is under way
+    scheduler.finish("a", [good() for _ in range(first.runs)])
+    assert scheduler.finished
+    assert scheduler.gaps == 2
+    assert len(store.trials()) == 1
+
+
 def test_more_seeds_add_seeds_only(store: Store):
     drive(begin(plan(), store))
     jobs = drive(begin(plan(planned(seeds=(0, 1, 2))), store))

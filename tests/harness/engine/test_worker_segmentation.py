@@ -17,7 +17,7 @@ from harness.data.loader import TuningData, open_final
 from harness.engine.jobs import TuneJob
 from harness.engine.worker import Trainer
 from harness.inference import checkpoint
-from harness.reporting.result_detail import text
+from harness.reporting.result_detail import detail
 from harness.store import Store
 from harness.training.segmentation import Segmentation
 
@@ -97,7 +97,7 @@ def test_a_strip_of_test_images_is_stored_with_the_first_seed_alone(seg):
         assert np.array_equal(image, kept)
         assert np.array_equal(truth, mask)
         assert np.array_equal(seen, tuned.classes_of_pixels(Image.fromarray(np.array(kept))))
-    assert "strip" not in json.loads(text(store, results[0].id))["extras"]
+    assert "strip" not in detail(store, results[0].id)["extras"]
 
 
 def test_several_scales_are_scored_where_the_protocol_asks_and_what_fails_there_costs_no_result(

@@ -173,7 +173,8 @@ def test_what_a_run_says_last(place: Path, call):
 
 @pytest.mark.parametrize("variant", ["linear", "mine"])
 def test_how_a_row_is_made_again(place: Path, call, variant: str):
-    said = json.loads(call("show", ids(place)[variant], "--store", "my store.db")[1])["again"]
+    shown = call("show", ids(place)[variant], "--store", "my store.db", "--format", "json")[1]
+    said = json.loads(shown)["again"]
     code, out = call(*shlex.split(said)[1:])
     assert code == 0, out
     assert re.search(r"(?m)^equal: ", out)
@@ -225,7 +226,7 @@ def test_how_a_claim_is_made(place: Path, call):
                 "rm",
                 "--tasks",
                 "squares",
-                "--seed",
+                "--seeds",
                 "7",
                 "--yes",
                 "--store",

@@ -124,10 +124,10 @@ def test_a_checkpoint_of_another_version_is_refused(tiny, monkeypatch):
 
 
 def test_the_list_says_what_needs_it_whether_it_is_installed_or_not(monkeypatch):
-    shown = rendered(listing.listing("methods"))
+    shown = rendered(listing.listing("methods").table)
     assert shown.count("an extra: pip install 'vpt-harness[peft]'") == len(NEEDING)
     monkeypatch.setattr(variants, "_is_installed", lambda name: False)
-    shown = rendered(listing.listing("methods"))
+    shown = rendered(listing.listing("methods").table)
     assert shown.count("not installed: pip install 'vpt-harness[peft]'") == len(NEEDING)
 
 
