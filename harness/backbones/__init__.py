@@ -5,10 +5,12 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.backbones import hub
 from harness.backbones.cards import WEIGHTS, Card, shipped
 from harness.backbones.layouts import COUNTER, fill
 from harness.backbones.names import (
@@ -215,7 +217,7 @@ def _outline(name: str) -> Any:
     import torch
 
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), hub.without_waiting() if is_of_hub(name) else nullcontext():
             return timm.create_model(name, pretrained=False, num_classes=0)
     except Exception as error:
         if not is_of_hub(name):
@@ -236,7 +238,8 @@ def _made(name: str, pretrained: bool = False) -> Any:
 
 def _from_hub(name: str) -> Any:
     try:
-        return _made(name, pretrained=True)
+        with hub.without_waiting():
+            return _made(name, pretrained=True)
     except BadInput:
         raise
     except Exception as error:
@@ -246,12 +249,12 @@ def _from_hub(name: str) -> Any:
 
 def _unfetched(name: str, what: str, error: Exception) -> BadInput:
     reason = re.sub(r"\s+", " ", str(error)).strip().split(". ")[0][:160]
-    mend = f"a file: --backbone {name}=FILE"
+    reason = hub.unreachable() or f"{type(error).__name__}: {reason}"
     if is_of_hub(name):
-        mend = "a folder with its config.json and weights: --backbone local-dir:FOLDER"
-    return BadInput(
-        f"backbone {name}: {what} ({type(error).__name__}: {reason}). Offline? Give {mend}."
-    )
+        mend = "Give a folder with its config.json and weights: --backbone local-dir:FOLDER"
+    else:
+        mend = f"{hub.bring(name)}; or give a file: --backbone {name}=FILE"
+    return BadInput(f"backbone {name}: {what} ({reason}). Offline? {mend}.")
 
 
 def _at(vit: Any, name: str, side: int) -> Any:

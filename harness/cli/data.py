@@ -241,7 +241,7 @@ def prepare(
             else f"already there: {folder}"
         )
 
-    _each(one, _chosen(which, cards, default="mini"))
+    _each(one, _chosen(which, cards, default="mini"), data_root)
 
 
 @command("export")
@@ -277,12 +277,14 @@ def export(
         folder, new = write(card, data_root, to, "jpeg" if lossy else "png", progress)
         return f"written: {folder}" if new else f"already there: {folder}"
 
-    _each(one, _chosen(which, cards, default="mini"))
+    _each(one, _chosen(which, cards, default="mini"), data_root)
 
 
-def _each(do: "Callable[[TaskCard, Progress], str]", chosen: "Sequence[TaskCard]") -> None:
-    """Calls `do` for each task, with a progress bar; tasks that fail are reported in one line each,
-    and the exit code is 2."""
+def _each(
+    do: "Callable[[TaskCard, Progress], str]", chosen: "Sequence[TaskCard]", root: Path
+) -> None:
+    """Calls `do` for each task, with a progress bar; tasks that fail are reported at the end, and
+    the exit code is 2."""
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -291,7 +293,9 @@ def _each(do: "Callable[[TaskCard, Progress], str]", chosen: "Sequence[TaskCard]
         TimeRemainingColumn,
     )
 
-    wrong = False
+    from harness.data import missing
+
+    problems: dict[str, str] = {}
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -309,10 +313,11 @@ def _each(do: "Callable[[TaskCard, Progress], str]", chosen: "Sequence[TaskCard]
                     )
                 )
             except BadInput as error:
-                wrong = True
-                print(f"harness: {error}", file=sys.stderr)
+                problems[card.name] = str(error)
             bar.remove_task(row)
-    if wrong:
+    for line in missing.lines(problems, chosen, root):
+        print(f"harness: {line}", file=sys.stderr)
+    if problems:
         raise typer.Exit(2)
 
 

@@ -114,6 +114,16 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("harness results rm 3fa 8c1", "asks first"),
         ("harness results rm --failed --methods ivpt --yes", ""),
     ),
+    "protocol show": (
+        ("harness protocol show default", "with all that it extends"),
+        ("harness protocol show ./mine.toml --format json", ""),
+    ),
+    "protocol check": (("harness protocol check ./mine.toml", "is it one, and what it costs"),),
+    "cache show": (("harness cache show", "where it is, and what it takes"),),
+    "cache clear": (
+        ("harness cache clear images", "asks first"),
+        ("harness cache clear --yes", "all of it"),
+    ),
     "store check": (("harness store check", ""),),
     "store migrate": (("harness store migrate --store old.db", ""),),
 }

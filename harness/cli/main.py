@@ -9,10 +9,12 @@ from typing import Annotated
 import typer
 
 from harness.cli import (
+    cache,
     command,
     data,
     options,
     output,
+    protocol,
     report,
     results,
     run,
@@ -63,7 +65,7 @@ PANELS = {
 for panel, named in PANELS.items():
     for name, function in named.items():
         command.add(app, name, function, panel)
-for room in (data, results, store):
+for room in (data, results, store, protocol, cache):
     app.add_typer(
         room.app,
         name=room.__name__.rpartition(".")[2],

@@ -56,6 +56,12 @@ class DataStatus:
         }
 
 
+VTAB_1K = (
+    "NOAH's vtab-1k.zip, which https://github.com/ZhangYuanhan-AI/NOAH links to, extracted there;"
+    " or a folder that TensorFlow Datasets made."
+)
+
+
 def status(card: TaskCard, root: Path | None) -> DataStatus:
     resolved = resolve(card, root)
     present = root is not None and is_present(resolved, resolved.reader, root)
@@ -91,11 +97,13 @@ def show(statuses: Sequence[DataStatus], root: Path | None, console: Console) ->
     wide = Measurement.get(console, console.options.update(max_width=10_000), table).maximum
     console.width = max(wide, console.width)
     console.print(table)
-    for line in _advice(statuses, root):
+    for line in advice(statuses, root):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _advice(statuses: Sequence[DataStatus], root: Path | None) -> Iterator[str]:
+def advice(statuses: Sequence[DataStatus], root: Path | None) -> Iterator[str]:
+    """What to do, once for all of them: one command for what can be fetched, and for the rest where
+    its owner gives it."""
     for row in statuses:
         if row.state == "partial":
             yield f"{row.card.name}: {row.problem}"
@@ -111,17 +119,11 @@ def _advice(statuses: Sequence[DataStatus], root: Path | None) -> Iterator[str]:
             *commands.cards(get),
         )
         yield f"fetch: {fetch}  (over {readable(sum(sizes.values()))})"
-    if by_hand := [row.card for row in statuses if "by hand" in row.todo]:
-        how = commands.command("data", "card", by_hand[0].name, *commands.cards(by_hand))
-        yield (
-            f"by hand: {', '.join(card.name for card in by_hand)}: `{how}` explains"
-            f" how{', and so on' if len(by_hand) > 1 else ''}."
-        )
+    for card in (row.card for row in statuses if "by hand" in row.todo):
+        yield f"by hand: {card.name}: {card.by_hand or card.howto}"
     if any(row.card.suite == "vtab" and row.state == "missing" for row in statuses):
-        yield (
-            "Or put a VTAB-1k folder (such as NOAH's vtab-1k.zip) or a tensorflow_datasets"
-            " directory there."
-            + ("" if root else " Give --data-root, the folder that holds the data.")
+        yield f"Or all of VTAB-1k at once: {VTAB_1K}" + (
+            "" if root else " Give --data-root, the folder that holds the data."
         )
 
 

@@ -14,6 +14,7 @@ from rich.text import Text
 from harness import backbones
 from harness.backbones.carried import Uncarried
 from harness.backbones.frozen import FrozenBackbone
+from harness.data import missing
 from harness.data.normalization import described
 from harness.data.readers import resolve
 from harness.errors import BadInput
@@ -74,6 +75,8 @@ class Preview:
     missing: Mapping[str, str]
     """Tasks that can't run yet, each with what is wrong and how to fix it."""
     notes: tuple[str, ...]
+    advice: tuple[str, ...] = ()
+    """The same for all of them together, with one command that fetches what has an address."""
     without: int = 0
     """Cells that aren't run, since a table of known settings has none for them."""
 
@@ -120,7 +123,7 @@ class Preview:
         notes = list(self.notes)
         if self.missing:
             notes.append(f"{len(self.missing)} of {tasks} tasks can't run yet:")
-        for line in (*notes, *self.missing.values()):
+        for line in (*notes, *(self.advice or self.missing.values())):
             yield Text(line)
 
 
@@ -174,7 +177,9 @@ def preview(request: Request, stage: Callable[[str], None]) -> Preview:
     )
     notes += dict.fromkeys(kind_of(card.kind).image for card in cards)
     names = tuple(card.name for card in cards)
-    return Preview(tuple(rows), names, gaps, tuple(note for note in notes if note), without)
+    advice = tuple(missing.lines(gaps, cards, request.data_root))
+    said = tuple(note for note in notes if note)
+    return Preview(tuple(rows), names, gaps, said, advice, without)
 
 
 def _cost(variant: Variant, card: TaskCard, protocol: Settings, request: Request) -> Cost:

@@ -299,8 +299,8 @@ def sided(spec: str, image_size: int | None, card: TaskCard, suite: Suite) -> st
 
 
 def check_data(cards: Sequence[TaskCard], root: Path | None) -> "dict[str, TaskReader]":
-    """The reader of every task, with its lists read. Raises one `BadInput` with a line for every
-    task whose data are missing, incomplete or wrong."""
+    """The reader of every task, with its lists read. Raises one `BadInput` that says which tasks'
+    data are missing, incomplete or wrong, and how to get them."""
     readers, problems = opened(cards, root)
     if problems and root is not None and not root.is_dir():
         raise BadInput(
@@ -308,7 +308,9 @@ def check_data(cards: Sequence[TaskCard], root: Path | None) -> "dict[str, TaskR
             f" {', '.join(problems)}."
         )
     if problems:
-        raise BadInput("\n".join(problems.values()))
+        from harness.data import missing
+
+        raise BadInput("\n".join(missing.lines(problems, cards, root)))
     return readers
 
 

@@ -12,6 +12,7 @@ from command_line import run_command
 from places import REPOSITORY, SHARED
 
 from harness.store import Store
+from harness.tasks.cards import load_suites
 
 SAMPLE = SHARED / "data" / "vtab-1k-sample"
 
@@ -119,11 +120,25 @@ def test_a_wrong_flag_is_a_usage_error(call, flag: str):
     assert flag.split("=")[0] in err
 
 
-def test_every_missing_task_gets_its_line(call):
+def test_missing_data_are_one_table_and_one_command(call):
     code, _, err = call("run", "--suite", "vtab", "--backbone", "mini_vit")
     assert code == 2
-    assert len(err.strip().splitlines()) == 19
-    assert all(line.startswith("harness: task ") for line in err.strip().splitlines())
+    head, titles, *rest = [line.removeprefix("harness: ") for line in err.splitlines()]
+    assert head.startswith("the data of 19 tasks aren't here: --data-root names the folder")
+    assert titles.split() == ["task", "download", "how", "to", "get", "it"]
+    rows, advice = rest[:19], rest[19:]
+    assert {row.split()[0] for row in rows} == set(load_suites()["vtab"].tasks)
+    assert [row.split() for row in rows[:2]] == [
+        ["cifar100", "169", "MB", "fetch"],
+        ["caltech101", "by", "hand"],
+    ]
+    (fetch,) = [line for line in advice if line.startswith("fetch: ")]
+    named = fetch.removeprefix("fetch: harness data fetch ").partition(" --data-root")[0].split()
+    assert sorted(named) == sorted(row.split()[0] for row in rows if "fetch" in row)
+    by_hand = [line for line in advice if line.startswith("by hand: ")]
+    assert len(by_hand) == 2
+    assert any("88 GB" in line for line in by_hand)
+    assert "https://github.com/ZhangYuanhan-AI/NOAH" in advice[-1]
 
 
 def test_a_broken_card_is_named_with_its_key(call, tmp_path: Path):
