@@ -12,6 +12,10 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+MANY = 30
+"""Names that aren't listed where one of them is near: the tasks and the methods."""
+
+
 class BadInput(Exception):
     """Something the user gave can't be used. The message is one line: what is wrong, where, and
     what to do. Exit code 2.
@@ -37,9 +41,12 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> BadInput:
-    """The error for a name that isn't one of `known`: suggests the nearest, and lists all."""
+    """The error for a name that isn't one of `known`: suggests the nearest, and lists all, unless
+    they are many and one is near."""
     known = sorted(known)
-    return BadInput(f"unknown {kind} '{name}'.{nearest(name, known)} Known: {', '.join(known)}.")
+    near = nearest(name, known)
+    listed = "" if near and len(known) > MANY else f" Known: {', '.join(known)}."
+    return BadInput(f"unknown {kind} '{name}'.{near}{listed}")
 
 
 def names_arguments(options: type | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
