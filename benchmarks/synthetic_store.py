@@ -1,5 +1,5 @@
 """A store of made-up results, as large as a report ever has to take: 100 variants x the 24 tasks x
-5 seeds, a curve of 100 points each.
+5 seeds, with a training loss of 100 points each and the curves of each search.
 
     python benchmarks/synthetic_store.py FILE [--variants 100] [--suite all] [--seeds 5] [--gaps]
     [--every]
@@ -14,7 +14,6 @@ leave.
 import argparse
 import hashlib
 import json
-from collections.abc import Iterator
 from functools import cache
 from itertools import chain, count
 from pathlib import Path
@@ -127,21 +126,7 @@ def fill(
                 + strength * (0.5 + (100 - level[card.name]) / 60)
                 + draw.normal(0, 0.8)
             )
-            searches += [
-                Trial(
-                    cell.key,
-                    number,
-                    params,
-                    "complete",
-                    float(min(99.5, centre - 1)),
-                    {},
-                    None,
-                    60.0,
-                    1.4e5,
-                    {},
-                )
-                for number in range(spent)
-            ]
+            searches += _search(cell, spent, params, centre - 1, protocol.epochs, row + column)
             if lost:
                 store.add_failure(
                     Failure(
@@ -159,6 +144,44 @@ def fill(
                 )
     store.add_trials(searches)
     store.add_results(results)
+
+
+def _search(
+    cell: Cell, count: int, chosen: dict[str, Any], value: float, epochs: int, seed: int
+) -> list[Trial]:
+    """Trials of which the last is the best and has the chosen point; the second is pruned."""
+    draw = np.random.default_rng(seed)
+    trials = []
+    for number in range(count):
+        last, pruned = number == count - 1, number == 1 and count > 2
+        below = 0.0 if last else float(draw.uniform(0.3, 6))
+        params = {
+            **chosen,
+            **({} if last else {"base_lr": float(draw.choice([0.1, 0.5, 1.0, 5.0, 10.0]))}),
+        }
+        best = float(np.clip(value - below, 1, 99.5))
+        at = [epochs // 4, epochs // 2] if pruned else [epochs // 4, epochs // 2, epochs]
+        curve = {epoch: round(best * (1 - 0.5 * 0.02 ** (epoch / epochs)), 2) for epoch in at}
+        losses = _losses(draw, at[-1], epochs, 24)
+        state, scored = ("pruned", None) if pruned else ("complete", best)
+        trials.append(
+            Trial(cell.key, number, params, state, scored, curve, None, 60.0, 1.4e5, {}, losses)
+        )
+    return trials
+
+
+def _losses(
+    draw: np.random.Generator, until: int, epochs: int, points: int
+) -> dict[str, list[float | None]]:
+    """Training loss and learning rate after some epochs, as a run logs them."""
+    at = np.unique(np.linspace(1, until, min(points, until)).round().astype(int))
+    loss = 0.1 + 2.5 * np.exp(-4 * at / epochs) + draw.normal(0, 0.03, len(at))
+    rate = 0.05 * (1 + np.cos(np.pi * at / epochs))
+    return {
+        "epoch": at.astype(float).tolist(),
+        "loss": np.abs(loss).round(4).tolist(),
+        "lr": rate.round(6).tolist(),
+    }
 
 
 def _strength(arguments: dict[str, Any]) -> float:
@@ -277,9 +300,10 @@ def _result(
         float(draw.uniform(55, 140)),
         int(draw.uniform(3.1e9, 6.4e9)),
         1.0e5 + 400.0 * seed,
-        dict(_curve(score, draw, points, epochs)),
+        {epochs: score},
         provenance,
         CREATED.format(seed % 60),
+        curves=_losses(np.random.default_rng(seed), epochs, epochs, points),
         extras=_costs(arguments["name"], own, cell.labels["classes"] * 769, draw),
     )
 
@@ -295,17 +319,6 @@ def _costs(name: str, own: float, head: int, draw: np.random.Generator) -> dict[
         "seconds_image": trained / float(draw.uniform(2.4e13, 3.1e13)),
         "checkpoint_bytes": 4 * (int(own) + head),
     }
-
-
-def _curve(
-    score: float, draw: np.random.Generator, points: int, epochs: int
-) -> Iterator[tuple[int, float]]:
-    at = np.unique(np.linspace(1, epochs, points).round().astype(int))
-    values = score * (1 - 0.6 * np.exp(-at / (epochs / draw.uniform(5, 9)))) + draw.normal(
-        0, 0.25, len(at)
-    )
-    values[-1] = score
-    return zip(at.tolist(), np.clip(values, 0, 100).round(3).tolist(), strict=True)
 
 
 def _sha(text: str) -> str:

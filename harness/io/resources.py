@@ -36,6 +36,11 @@ def submissions_dir() -> Path | None:
     return folder if folder.is_dir() else None
 
 
+def papers_toml() -> Path:
+    """The papers of the built-in methods."""
+    return _shipped / "results" / "papers.toml"
+
+
 def cache_dir() -> Path:
     """Decoded images, fingerprints and features: `$VPT_HARNESS_CACHE`, else `~/.cache/vpt-harness`.
     Safe to delete.

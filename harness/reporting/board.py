@@ -59,11 +59,14 @@ class Leaderboard:
         """One row per final run."""
         return self._text("csv", path)
 
-    def to_figure(self, path: str | Path, figure: str = USUAL, x: str | None = None) -> Path:
+    def to_figure(
+        self, path: str | Path, figure: str = USUAL, x: str | None = None, caption: bool = True
+    ) -> Path:
         """A figure for a paper, as `.pdf`, `.png` or `.svg`, of the backbone and protocol with
         most rows. `figure`: `tradeoff`, `ranks`, `differences`, `ablation`, `search` or `cost`.
-        `x`: the cost of a `tradeoff`, such as `flops`; None: `params`."""
-        return self.write(path, figure=figure, x=x)
+        `x`: the cost of a `tradeoff`, such as `flops`; None: `params`. `caption`: whether what
+        it shows is written below; a paper has captions of its own."""
+        return self.write(path, figure=figure, x=x, caption=caption)
 
     @property
     def left_out_of_figures(self) -> str | None:
@@ -79,12 +82,13 @@ class Leaderboard:
         format: str | None = None,
         figure: str | None = None,
         x: str | None = None,
+        caption: bool = True,
     ) -> Path:
         """Writes a file, whole or not at all, in the format that its suffix or `format` gives:
-        `table`, `md`, `csv`, `json`, `latex`, `html`, `parquet`, `png`, `pdf`, `svg`. `figure`
-        and `x`: as for `to_figure`, for the last three."""
+        `table`, `md`, `csv`, `json`, `latex`, `html`, `parquet`, `png`, `pdf`, `svg`. `figure`,
+        `x` and `caption`: as for `to_figure`, for the last three."""
         path = Path(path).expanduser()
-        report = replace(self._report, figure=figure or self._report.figure, x=x)
+        report = replace(self._report, figure=figure or self._report.figure, x=x, caption=caption)
         report.write(format_of(format, path), path)
         return path
 

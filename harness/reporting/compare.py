@@ -3,13 +3,13 @@
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from html import escape
 from typing import Any
 
 from harness.errors import BadInput
 from harness.io import commands
 from harness.reporting.captions import title_of
 from harness.reporting.filters import ANY, Setting, of_setting, one_variant, stored
-from harness.reporting.formats.notebook import titled_list
 from harness.reporting.leaderboard import leaderboard
 from harness.reporting.paired_comparison import PairedComparison, paired_comparison
 from harness.reporting.section import SHARED, sections
@@ -50,7 +50,7 @@ class Comparison:
 
     def _repr_html_(self) -> str:
         return "\n".join(
-            titled_list(title_of(part.section), sentences(part)) for part in self.parts
+            _titled_list(title_of(part.section), sentences(part)) for part in self.parts
         )
 
     def json(self) -> str:
@@ -61,6 +61,12 @@ class Comparison:
             "comparisons": [_document(part) for part in self.parts],
         }
         return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _titled_list(title: str, lines: Sequence[str]) -> str:
+    """For a notebook."""
+    items = "\n".join(f"<li>{escape(plain(line))}</li>" for line in lines)
+    return f"<div><p><strong>{escape(plain(title))}</strong></p>\n<ul>{items}</ul></div>"
 
 
 def compare(

@@ -42,6 +42,8 @@ class Contents:
     """Which figure the image formats draw; None: the default one."""
     x: str | None = None
     """The cost of a trade-off; None: tuned parameters."""
+    caption: bool = True
+    """Whether a figure has a note below."""
     detail: bool = False
     """Whether `rows` have their `detail`."""
 

@@ -30,26 +30,26 @@ class Cost:
 COSTS: dict[str, Cost] = {
     cost.name: cost
     for cost in (
-        Cost("params", "Params", "tuned parameters", counted, "trained values without the head"),
-        Cost("head_params", "Head", "the head's parameters", counted, "trained values of the head"),
+        Cost("params", "Params", "tuned parameters", counted, "tuned parameters without the head"),
+        Cost("head_params", "Head", "the head's parameters", counted, "parameters of the head"),
         Cost(
             "flops",
             "Train GFLOP",
-            "GFLOP a training image",
+            "GFLOP per training image",
             giga,
-            "operations of a training step for an image, forward and backward",
+            "operations of a training step per image, forward and backward",
         ),
         Cost(
             "flops_scored",
             "Score GFLOP",
-            "GFLOP a scored image",
+            "GFLOP per scored image",
             giga,
-            "operations of scoring an image",
+            "operations of scoring one image",
         ),
         Cost(
             "flops_overhead",
             "Extra GFLOP",
-            "GFLOP a scored image beyond the backbone's",
+            "GFLOP per scored image beyond the backbone's",
             giga,
             "of scoring an image, what a linear probe of the backbone doesn't need; once merged, of"
             " what can be merged",
@@ -57,12 +57,19 @@ COSTS: dict[str, Cost] = {
         Cost(
             "seconds_image",
             "Time (image)",
-            "time a training image",
+            "time per training image",
             duration,
-            "of training, for an image",
+            "of training, per image",
             measured=True,
         ),
-        Cost("memory", "Memory", "peak memory", memory, "peak of a final run", measured=True),
+        Cost(
+            "memory",
+            "Memory",
+            "peak memory",
+            memory,
+            "peak of a final run: of a GPU's memory, on a CPU of the whole process, torch included",
+            measured=True,
+        ),
         Cost(
             "checkpoint_bytes",
             "Checkpoint",
@@ -70,7 +77,7 @@ COSTS: dict[str, Cost] = {
             memory,
             "size of what is stored, with the head",
         ),
-        Cost("seconds", "Time (run)", "time of a run", duration, "of a final run", measured=True),
+        Cost("seconds", "Time (run)", "time per run", duration, "of a final run", measured=True),
         Cost(
             "units",
             "Units",
@@ -93,12 +100,12 @@ GROUPS = {
 }
 """Names that stand for several columns."""
 
-PPT_HELP = "V-PETL Bench's score: of the mean, lower with more trained values"
+PPT_HELP = "V-PETL Bench's score: of the mean, lower with more parameters"
 
 
 def ppt(mean: float | None, params: float | None) -> float | None:
-    """V-PETL Bench's "performance-parameter trade-off" of a mean in percent and so many trained
-    values, head aside: M exp(-log10(P / 10^7 + 1)), M between 0 and 1.
+    """V-PETL Bench's "performance-parameter trade-off" of a mean in percent and so many tuned
+    parameters, head aside: M exp(-log10(P / 10^7 + 1)), M between 0 and 1.
 
     Y. Xin et al., V-PETL Bench, NeurIPS 2024. With P as printed it gives 84 of the 91 values in its
     README (commit c188fad) to their two digits, and the others within 0.012.

@@ -21,7 +21,7 @@ def format_of(name: str | None, output: Path | None) -> str:
                 f"--output {output}: no format has this suffix. Give --format, or a name that ends"
                 f" in one of {known}."
             )
-    name = name or "table"
+    name = (name and formats.by_suffix(f".{name}")) or name or "table"
     if name not in FORMATS:
         raise unknown("format", name, FORMATS)
     if output is None and not formats.load(name).text:

@@ -17,6 +17,7 @@ from harness.reporting.statistics import STATISTICS
 from harness.reporting.statistics.common import common_tasks
 from harness.reporting.statistics.intervals import interval
 from harness.reporting.statistics.means import group_means, mean_of, mean_of_present
+from harness.reporting.statistics.rank_intervals import rank_intervals
 from harness.reporting.statistics.ranks import mean_ranks
 
 Sort = Literal["mean", "rank", "params"]
@@ -145,6 +146,20 @@ class Section:
             )
             for variant, scores in self.scores.items()
         }
+
+    @cached_property
+    def rank_intervals(self) -> dict[str, tuple[float, float]]:
+        """How far the mean ranks of complete variants would move with other tasks and seeds; empty
+        with too few of either."""
+        scores = {
+            variant: {
+                task: [row.scores[seed] for seed in sorted(row.scores)]
+                for task in self.tasks
+                if (row := self.results.get((variant, task)))
+            }
+            for variant in self.scores
+        }
+        return rank_intervals(scores, self.tasks)
 
     @cached_property
     def devices(self) -> list[str]:

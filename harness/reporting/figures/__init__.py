@@ -15,7 +15,7 @@ from harness.io.atomic import replacing
 from harness.reporting.captions import title_of
 from harness.reporting.figures import ablation, cost, differences, ranks, search, tradeoff
 from harness.reporting.figures.style import style
-from harness.reporting.figures.text import shown
+from harness.reporting.figures.text import captions, shown
 from harness.reporting.section import Section
 from harness.store import Store
 
@@ -39,9 +39,11 @@ def figure(
     store: Store | None = None,
     baseline: str | None = None,
     x: str | None = None,
+    caption: bool = True,
 ) -> Figure:
     """One of `FIGURES`, of a leaderboard's section with most rows. `differences` needs a baseline,
-    `search` the store; `x` is the cost of a `tradeoff`, tuned parameters unless given.
+    `search` the store; `x` is the cost of a `tradeoff`, tuned parameters unless given. `caption`:
+    whether what it shows is written below.
 
     Raises `BadInput` for an unknown kind, or too little to draw, and says what is missing.
     """
@@ -52,7 +54,7 @@ def figure(
         raise BadInput(f"figure {kind}: only a tradeoff has a cost (x) to choose.")
     if kind == "search" and store is None:
         raise ValueError("figure search: give the store, which holds the trials")
-    with style():
+    with style(), captions(caption):
         drawn = _draw(kind, section, store, baseline, x or "params")
     drawn.set_label(f"{FIGURES[kind]}: {shown(title_of(section))}")
     return drawn

@@ -2,7 +2,9 @@
 
 import re
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 
 from matplotlib import font_manager
@@ -102,8 +104,25 @@ def left_out(section: Section) -> list[str]:
     return [f"Left out because they lack scores: {', '.join(methods)}."] if methods else []
 
 
+_captioned: ContextVar[bool] = ContextVar("captioned", default=True)
+
+
+@contextmanager
+def captions(wanted: bool) -> Iterator[None]:
+    """Whether figures that are drawn meanwhile have a note below: a paper has captions of its
+    own."""
+    before = _captioned.set(wanted)
+    try:
+        yield
+    finally:
+        _captioned.reset(before)
+
+
 def note(figure: Figure, section: Section, lines: Sequence[str], size: float = 7) -> None:
-    """Writes below the figure what it shows and what it leaves out, and makes room for that."""
+    """Writes below the figure what it shows and what it leaves out, and makes room for that;
+    nothing where no caption is wanted."""
+    if not _captioned.get():
+        return
     width = int(figure.get_figwidth() * 72 / (0.56 * size))
     source = f"{title_of(section)}; {section.seeds} seed{'s' if section.seeds > 1 else ''}."
     remarks = sorted({row.cell.note for row in section.board if row.cell.note})

@@ -13,7 +13,7 @@ from harness.reporting.leaderboard import COMPARABLE, TaskResult
 from harness.reporting.published.numbers import PublishedNumber
 from harness.reporting.rows import CellSummary
 from harness.reporting.section import SHARED, MethodSummary, Section
-from harness.reporting.statistics.common import TooFew
+from harness.reporting.statistics.common import TooFew, complete
 from harness.reporting.statistics.friedman import friedman
 from harness.reporting.statistics.intervals import bootstrap, interval
 from harness.reporting.statistics.wilcoxon import pairwise
@@ -37,9 +37,11 @@ def document(
     parts: Sequence[Section],
     baseline: str | None = None,
     published: Sequence[PublishedNumber] = (),
+    most: int | None = None,
 ) -> str:
     """Everything that the tables show, and the tests: for each section Friedman's, and Wilcoxon's
-    for all pairs or against a baseline."""
+    for all pairs or against a baseline. `most`: up to so many variants all pairs are tested; of
+    more each against the first, unless there is a baseline."""
     tables: dict[str, list[Any]] = {
         name: [] for name in ("rows", "groups", "methods", "gaps", "tests", "notes")
     }
@@ -52,11 +54,16 @@ def document(
             for variant, summary in section.methods.items()
         ]
         tables["gaps"] += _gaps(section)
-        tables["tests"].append({**where, **_tests(section, baseline)})
+        tables["tests"].append({**where, **_tests(section, baseline or _first(section, most))})
         tables["notes"] += [{**where, "note": note} for note in notes_of(section)]
     if published:
         tables["published"] = [asdict(number) for number in published]
     return json.dumps(tables, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _first(section: Section, most: int | None) -> str | None:
+    kept, _ = complete(section.scores, section.tasks)
+    return next(iter(kept)) if most is not None and len(kept) > most else None
 
 
 def _shared(cell: CellSummary) -> dict[str, Any]:

@@ -1,11 +1,10 @@
 r"""The leaderboard as LaTeX: one booktabs table per section, to \input or paste into a paper.
 
-With many tasks headers are rotated, the spread goes below its number, and each group gets its
-mean.
+With many tasks there is a table of means, and one for each group's tasks: type stays readable.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from harness.reporting.captions import caption, notes_of, tests_of
@@ -16,6 +15,7 @@ from harness.reporting.columns import (
     Column,
     Entry,
     Layout,
+    group_column,
     summary_columns,
     task_columns,
 )
@@ -24,11 +24,13 @@ from harness.reporting.display import NOTHING
 from harness.reporting.formats.format import TextFormat
 from harness.reporting.formats.latex_text import escaped
 from harness.reporting.section import Section
+from harness.text import some
 
 MOST_LINES = 50
 """Lines of scores that fit on a page unshrunk; a longer table is split into parts."""
-NAME, NARROW_NAME = 30, 22
-"""Characters of a name per line; the second is for methods, next to many tasks."""
+NEAR_MARK = r"$^{\approx}$"
+NAME = 30
+"""Characters of a name per line."""
 
 _PREAMBLE = "% \\usepackage{booktabs,graphicx}\n"
 _DOCUMENT = r"""\documentclass{article}
@@ -67,81 +69,107 @@ def latex(parts: Sequence[Section], layout: Layout = PLAIN, standalone: bool = F
     return _PREAMBLE + "\n".join(tables)
 
 
+Groups = list[tuple[str, list[Column]]]
+"""Columns, with the name of their group; empty for those without one."""
+
+
 def _tables(section: Section, number: int, layout: Layout) -> list[str]:
-    many = len(section.tasks) > MANY_TASKS and not layout.groups
-    groups = _grouped(section, layout, many)
-    columns = [column for _, of_group in groups for column in of_group]
+    tables = []
+    for part, groups in enumerate(_parts(section, layout)):
+        pages = _pages(section, [column for _, of_group in groups for column in of_group])
+        for page, rows in enumerate(pages, 1):
+            where = (number, part, page, len(pages))
+            tables.append(_table(section, layout, groups, rows, where))
+    return tables
+
+
+def _pages(section: Section, columns: Sequence[Column]) -> list[list[str]]:
+    """The rows, on as many pages as they take."""
     pages: list[list[str]] = [[]]
+    room = [any(entry.near and entry.detail for entry in of.entries.values()) for of in columns]
     # points: about what a table measures, and a page's width
     lines, most = 0, MOST_LINES * max(1.0, (110 + 18 * len(columns)) / 470)
     for variant in section.scores:
-        name = _name(variant, NARROW_NAME if many else NAME)
-        row = _row(name, [column.entries[variant] for column in columns], many)
-        lines += max(len(name), 1 + many)
+        name = _name(variant, NAME)
+        row = _row(name, [column.entries[variant] for column in columns], room)
+        lines += len(name)
         if lines > most and pages[-1]:
             pages.append([])
-            lines = max(len(name), 1 + many)
+            lines = len(name)
         pages[-1].append(row)
-    return [
-        _table(section, layout, groups, rows, many, (number, page, len(pages)))
-        for page, rows in enumerate(pages, 1)
-    ]
+    return pages
 
 
-def _grouped(section: Section, layout: Layout, many: bool) -> list[tuple[str, list[Column]]]:
-    """The columns, with the name of their group; empty for those without one."""
+def _parts(section: Section, layout: Layout) -> list[Groups]:
+    """The columns of each table: one, or with many tasks that of means and then those of tasks."""
     if layout.groups:
-        return [("", summary_columns(section, layout))]
+        return [[("", summary_columns(section, layout))]]
     of_tasks: dict[str, list[Column]] = {}
     for column in task_columns(section):
         of_tasks.setdefault(column.task, []).append(column)
-    summary = {
-        column.title: column for column in summary_columns(section, replace(layout, groups=many))
-    }
+    if len(section.tasks) > MANY_TASKS:
+        means = [("", summary_columns(section, replace(layout, groups=True)))]
+        return [
+            means,
+            *(part for group in section.groups for part in _of(section, group, of_tasks)),
+        ]
+    summary = {column.title: column for column in summary_columns(section, layout)}
     first = [summary.pop("Params")] if "Params" in summary else []
-    grouped: list[tuple[str, list[Column]]] = [("", first)] if first else []
+    grouped: Groups = [("", first)] if first else []
     for group, tasks in section.groups.items():
-        mean = summary.pop(f"{group} ({len(tasks)})", None)
-        means = [Column("Mean", mean.entries)] if mean else []
-        grouped.append((group, [*(column for task in tasks for column in of_tasks[task]), *means]))
-    return [*grouped, ("", list(summary.values()))]
+        grouped.append((group, [column for task in tasks for column in of_tasks[task]]))
+    return [[*grouped, ("", list(summary.values()))]]
+
+
+def _of(section: Section, group: str, of_tasks: Mapping[str, list[Column]]) -> list[Groups]:
+    """A group's tables, of at most `MANY_TASKS` tasks each; the last has the group's mean."""
+    tasks = section.groups[group]
+    mean = Column("Mean", group_column(section, group).entries)
+    parts: list[Groups] = []
+    for start in range(0, len(tasks), MANY_TASKS):
+        columns = [one for task in tasks[start : start + MANY_TASKS] for one in of_tasks[task]]
+        last = start + MANY_TASKS >= len(tasks)
+        parts.append([(group, [*columns, mean] if last else columns)])
+    return parts
 
 
 def _table(
     section: Section,
     layout: Layout,
-    groups: list[tuple[str, list[Column]]],
+    groups: Groups,
     rows: list[str],
-    many: bool,
-    where: tuple[int, int, int],
+    where: tuple[int, int, int, int],
 ) -> str:
-    number, page, pages = where
+    """`where`: the section's number, the table's in it from 0, its page and of how many."""
+    number, part, page, pages = where
     columns = [column for _, of_group in groups for column in of_group]
     wide = "table*" if len(section.tasks) > 3 else "table"
     alignment = "".join(
         (r"@{\hspace{6pt}}" if place else "") + "r" * len(of_group)
         for place, (_, of_group) in enumerate(groups)
     )
-    heads = ["Method", *(_head(column.title, many) for column in columns)]
-    caption_text = _caption(section, layout, columns, many) + (
-        f" Part {page} of {pages}." if pages > 1 else ""
-    )
+    heads = ["Method", *(_head(column.title) for column in columns)]
+    said = _caption(section, layout, columns) if part == 0 else _short(section, groups)
+    caption_text = said + (f" Part {page} of {pages}." if pages > 1 else "")
+    label = f"tab:{_slug(section)}-{number}"
+    of_part = f"{f'-{part}' if part else ''}{f'-{page}' if page > 1 else ''}"
+    rest = rf" The rest as in Table~\ref{{{label}}}." if part else ""
     body = [
         rf"\begin{{{wide}}}[t]",
         r"\sloppy\centering",
-        rf"\caption{{{escaped(caption_text, breaks=True)}}}\vspace{{3pt}}",
-        rf"\label{{tab:{_slug(section)}-{number}{f'-{page}' if page > 1 else ''}}}",
-        rf"\footnotesize\setlength{{\tabcolsep}}{{{1.3 if many else 4}pt}}",
+        rf"\caption{{{escaped(caption_text, breaks=True)}{rest}}}\vspace{{3pt}}",
+        rf"\label{{{label}{of_part}}}",
+        r"\footnotesize\setlength{\tabcolsep}{4pt}",
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         rf"\begin{{tabular}}{{@{{}}l{alignment}@{{}}}}",
         r"\toprule",
         *(_spans(groups) if any(group for group, _ in groups) and len(section.groups) > 1 else []),
         " & ".join(heads) + r" \\",
         r"\midrule",
-        ("\n\\addlinespace[1.5pt]\n" if many else "\n").join(rows),
+        *rows,
         r"\bottomrule",
         r"\end{tabular}}",
-        *(_notes(section, layout, columns) if page == pages else []),
+        *(_notes(section, layout, columns) if page == pages and part == 0 else []),
         rf"\end{{{wide}}}",
     ]
     return "\n".join(body) + "\n"
@@ -162,38 +190,25 @@ def _spans(groups: list[tuple[str, list[Column]]]) -> list[str]:
     return [" & ".join(spans) + r" \\", " ".join(rules)]
 
 
-def _row(name: list[str], entries: Sequence[Entry], stacked: bool) -> str:
-    """A method's line; with `stacked` the spreads have a line of their own, small, next to
-    the second line of a long name."""
-    lines = [[_marked(entry, "" if stacked else entry.detail) for entry in entries]]
-    if stacked and any(entry.detail for entry in entries):
-        lines.append([_small(entry) for entry in entries])
-    while len(lines) < len(name):
-        lines.append([""] * len(entries))
-    names = [*(escaped(line) for line in name), *[""] * (len(lines) - len(name))]
+def _row(name: list[str], entries: Sequence[Entry], room: Sequence[bool]) -> str:
+    """A method's line, and one for each further line of its name. `room`: columns with marks."""
+    first = [_marked(entry, of) for entry, of in zip(entries, room, strict=True)]
+    lines = [first, *([""] * len(entries) for _ in name[1:])]
     return "\n".join(
-        rf"{name} & {' & '.join(line)} \\" for name, line in zip(names, lines, strict=True)
+        rf"{escaped(part)} & {' & '.join(line)} \\" for part, line in zip(name, lines, strict=True)
     )
 
 
-def _marked(entry: Entry, detail: str) -> str:
+def _marked(entry: Entry, room: bool) -> str:
+    """`room`: other entries of the column are marked as near the best; this one gets the same
+    width, so that digits stay below digits."""
     text = {"failed": r"$\times$", NOTHING: "--"}.get(entry.text) or re.sub(
         r"^-(?=\d)", "$-$", escaped(entry.text)
     )
     text = {1: rf"\textbf{{{text}}}", 2: rf"\underline{{{text}}}"}.get(entry.place, text)
-    spread = f"$_{{{detail.replace('±', chr(92) + 'pm ')}}}$" if detail else ""
-    return text + spread + (r"\rlap{$^{\approx}$}" if entry.near and detail else "")
-
-
-def _small(entry: Entry) -> str:
-    """What goes below a score: its spread, after the mark for being near the best, for which there
-    is no room next to the score."""
-    near = r"$\approx$" if entry.near else ""
-    return (
-        rf"{{\scriptsize {near}{escaped(entry.detail.removeprefix('±'))}}}"
-        if near or entry.detail
-        else ""
-    )
+    spread = f"$_{{{entry.detail.replace('±', chr(92) + 'pm ')}}}$" if entry.detail else ""
+    mark = NEAR_MARK if entry.near and entry.detail else rf"\phantom{{{NEAR_MARK}}}"
+    return text + spread + (mark if room else "")
 
 
 def _name(variant: str, width: int) -> list[str]:
@@ -215,32 +230,35 @@ def _name(variant: str, width: int) -> list[str]:
     return lines or [""]
 
 
-def _head(title: str, upright: bool) -> str:
-    words = [title] if upright else re.split(r"(?<=[-_])(?=\w{3})| (?=of )", title)
+def _head(title: str) -> str:
+    words = re.split(r"(?<=[-_])(?=\w{3})| (?=of )", title)
     lines = [word[start : start + NAME] for word in words for start in range(0, len(word), NAME)]
     below = r"\\".join(map(escaped, lines))
-    head = rf"\shortstack[{'l' if upright else 'r'}]{{{below}}}" if len(lines) > 1 else below
-    return rf"\rotatebox{{90}}{{{head}}}" if upright else head
+    return rf"\shortstack[r]{{{below}}}" if len(lines) > 1 else below
 
 
-def _caption(section: Section, layout: Layout, columns: Sequence[Column], many: bool) -> str:
+def _short(section: Section, groups: Groups) -> str:
+    """Of a group's table."""
+    tasks = some(sum(bool(column.task) for _, of in groups for column in of), "task")
+    names = ", ".join(group for group, _ in groups)
+    return f"Suite {section.suite}, {names}: {tasks}; backbone {section.backbone}."
+
+
+def _caption(section: Section, layout: Layout, columns: Sequence[Column]) -> str:
     """Where the numbers are from, what they are, and how their means are taken."""
     count, groups = len(section.tasks), len(section.groups)
     sentences = [
         (
-            f"Suite {section.suite} ({count} tasks); backbone {section.backbone}, protocol"
+            f"Suite {section.suite} ({some(count, 'task')}); backbone {section.backbone}, protocol"
             f" {section.protocol}, pixels {_pixels(section)}."
         ),
         caption(
             section,
             "underlined",
-            spread=not many,
-            near=NEAR if any(column.task for column in columns) else "",
+            near=NEAR if count > MANY_TASKS or any(column.task for column in columns) else "",
             layout=layout,
         ),
     ]
-    if many and section.seeds > 1:
-        sentences.append("Small, below a score: its standard deviation.")
     sentences.append(f"Mean of {count}: over tasks, each counting once.")
     if any(column.title == f"Mean of {groups} groups" for column in columns):
         sentences.append(

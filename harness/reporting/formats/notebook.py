@@ -1,5 +1,4 @@
-"""What a notebook shows of a leaderboard or a comparison: HTML that takes the notebook's own
-style."""
+"""What a notebook shows of a leaderboard: HTML that takes the notebook's own style."""
 
 from collections.abc import Sequence
 from html import escape
@@ -13,12 +12,6 @@ from harness.text import plain
 def table(parts: Sequence[Section], layout: Layout) -> str:
     """One table per section, with what a reader must know below it."""
     return "\n".join(_section(section, layout) for section in parts)
-
-
-def titled_list(title: str, lines: Sequence[str]) -> str:
-    """Sentences under a title."""
-    items = "\n".join(f"<li>{_text(line)}</li>" for line in lines)
-    return f"<div><p><strong>{_text(title)}</strong></p>\n<ul>{items}</ul></div>"
 
 
 def _section(section: Section, layout: Layout) -> str:

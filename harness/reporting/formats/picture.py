@@ -24,6 +24,7 @@ class _Picture(Format):
             store=contents.store,
             baseline=contents.checked_layout.baseline,
             x=contents.x,
+            caption=contents.caption,
         )
         file = io.BytesIO()
         encode(drawn, file, self._name)

@@ -289,10 +289,13 @@ def _setup_phrases(section: Section, method: str, theirs: Mapping[str, Setup]) -
     """What sets the section's rows of this published method apart; or all its rows, if there are
     none."""
     same, phrases = _same_method(section, method)
-    measured: dict[str, list[Setup]] = {}
+    measured: dict[str, dict[int, Setup]] = {}
     for result in same or section.board:
-        measured.setdefault(result.task, []).append(measured_setup(result, section.seeds))
-    return phrases + setup_differences(measured, theirs, bool(same))
+        # equal facts are one object, and most variants share theirs
+        setup = measured_setup(result, section.seeds)
+        measured.setdefault(result.task, {})[id(setup)] = setup
+    distinct = {task: list(of.values()) for task, of in measured.items()}
+    return phrases + setup_differences(distinct, theirs, bool(same))
 
 
 def _same_method(section: Section, method: str) -> tuple[list[TaskResult], list[str]]:

@@ -139,12 +139,12 @@ def test_the_tradeoff_takes_any_cost(store: Store, tmp_path: Path):
         "\n", " "
     )
     file = Leaderboard(Report(store)).to_figure(tmp_path / "a.svg", x="flops")
-    assert "GFLOP a training image" in file.read_text()
+    assert "GFLOP per training image" in file.read_text()
     with pytest.raises(BadInput, match=r"cost 'flop'.*flops"):
         figure("tradeoff", Report(store).sections, x="flop")
     with pytest.raises(BadInput, match="only a tradeoff has a cost"):
         figure("ranks", Report(store).sections, x="flops")
-    with pytest.raises(BadInput, match=r"no row has its GFLOP a training image \(flops\)"):
+    with pytest.raises(BadInput, match=r"no row has its GFLOP per training image \(flops\)"):
         figure("tradeoff", Report(store, methods=["old"]).sections, x="flops")
 
 

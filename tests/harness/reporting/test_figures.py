@@ -589,6 +589,16 @@ def test_of_several_sections_the_one_with_most_rows_is_drawn(filler: Any) -> Non
         )
 
 
+@pytest.mark.parametrize("kind", ["cost", "ranks", "tradeoff"])
+def test_without_a_caption_there_is_no_note_and_no_room_for_it(filler: Any, kind: str) -> None:
+    filler.grid(FOUR, MINI)
+    drawn, bare = (figure(kind, [filler.section()], caption=said) for said in (True, False))
+    assert "protocol mini" in drawn.get_supxlabel()
+    assert bare.get_supxlabel() == ""
+    assert bare.get_figheight() < drawn.get_figheight() - 0.2
+    assert bare.get_figwidth() == drawn.get_figwidth()
+
+
 def test_settings_are_the_users_again_afterwards(filler: Any) -> None:
     filler.grid(FOUR, MINI)
     with matplotlib.rc_context({"font.size": 31, "axes.facecolor": "red"}):

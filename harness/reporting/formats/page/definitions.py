@@ -43,6 +43,13 @@ DEFINITIONS = (
         ),
     ),
     (
+        "Interval of a rank",
+        (
+            "95 % percentile bootstrap of the mean rank: each of 1,000 resamples draws tasks, and "
+            "for each task and method seeds, with replacement. From 5 tasks on."
+        ),
+    ),
+    (
         "Friedman, Nemenyi",
         (
             "Whether any methods differ, and by how much two mean ranks must differ for their "
@@ -76,7 +83,7 @@ DEFINITIONS = (
     ),
     (
         "Params",
-        ("Trained values of the method, without the head, which every method has."),
+        ("Tuned parameters of the method, without the head, which every method has."),
     ),
 )
 """Term and definition."""

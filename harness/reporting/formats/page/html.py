@@ -20,24 +20,30 @@ from markupsafe import Markup
 
 from harness.io import commands
 from harness.io.atomic import replacing, unwritable
+from harness.reporting.citations import HARNESS, papers
 from harness.reporting.contents import Contents
 from harness.reporting.costs import COSTS, USUAL
 from harness.reporting.formats.format import TextFormat
+from harness.reporting.formats.page.compared import compared
 from harness.reporting.formats.page.definitions import DEFINITIONS
+from harness.reporting.formats.page.files import files
 from harness.reporting.formats.page.pictures import strips
 from harness.reporting.formats.page.runs import Runs
+from harness.reporting.formats.page.searches import Searches
 from harness.reporting.formats.page.sections import section
 from harness.reporting.published.numbers import PublishedNumber, published
 from harness.reporting.published.page_columns import published_rows
 from harness.reporting.rows import Run
 from harness.reporting.section import Section
+from harness.reporting.statistics.distributions import students_t
 from harness.tasks.kinds import metric_of
 from harness.text import plain
 
 TEMPLATES = Path(__file__).parent / "templates"
 SCRIPTS = (
-    *("dom.js", "state.js", "tables.js", "leaderboard.js", "details.js"),
-    *("charts.js", "tests.js", "tradeoff.js", "more.js", "sources.js", "page.js"),
+    *("dom.js", "state.js", "tips.js", "take.js", "tables.js", "ranking.js", "choice.js"),
+    *("leaderboard.js", "details.js", "searches.js", "compare.js", "charts.js", "tests.js"),
+    *("tradeoff.js", "more.js", "sources.js", "page.js"),
 )
 """Concatenated to one module, in this order."""
 
@@ -73,20 +79,32 @@ def page(
         "facts": _facts(store.name, runs, parts),
         "live": live,
         "store": commands.command(store=store).removeprefix("harness"),
+        "papers": _papers(parts),
+        "home": HARNESS,
         "definitions": DEFINITIONS,
+        "t": [round(students_t(degrees, 0.975), 9) for degrees in range(1, _most_seeds(parts))],
         "costs": [[cost.name, cost.title, cost.help] for cost in COSTS.values()],
         "columns": (*columns, "flops") if columns == USUAL else columns,
         **{name: _counted(behind, name) for name in ("machines", "versions")},
         "sections": [
             {
                 **section(part, baseline),
+                "compared": compared(part, store, baseline),
                 "published": published_rows(part, numbers),
                 "strips": strips(part, extras),
             }
             for part in parts
         ],
     }
-    return _html(about, {"shared": behind.shared(), "cells": cells_of})
+    searches = Searches(store)
+    behind_all = {
+        "shared": behind.shared(),
+        "cells": cells_of,
+        "searches": [searches.of(part) for part in parts],
+        "searched": searches.shared(),
+        "files": files(contents),
+    }
+    return _html(about, behind_all)
 
 
 def write(path: Path, text: str) -> None:
@@ -149,6 +167,20 @@ def _facts(store: str, runs: Sequence[Run], parts: Sequence[Section]) -> list[li
     ]
 
 
+def _papers(parts: Sequence[Section]) -> dict[str, dict[str, str]]:
+    """Of the methods shown: title, address and code, as far as they are known."""
+    shown = {summary.method for part in parts for summary in part.methods.values()}
+    return {
+        plain(name): {"title": paper.title, "paper": paper.address, "code": paper.repository}
+        for name, paper in papers().items()
+        if name in shown
+    }
+
+
+def _most_seeds(parts: Sequence[Section]) -> int:
+    return max((part.seeds for part in parts), default=0)
+
+
 def _counted(behind: Runs, name: str) -> list[list[Any]]:
     """How many final runs have each value: [count, value]."""
     return [list(pair) for pair in zip(behind.counts(name), behind.shared()[name], strict=True)]
@@ -171,6 +203,7 @@ def _html(about: dict[str, Any], runs: dict[str, Any]) -> str:
         policy=policy,
         title=about["title"],
         facts=about["facts"],
+        summary=", ".join(f"{value} {name.lower()}" for name, value in about["facts"][:2]),
         style=Markup(style),
         script=Markup(script),
         about=_block(about),

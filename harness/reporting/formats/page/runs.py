@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ class Runs:
         return [self._counts[name][place] for place in range(len(self._kept[name].values))]
 
     def _run(self, run: Run) -> list[Any]:
-        """[id; seed; texts: score, time, memory, units, trained values, those of the head; places
+        """[id; seed; texts: score, time, memory, units, parameters, those of the head; places
         in `shared` by name; thinned curve; what was logged, by name]"""
         detail = run.detail
         if detail is None:
@@ -109,11 +110,12 @@ def thinned(curve: Mapping[int, float], points: int = CURVE_POINTS) -> dict[int,
     return {epochs[place]: round(curve[epochs[place]], 1) for place in evenly(len(epochs), points)}
 
 
-def evenly(length: int, points: int = CURVE_POINTS) -> list[int]:
+@cache
+def evenly(length: int, points: int = CURVE_POINTS) -> tuple[int, ...]:
     """At most `points` places of a list, the first and the last among them."""
     if length <= points:
-        return list(range(length))
-    return np.linspace(0, length - 1, points).round().astype(int).tolist()
+        return tuple(range(length))
+    return tuple(np.linspace(0, length - 1, points).round().astype(int).tolist())
 
 
 def significant(value: float | None) -> float | None:

@@ -19,15 +19,17 @@ from harness.reporting.columns import (
 from harness.reporting.costs import COSTS
 from harness.reporting.display import NOTHING, counted, interval_text, rounded, several
 from harness.reporting.formats.page.ablations import ablations
-from harness.reporting.formats.page.tests import tests
+from harness.reporting.formats.page.tests import rank_interval, tests
 from harness.reporting.formats.page.tradeoff import tradeoff
 from harness.reporting.formats.page.values import Once, number, shortened
 from harness.reporting.leaderboard import TaskResult
 from harness.reporting.section import MethodSummary, Section
+from harness.reporting.statistics import MEAN_RANK
 from harness.reporting.statistics.common import FEWEST_TASKS
 from harness.reporting.statistics.intervals import bootstrap, interval
+from harness.tasks.cards import load_cards
 from harness.tasks.kinds import metric_of
-from harness.text import plain
+from harness.text import plain, some
 
 
 def section(part: Section, baseline: str | None) -> dict[str, Any]:
@@ -67,12 +69,17 @@ def section(part: Section, baseline: str | None) -> dict[str, Any]:
                     statistic_column(part, statistic),
                     [of.statistics[statistic.name] for of in part.methods.values()],
                 ),
+                "intervals": [
+                    rank_interval(part, variant) if statistic is MEAN_RANK else None
+                    for variant in part.scores
+                ],
             }
             for statistic in shown_statistics(part)
         ],
         "variants": _variants(part, notes),
         "readings": notes.values,
         "cells": [[_cell(part, variant, task) for task in part.tasks] for variant in part.scores],
+        "scores": [[_seeds(part, variant, task) for task in part.tasks] for variant in part.scores],
         "scales": [
             scales
             for index, task in enumerate(part.tasks)
@@ -82,6 +89,12 @@ def section(part: Section, baseline: str | None) -> dict[str, Any]:
         "families": ablations(part),
         "tradeoff": tradeoff(part),
     }
+
+
+def _seeds(part: Section, variant: str, task: str) -> dict[int, float]:
+    """Scores by seed, from which the page ranks anew."""
+    row = part.results.get((variant, task))
+    return {seed: round(row.scores[seed], 6) for seed in sorted(row.scores)} if row else {}
 
 
 def _cells(column: Column, values: Sequence[float | None]) -> list[list[Any]]:
@@ -114,9 +127,17 @@ def _task(part: Section, task: str) -> dict[str, Any]:
         "title": plain(column.title),
         "group": plain(cells[0].group),
         **facts,
+        **_card(task),
         "places": [entry.place for entry in column.entries.values()],
         "near": sorted(order.index(variant) for variant in part.near[task]),
     }
+
+
+def _card(task: str) -> dict[str, str]:
+    """Where its data are from, as its card says, if it ships."""
+    card = load_cards().get(task)
+    names = ("source", "licence", "citation")
+    return {name: plain(getattr(card, name)) if card else "" for name in names}
 
 
 def _variants(part: Section, notes: Once) -> list[dict[str, Any]]:
@@ -181,8 +202,8 @@ def _summary(part: Section, variant: str, summary: MethodSummary) -> list[list[s
         over_tasks = bootstrap(list(part.scores[variant].values()))
     return [
         [
-            f"Mean of {total} tasks",
-            f"none: has scores on {summary.tasks} of {total} tasks"
+            f"Mean of {some(total, 'task')}",
+            f"none: has scores on {summary.tasks} of {some(total, 'task')}"
             if summary.mean is None
             else rounded(summary.mean, 2),
         ],

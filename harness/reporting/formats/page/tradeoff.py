@@ -6,13 +6,13 @@ from typing import Any
 from harness.reporting.costs import COSTS
 from harness.reporting.section import Section
 from harness.reporting.statistics.pareto import pareto
-from harness.text import plain
+from harness.text import plain, some
 
 
 def tradeoff(part: Section) -> dict[str, Any]:
     """`scores`: [column, title, {cost: places of the variants on the front, cheapest first}];
-    `costs`: [name, title, ticks], these being [value, text, whether it is a power of ten]; only
-    those that any variant has.
+    `costs`: [name, title, ticks], these being [value, text, fineness from 0 to 3]; only those that
+    any variant has.
 
     A column is "mean", "mean_of_groups", "group,N" or "task,N".
     """
@@ -46,7 +46,7 @@ def _scores(part: Section) -> list[tuple[str, str, dict[str, float | None]]]:
     columns = [
         (
             "mean",
-            f"mean of {len(part.tasks)} tasks",
+            f"mean of {some(len(part.tasks), 'task')}",
             {variant: summary.mean for variant, summary in methods},
         )
     ]
@@ -63,14 +63,33 @@ def _scores(part: Section) -> list[tuple[str, str, dict[str, float | None]]]:
     return columns
 
 
+_STEPS = (1, 2, 5, 1.5, 3, 7)
+"""Of a decade: the first is a power of ten, then two finer kinds."""
+
+
 def _ticks(name: str, values: Any) -> list[list[Any]]:
-    """Round numbers over all values of a cost and a decade beyond."""
+    """Round numbers over all values of a cost and a decade beyond, of fineness 0 to 2, and evenly
+    spaced ones between the smallest and the largest, of fineness 3: where the values are close, no
+    power of ten is among them."""
     some = [value for value in values if value and value > 0]
     if not some:
         return []
     powers = range(math.floor(math.log10(min(some))) - 1, math.ceil(math.log10(max(some))) + 2)
-    return [
-        [digit * 10.0**power, COSTS[name].text(digit * 10.0**power), digit == 1]
+    decades = [
+        [digit * 10.0**power, COSTS[name].text(digit * 10.0**power), min(2, (place + 1) // 2)]
         for power in powers
-        for digit in (1, 2, 3, 5, 7)
+        for place, digit in enumerate(_STEPS)
     ]
+    return sorted(decades) + _even(name, min(some), max(some))
+
+
+def _even(name: str, low: float, high: float) -> list[list[Any]]:
+    """Some five evenly spaced round numbers, and one on each side; those whose texts differ."""
+    raw = max((high - low) / 4, low * 0.004)
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(size * power for size in (1, 2, 5, 10) if size * power >= raw)
+    first, last = math.floor(low / step), math.ceil(high / step)
+    texts: dict[str, float] = {}
+    for number in range(max(first, 1), last + 1):
+        texts.setdefault(COSTS[name].text(number * step), number * step)
+    return [[value, text, 3] for text, value in texts.items()]

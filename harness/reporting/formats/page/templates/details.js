@@ -10,8 +10,9 @@ panel.addEventListener("click", (event) => {
 });
 
 function openPanel(title, subtitle, ...content) {
+  panel.classList.remove("wide");
   const close = el("button", { type: "button", class: "close", "aria-label": "Close" }, "\u00d7");
-  const head = el("header", {}, el("div", {}, el("h2", { id: "details-title" }, ...title), el("p", {}, subtitle)), close);
+  const head = el("div", { class: "head" }, el("div", {}, el("h2", { id: "details-title" }, ...title), el("p", {}, subtitle)), close);
   panel.replaceChildren(el("div", { class: "sheet" }, head, ...content));
   if (!panel.open) panel.showModal();
   panel.scrollTop = 0;
@@ -28,7 +29,9 @@ function openCell(at, place, t) {
   if (!cell) content.push(el("p", { class: "lead" }, "Not run: the store has nothing for this cell."));
   else if (cell[1]) content.push(el("p", { class: "lead" }, el("b", {}, cell[4][0]), ` ${section.metric} in %`), scoreFacts(cell, section.tasks[t].near.includes(place)));
   if (cell?.[5].length) content.push(gapList(cell[5]));
-  if (made.length) content.push(...ofRuns(section, variant, made));
+  const search = searchOf(section, at, place, t);
+  content.push(...(made.length ? ofRuns(section, variant, made, search) : search));
+  content.push(...againOf(variant, section.tasks[t], made));
   openPanel([variant.name, el("span", { class: "on" }, " on "), section.tasks[t].name], section.title, ...content);
 }
 
@@ -50,7 +53,7 @@ function unpacked([id, seed, [score, time, memory, units, trained, head], places
   return { id, seed, score, time, memory, units, trained, head, params, versions, machine, inputs, created, curve: epochs.map((e, i) => [e, values[i]]), logged: Object.entries(logged).map(([name, read]) => [name, steps.map((e, i) => [e, read[i]]).filter(([, value]) => value !== null)]) };
 }
 
-function ofRuns(section, variant, made) {
+function ofRuns(section, variant, made, search) {
   const columns = [
     ["Seed", (run) => run.seed],
     ["Score", (run) => run.score],
@@ -63,16 +66,40 @@ function ofRuns(section, variant, made) {
   const head = el("tr", {}, ...columns.map(([title], index) => el("th", { scope: "col", class: index < 5 ? "n" : null }, title)));
   const table = el("table", { class: "plain seeds" }, el("thead", {}, head), el("tbody", {}, ...body));
   return [
-    titled("Seeds", el("div", { class: "scroll" }, table)),
+    titled("Seeds", scrolling("Seeds", table)),
     titled("Chosen hyper-parameters", ...chosen(made)),
-    titled("Scores", learning(made, section)),
-    titled("Training curves", ...steps(made, section)),
-    titled("Trained values", facts([["Method", made[0].trained], ["Head", made[0].head]])),
+    ...search,
+    ...learning(made, section),
+    ...steps(made, section),
+    titled("Parameters", facts([["Method", made[0].trained], ["Head", made[0].head]])),
     titled("Made with", ...alike(made, (run) => ({ method: `version ${variant.versions.join(", ")}`, ...run.inputs, ...run.machine }))),
     titled("Versions", ...alike(made, (run) => run.versions)),
-    titled("When", el("p", {}, [...new Set(made.map((run) => run.created))].join(", "))),
-    titled("Run it again", ...made.map((run) => el("pre", {}, el("code", {}, `harness reproduce ${run.id}${ownMethod(run)}${about.store}`)))),
+    titled("When", el("p", {}, whenOf(made.map((run) => run.created)))),
   ];
+}
+
+/** A moment, or the first and the last of several, to the minute. */
+function whenOf(stamps) {
+  const minutes = [...new Set(stamps.map((stamp) => stamp.slice(0, 16).replace("T", " ")))].sort();
+  const ends = minutes.length > 1 ? `${minutes[0]} to ${minutes.at(-1)}` : minutes[0];
+  return stamps.every((stamp) => stamp.endsWith("+00:00")) ? `${ends} UTC` : ends;
+}
+
+/** The command of each seed, and where method and data come from. */
+function againOf(variant, task, made) {
+  const again = made.length ? [titled("Run it again", ...made.map((run) => command(`harness reproduce ${run.id}${ownMethod(run)}${about.store}`)))] : [];
+  const links = linksOf(variant);
+  const data = outside(task.source.split(" ")[0], "its data") ?? task.source;
+  if (task.source) links.push(["Data", el("span", {}, `${task.citation}. Licence: ${task.licence}. `, data)]);
+  return links.length ? [...again, titled("Where from", facts(links))] : again;
+}
+
+/** Paper and code of a method, if they are known. */
+function linksOf({ method }) {
+  const paper = about.papers[method];
+  if (!paper) return [];
+  const code = outside(paper.code, "the authors' code");
+  return [["Paper", el("span", {}, outside(paper.paper, paper.title) ?? paper.title, code ? ", " : null, code)]];
 }
 
 /** A method in a .py file only runs if the user names it. */
@@ -98,7 +125,7 @@ function alike(made, of) {
     groups.set(key, [...(groups.get(key) ?? []), run]);
   }
   return [...groups.values()].flatMap((same) => {
-    const pairs = Object.entries(of(same[0])).map(([name, value]) => [name.replaceAll("_", " "), typeof value === "object" ? JSON.stringify(value) : String(value)]);
+    const pairs = Object.entries(of(same[0])).map(([name, value]) => [el("code", {}, name), typeof value === "object" ? JSON.stringify(value) : String(value)]);
     const whose = groups.size > 1 ? [el("h4", {}, `seed${same.length > 1 ? "s" : ""} ${same.map((run) => run.seed).join(", ")}`)] : [];
     return [...whose, pairs.length ? facts(pairs) : el("p", {}, "Not recorded.")];
   });
@@ -106,23 +133,21 @@ function alike(made, of) {
 
 function learning(made, section) {
   const drawn = made.filter((run) => run.curve.length > 1);
-  if (!drawn.length) {
-    const last = made.find((run) => run.curve.length)?.curve[0][0];
-    return el("p", {}, last === undefined ? "Not recorded." : `Scored once, after ${section.step} ${last}: the test set is read once.`);
-  }
-  return lineChart({ series: drawn.map((run) => ({ name: `seed ${run.seed}`, points: run.curve })), x: section.step, y: `${section.metric} in %` });
+  if (!drawn.length) return []; // the test set is read once, after the last step
+  return [titled("Scores", lineChart({ series: drawn.map((run) => ({ name: `seed ${run.seed}`, points: run.curve })), x: section.step, y: `${section.metric} in %` }))];
 }
 
 /** What was logged of the steps, a chart a name; of the learning rate one line, where all seeds have the same. */
 function steps(made, section) {
   const names = [...new Set(made.flatMap((run) => run.logged.map(([name]) => name)))];
-  if (!names.length) return [el("p", {}, "Not recorded.")];
-  return names.map((name) => {
+  if (!names.length) return [];
+  const charts = names.map((name) => {
     const series = made.map((run) => ({ name: `seed ${run.seed}`, points: run.logged.find(([own]) => own === name)?.[1] ?? [] })).filter((line) => line.points.length);
     const same = series.every((line) => JSON.stringify(line.points) === JSON.stringify(series[0].points));
     if (!series.length || series[0].points.length < 2) return el("p", {}, `${name}: ${series[0]?.points[0]?.[1] ?? "no number"}`);
     return lineChart({ series: same ? [{ name: "all seeds", points: series[0].points }] : series, x: section.step, y: name });
   });
+  return [titled("Training curves of the final runs", ...charts)];
 }
 
 function openVariant(at, place, tasks = about.sections[at].tasks.keys()) {
@@ -143,6 +168,8 @@ function openVariant(at, place, tasks = about.sections[at].tasks.keys()) {
     ["Search units", variant.search_units[1]],
     ["All units", variant.units[1]],
   ];
+  const against = about.sections[at].variants.length > 1 ? el("button", { type: "button", class: "tool" }, "Compare with another") : null;
+  against?.addEventListener("click", () => openPair(at, place, place === 0 ? 1 : 0));
   const reading = variant.reading === null ? null : el("p", { class: "notice" }, section.readings[variant.reading]);
-  openPanel([variant.name], section.title, reading, facts(summary), titled("Tasks", el("table", { class: "plain" }, el("thead", {}, head), el("tbody", {}, ...rows))));
+  openPanel([variant.name], section.title, reading, facts([...summary, ...linksOf(variant)]), against, titled("Tasks", el("table", { class: "plain" }, el("thead", {}, head), el("tbody", {}, ...rows))));
 }

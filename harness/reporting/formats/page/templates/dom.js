@@ -37,6 +37,11 @@ function named(text) {
   return el("th", { scope: "row", class: "name" }, el("div", { class: "label" }, ...breakable(text)));
 }
 
+/** A box around a table that may be wider: it scrolls, by keyboard too. */
+function scrolling(label, table) {
+  return el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label }, table);
+}
+
 /** A table of names and values. */
 function facts(pairs) {
   const list = el("dl", { class: "pairs" });

@@ -34,7 +34,7 @@ function ablation(section, family) {
     : `All toggles off wasn't run on its own: differences are to ${reference}, the fewest on`;
   return [
     el("h3", {}, family.name),
-    el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `Ablation of ${family.name}` }, table),
+    el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `Ablation of ${family.name}, ${section.title}` }, table),
     el("p", {}, `${why}; in points, mean over ${plural(tasks.length, "task")}. Interval: Student's t over tasks taken as a sample, each task's difference averaged over paired seeds.`),
   ];
 }
@@ -60,7 +60,7 @@ function publishedOf(section) {
   const list = (items) => el("ul", { class: "notes" }, ...items.map((item) => el("li", {}, item)));
   return [
     el("p", {}, "Published numbers are rounded as the measured ones, and only shown for reference: pixels, splits, tuning budgets and how hyper-parameters were selected differ between papers, and move scores by points. None is ranked, averaged or tested together with measured ones."),
-    el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Published next to measured" }, table),
+    el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `Published next to measured, ${section.title}` }, table),
     chosen.length ? list(chosen) : null,
     faults.length ? list(faults) : null,
     el("details", { class: "fold" }, el("summary", {}, `Sources (${sources.length})`), list(sources)),

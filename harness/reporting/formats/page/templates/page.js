@@ -25,8 +25,8 @@ function readings() {
   for (const [note, { names, methods }] of whose) {
     const list = [...names].sort((a, b) => compare(a, b, 1));
     const rows = list.length > 8 ? `the ${list.length} variants of ${[...methods].join(", ")}` : list.join(", ");
-    const text = el("p", {}, el("b", {}, "\u2020 Our reading. "), `${note} Its rows, marked \u2020: ${rows}.`);
-    document.getElementById("readings").append(el("div", { class: "notice" }, text));
+    const title = el("summary", {}, el("b", {}, `\u2020 Our reading of ${[...methods].join(", ")}`));
+    document.getElementById("readings").append(el("details", { class: "notice", open: innerWidth > 640 }, title, el("p", {}, `${note} Its rows, marked \u2020: ${rows}.`)));
   }
 }
 
@@ -94,6 +94,18 @@ function tabs() {
   });
 }
 
+/** Marks the boxes that have more to the right than they show, so that a shadow can say so. */
+function scrollHints() {
+  const look = (box) => box.classList.toggle("more", box.scrollLeft + box.clientWidth < box.scrollWidth - 4);
+  const all = () => document.querySelectorAll(".scroll, #tabs").forEach(look);
+  const later = () => requestAnimationFrame(all);
+  document.addEventListener("scroll", (event) => event.target.matches?.(".scroll, #tabs") && look(event.target), { capture: true, passive: true });
+  addEventListener("resize", later);
+  document.addEventListener("click", later);
+  new ResizeObserver(later).observe(document.getElementById("panels"));
+  all();
+}
+
 /** Served by `harness report --serve`: checks every few seconds whether rows have arrived, and reloads the page. */
 function follow() {
   if (!about.live || !location.protocol.startsWith("http")) return;
@@ -126,5 +138,13 @@ function follow() {
 }
 
 readings();
+document.querySelector(".about").open = innerWidth > 640; // a phone's first screen is for scores
+document.getElementById("take").append(downloads());
+document.querySelector("a.skip").addEventListener("click", (event) => {
+  event.preventDefault(); // the address holds what the reader chose
+  const to = document.querySelector("[role=tabpanel]:not([hidden])");
+  to.querySelector("[tabindex='0']")?.focus();
+});
 tabs();
+scrollHints();
 follow();

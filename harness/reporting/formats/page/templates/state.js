@@ -24,6 +24,10 @@ function toggled(name) {
       else turned.delete(item);
       remember(name, JSON.stringify([...turned]), "[]");
     },
+    clear() {
+      turned.clear();
+      remember(name, "[]", "[]");
+    },
   };
 }
 

@@ -1,11 +1,13 @@
 // A table whose columns sort, hide and fold. Rows are made once; after that they only move, hide and show.
 
 /**
- * columns: {title, cell(row) -> td or th, value(row) -> number, string or null (sorts; absent: doesn't), high (best first is highest), help, kind}
+ * columns: {title, key (its name, which the address keeps), cell(row) -> td or th, value(row) -> number, string or null (sorts; absent: doesn't), high (best first is highest), help, kind}
+ * inOrder: whether the rows come sorted by `sorted`.
  * Returns {box, table, lines, columns, show(column, on), filter(keep), sortBy(index, direction), sortedBy()}.
  * The table sends an event `sorted` when its order changes.
  */
-function sortableTable({ label, columns, rows, name, sorted = "", attributes = {} }) {
+function sortableTable({ label, columns, rows, name, sorted = "", inOrder = true, attributes = {} }) {
+  const keyOf = (column, index) => column.key ?? String(index);
   const headings = columns.map((column, index) => heading(column, index));
   const head = el("thead", {}, el("tr", {}, ...headings));
   const lines = rows.map((row, place) => ({ row, place, tr: el("tr", {}, ...columns.map((column) => column.cell(row))) }));
@@ -20,7 +22,7 @@ function sortableTable({ label, columns, rows, name, sorted = "", attributes = {
     const order = [...lines].sort((a, b) => compare(keys.get(a), keys.get(b), sign) || a.place - b.place);
     body.append(...order.map((line) => line.tr));
     headings.forEach((th, at) => (at === index ? th.setAttribute("aria-sort", direction) : th.removeAttribute("aria-sort")));
-    remember(`${name}.sort`, `${index}.${direction}`, sorted);
+    remember(`${name}.sort`, `${keyOf(columns[index], index)}.${direction}`, sorted);
     table.dispatchEvent(new Event("sorted"));
   }
 
@@ -45,9 +47,10 @@ function sortableTable({ label, columns, rows, name, sorted = "", attributes = {
     const other = first === "descending" ? "ascending" : "descending";
     sortBy(index, th.getAttribute("aria-sort") === first ? other : first);
   });
-  const [index, direction] = recall(`${name}.sort`, sorted).split(".");
-  if (recall(`${name}.sort`, sorted) === sorted) headings[index]?.setAttribute("aria-sort", direction); // the rows are in this order
-  else if (columns[index]?.value) sortBy(Number(index), direction === "ascending" ? direction : "descending");
+  const [key, direction] = recall(`${name}.sort`, sorted).split(/\.(?=[^.]*$)/);
+  const index = columns.findIndex((column, at) => keyOf(column, at) === key);
+  if (inOrder && recall(`${name}.sort`, sorted) === sorted) headings[index]?.setAttribute("aria-sort", direction); // the rows are in this order
+  else if (columns[index]?.value) sortBy(index, direction === "ascending" ? direction : "descending");
   const box = el("div", { class: "scroll", tabindex: attributes.role ? null : 0, role: "region", "aria-label": label }, table);
   return { box, table, head, body, headings, lines, columns, line: (tr) => byRow.get(tr), show, filter, sortBy, sortedBy };
 }
@@ -88,9 +91,9 @@ addEventListener("click", (event) => {
   for (const box of document.querySelectorAll("details.menu[open]")) if (!box.contains(event.target)) box.open = false;
 });
 
-function checkbox(label, on, change) {
+function checkbox(label, on, change, help = null) {
   const input = el("input", { type: "checkbox" });
   input.checked = on;
   input.addEventListener("change", () => change(input.checked));
-  return el("label", { class: "check" }, input, el("span", {}, label));
+  return el("label", { class: "check", title: help }, input, el("span", {}, label));
 }

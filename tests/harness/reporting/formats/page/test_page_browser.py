@@ -6,6 +6,7 @@ with VPT_HARNESS_REQUIRE_BROWSER=1 they fail.
 """
 
 import base64
+import csv
 import io
 import json
 import os
@@ -15,6 +16,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import synthetic_store
@@ -24,7 +26,7 @@ from harness.reporting.contents import Contents
 from harness.reporting.formats.page.html import page, write
 from harness.reporting.report import Report
 from harness.reporting.serve import Server
-from harness.store import Store
+from harness.store import Store, Trial
 from harness.tasks.cards import load_suites
 
 BINARY, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -34,6 +36,7 @@ if not REQUIRED:
 
 from selenium.webdriver import Chrome, ChromeOptions  # noqa: E402
 from selenium.webdriver.chrome.service import Service  # noqa: E402
+from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 from selenium.webdriver.remote.webelement import WebElement  # noqa: E402
@@ -348,8 +351,7 @@ def test_a_cell_opens_with_all_that_is_known(reader: Reader, vtab: str) -> None:
     text = dialog.text
     assert f"{bare(reader.texts(NAMES)[0])} on cifar100" in text
     assert len(reader.all("dialog table.seeds tbody tr")) == 5
-    assert len(reader.all("dialog svg path.line")) == 5
-    for said in ("base lr", "NVIDIA A100", "torch", "95 % interval", "harness reproduce"):
+    for said in ("base_lr", "NVIDIA A100", "torch", "95 % interval", "harness reproduce"):
         assert said in text
     first = reader.all("dialog table.seeds code")[0].text
     assert f"harness reproduce {first}" in text
@@ -373,7 +375,7 @@ def test_training_curves_are_drawn_a_chart_a_name(
     write(tmp_path / "curves.html", _page(filler.store))
     reader.open((tmp_path / "curves.html").as_uri())
     reader.click("td.task")
-    assert "Scored once, after epoch 10" in reader.one("dialog[open]").text
+    assert "Scores" not in reader.texts("dialog h3")  # scored once: no curve
     assert reader.texts("dialog figcaption") == ["seed 0\nseed 1", "all seeds"]
     labels = [svg.get_attribute("aria-label") for svg in reader.all("dialog figure svg")]
     assert labels == [
@@ -429,7 +431,9 @@ def test_a_board_of_many_opens_folded(reader: Reader, tmp_path: Path, filler: An
     reader.click("button.sort", "Rank")
     assert [text.splitlines()[0] for text in reader.texts(NAMES)] == ["peft1", "prompts1", "mine"]
     reader.click("button.sort", "Mean of 3")
-    reader.tab_to(lambda element: element.text == "best of 10 peft")
+    reader.tab_to(lambda element: element.tag_name == "td")
+    reader.press(Keys.ARROW_LEFT)
+    assert reader.focus.text == "best of 10 peft"
     reader.press(Keys.ENTER)
     assert len(reader.texts(NAMES)) == 12
     assert (reader.focus.text, reader.focus.get_attribute("aria-expanded")) == ("10 peft", "true")
@@ -447,7 +451,10 @@ def test_a_board_of_many_opens_folded(reader: Reader, tmp_path: Path, filler: An
 def test_all_of_it_by_keyboard(reader: Reader, mini: str) -> None:
     reader.open(mini)
     reader.press(Keys.TAB)
-    assert reader.focus.text == "Leaderboard"
+    assert reader.focus.text == "Skip to the table"
+    reader.press(Keys.ENTER)
+    assert reader.focus == reader.seen(MEANS)[0]
+    reader.chrome.execute_script("document.getElementById('tab-leaderboard').focus()")
     reader.press(Keys.ARROW_RIGHT)
     assert reader.focus.get_attribute("aria-selected") == "true"
     assert reader.texts("[role=tabpanel] h2:not(.printed)") != []
@@ -455,13 +462,14 @@ def test_all_of_it_by_keyboard(reader: Reader, mini: str) -> None:
     reader.press(Keys.END)
     assert reader.one("#panel-sources").is_displayed()
     reader.press(Keys.HOME)
-    reader.tab_to(lambda element: "sort" in str(element.get_attribute("class")))
+    reader.tab_to(lambda element: element.tag_name == "td")
+    reader.press(Keys.ARROW_UP, Keys.ARROW_LEFT)
     assert reader.focus.text == "Method"
     reader.press(Keys.ENTER)
     assert reader.focus.find_element(By.XPATH, "..").get_attribute("aria-sort") == "ascending"
     names = [bare(name) for name in reader.texts(NAMES)]
     assert names == sorted(names)
-    reader.tab_to(lambda element: element.tag_name == "td")
+    reader.press(Keys.ARROW_DOWN, Keys.HOME)
     assert reader.focus == reader.seen(MEANS)[0]
     reader.press(Keys.ARROW_DOWN, Keys.END)
     assert "task" in str(reader.focus.get_attribute("class"))
@@ -471,10 +479,10 @@ def test_all_of_it_by_keyboard(reader: Reader, mini: str) -> None:
     reader.press(Keys.ESCAPE)
     assert reader.all("dialog[open]") == []
     assert reader.focus == cell
-    reader.press(Keys.HOME, Keys.ARROW_UP, Keys.ARROW_UP, Keys.ARROW_LEFT)
+    reader.press(Keys.HOME, Keys.ARROW_UP, Keys.ARROW_LEFT)
     assert reader.focus == reader.seen(MEANS)[0]
     reader.press(Keys.TAB)
-    assert reader.focus.tag_name != "td"  # one stop for the whole table
+    assert not reader.focus.find_elements(By.XPATH, "ancestor::table")  # one stop for it all
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -630,7 +638,6 @@ def test_segmentation_has_a_column_for_several_scales_and_a_strip_of_images(
     assert reader.logs()[0] == []
     reader.click(".board tbody td:last-child", "51.5")
     assert "scenes" in reader.one("dialog h2").text
-    assert "Scored once, after iteration 10" in reader.one("dialog").text
     reader.press(Keys.ESCAPE)
     reader.click(".board tbody td.sum")
     assert "Iterations\n240" in reader.one("dialog").text
@@ -658,6 +665,8 @@ def test_every_tab_says_what_it_is_for(reader: Reader, vtab: str, mini: str) -> 
     assert len(reader.all("#panel-failures tbody tr")) == 2
     for said in (
         "Pooling",
+        "Cimpoi",
+        "Visual Prompt Tuning",
         "base_lr: 0.05 to 50 (logarithmic)",
         "Fingerprint",
         "bootstrap",
@@ -704,7 +713,7 @@ def test_a_hundred_variants_stay_smooth(reader: Reader, large: Store, tmp_path: 
             *where,
         )
         for what, where in {
-            "unfold": ("button.tool", 2),
+            "unfold": ("button.unfold", 0),
             "sort": ("button.sort", 3),
             "again": ("button.sort", 0),
             "open": ("td.task", 0),
@@ -743,3 +752,247 @@ def test_a_served_page_follows_and_keeps_what_was_chosen(
             server.shutdown()
             thread.join()
     reader.wait(lambda: reader.texts("#live") == ["No longer live: the server doesn't respond."])
+
+
+def test_a_choice_of_tasks_and_methods_is_ranked_anew(reader: Reader, mini: str) -> None:
+    """By hand: the means of two tasks, and ranks among three methods."""
+    reader.open(mini)
+    whole = reader.texts(f"{MEANS} span")
+    section = reader.chrome.execute_script(
+        "return JSON.parse(document.getElementById('about').textContent).sections[0]"
+    )
+    reader.click("details.menu summary", "Tasks")
+    reader.click("details.menu button.tool", "None")
+    assert reader.texts(".part .lead") == ["Choose a task."]
+    places = [0, len(section["tasks"]) - 1]
+    for t in places:
+        reader.click("label.check", section["tasks"][t]["name"])
+    reader.press(Keys.ESCAPE)
+    reader.click("details.menu summary", "Methods")
+    out = section["variants"][1]["method"]
+    reader.click("label.check", out)
+    kept = [row for row, said in enumerate(section["variants"]) if said["method"] != out]
+    means = {
+        section["variants"][row]["name"]: sum(section["cells"][row][t][0] for t in places) / 2
+        for row in kept
+    }
+    wanted = sorted(means, key=lambda name: -means[name])
+    assert [bare(name) for name in reader.texts(NAMES)] == wanted
+    assert reader.texts(f"{MEANS} span") == [f"{means[name]:.2f}" for name in wanted]
+    assert "Ranked anew" in reader.texts("p.notice")[0]
+    assert len(reader.texts("th.task")) == 2
+    ranks = [
+        sum(
+            1 + sum(section["cells"][o][t][0] > section["cells"][row][t][0] for o in kept)
+            for t in places
+        )
+        / 2
+        for name in wanted
+        for row in kept
+        if section["variants"][row]["name"] == name
+    ]
+    titles = "return [...document.querySelectorAll('.board thead tr:last-child th')].map(e => e.textContent)"
+    column = reader.chrome.execute_script(titles).index("Rank") + 1
+    assert reader.texts(f".board tbody td:nth-child({column})") == [f"{one:.2f}" for one in ranks]
+    reader.wait(lambda: "tasks" in reader.chrome.current_url)
+    reader.chrome.refresh()
+    assert [bare(name) for name in reader.texts(NAMES)] == wanted
+    reader.click("button.link", "Back to all")
+    assert reader.texts(f"{MEANS} span") == whole
+    assert reader.logs()[0] == []
+
+
+def test_two_rows_side_by_side(reader: Reader, mini: str) -> None:
+    reader.open(mini)
+    reader.click("button.tool", "Compare two")
+    dialog = reader.one("dialog[open]")
+    names = [bare(name) for name in reader.texts(NAMES)[:2]]
+    assert f"{names[0]} is better than {names[1]} on " in dialog.text
+    assert len(reader.texts("dialog table")[0].splitlines()) >= 5
+    command = next(text for text in reader.texts("dialog pre") if "compare" in text)
+    assert command.startswith(f"harness compare {names[0]}")
+    assert "base_lr" in dialog.text
+    choose = "const s = document.querySelectorAll('dialog select')[1]; s.value = 3;"
+    reader.chrome.execute_script(f"{choose} s.dispatchEvent(new Event('change'))")
+    other = bare(reader.texts(NAMES)[3])
+    assert f"{names[0]} is better than {other} on " in reader.one("dialog[open]").text
+    assert reader.logs()[0] == []
+
+
+SAVED = """const done = arguments[2];
+const kept = URL.createObjectURL;
+URL.createObjectURL = (blob) => {
+    URL.createObjectURL = kept;
+    if (blob.type !== "image/png") blob.text().then(done);
+    else {
+        const reader = new FileReader();
+        reader.onload = () => done(reader.result);
+        reader.readAsDataURL(blob);
+    }
+    return kept.call(URL, blob);
+};
+[...document.querySelectorAll(arguments[0])].find((button) => button.checkVisibility() && button.textContent === arguments[1]).click();"""
+"""What a button saves, instead of where it goes."""
+
+
+def test_files_are_those_of_the_command(reader: Reader, tmp_path: Path, filler: Any) -> None:
+    filler.grid(["vpt", "linear", "=1+1"], {"natural": ["dtd", "svhn"]})
+    contents = Contents(filler.store)
+    write(tmp_path / "page.html", page(contents))
+    reader.open((tmp_path / "page.html").as_uri())
+    for title in ("CSV", "JSON", "LaTeX"):
+        reader.click("#take summary")
+        saved = reader.chrome.execute_async_script(SAVED, "#take button", title)
+        assert saved == str(Report(filler.store).render(title.lower()))
+    reader.click("#take summary")
+    references = reader.chrome.execute_async_script(SAVED, "#take button", "BibTeX")
+    assert "@misc{jia2022vpt," in references
+    assert "% task dtd: Cimpoi" in references
+    table = reader.chrome.execute_async_script(SAVED, "button.tool", "Table as CSV")
+    rows = list(csv.reader(io.StringIO(table)))
+    assert rows[0][:2] == ["Method", "Mean of 2"]
+    assert sorted(row[0] for row in rows[1:]) == ["'=1+1", "linear", "vpt"]
+    assert [row[1] for row in rows[1:]] == reader.texts(f"{MEANS} span")
+    assert reader.logs()[0] == []
+
+
+def test_a_chart_can_be_taken_along(reader: Reader, vtab: str) -> None:
+    reader.open(vtab)
+    reader.click("[role=tab]", "Trade-off")
+    drawn = reader.chrome.execute_async_script(SAVED, ".take .tool", "SVG")
+    root = ElementTree.fromstring(drawn)
+    assert root.get("width") == "860"
+    texts = [str(text.text) for text in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert "tuned parameters (logarithmic)" in texts
+    assert "class=" not in drawn
+    picture = reader.chrome.execute_async_script(SAVED, ".take .tool", "PNG")
+    image = Image.open(io.BytesIO(base64.b64decode(picture.partition(",")[2])))
+    assert image.size == (3 * 860, 3 * 420)
+    assert len(image.convert("RGB").getcolors(1 << 24) or []) > 10
+    assert reader.logs()[0] == []
+
+
+def test_values_are_shown_at_the_pointer_and_the_focus(reader: Reader, vtab: str) -> None:
+    reader.open(vtab)
+    reader.click("[role=tab]", "Trade-off")
+    point = reader.all("#panel-tradeoff circle.point")[0]
+    ActionChains(reader.chrome).move_to_element(point).perform()
+    shown = reader.texts(".tip")
+    assert len(shown) == 1
+    assert shown[0] == point.get_attribute("data-tip")
+    reader.tab_to(lambda element: element.tag_name == "circle")
+    first = reader.texts(".tip")
+    reader.press(Keys.ARROW_RIGHT)
+    assert reader.texts(".tip") not in (first, [])
+    reader.press(Keys.ESCAPE)
+    assert reader.texts(".tip") == []
+    assert reader.logs()[0] == []
+
+
+def test_every_axis_has_ticks(reader: Reader, tmp_path: Path, filler: Any) -> None:
+    """Where values are close to each other, too, as memory's are."""
+    for place, variant in enumerate(("a", "b", "c", "d")):
+        filler.results(
+            filler.cell(variant, "digits"), [50.0 + place], memory=1_448_000_000 + 9_000_000 * place
+        )
+    write(tmp_path / "page.html", _page(filler.store))
+    reader.open((tmp_path / "page.html").as_uri())
+    reader.click("[role=tab]", "Trade-off")
+    ticks = "return [...document.querySelectorAll('#panel-tradeoff text.tick')].filter(e => e.getAttribute('text-anchor') === 'middle').map(e => e.textContent)"
+    reader.chrome.execute_script(
+        "const s = document.querySelectorAll('#panel-tradeoff select')[1]; s.value = 'peak memory'; s.dispatchEvent(new Event('change'))"
+    )
+    found = [text for text in reader.chrome.execute_script(ticks) if text.endswith("GB")]
+    assert len(found) == len(set(found)) >= 3
+
+
+def test_the_search_of_a_cell_is_drawn(reader: Reader, tmp_path: Path, filler: Any) -> None:
+    key = filler.cell("a", "digits")
+    filler.results(key, [60.0])
+    losses = {"epoch": [1, 2, 3], "loss": [2.0, 1.5, 1.0]}
+    for number, (lr, decay, value) in enumerate(
+        [(0.1, 0.01, 50.0), (1.0, 0.01, 55.0), (3.0, 0.001, None)]
+    ):
+        state: Any = "pruned" if value is None else "complete"
+        params = {"base_lr": lr, "weight_decay": decay}
+        curve = {5: 40.0 + number, 10: value or 41.0}
+        filler.store.add_trials(
+            [Trial(key, number, params, state, value, curve, None, 1.0, 1.0, {}, losses)]
+        )
+    write(tmp_path / "page.html", _page(filler.store))
+    reader.open((tmp_path / "page.html").as_uri())
+    reader.click("td.task")
+    assert (
+        "3 trials: 2 complete, 1 pruned. Best on val: trial 1, 55"
+        in reader.one("dialog[open]").text
+    )
+    labels = [svg.get_attribute("aria-label") or "" for svg in reader.all("dialog figure svg")]
+    assert [label.split(":")[0] for label in labels] == [
+        "Search history",
+        "Top-1 accuracy on val in % by epoch",
+        "training loss by epoch",
+        "Hyper-parameters of each trial and its Top-1 accuracy on val in %",
+    ]
+    reader.click("dialog summary", "All trials")
+    rows = [text.split() for text in reader.texts("dialog details tbody tr")]
+    assert rows[2] == ["2", "\u2013", "pruned", "3", "0.001"]
+    assert reader.logs()[0] == []
+
+
+AXE = """const done = arguments[0];
+axe.run(document, { resultTypes: ["violations"] }).then(({ violations }) =>
+    done(violations.map(({ id, nodes }) => `${id}: ${nodes[0].html.slice(0, 200)}`)));"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(reader: Reader, mini: str, scheme: str) -> None:
+    """In no tab and in neither panel, on a phone and on a screen."""
+    axe = pytest.importorskip("axe_core_python")
+    if scheme == "dark":
+        reader.emulate(390, 844, scheme)
+    reader.open(mini)
+    script = Path(axe.__file__).parent / "axe.min.js"
+    reader.chrome.execute_script(script.read_text(encoding="utf-8"))
+    for tab in reversed(reader.all("[role=tab]")):
+        reader.chrome.execute_script("arguments[0].click()", tab)
+        assert reader.chrome.execute_async_script(AXE) == [], tab.text
+    reader.click("td.task")
+    assert reader.chrome.execute_async_script(AXE) == []
+    reader.press(Keys.ESCAPE)
+    reader.click("button.tool", "Compare two")
+    assert reader.chrome.execute_async_script(AXE) == []
+
+
+def test_targets_of_a_phone_are_large_enough(reader: Reader, vtab: str) -> None:
+    """24 px, WCAG 2.2's 2.5.8; a link within a sentence aside."""
+    reader.emulate(390, 844)
+    reader.open(vtab)
+    small = """return [...document.querySelectorAll("button, input, select, summary, label.check")]
+        .filter((e) => e.checkVisibility() && !e.closest("p, label.check input, .vh")
+            && !(e.tagName === "INPUT" && e.closest("label")))
+        .filter((e) => { const { height, width } = e.getBoundingClientRect(); return height && (height < 23.5 || width < 23.5); })
+        .map((e) => e.outerHTML.slice(0, 120));"""
+    for tab in reader.all("[role=tab]"):
+        reader.chrome.execute_script("arguments[0].click()", tab)
+        assert reader.chrome.execute_script(small) == [], tab.get_attribute("id")
+
+
+def test_a_phones_first_screen_has_scores(reader: Reader, vtab: str) -> None:
+    reader.emulate(390, 844)
+    reader.open(vtab)
+    assert reader.all(".board tbody tr")[2].rect["y"] < 700
+    assert "more" in words(reader.one(".board").find_element(By.XPATH, ".."))
+
+
+def test_high_contrast_shows_which_tab_is_chosen(reader: Reader, vtab: str) -> None:
+    reader.emulate(1280, 900)
+    forced = [{"name": "forced-colors", "value": "active"}]
+    reader.chrome.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": forced})
+    reader.open(vtab)
+    widths = "return [...document.querySelectorAll('[role=tab]')].map((tab) => getComputedStyle(tab).borderBottomWidth)"
+    assert reader.chrome.execute_script(widths) == ["3px", *["0px"] * 6]
+    reader.click("[role=tab]", "Trade-off")
+    look = "const s = getComputedStyle(document.querySelector(arguments[0])); return [s.fill, s.stroke]"
+    assert len(set(reader.chrome.execute_script(look, "circle.on"))) == 1
+    ink = reader.chrome.execute_script(look, ".chart text.name")[0]
+    assert ink == reader.chrome.execute_script("return getComputedStyle(document.body).color")
