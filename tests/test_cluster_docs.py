@@ -231,10 +231,8 @@ def test_the_costs_are_counted():
                 )
             train, scored = sum(cost.train for cost in costs), sum(cost.scored for cost in costs)
             total = train * step + scored * forward
-            figures = (
-                f"| {train / 1e6:.1f} M | {scored / 1e6:.1f} M | {total / 1e15:.0f} |"
-                f" {total / 100e12 / 3600:.1f} |"
-            )
+            # hours by card: tests/benchmarks/test_roofline.py
+            figures = f"| {train / 1e6:.1f} M | {scored / 1e6:.1f} M |"
             assert figures in page, (name, suite, figures)
             if suite == "vtab":
                 assert re.search(rf"\b{total / 100e12 / 3600:.1f}\s(GPU )?hours", answer), name

@@ -14,6 +14,7 @@ from harness.io.atomic import temporary
 from harness.io.passwords import masked
 from harness.io.toml import written
 from harness.store import Store
+from harness.text import plain
 
 
 def keep(store: Store, given: Mapping[str, Any]) -> None:
@@ -38,7 +39,7 @@ def keep(store: Store, given: Mapping[str, Any]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         name = f"{now:%Y-%m-%dT%H-%M-%S.%f}"
         with temporary(folder / f"{name}.toml") as part:
-            part.write_text(f"# harness run, from {os.getcwd()}\n{text}", encoding="utf-8")
+            part.write_text(f"# A run from {plain(os.getcwd())}\n{text}", encoding="utf-8")
             part.replace(folder / f"{name}.toml")
 
 
