@@ -26,7 +26,7 @@ PANELS = {
     "Leaderboard": "baseline group sort complete_only budgets columns published",
     "Results": "store keep_large log_json tensorboard allow_gaps",
     "This run as a file": "config save_config again",
-    "Output": "dry_run figure x format output serve port quiet no_color debug",
+    "Output": "dry_run figure x no_caption format output serve port quiet no_color debug",
 }
 """Groups of flags in `--help`, by the names of parameters."""
 GROUPED_FROM = 10

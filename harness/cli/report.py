@@ -85,9 +85,9 @@ def report(
         str | None,
         typer.Option("--x", help="The cost of a tradeoff: any of --columns. Default: params."),
     ] = None,
-    caption: Annotated[
-        bool, typer.Option("--caption/--no-caption", help="What a figure shows, written below it.")
-    ] = True,
+    no_caption: Annotated[
+        bool, typer.Option("--no-caption", help="A figure without the note below it, for a paper.")
+    ] = False,
     format: Annotated[
         str | None,
         typer.Option(
@@ -127,7 +127,7 @@ def report(
     if serve:
         _serve(board, port)
     elif output is not None:
-        board.write(output, format, figure, x, caption)
+        board.write(output, format, figure, x, not no_caption)
         if (format or output.suffix[1:].lower()) in PICTURES and board.left_out_of_figures:
             print(board.left_out_of_figures)
     elif format in (None, "table"):
