@@ -64,7 +64,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "site": (("harness site results/submissions --to public", "the board as a static site"),),
     "export": (
-        ("harness export 3fa tuned.safetensors", "for `harness predict` and harness.load()"),
+        ("harness export 3fa tuned.safetensors", "for predict and harness.load()"),
         ("harness export 3fa vit.safetensors --merged", "a plain timm ViT"),
     ),
     "predict": (

@@ -62,7 +62,8 @@ def submit(
         list[Path] | None,
         typer.Option(
             "--record",
-            help="A file of `harness reproduce --record`, of somebody else's row. Repeatable.",
+            help="A file that `harness reproduce ID --record FILE` wrote of somebody else's row."
+            " Repeatable.",
             parser=flags.path,
         ),
     ] = None,

@@ -115,7 +115,7 @@ def _contradictions(submission: Submission, known: Known) -> Iterator[str]:
             if other.name != submission.name and row.logits_sha256 != theirs.logits_sha256:
                 yield (
                     f"{submission.label(row)}: {row.score:.2f} here and {theirs.score:.2f} in"
-                    f" {other.name}, with other logits: `harness reproduce` shows which is right"
+                    f" {other.name}, with other logits: `harness reproduce ID` shows which is right"
                 )
 
 

@@ -93,7 +93,8 @@ def read(file: Path) -> Record:
         raise BadInput(f"can't read {file} ({error.strerror}).") from error
     except ValidationError as error:
         raise BadInput(
-            f"{file} isn't a record of `harness reproduce --record`: {first_error(Record, error)}"
+            f"{file} isn't a record of `harness reproduce ID --record FILE`:"
+            f" {first_error(Record, error)}"
         ) from error
     if problem := record.contradiction:
         raise BadInput(f"{file}: {problem}: the record was altered.")
