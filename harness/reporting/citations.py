@@ -40,7 +40,7 @@ class Paper:
     def bibtex(self) -> str:
         fields = {
             **({"author": self.authors} if self.authors else {}),
-            "title": f"{{{self.title}}}",
+            "title": "{" + self.title.replace("&", "\\&") + "}",
             "howpublished": self.where,
             "year": str(self.year),
             **({"eprint": self.arxiv, "archivePrefix": "arXiv"} if self.arxiv else {}),

@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.io.resources import papers_toml
 from harness.planning.variants import registered
-from harness.reporting.citations import bibtex, papers
+from harness.reporting.citations import Paper, bibtex, papers
 
 METHODS = Path(__file__).parents[3] / "methods"
 
@@ -40,3 +40,9 @@ def test_entries_of_what_is_shown(filler: Any) -> None:
     assert "  eprint = {2203.12119}," in text
     assert "% mine }: no paper of its own is known here" in text
     assert "% task dtd: Cimpoi" in text
+
+
+def test_an_entry_has_what_is_known_alone_and_can_be_typeset() -> None:
+    fields = ["title = {{This \\& That}}", "howpublished = {arXiv}", "year = {2020}"]
+    entry = Paper("a2020", "This & That", "arXiv", 2020).bibtex()
+    assert entry == "@misc{a2020,\n" + "".join(f"  {field},\n" for field in fields) + "}\n"
