@@ -9,13 +9,14 @@ run: $(VENV)/.installed
 	$(BIN)/harness run
 
 # A file of tests is one process's: what is made once a file is made once. A process has one thread.
-# Two processes more than there are cores, since many tests wait for others that they have started; types are checked beside them.
-WORKERS ?= $(shell echo $$(( $$(nproc 2>/dev/null || echo 2) + 2 )))
+# One process more than there are cores, since many tests wait for others that they have started; types are checked beside them.
+# Ray's workers would wait behind the tests: by default they are nicer than all other processes.
+WORKERS ?= $(shell echo $$(( $$(nproc 2>/dev/null || echo 2) + 1 )))
 test: $(VENV)/.tested
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	@$(BIN)/pyright & types=$$!; \
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" -n $(WORKERS) --maxprocesses 8 --dist loadfile --no-loadscope-reorder; tests=$$?; \
+	OMP_NUM_THREADS=1 RAY_worker_niceness=0 $(BIN)/pytest -m "not slow" -n $(WORKERS) --maxprocesses 8 --dist loadfile --no-loadscope-reorder; tests=$$?; \
 	wait $$types || { echo "pyright found faults, above"; exit 1; }; exit $$tests
 
 # The documentation as a site, in site/index.html; a warning is an error.

@@ -135,7 +135,7 @@ def test_the_flags_are_the_keyword_arguments():
     assert words == keywords.keys() - {"methods", "suite", "tasks"} | {"progress"}
     assert words > set(get_type_hints(api.PlanOptions))
     report = flags_of("report")
-    for name in ("figure", "x", "format", "output", "serve", "port"):
+    for name in ("figure", "x", "no_caption", "format", "output", "serve", "port"):
         del report[name]
     assert report == keywords_of(harness.report)
 

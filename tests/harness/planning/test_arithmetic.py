@@ -120,7 +120,8 @@ def test_a_run_in_bf16_has_a_row_of_its_own_and_is_made_again_in_bf16(tiny, tmp_
     for row in (bf16, *rows.values()):
         assert reproduce(row, store.cells()[row.cell], None, None, None).equal
     said = harness.report(store).text("md")
-    assert 'quick(precision="bf16")' in said
+    assert "protocol quick, fp32" in said
+    assert "protocol quick, bf16" in said
     assert "--precision bf16" in str(compare(store, "linear", "vpt-deep"))
     Image.new("RGB", (8, 8), "red").save(tmp_path / "red.png")
     tuned = checkpoint.load(checkpoint.find(store, bf16))

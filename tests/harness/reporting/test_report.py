@@ -582,7 +582,7 @@ def test_a_files_name_says_its_form(form: str | None, name: str | None, found: s
 @pytest.mark.parametrize(
     ("form", "name", "said"),
     [
-        ("htm", None, "unknown format 'htm'. Did you mean 'html'"),
+        ("htlm", None, "unknown format 'htlm'. Did you mean 'html'"),
         ("png", None, "give --output FILE.png"),
         (None, "a.xyz", "Give --format"),
     ],

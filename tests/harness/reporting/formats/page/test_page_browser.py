@@ -794,7 +794,7 @@ def test_a_choice_of_tasks_and_methods_is_ranked_anew(reader: Reader, mini: str)
     titles = "return [...document.querySelectorAll('.board thead tr:last-child th')].map(e => e.textContent)"
     column = reader.chrome.execute_script(titles).index("Rank") + 1
     assert reader.texts(f".board tbody td:nth-child({column})") == [f"{one:.2f}" for one in ranks]
-    reader.wait(lambda: "tasks" in reader.chrome.current_url)
+    reader.wait(lambda: "tasks" in (url := reader.chrome.current_url) and "without" in url)
     reader.chrome.refresh()
     assert [bare(name) for name in reader.texts(NAMES)] == wanted
     reader.click("button.link", "Back to all")
