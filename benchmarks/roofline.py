@@ -256,11 +256,10 @@ def predicted(variant: Variant, card: Card) -> dict[str, Any]:
 def hours(variant: Variant, row: dict[str, Any], suite: str, protocol: str) -> float:
     """Of all tasks of a suite, one job after another, no trial pruned, on one card."""
     pace = Pace(row["step_ms"] / 1e3 / BATCH, row["scored_ms"] / 1e3 / SCORED)
-    cards, total = load_cards(), 0.0
+    cards, chosen, total = load_cards(), protocols.load(protocol), 0.0
     for name in load_suites()[suite].tasks:
         card = cards[name]
-        of_kind = protocols.load(protocol).of(card.kind)
-        settings = of_kind.for_cell(variant, suite, BACKBONE, card.train_on)
+        settings = chosen.of(card.kind).for_cell(variant, suite, BACKBONE, card.train_on)
         trials = search_size(search_space(variant, settings), settings)
         total += pace.hours(variant_cost(variant, card, settings, trials, len(settings.seeds)))
     return total

@@ -330,8 +330,7 @@ def run(
             start_from=start_from,
         )
         request = replace(request, cpu=gpus_per_trial == 0)
-        resources = _resources(workers, gpus_per_trial, address, trial_timeout, max_hours)
-        resources = replace(resources, compile=compile)
+        resources = _resources(workers, gpus_per_trial, address, trial_timeout, compile, max_hours)
         from harness.engine.events import Traces
 
         traces = Traces(keep_large, _path(log_json), _path(tensorboard))
@@ -776,6 +775,7 @@ def _resources(
     gpus_per_trial: float | None,
     address: str | None,
     trial_timeout: float,
+    compile: bool,
     max_hours: float | None,
 ) -> "Resources":
     from harness.engine.resources import Resources
@@ -792,7 +792,7 @@ def _resources(
             " own Ray, or joins the cluster at `address`."
         )
     address = address or os.environ.get("RAY_ADDRESS")
-    return Resources(workers, gpus_per_trial, address, trial_timeout, max_hours=max_hours)
+    return Resources(workers, gpus_per_trial, address, trial_timeout, compile, max_hours)
 
 
 def _filled(

@@ -3,10 +3,10 @@
 import inspect
 import sys
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
@@ -14,6 +14,9 @@ from harness.cli import complete, config
 from harness.cli.config import ConfigOptions
 from harness.io import flags
 from harness.io.flags import DEFAULT_STORE
+
+if TYPE_CHECKING:
+    from harness.reporting.result_list import Wanted
 
 # What to run or show.
 
@@ -410,6 +413,25 @@ def tasks(suite: str | None, names: str | None) -> list[str] | None:
     from harness.tasks.cards import named_tasks
 
     return named_tasks(suite, names)
+
+
+def wanted(
+    suite: str | None,
+    names: str | None,
+    methods: str | None,
+    setting: SettingOptions,
+    seeds: str | None = None,
+) -> "Wanted":
+    """The stored rows that a command's flags choose. Raises `BadInput`."""
+    from harness.reporting.filters import Setting
+    from harness.reporting.result_list import Wanted
+
+    return Wanted(
+        tasks(suite, names),
+        flags.methods(methods),
+        flags.seeds(seeds),
+        Setting(**asdict(setting)),
+    )
 
 
 def debugging() -> bool:

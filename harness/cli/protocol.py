@@ -2,13 +2,14 @@
 your own is one."""
 
 import json
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from harness.cli import complete
 from harness.cli.command import Group, registering
 from harness.cli.options import TextOrJson, check_format
+from harness.io.toml import written
 
 app = typer.Typer(
     cls=Group,
@@ -43,7 +44,7 @@ def show(protocol: Named, format: TextOrJson = "text") -> None:
     if format == "json":
         print(json.dumps(values, indent=2))
     else:
-        print(as_toml(values), end="")
+        print(written(values), end="")
 
 
 @command("check")
@@ -72,40 +73,3 @@ def check(protocol: Named) -> None:
                 f" {some(len(settings.seeds), 'final run')} per task, each of {own.last:,}"
                 f" {'epochs' if kind == 'classification' else 'iterations'}"
             )
-
-
-def as_toml(values: dict[str, Any]) -> str:
-    """A file with these values: plain ones, then tables, then lists of tables."""
-    plain = {k: v for k, v in values.items() if not isinstance(v, dict) and not _tables(v)}
-    lines = [f"{key} = {_written(value)}" for key, value in plain.items() if value is not None]
-    for key, value in values.items():
-        if key == "segmentation":
-            lines += ["", f"[{key}]", *_inline(value)]
-        elif isinstance(value, dict):
-            lines += ["", f"[{key}]", *(f"{k} = {_written(v)}" for k, v in value.items())]
-        elif _tables(value):
-            for one in value:
-                lines += ["", f"[[{key}]]", *_inline(one)]
-    return "\n".join(lines) + "\n"
-
-
-def _inline(values: dict[str, Any]) -> list[str]:
-    return [f"{key} = {_written(value)}" for key, value in values.items() if value is not None]
-
-
-def _tables(value: Any) -> bool:
-    return isinstance(value, list | tuple) and bool(value) and isinstance(value[0], dict)
-
-
-def _written(value: Any) -> str:
-    """A value in one line: TOML has texts, numbers and truths as JSON has them."""
-    if isinstance(value, dict):
-        inside = (f"{_key(k)} = {_written(v)}" for k, v in value.items() if v is not None)
-        return f"{{ {', '.join(inside)} }}"
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_written, value))}]"
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _key(name: str) -> str:
-    return name if name.replace("_", "").replace("-", "").isalnum() else json.dumps(name)

@@ -1,7 +1,6 @@
 """`harness results`: import, export, list and remove results."""
 
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,7 +28,7 @@ from harness.io.flags import DEFAULT_STORE
 from harness.text import some
 
 if TYPE_CHECKING:
-    from harness.reporting.result_list import Wanted
+    pass
 
 app = typer.Typer(
     cls=Group,
@@ -111,24 +110,6 @@ def _checkpoints(source: Any, into: Any, results: list[Any]) -> bool:
     return good
 
 
-def _wanted(
-    suite: str | None,
-    tasks: str | None,
-    methods: str | None,
-    setting: SettingOptions,
-    seeds: str | None = None,
-) -> "Wanted":
-    from harness.reporting.filters import Setting
-    from harness.reporting.result_list import Wanted
-
-    return Wanted(
-        options.tasks(suite, tasks),
-        flags.methods(methods),
-        flags.seeds(seeds),
-        Setting(**asdict(setting)),
-    )
-
-
 @command("export")
 @options.expanded
 def export(
@@ -156,7 +137,7 @@ def export(
     from harness.store.transfer import exchange
 
     opened = ResultStore(store)
-    rows = exchange.of_store(opened, _wanted(suite, tasks, methods, setting).cells(opened))
+    rows = exchange.of_store(opened, options.wanted(suite, tasks, methods, setting).cells(opened))
     exchange.write(rows, file)
     counts = {
         "result": len(rows.results),
@@ -192,7 +173,7 @@ def hparams(
     from harness.store import Store as ResultStore
 
     opened = ResultStore(store)
-    wanted = _wanted(suite, tasks, methods, setting).cells(opened)
+    wanted = options.wanted(suite, tasks, methods, setting).cells(opened)
     lines = tuned_table(opened, wanted)
     write(lines, to)
     print(f"{to}: {some(len(lines), 'setting')}")
@@ -222,7 +203,7 @@ def list_(
 
     opened, wanted = (
         ResultStore(store),
-        _wanted(suite, tasks, methods, setting, seeds),
+        options.wanted(suite, tasks, methods, setting, seeds),
     )
     rows = records(opened, wanted.failures(opened) if failed else wanted.results(opened))
     if format == "json":
@@ -322,7 +303,7 @@ def rm(
 
     opened, wanted = (
         ResultStore(store),
-        _wanted(suite, tasks, methods, setting, seeds),
+        options.wanted(suite, tasks, methods, setting, seeds),
     )
     if bool(ids) == bool(wanted or failed):
         raise BadInput(

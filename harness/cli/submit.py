@@ -1,6 +1,5 @@
 """`harness submit`: sends results to a board of many people, and checks what is sent."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -93,15 +92,11 @@ def submit(
         raise BadInput(
             "a submission needs --who and --contact: rows without a sender aren't taken."
         )
-    from harness.reporting.filters import Setting
-    from harness.reporting.result_list import Wanted
     from harness.reporting.submissions.make import make
     from harness.store import Store as ResultStore
 
     opened = ResultStore(store)
-    wanted = Wanted(
-        options.tasks(suite, tasks), flags.methods(methods), None, Setting(**asdict(setting))
-    )
+    wanted = options.wanted(suite, tasks, methods, setting)
     outcome = make(
         opened,
         to,

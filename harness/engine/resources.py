@@ -21,7 +21,6 @@ class Resources:
     images for the first time has no batches."""
     compile: bool = False
     """Whether workers on GPUs compile what blocks do in training."""
-
     max_hours: float | None = None
     """Hours after which no job is started any more; None: no limit."""
 

@@ -4,7 +4,7 @@ import json
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, cast, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -24,13 +24,44 @@ def read_toml(what: str, path: Path) -> dict[str, Any]:
 
 
 def written(values: Mapping[str, Any]) -> str:
-    """Texts, numbers and truths as a file, a line each: TOML writes them as JSON does. Anything
-    else is written as its text."""
-    lines = [
-        f"{name} = {json.dumps(value if isinstance(value, bool | int | float) else str(value))}"
-        for name, value in values.items()
-    ]
+    """A file with these values: plain ones a line each, then tables, then lists of tables. What is
+    None isn't written; a value that TOML doesn't have, such as a path, is written as its text."""
+    plain_ones = {
+        key: value
+        for key, value in values.items()
+        if not isinstance(value, Mapping) and not _are_tables(value)
+    }
+    lines = _lines(plain_ones)
+    for key, value in values.items():
+        if key in plain_ones:
+            continue
+        head, tables = (
+            (f"[{key}]", [value]) if isinstance(value, Mapping) else (f"[[{key}]]", value)
+        )
+        for table in tables:
+            lines += ["", head, *_lines(table)]
     return "".join(f"{line}\n" for line in lines)
+
+
+def _lines(values: Mapping[str, Any]) -> list[str]:
+    return [f"{_key(key)} = {_line(value)}" for key, value in values.items() if value is not None]
+
+
+def _are_tables(value: Any) -> bool:
+    return isinstance(value, list | tuple) and bool(value) and isinstance(value[0], Mapping)
+
+
+def _line(value: Any) -> str:
+    """In one line: TOML has texts, numbers and truths as JSON has them."""
+    if isinstance(value, Mapping):
+        return f"{{ {', '.join(_lines(cast('Mapping[str, Any]', value)))} }}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_line, cast('list[Any]', value)))}]"
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _key(name: str) -> str:
+    return name if name.replace("_", "").replace("-", "").isalnum() else json.dumps(name)
 
 
 def validated(model: type[Model], fields: Mapping[str, Any], where: str) -> Model:

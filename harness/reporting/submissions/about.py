@@ -1,12 +1,11 @@
 """Who sends a submission, and how its rows were made: `submission.toml`."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from harness.io.toml import read_toml, validated
+from harness.io.toml import read_toml, validated, written
 from harness.store.records import Time
 from harness.text import plain
 
@@ -54,8 +53,6 @@ def read(file: Path) -> About:
 
 
 def text_of(about: About) -> str:
-    """As TOML, whose texts are written as JSON's are."""
+    """As TOML."""
     values = about.model_dump(exclude={"files"}, exclude_defaults=True)
-    lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in values.items()]
-    files = [f"{json.dumps(name)} = {json.dumps(digest)}" for name, digest in about.files.items()]
-    return "\n".join([*lines, "", "[files]", *files, ""])
+    return written({**values, "files": about.files})

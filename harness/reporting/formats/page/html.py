@@ -5,8 +5,6 @@ Everything from the store is in blocks of JSON, which the page's script reads an
 never as HTML.
 """
 
-import base64
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -28,6 +26,7 @@ from harness.reporting.formats.page.compared import compared
 from harness.reporting.formats.page.definitions import DEFINITIONS
 from harness.reporting.formats.page.files import files
 from harness.reporting.formats.page.pictures import strips
+from harness.reporting.formats.page.policy import digest
 from harness.reporting.formats.page.runs import Runs
 from harness.reporting.formats.page.searches import Searches
 from harness.reporting.formats.page.sections import section
@@ -193,7 +192,7 @@ def _html(about: dict[str, Any], runs: dict[str, Any]) -> str:
     script = "".join(scripts)
     connect = "'self'" if about["live"] else "'none'"
     policy = (
-        f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'; img-src"
+        f"default-src 'none'; script-src '{digest(script)}'; style-src '{digest(style)}'; img-src"
         f" data:; connect-src {connect}; base-uri 'none'; form-action 'none'"
     )
     environment = Environment(
@@ -209,11 +208,6 @@ def _html(about: dict[str, Any], runs: dict[str, Any]) -> str:
         about=_block(about),
         runs=_block(runs),
     )
-
-
-def _digest(text: str) -> str:
-    """The hash by which a content security policy identifies an inline script or style."""
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
 def _block(value: Any) -> Markup:

@@ -1,8 +1,6 @@
 """Pages from templates: everything from a submission is escaped, and a page runs no script but its
 own, asks nothing of the network, and needs no other file to be read."""
 
-import base64
-import hashlib
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -13,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from harness.reporting.display import rounded
+from harness.reporting.formats.page.policy import digest
 from harness.reporting.submissions.pages.board import Board
 from harness.reporting.submissions.pages.marks import MEANINGS
 from harness.text import plain
@@ -33,7 +32,7 @@ class Page:
 def rendered(page: Page, board: Board) -> str:
     style, script = _text("site.css"), _text("site.js")
     policy = (
-        f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}';"
+        f"default-src 'none'; style-src '{digest(style)}'; script-src '{digest(script)}';"
         " img-src data:; base-uri 'none'; form-action 'none'"
     )
     depth = page.path.count("/")
@@ -80,8 +79,3 @@ def _breakable(name: str) -> Markup:
 @cache
 def _text(name: str) -> str:
     return (TEMPLATES / name).read_text(encoding="utf-8")
-
-
-def _digest(text: str) -> str:
-    """The hash by which a content security policy identifies an inline script or style."""
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
