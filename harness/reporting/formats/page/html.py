@@ -202,12 +202,17 @@ def _html(about: dict[str, Any], runs: dict[str, Any]) -> str:
         policy=policy,
         title=about["title"],
         facts=about["facts"],
-        summary=", ".join(f"{value} {name.lower()}" for name, value in about["facts"][:2]),
+        summary=", ".join(_counting(*fact) for fact in about["facts"][:2]),
         style=Markup(style),
         script=Markup(script),
         about=_block(about),
         runs=_block(runs),
     )
+
+
+def _counting(names: str, value: str) -> str:
+    """`4 methods`, `1 task`."""
+    return f"{value} {names.lower().removesuffix('s' if value == '1' else '')}"
 
 
 def _block(value: Any) -> Markup:

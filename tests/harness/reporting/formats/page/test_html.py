@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import synthetic_store
 from scipy.stats import rankdata
 
 from harness.errors import BadInput
@@ -558,3 +559,10 @@ def test_importing_it_needs_neither_torch_nor_ray() -> None:
         ).stdout.strip()
         == "set()"
     )
+
+
+def test_one_task_is_one() -> None:
+    store = Store("sqlite://")
+    synthetic_store.fill(store, wanted=2, suite="mini", seeds=1)
+    assert "<summary>2 methods, 1 task</summary>" in page(Contents(store, tasks=["digits"]))
+    assert "<summary>2 methods, 5 tasks</summary>" in page(Contents(store))
