@@ -214,10 +214,11 @@ def _random(name: str, cards: Mapping[str, Card]) -> "tuple[Any, Pooling]":
 def _outline(name: str) -> Any:
     """The model of one of timm's names, without memory for its tensors."""
     import timm
-    import torch
+
+    from harness.backbones.shapes import shapes_only
 
     try:
-        with torch.device("meta"), hub.without_waiting() if is_of_hub(name) else nullcontext():
+        with shapes_only(), hub.without_waiting() if is_of_hub(name) else nullcontext():
             return timm.create_model(name, pretrained=False, num_classes=0)
     except Exception as error:
         if not is_of_hub(name):

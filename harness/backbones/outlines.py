@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 
-import torch
-
 from harness.backbones import architecture, shipped, statistics_of
 from harness.backbones.carried import CAN
 from harness.backbones.names import ELSEWHERE
+from harness.backbones.shapes import shapes_only
 from harness.data.normalization import Statistics
 
 KNOWN = (
@@ -57,7 +56,7 @@ class Outline:
 
 def outline(name: str) -> Outline:
     """Of a name as `backbones.load` takes it. Raises `BadInput`."""
-    with torch.device("meta"):
+    with shapes_only():
         vit = architecture(name)
     statistics = statistics_of(name)
     return Outline(

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from harness import backbones
 from harness.backbones.changes import AS_LOADED
+from harness.backbones.shapes import shapes_only
 from harness.data import normalization
 from harness.data.batch import squares
 from harness.data.decode import reason
@@ -498,7 +499,7 @@ def rebuilt(
     try:
         # first without memory: the arguments may specify any size
         if variant.method.__module__.startswith("methods."):
-            with torch.device("meta"):
+            with shapes_only():
                 empty = _model(variant, sized(deepcopy(base.vit).to("meta"), origin.crop), origin)
             _check(empty, unpacked(empty, tensors))
         vit = sized(base.vit, origin.crop)

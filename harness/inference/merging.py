@@ -11,6 +11,7 @@ from torch import Tensor
 from harness import backbones
 from harness.backbones.frozen import FrozenBackbone, is_convnet, side_of
 from harness.backbones.names import ELSEWHERE
+from harness.backbones.shapes import shapes_only
 from harness.errors import BadInput
 from harness.planning import user_errors
 from harness.training.heads import LinearHead, Model
@@ -102,7 +103,7 @@ def _arguments(name: str, frozen: FrozenBackbone, classes: int) -> dict[str, Any
     arguments: dict[str, Any] = {"model_name": model, **shape, "num_classes": classes}
     if frozen.pooling == "vpt-mae":
         arguments["global_pool"] = "avg"
-    with torch.device("meta"):
+    with shapes_only():
         plain: Any = timm.create_model(**arguments)
     if not is_convnet(plain) and side_of(plain) != frozen.image_size:
         arguments["img_size"] = frozen.image_size

@@ -81,10 +81,10 @@ class Variant:
     def refusal(self, vit: "FrozenBackbone") -> str:
         """What the method's constructor says against a backbone whose tensors have shapes alone, in
         words; empty where it says nothing."""
-        import torch
+        from harness.backbones.shapes import shapes_only
 
         try:
-            with torch.device("meta"):
+            with shapes_only():
                 self.build(vit, self.arguments)
         except ValueError as error:
             return f"can't be built on {vit.name}: {user_errors.line(error)}"
