@@ -374,8 +374,11 @@ def _of_registered(asked: "Callable[[type[Method]], T | None]") -> dict[str, T]:
 
 
 def _without_groups(parts: list[str]) -> list[tuple[str, bool]]:
-    """Names of families replaced by those of their methods; and whether each was there by name."""
+    """Names of families replaced by those of their methods; and whether each was there by name,
+    which those that are run by default aren't."""
     known, names = registered(), [part.strip() for part in parts]
+    if ",".join(names) == flags.DEFAULT_METHODS:
+        return [(name, False) for name in names]
 
     def is_group(name: str) -> bool:
         if name not in known:

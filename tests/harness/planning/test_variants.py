@@ -10,6 +10,7 @@ from timm.models.vision_transformer import VisionTransformer
 
 from harness.backbones import families, load
 from harness.errors import BadInput
+from harness.io.flags import DEFAULT_METHODS
 from harness.planning.variants import carried, parse, registered
 from methods.ivpt import IVPT
 from methods.linear import Linear
@@ -95,6 +96,10 @@ def test_a_group_goes_without_what_the_backbone_lacks_and_a_name_is_refused():
     for asked in ("prompts,vpt", "vpt,prompts", "vpt"):  # refused where it is built
         assert "vpt" in {variant.name for variant in carried(parse(asked), [net])[0]}
     vit = load("mini_vit").vit
+    # those that are run by default are a group too
+    kept, lines = carried(parse(DEFAULT_METHODS), [net])
+    assert [variant.name for variant in kept] == ["linear"]
+    assert len(lines) >= 1
     assert "conv-adapter" not in {variant.name for variant in carried(parse("peft"), [vit])[0]}
     only = [variant for variant in parse("peft") if variant.name == "conv-adapter"]
     with pytest.raises(BadInput, match=r"^Without conv-adapter: it needs .* mini_vit doesn't have"):
