@@ -1,6 +1,7 @@
 """What a user names: a backbone of timm by today's name or an old one, one whose authors publish it
 elsewhere, its side and its file."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -10,6 +11,7 @@ from harness.backbones.cards import WEIGHTS
 from harness.errors import BadInput, nearest
 from harness.io import flags
 from harness.tasks.cards import LARGEST_CROP, Archive
+from harness.text import one_of
 
 MOCO_V3 = "vit_base_patch16_224.mocov3"
 ELSEWHERE = {
@@ -39,6 +41,18 @@ COVERED = (
     "timm's vit_, deit, eva, beit, aimv2_, swin, convnext and resnet models whose blocks are of"
     " known kinds"
 )
+SIZES = {
+    **dict.fromkeys(("t", "ti", "tiny"), "tiny"),
+    **dict.fromkeys(("s", "small"), "small"),
+    **dict.fromkeys(("b", "base"), "base"),
+    **dict.fromkeys(("l", "large"), "large"),
+    **dict.fromkeys(("h", "huge"), "huge"),
+}
+USUAL = re.compile(
+    rf"(?P<family>vit|deit|deit3|beit|beitv2|swin|swinv2|convnext|convnextv2)[-_ ]?"
+    rf"(?P<size>{'|'.join(SIZES)})[-_/ ]?p?(?P<patch>\d+)?"
+)
+"""A backbone as papers write it, such as ViT-B/16, in small letters."""
 HUBS = ("hf_hub:", "hf-hub:", "local-dir:")
 """What begins a name that timm finds by itself: a repository of Hugging Face's hub, or a folder as
 timm saves one for it."""
@@ -125,16 +139,11 @@ def check(name: str, shipped: Iterable[str]) -> None:
             for full in (*timm.list_pretrained(), *ELSEWHERE)
             if full.partition(".")[0] in set(plain)
         ]
-        inside = next(
-            (
-                f" Did you mean '{full}'?"
-                for full in (*plain, *whole)
-                if len(name) > 3 and name in full
-            ),
-            "",
-        )
+        family = [] if dot else _family(name, [*plain, *whole], whole)
         close = (
-            inside or _close(name, [*(whole if dot else plain), *shipped]) or _close(name, whole)
+            f" Did you mean {one_of(map(repr, family))}?"
+            if family
+            else _close(name, [*(whole if dot else plain), *shipped]) or _close(name, whole)
         )
         raise BadInput(f"unknown backbone '{name}'.{close} See `harness list backbones`.")
     known = [
@@ -147,6 +156,37 @@ def check(name: str, shipped: Iterable[str]) -> None:
             f"unknown weights '{tag}' of {architecture}: known are"
             f" {', '.join(sorted(tags)) or 'none'}.{nearest(tag, tags)}"
         )
+
+
+def _family(name: str, known: list[str], weights: list[str]) -> list[str]:
+    """Up to three of the known names that have all parts of a name, those of the usual size,
+    patches and side first; one of each architecture."""
+    usual = USUAL.fullmatch(name.lower())
+    parts = re.split(r"[-_/. ]+", name.lower())
+    if usual is not None:
+        parts = [usual["family"], SIZES[usual["size"]]]
+        parts += [f"patch{usual['patch']}"] if usual["patch"] else []
+    have = {full.partition(".")[0] for full in weights}
+
+    def has(full: str) -> bool:
+        segments = re.split(r"[_.]", full)
+        found = (any(one.startswith(part) for one in segments) for part in parts)
+        return segments[0] != "test" and all(found)  # timm's own tiny ones
+
+    def order(full: str) -> tuple[bool | int, ...]:
+        segments = re.split(r"[_.]", full)
+        return (
+            not set(parts) <= set(segments),
+            segments[0] != parts[0],
+            full.partition(".")[0] not in have,
+            -len({"base", "patch16", "224", "window7", "resnet50"} & set(segments)),
+            len(segments),
+        )
+
+    first: dict[str, str] = {}
+    for full in sorted(filter(has, known), key=order):
+        first.setdefault(full.partition(".")[0], full)
+    return list(first.values())[:3]
 
 
 def _close(name: str, known: list[str]) -> str:

@@ -79,6 +79,14 @@ def test_an_architecture_that_timm_has_and_we_do_not_is_refused_as_that(name: st
         ("vit_base_patch16_224.orig_in21kk", "orig_in21k"),
         ("vit_base_patch16_224.moco_v3", "mocov3"),
         ("tipsv2", "vit_base_patch14_reg1_tipsv2"),
+        # the usual one of a family, and as papers write it
+        ("vit_base", "vit_base_patch16_224"),
+        ("ViT-B/16", "vit_base_patch16_224"),
+        ("vitl16", "vit_large_patch16_224"),
+        ("swin-b", "swin_base_patch4_window7_224"),
+        ("mae", "vit_base_patch16_224.mae"),
+        ("dinov2", "vit_base_patch14_dinov2"),
+        ("resnet", "resnet50"),
     ],
 )
 def test_an_unknown_name_gets_a_guess_with_its_weights(name: str, guess: str):
