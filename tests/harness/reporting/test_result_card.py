@@ -37,6 +37,22 @@ def test_the_best_trial_comes_first_and_failed_ones_say_why(tmp_path: Path):
     assert f"{best.value:.2f}" in table[2]
 
 
+def test_of_equally_good_trials_the_chosen_one_comes_first(tmp_path: Path):
+    """With the smaller learning rate, as a search takes it."""
+    store = Store(tmp_path / "a.db")
+    store.add_cell(VPT)
+    rates = (0.5, 0.2, 0.2, 0.1)
+    store.add_trials(
+        [
+            trial(VPT, number, 70.0 if number < 3 else 60.0, params={"base_lr": rate})
+            for number, rate in enumerate(rates)
+        ]
+    )
+    store.add_results([result(VPT, 7)])
+    table = shown(store, result(VPT, 7).id).partition("Search: ")[2].splitlines()
+    assert [line.split()[0] for line in table[2:6]] == ["1", "2", "0", "3"]
+
+
 def test_a_run_that_failed_shows_its_traceback(tmp_path: Path):
     store = Store(tmp_path / "a.db")
     store.add_cell(VPT)

@@ -171,5 +171,5 @@ function openVariant(at, place, tasks = about.sections[at].tasks.keys()) {
   const against = about.sections[at].variants.length > 1 ? el("button", { type: "button", class: "tool" }, "Compare with another") : null;
   against?.addEventListener("click", () => openPair(at, place, place === 0 ? 1 : 0));
   const reading = variant.reading === null ? null : el("p", { class: "notice" }, section.readings[variant.reading]);
-  openPanel([variant.name], section.title, reading, facts([...summary, ...linksOf(variant)]), against, titled("Tasks", el("table", { class: "plain" }, el("thead", {}, head), el("tbody", {}, ...rows))));
+  openPanel([variant.name], section.title, reading, facts([...summary, ...linksOf(variant)]), against && el("p", {}, against), titled("Tasks", el("table", { class: "plain" }, el("thead", {}, head), el("tbody", {}, ...rows))));
 }

@@ -1,5 +1,12 @@
 // The search of a cell: how its trials went, and what they were.
 
+/** The trial whose point the final runs have: of complete ones the best on val, with ties the smaller learning rate, then the earlier. */
+function chosenTrial(trials, rate) {
+  const order = (one) => [-one.value, one.params[rate] ?? 0, one.number];
+  const first = (a, b) => order(a).map((value, index) => value - order(b)[index]).find((difference) => difference !== 0) ?? 0;
+  return trials.filter((trial) => trial.state === "complete" && trial.value !== null).sort(first)[0] ?? null;
+}
+
 /** Charts and a table of a cell's trials; nothing if it had none. */
 function searchOf(section, at, place, t) {
   const search = runs().searches[at][place][t];
@@ -14,7 +21,7 @@ function searchOf(section, at, place, t) {
     curve: (epochs[curveAt] ?? []).map((epoch, i) => [epoch, curve[i]]),
     loss: (epochs[lossAt] ?? []).map((epoch, i) => [epoch, loss[i]]).filter(([, read]) => read !== null),
   }));
-  const best = trials.filter((trial) => trial.value !== null).reduce((top, trial) => (top && top.value >= trial.value ? top : trial), null);
+  const best = chosenTrial(trials, names.indexOf("base_lr"));
   const score = `${section.metric} on val in %`;
   const lines = (of) => trials.filter((trial) => trial[of].length > 1).map((trial) => ({ name: `trial ${trial.number}`, points: trial[of], strong: trial === best }));
   const charts = [
@@ -24,7 +31,7 @@ function searchOf(section, at, place, t) {
     trials.length > 2 && names.length > 1 ? parallelChart(trials, names, best, score) : null,
   ].filter(Boolean);
   const counts = ["complete", "pruned", "failed"].map((state) => [trials.filter((trial) => trial.state === state).length, state]).filter(([count]) => count);
-  const lead = `${plural(trials.length, "trial")}: ${counts.map(([count, state]) => `${count} ${state}`).join(", ")}.${best ? ` Best on val: trial ${best.number}, ${best.value}; thick in the charts.` : ""}`;
+  const lead = `${plural(trials.length, "trial")}: ${counts.map(([count, state]) => `${count} ${state}`).join(", ")}.${best ? ` Best on val: trial ${best.number}, ${best.value.toFixed(2)}, drawn thick below.` : ""}`;
   return [titled("Search", el("p", {}, lead), ...charts, el("details", { class: "fold" }, el("summary", {}, "All trials"), trialTable(trials, names)))];
 }
 
