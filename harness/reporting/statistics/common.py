@@ -54,7 +54,7 @@ def common_tasks(scores: Scores, tasks: Sequence[str]) -> list[str]:
 
 
 def methods_here(kept: int, dropped: int) -> str:
-    text = f"here {are(kept)}"
+    text = f"there {are(kept)}"
     return f"{text} with a score on every task ({dropped} left out)" if dropped else text
 
 

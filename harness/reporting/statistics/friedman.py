@@ -50,9 +50,13 @@ def friedman(scores: Scores, tasks: Sequence[str]) -> Friedman | TooFew:
     kept, dropped = complete(scores, tasks)
     common = list(next(iter(kept.values()), {}))
     if len(kept) < 3:
-        return TooFew(f"Friedman's test needs 3 methods, {methods_here(len(kept), len(dropped))}.")
+        return TooFew(
+            f"Friedman's test needs at least 3 methods; {methods_here(len(kept), len(dropped))}."
+        )
     if len(common) < FEWEST_TASKS:
-        return TooFew(f"Friedman's test needs {FEWEST_TASKS} tasks, here {are(len(common))}.")
+        return TooFew(
+            f"Friedman's test needs at least {FEWEST_TASKS} tasks; there {are(len(common))}."
+        )
     table = np.array([list(of_tasks.values()) for of_tasks in kept.values()]).round(DIGITS)
     k, n = table.shape
     mean_ranks = dict(zip(kept, average_ranks(-table.T).T.mean(axis=1).tolist(), strict=True))

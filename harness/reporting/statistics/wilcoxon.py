@@ -70,9 +70,13 @@ def pairwise(
         )
         return TooFew(f"The baseline {baseline} {why}.")
     if len(kept) < 2:
-        return TooFew(f"Wilcoxon's test needs 2 methods, {methods_here(len(kept), len(dropped))}.")
+        return TooFew(
+            f"Wilcoxon's test needs at least 2 methods; {methods_here(len(kept), len(dropped))}."
+        )
     if len(common) < FEWEST_TASKS:
-        return TooFew(f"Wilcoxon's test needs {FEWEST_TASKS} tasks, here {are(len(common))}.")
+        return TooFew(
+            f"Wilcoxon's test needs at least {FEWEST_TASKS} tasks; there {are(len(common))}."
+        )
     order = list(kept)
     names = (
         list(combinations(order, 2))
@@ -84,7 +88,8 @@ def pairwise(
     most = int((differences != 0).sum(axis=1).max())
     if 0 < most < FEWEST_TASKS:
         return TooFew(
-            f"Wilcoxon's test needs {FEWEST_TASKS} tasks with a difference, here {are(most)}."
+            f"Wilcoxon's test needs at least {FEWEST_TASKS} tasks with a difference; there"
+            f" {are(most)}."
         )
     ranks = _signed_ranks(differences)
     sums = [(math.fsum(row[row > 0]), -math.fsum(row[row < 0])) for row in ranks]

@@ -180,7 +180,7 @@ def test_few_tasks_get_intervals_over_seeds_and_no_p_value(filler: Any) -> None:
     low, high = interval([1.0, 2.0, 3.0]) or (0, 0)
     assert (
         "on 1 of 3 tasks (ties 1, losses 1); mean difference +0.3 points: no p-value. Wilcoxon's"
-        " test needs 5 tasks, here are 3." in text
+        " test needs at least 5 tasks; there are 3." in text
     )
     assert f"t0 +2.0 [{low:.1f}, {high:.1f}], t1 +0.0 [0.0, 0.0], t2 -1.0 [" in text
     assert "p = " not in text

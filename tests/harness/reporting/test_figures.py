@@ -218,7 +218,9 @@ def test_ranks_bars_and_the_critical_difference_are_to_scale(
 
 def test_too_few_tasks_or_methods_for_a_test_are_said(filler: Any) -> None:
     filler.grid(["x", "y", "z"], {"natural": ["t", "u", "v", "w"]})
-    with pytest.raises(BadInput, match="figure ranks: Friedman's test needs 5 tasks, here are 4"):
+    with pytest.raises(
+        BadInput, match="figure ranks: Friedman's test needs at least 5 tasks; there are 4"
+    ):
         figure("ranks", [filler.section()])
 
 

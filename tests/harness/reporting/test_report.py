@@ -508,7 +508,7 @@ def test_a_baseline_and_budgets_fit_a_terminal(one_of_vtab: Store) -> None:
     ):
         assert shown in text
     few = str(render(one_of_vtab, fmt="md", tasks=["dtd", "svhn"], layout=layout))
-    assert "To linear: Wilcoxon's test needs 5 tasks, here are 2." in few
+    assert "To linear: Wilcoxon's test needs at least 5 tasks; there are 2." in few
 
 
 def sections_of(store: Store) -> list[Any]:

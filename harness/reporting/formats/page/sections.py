@@ -211,7 +211,7 @@ def _summary(part: Section, variant: str, summary: MethodSummary) -> list[list[s
             "95 % interval",
             f"{interval_text(*over_tasks, 2)} (bootstrap, tasks as a sample)"
             if over_tasks
-            else f"needs {FEWEST_TASKS} tasks, and a score on all",
+            else f"needs at least {FEWEST_TASKS} tasks, and a score on all",
         ],
     ]
 

@@ -222,8 +222,8 @@ def test_scores_that_differ_by_rounding_only_are_ties() -> None:
 @pytest.mark.parametrize(
     ("table", "reason"),
     [
-        (np.eye(2, 6), "Friedman's test needs 3 methods, here are 2."),
-        (np.eye(3, 4), "Friedman's test needs 5 tasks, here are 4."),
+        (np.eye(2, 6), "Friedman's test needs at least 3 methods; there are 2."),
+        (np.eye(3, 4), "Friedman's test needs at least 5 tasks; there are 4."),
     ],
 )
 def test_too_few_for_friedman_is_said(table: np.ndarray, reason: str) -> None:
@@ -233,17 +233,20 @@ def test_too_few_for_friedman_is_said(table: np.ndarray, reason: str) -> None:
 def test_too_few_for_wilcoxon_is_said() -> None:
     scores = _scores(np.eye(2, 8))
     tasks = list(scores["m0"])
-    assert str(pairwise(scores, tasks[:4])) == "Wilcoxon's test needs 5 tasks, here are 4."
+    assert (
+        str(pairwise(scores, tasks[:4])) == "Wilcoxon's test needs at least 5 tasks; there are 4."
+    )
     assert (
         str(pairwise(scores, tasks))
-        == "Wilcoxon's test needs 5 tasks with a difference, here are 2."
+        == "Wilcoxon's test needs at least 5 tasks with a difference; there are 2."
     )
     assert str(pairwise(scores, tasks, "m7")) == "The baseline m7 has no score here."
     del scores["m1"]["t3"]
     assert str(pairwise(scores, tasks, "m1")) == "The baseline m1 lacks t3."
     assert (
         str(pairwise(scores, tasks))
-        == "Wilcoxon's test needs 2 methods, here is 1 with a score on every task (1 left out)."
+        == "Wilcoxon's test needs at least 2 methods; there is 1 with a score on every task (1 left"
+        " out)."
     )
     assert isinstance(pairwise({}, []), TooFew)
     assert isinstance(friedman({}, []), TooFew)

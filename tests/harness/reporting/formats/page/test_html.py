@@ -234,8 +234,8 @@ def test_too_few_tasks_for_a_test_is_a_sentence(filler: Any) -> None:
     for variant in ("a", "b", "c"):
         filler.results(filler.cell(variant, "digits"), [50.0])
     tests = _only(_page(filler.store))["tests"]
-    assert tests["friedman"] == "Friedman's test needs 5 tasks, here is 1."
-    assert tests["pairs"] == "Wilcoxon's test needs 5 tasks, here is 1."
+    assert tests["friedman"] == "Friedman's test needs at least 5 tasks; there is 1."
+    assert tests["pairs"] == "Wilcoxon's test needs at least 5 tasks; there is 1."
 
 
 def test_gaps_have_their_reason_and_no_rank(mini: Store, filler: Any) -> None:
