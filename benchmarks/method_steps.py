@@ -18,6 +18,7 @@ import argparse
 import json
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from datetime import date
@@ -28,6 +29,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
+from harness.backbones.carried import Uncarried
 from harness.backbones.vit import FrozenViT
 from harness.planning.variants import Variant, one, parse, registered
 from harness.training.flops import kept_bytes, scored_flops, step_flops
@@ -130,7 +132,11 @@ def measure(
     timing = Timing(backbone(width), batch, repeats) if repeats else None
     rows: dict[str, dict[str, float]] = {}
     for variant in parse(methods):
-        rows[variant.label] = counted(variant) | (timing.of(variant) if timing else {})
+        try:
+            rows[variant.label] = counted(variant) | (timing.of(variant) if timing else {})
+        except Uncarried as why:
+            print(f"{variant.label}: {why}", file=sys.stderr)
+            continue
         if told:
             said = ", ".join(f"{name} {value:g}" for name, value in rows[variant.label].items())
             print(f"{variant.label}: {said}", flush=True)
