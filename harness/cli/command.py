@@ -1,5 +1,5 @@
-"""How a command is registered: its flags in groups, examples below its help, and the flags that
-every command has."""
+"""How a command is registered: its flags in groups, examples below its help, the flags that every
+command has, and tasks by position."""
 
 import inspect
 import os
@@ -14,7 +14,7 @@ from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
 from typer.models import ArgumentInfo, OptionInfo
 
-from harness.cli import shown
+from harness.cli import shown, task_names
 from harness.cli.examples import EXAMPLES
 from harness.errors import BadInput, nearest
 
@@ -61,6 +61,7 @@ Quiet = Annotated[
 NoColor = Annotated[
     bool, typer.Option("--no-color", help="Print without colors, as with NO_COLOR=1.")
 ]
+CONTEXT = inspect.Parameter("_context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
 
 
 class Command(TyperCommand):
@@ -139,12 +140,20 @@ def _with_common_flags(command: Callable[..., Any]) -> Callable[..., Any]:
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=kind)
         for name, kind in (("quiet", Quiet), ("no_color", NoColor))
     ]
-    in_groups = len([one for one in own if isinstance(_info(one), OptionInfo)]) >= GROUPED_FROM
+    infos = [_info(one) for one in own]
+    by_position = "tasks" in hints and not any(isinstance(info, ArgumentInfo) for info in infos)
+    context = next((one.name for one in own if one.annotation is typer.Context), None)
+    if by_position:
+        common.append(task_names.PARAMETER)
+        common += [CONTEXT] if context is None else []
+    in_groups = len([info for info in infos if isinstance(info, OptionInfo)]) >= GROUPED_FROM
     parameters = [_described(parameter, in_groups) for parameter in (*own, *common)]
 
     @wraps(command)
     def call(*args: Any, quiet: bool, no_color: bool, **values: Any) -> Any:
         show(quiet, no_color)
+        if by_position:
+            task_names.take(values[context] if context else values.pop(CONTEXT.name), values)
         return command(*args, **values)
 
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

@@ -12,7 +12,6 @@ from harness.cli.command import Group, registering
 from harness.cli.options import Cards, DataRoot, TaskOptions, TextOrJson, expanded
 from harness.errors import BadInput
 from harness.io import flags
-from harness.text import some
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -113,41 +112,31 @@ def verify(
             "--quick", help="Don't decode images: truncated or invalid files go unnoticed."
         ),
     ] = False,
+    format: TextOrJson = "text",
 ) -> None:
     """Read all data and decode every image: checks counts, labels, fingerprints and duplicate
     images. Exit code 1 if anything is wrong."""
-
     from harness.data.verify import verify as check
     from harness.engine.progress import ProgressView
 
-    chosen = _chosen(which, cards, default="mini")
-    wrong = False
+    options.check_format(format, ("text", "json"))
+    wrong, verdicts = False, []
     with ProgressView(shown.progress_console()) as view:
-        for one in chosen:
+        for one in _chosen(which, cards, default="mini"):
             try:
                 verdict = check(one, data_root, view.stage, quick)
             except BadInput as error:
                 wrong = True
-                print(error)
-                continue
-            seen = ", ".join(
-                f"{split} {len(counts)}"
-                f" ({min(counts.values(), default=0)}-{max(counts.values(), default=0)} images"
-                " each)"
-                for split, counts in verdict.histograms.items()
-            )
-            decoded = (
-                "no image decoded (--quick)"
-                if quick
-                else f"{some(verdict.decoded, 'image')} decoded"
-            )
-            what = f"{verdict.format}, fingerprint {verdict.fingerprint[:16]}, {decoded}"
-            print(f"{verdict.task}: {what}, classes of {one.classes} seen: {seen}")
-            for warning in verdict.warnings:
-                print(f"{verdict.task}: warning: {warning}.")
-            for fault in verdict.faults:
-                wrong = True
-                print(f"{verdict.task}: {fault}.")
+                verdicts.append({"task": one.name, "faults": [str(error)]})
+                lines = [str(error)]
+            else:
+                wrong = wrong or bool(verdict.faults)
+                verdicts.append(verdict.json())
+                lines = verdict.lines(one.classes)
+            if format == "text":
+                print("\n".join(lines))
+    if format == "json":
+        print(json.dumps(verdicts, indent=2))
     if wrong:
         raise typer.Exit(1)
 
@@ -322,14 +311,12 @@ def _each(
 
 
 def _chosen(which: TaskOptions, cards: Path | None, default: str | None = None) -> "list[TaskCard]":
-    """The requested tasks, by name, --tasks or --suite alike; those of the suite `default` if there
-    are none. Raises `BadInput`."""
+    """The requested tasks; those of the suite `default` if there are none. Raises `BadInput`."""
     from harness.planning.plan import choose_tasks
 
-    names = [*(which.named or ()), *([which.tasks] if which.tasks is not None else [])]
-    wanted = ",".join(names) if names else None
-    if wanted is None and which.suite is None and default is None:
+    if which.tasks is None and which.suite is None and default is None:
         raise BadInput(
             "name a task, as in `harness data card cifar100`; or give --tasks or --suite."
         )
-    return choose_tasks(which.suite or (default if wanted is None else None), wanted, cards)[1]
+    suite = which.suite or (default if which.tasks is None else None)
+    return choose_tasks(suite, which.tasks, cards)[1]

@@ -12,7 +12,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "run": (
         ("harness run", "four methods on the five tasks of the mini suite"),
-        ("harness run --methods 'vpt-deep,ivpt(da=false)' --tasks digits --seeds 0,1", ""),
+        ("harness run digits --methods 'vpt-deep,ivpt(da=false)' --seeds 0,1", ""),
         ("harness run --methods ./mine.py:Mine,vpt-deep", "your own method beside another"),
         ("harness run --suite vtab --data-root ~/vtab-1k --dry-run", "the plan and its cost"),
         ("harness run --config vtab.toml --trials 5", "flags from a file; typed ones win"),

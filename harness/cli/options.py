@@ -83,14 +83,6 @@ TaskNames = Annotated[
     str | None,
     typer.Option("--tasks", help="Comma-separated names.", autocompletion=complete.tasks),
 ]
-TaskArguments = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="[TASK]...",
-        help="Tasks; see `harness list tasks`. Same as --tasks.",
-        autocompletion=complete.task,
-    ),
-]
 Suite = Annotated[
     str | None,
     typer.Option(
@@ -345,9 +337,8 @@ class EndOptions:
 
 @dataclass(frozen=True)
 class TaskOptions:
-    """Tasks, for `harness data`: by name, --tasks or --suite alike."""
+    """Tasks, for `harness data`."""
 
-    named: TaskArguments = None
     suite: SuiteOfData = None
     tasks: TaskNames = None
 

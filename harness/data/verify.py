@@ -2,9 +2,10 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,13 +32,37 @@ class Verdict:
     fingerprint: str
     histograms: dict[str, Counter[int]]
     """Images of each class, by split; for a segmentation task, images that contain it."""
-    decoded: int
-    """Images that were decoded; 0 for a quick check."""
+    decoded: int | None
+    """Images that were decoded; None for a quick check."""
     faults: tuple[str, ...]
     """Errors: images that can't be decoded, or that training and test share; labels that differ
     from the exact split's; a fingerprint that has changed."""
     warnings: tuple[str, ...]
     """What is permitted: duplicates within a split, one image with two labels."""
+
+    def json(self) -> dict[str, Any]:
+        """As `harness data verify --format json` lists it; classes are numbers, as in labels."""
+        classes = {split: dict(sorted(counts.items())) for split, counts in self.histograms.items()}
+        return {**asdict(self), "histograms": classes}
+
+    def lines(self, classes: int) -> list[str]:
+        """As it is said, one line per finding; `classes`: how many the task has."""
+        seen = ", ".join(
+            f"{split} {len(counts)}"
+            f" ({min(counts.values(), default=0)}-{max(counts.values(), default=0)} images each)"
+            for split, counts in self.histograms.items()
+        )
+        decoded = (
+            "no image decoded (--quick)"
+            if self.decoded is None
+            else f"{some(self.decoded, 'image')} decoded"
+        )
+        what = f"{self.format}, fingerprint {self.fingerprint[:16]}, {decoded}"
+        return [
+            f"{self.task}: {what}, classes of {classes} seen: {seen}",
+            *(f"{self.task}: warning: {warning}." for warning in self.warnings),
+            *(f"{self.task}: {fault}." for fault in self.faults),
+        ]
 
 
 def verify(
@@ -103,7 +128,7 @@ def verify(
         resolved.reader.format,
         now.fingerprint,
         histograms,
-        decoded,
+        None if quick else decoded,
         tuple(faults),
         (*warnings, *now.duplicates.warnings(card)),
     )

@@ -89,6 +89,20 @@ def test_flags_that_are_typed_win(called: Any, tmp_path: Path):
     }
 
 
+def test_tasks_by_position_are_those_of_the_flag(called: Any, tmp_path: Path):
+    by_flag = called("--tasks", "digits,fashion")
+    assert called("digits", "fashion") == by_flag
+    assert called("digits", "--tasks", "fashion") == by_flag
+    file = tmp_path / "run.toml"
+    called("digits", "fashion", "--trials", "2", "--save-config", str(file))
+    assert tomllib.loads(file.read_text()) == {"tasks": "digits,fashion", "trials": 2}
+    assert called("--config", str(file), "fashion") == called("--trials", "2", "--tasks", "fashion")
+    for name, flag in (("vtab", "--suite vtab"), ("ivpt(da=false)", "--methods 'ivpt(da=false)'")):
+        with pytest.raises(BadInput, match="not a task: write") as raised:
+            called(name)
+        assert flag in str(raised.value)
+
+
 def test_a_config_has_names_of_flags_or_of_arguments(called: Any, tmp_path: Path):
     file = tmp_path / "run.toml"
     file.write_text("image_size = 24\nallow_overlap = true\n")

@@ -77,6 +77,19 @@ def test_a_card_is_shown_as_it_is(call, cards: Path):
     assert call("card", "tiny") == (0, (cards / "tiny.toml").read_text(), "")
 
 
+def test_verify_lists_findings_for_programs(call, root: Path):
+    words = ("verify", "tiny", "cifar100", "--data-root", str(root), "--format", "json")
+    code, out, _ = call(*words)
+    tiny, cifar100 = json.loads(out)
+    assert code == 1
+    assert (tiny["task"], tiny["format"], tiny["decoded"]) == ("tiny", "vtab-folder", 15)
+    assert sum(tiny["histograms"]["train"].values()) == 6
+    assert tiny["faults"] == []
+    assert cifar100["task"] == "cifar100"
+    assert "--data-root" in cifar100["faults"][0]
+    assert json.loads(call(*words, "--quick")[1])[0]["decoded"] is None
+
+
 def test_verify_finds_an_image_in_two_splits_and_bytes_that_changed_unseen(
     call, root: Path, monkeypatch: pytest.MonkeyPatch
 ):
