@@ -11,6 +11,7 @@ from typing import Any
 import datasets_readme
 import licences
 from command_line import parsed
+from docs_commands import PAGES, UNPARSED, shown_commands
 from outcomes import outcome_of
 from train_step import flops, forward_flops
 
@@ -106,33 +107,6 @@ def test_the_example_card_is_a_card():
     assert (card.name, card.classes, card.reader.format) == ("cifar10", 10, "vtab-folder")
 
 
-PAGES = sorted({ROOT / "README.md", *DOCS.glob("*.md"), *ROOT.glob("*/README.md")})
-NOT_RUN = {
-    "harness export --merged": "a sentence about the flag; the command needs an id and a file",
-    "harness results export --checkpoints": "the same",
-}
-"""Commands of the docs that the parser can't take as they stand, and why."""
-
-
-def shown_commands() -> list[tuple[str, str]]:
-    """Each line of a code block that begins with `harness`, without its comment, and each `harness
-    ...` in a sentence that has a flag; with its page."""
-    found = []
-    for page in PAGES:
-        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
-        blocks = re.findall(
-            r"^ *```(?:sh|bash|text)?\n(.*?)^ *```$", text, re.DOTALL | re.MULTILINE
-        )
-        lines = [line.strip() for block in blocks for line in block.splitlines()]
-        prose = re.sub(r"^ *```.*?^ *```$", "", text, flags=re.DOTALL | re.MULTILINE)
-        lines += [" ".join(one.split()) for one in re.findall(r"`(harness [^`]*? --[^`]*)`", prose)]
-        for line in lines:
-            if line.startswith("harness ") and not re.search(r"`|COMMAND", line):
-                words = re.split(r" [|>&] ?| \.\.\.$", line.replace(" ... ", " "))[0].strip()
-                found.append((page.name, re.sub(r"\s+#.*", "", words)))
-    return found
-
-
 def test_readme_is_short_and_in_order():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert len(text.splitlines()) < 120
@@ -148,13 +122,13 @@ def test_readme_is_short_and_in_order():
 
 
 def test_every_command_of_the_docs_is_one_that_the_command_line_takes():
-    """Flags and arguments, without running it; what runs them has tests of its own."""
+    """Flags and arguments, without running it: test_docs_commands does."""
     commands = shown_commands()
     assert len(commands) > 60
-    assert {line for _, line in commands} >= NOT_RUN.keys()
+    assert {line for _, line in commands} >= UNPARSED.keys()
     known = set(registered()) | {*families(), "everything", "mine", "theirs"}
     for page, line in commands:
-        if line in NOT_RUN:
+        if line in UNPARSED:
             continue
         try:
             values = parsed(line)

@@ -14,6 +14,7 @@ WHOLE = {
     "test_bounds": "pyproject.toml",
     "test_cluster_docs": "docs/cluster.md and the files it names",
     "test_docs": "README.md, docs/",
+    "test_docs_commands": "README.md, docs/: every command, run",
     "test_hostile": "SECURITY.md: files that were made to harm, for every reader",
     "test_imports": "the order of imports",
     "test_inputs": "docs/inputs.md: one promise, from flags to the page",
