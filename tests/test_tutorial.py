@@ -23,6 +23,7 @@ def shown(cell: Any) -> list[tuple[str, ...]]:
 
 @pytest.mark.timeout(600)
 @pytest.mark.filterwarnings("default")  # of the kernel's client
+@pytest.mark.slow
 def test_each_cell_runs_and_shows_what_is_committed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -520,6 +520,7 @@ def test_a_comparison_and_a_reproduction_say_themselves(filled):
     assert harness.load(file).origin.id == id
 
 
+@pytest.mark.slow
 def test_an_ablation_is_a_run_that_shows_its_table(filled):
     fixed = "ivpt(prompts=2,k=2,cdc=true,ar=false)"
     ablation = harness.ablate(fixed, workers=1, seeds=[0], trials=1, progress=False, **filled.told)

@@ -15,6 +15,7 @@ from harness.store import Store
 pytestmark = pytest.mark.timeout(400)
 
 
+@pytest.mark.slow
 def test_what_a_run_tells_is_what_it_stored_though_it_was_interrupted(tiny):
     reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     log, curves = tiny.folder / "log.jsonl", tiny.folder / "curves"

@@ -1,5 +1,6 @@
 """An ablation over tasks of both kinds."""
 
+import pytest
 from in_process import fill
 from rich.console import Console
 from segmentation import planned, seg
@@ -10,6 +11,7 @@ from harness.store import Store
 __all__ = ["seg"]
 
 
+@pytest.mark.slow
 def test_an_ablation_has_a_table_a_kind_and_no_mean_over_both(seg):
     grid = ablation("ivpt(prompts=2,da=false)")
     run, store = (

@@ -98,7 +98,7 @@ def fgvc(root: Path) -> list[TaskCard]:
 @pytest.mark.parametrize(
     ("suite", "write", "methods"),
     [
-        pytest.param("vtab", vtab, "ivpt", id="vtab"),
+        pytest.param("vtab", vtab, "ivpt", id="vtab", marks=pytest.mark.slow),
         pytest.param("fgvc", fgvc, "linear,ivpt", id="fgvc", marks=pytest.mark.slow),
     ],
 )
