@@ -14,6 +14,7 @@ from harness.planning import protocols
 from harness.planning.plan import PlannedCell
 from harness.planning.space import points
 from harness.store import Trial
+from harness.store.records import cell_key, without_code
 
 STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
 """States of trials from which a study learns; it learns nothing from failed ones."""
@@ -31,6 +32,7 @@ class CellSearch:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
         self.planned = planned
+        self.chance = _chance(planned)
         self.open: dict[int, optuna.trial.Trial] = {}
         self.next_number = max((trial.number for trial in trials), default=-1) + 1
         ended = [trial for trial in trials if trial.state in STATES]
@@ -41,7 +43,7 @@ class CellSearch:
             grid = [point for point in protocols.grid(dict(planned.space)) if point not in wanted]
             left = planned.trials - len(wanted)
             if left < len(grid):  # the first of them would all have the first values
-                grid = random.Random(planned.key).sample(grid, max(0, left))
+                grid = random.Random(self.chance).sample(grid, max(0, left))
             wanted += grid
         self.first = [
             point
@@ -55,7 +57,7 @@ class CellSearch:
         that no trial of the cell has had.
 
         Its randomness depends on the cell and the trial's number, not on how often the run was
-        interrupted.
+        interrupted, nor on the code of one's own method.
         """
         number = self.next_number
         self.next_number += 1
@@ -64,7 +66,7 @@ class CellSearch:
         elif self.first:
             # one at a time: the first enqueued is returned first
             self.study.enqueue_trial(self.first.pop(0))
-        text = f"{self.planned.key}/{number}"
+        text = f"{self.chance}/{number}"
         trial = self._asked(text)
         if trial.params in self.tried and again is None:
             trial = self._untried(trial, text)
@@ -108,6 +110,14 @@ class CellSearch:
         self.study.tell(
             self.open.pop(row.number), row.value, state=STATES.get(row.state, TrialState.FAIL)
         )
+
+
+def _chance(planned: PlannedCell) -> str:
+    """What a search's points depend on beside its space and scores: the cell, but for the code of
+    one's own method, so that an edit is judged at the same points as before."""
+    if planned.variant.code is None:
+        return planned.key
+    return cell_key(without_code(planned.cell.identity))
 
 
 def _rebuild(planned: PlannedCell, ended: Sequence[Trial]) -> optuna.Study:

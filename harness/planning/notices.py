@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from harness.planning.plan import RunPlan, narrowed_to, searched
 from harness.store import Store
+from harness.store.records import without_code
 from harness.text import some
 
 
@@ -41,13 +42,13 @@ def other_code(cells: Iterable[Labelled], store: Store) -> list[str]:
         return []
     runs = Counter(run["cell"] for run in store.runs(("cell",)))
     stored = [
-        (_without_code(cell.identity), runs[key])
+        (without_code(cell.identity), runs[key])
         for key, cell in store.cells().items()
         if key in runs and key not in planned_cells
     ]
     older = Counter[str]()
     for cell in planned_cells.values():
-        planned = _without_code(cell.identity)
+        planned = without_code(cell.identity)
         older[cell.label] += sum(count for identity, count in stored if identity == planned)
     return [
         f"{label}: its code has changed since {some(count, 'stored result')}"
@@ -56,12 +57,3 @@ def other_code(cells: Iterable[Labelled], store: Store) -> list[str]:
         for label, count in older.items()
         if count
     ]
-
-
-def _without_code(identity: dict[str, Any]) -> dict[str, Any]:
-    method = {
-        name: value
-        for name, value in identity["method"].items()
-        if name not in ("source", "bases", "version", "packages")
-    }
-    return {**identity, "method": method}

@@ -240,6 +240,17 @@ def cell_key(identity: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
+def without_code(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """An identity without the version and the code of its method: the same before and after an
+    edit."""
+    method = {
+        name: value
+        for name, value in identity["method"].items()
+        if name not in ("source", "bases", "version", "packages")
+    }
+    return {**identity, "method": method}
+
+
 def result_id(cell_key: str, seed: int) -> str:
     """12 hex digits that name the final run of a cell with a seed."""
     return hashlib.sha256(f"{cell_key}/{seed}".encode()).hexdigest()[:12]

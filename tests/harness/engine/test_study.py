@@ -1,5 +1,7 @@
 """A cell's search: what Optuna is asked for."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -9,7 +11,9 @@ from planned import GRID, TPE, planned
 
 from harness.engine.study import CellSearch
 from harness.planning.space import points
-from harness.store import Trial
+from harness.planning.variants import one
+from harness.store import Cell, Trial
+from harness.store.records import cell_key
 
 
 @pytest.mark.parametrize(
@@ -71,3 +75,23 @@ def test_trials_that_are_fewer_than_a_grid_are_drawn_from_all_of_it():
     assert len({point["a"] for point in drawn}) > 3
     assert CellSearch(cell, []).first == drawn
     assert CellSearch(cell, [row(0, drawn[0])]).first == drawn[1:]
+
+
+def test_an_edit_of_one_s_own_method_is_searched_at_the_same_points(tmp_path: Path):
+    """The code is part of a row's key, and no part of where its search looks."""
+    keys: set[str] = set()
+
+    def asked(text: str, name: str = "mine") -> list[dict[str, Any]]:
+        file = tmp_path / f"{name}{len(text)}.py"
+        file.write_text(
+            f"{text}from methods.vpt import VPT\nclass Mine(VPT):\n    name = {name!r}\n"
+        )
+        variant = one(f"{file}:Mine")
+        identity = {"method": variant.identity, "task": {"name": "toy"}}
+        cell = Cell(cell_key(identity), identity, {"variant": name})
+        keys.add(cell.key)
+        search = CellSearch(replace(planned(), cell=cell, variant=variant), [])
+        return [search.ask()[1] for _ in range(3)]
+
+    assert asked("") == asked("# a comment\n") != asked("", "other")
+    assert len(keys) == 3
