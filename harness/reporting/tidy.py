@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from harness.reporting.leaderboard import leaderboard
 from harness.reporting.published.numbers import PublishedNumber
 from harness.reporting.rows import CellSummary, Rows, Run
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_TEXT, _WHOLE, _FRACTION = "string", "Int64", "float64"
+_TEXT, _WHOLE, _FRACTION, _YES_OR_NO = "string", "Int64", "float64", "boolean"
 COLUMNS = {
     **dict.fromkeys(("origin", "method", "version", "method_source", "variant", "task"), _TEXT),
     **dict.fromkeys(("suite", "group", "metric"), _TEXT),
@@ -26,7 +27,9 @@ COLUMNS = {
     **dict.fromkeys(("memory", "checkpoint_bytes"), _WHOLE),
     "device": _TEXT,
     "units": _FRACTION,
-    **dict.fromkeys(("id", "created", "pretrain", "source"), _TEXT),
+    **dict.fromkeys(("id", "created"), _TEXT),
+    "superseded": _YES_OR_NO,
+    **dict.fromkeys(("pretrain", "source"), _TEXT),
 }
 """Name and type of each column."""
 _OF_CELL = [name for name in COLUMNS if name in CellSummary.__dataclass_fields__]
@@ -37,15 +40,18 @@ def tidy(rows: Rows, published: Sequence[PublishedNumber] = ()) -> "pd.DataFrame
     """One row per (variant, backbone, protocol, task, seed), with the columns `COLUMNS`.
 
     `origin` is `measured`, or `published` for numbers from papers, which have a `source` and
-    neither seed nor protocol. A final run that failed has no score, but a `reason`.
+    neither seed nor protocol. A final run that failed has no score, but a `reason`. `superseded`
+    runs are of older code, data or settings, and in no mean of the leaderboard.
     """
     import pandas as pd  # takes half a second to import, which other formats don't need
 
+    shown = {id for result in leaderboard(rows) for id in result.ids}
     records: list[dict[str, Any]] = [
         {
             "origin": "measured",
             **_of_cell(run.cell),
             **{name: getattr(run, name) for name in _OF_RUN},
+            "superseded": run.id not in shown,
         }
         for run in rows.runs
     ]

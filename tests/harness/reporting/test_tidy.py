@@ -31,4 +31,17 @@ def test_the_tidy_frame_has_everything_and_says_where_it_is_from(filler: Any) ->
         found["variant"][4],
         found["seed"].isna()[4],
     ) == (70.0, "a paper", "vpt", True)
+    assert found["superseded"].tolist()[:3] == [False] * 3
+    assert found["superseded"].isna()[4]
     assert tidy(read(Store("sqlite://"))).empty
+
+
+def test_rows_that_no_mean_counts_are_marked(filler: Any) -> None:
+    filler.results(filler.cell("vpt", "digits", version="1"), [50.0, 51.0])
+    filler.results(filler.cell("vpt", "digits", version="2"), [60.0])
+    found: Any = tidy(read(filler.store))
+    assert dict(zip(found["score"], found["superseded"], strict=True)) == {
+        50.0: True,
+        51.0: True,
+        60.0: False,
+    }
