@@ -65,5 +65,6 @@ def refuse_breakpoints() -> None:
 
 def _refused(*_: Any, **__: Any) -> NoReturn:
     raise RuntimeError(
-        "breakpoint() can't stop in a worker, which has no terminal: use it with --dry-run"
+        "breakpoint() can't stop in a worker, which has no terminal: it does in `harness try`, and"
+        " with --dry-run"
     )

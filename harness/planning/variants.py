@@ -38,6 +38,10 @@ HINT = (
     " (where it calls nothing but functions of self.vit, and gives them prompts, write needs ="
     ' ("column", "prompts") in its class)'
 )
+WITHOUT_COLUMN = (
+    ' (to run there too, leave "column" out of needs: new_prompts(vit, vit.depth, count) is then a'
+    " list of one tensor per block, of that block's width)"
+)
 OWN_METHODS = (
     "A method in a file is FILE.py:CLASS; one that was registered as an entry point is known once"
     " its package is installed again."
@@ -72,7 +76,17 @@ class Variant:
     def check_carried(self, vit: "FrozenBackbone") -> None:
         """Raises `Uncarried` where a backbone lacks what the method needs."""
         if lacks := self.lacks(vit):
-            raise Uncarried(f"{self.name} needs {lacks}{'' if is_ours(self.method) else HINT}.")
+            raise Uncarried(f"{self.name} needs {lacks}{self._hint(vit)}.")
+
+    def _hint(self, vit: "FrozenBackbone") -> str:
+        """How a method of one's own may be changed to run there too."""
+        from harness.training.method import Method
+
+        if is_ours(self.method):
+            return ""
+        if self.method.needs is Method.needs:
+            return HINT
+        return WITHOUT_COLUMN if {*self.method.needs} - vit.carries == {"column"} else ""
 
     def lacks(self, vit: "FrozenBackbone") -> str:
         """What the method needs and a backbone lacks, in words; empty where it lacks nothing."""

@@ -82,6 +82,11 @@ def test_a_method_that_doesnt_say_runs_on_plain_vits_alone(tmp_path: Path):
     with pytest.raises(Uncarried) as caught:
         one("difffit").build(vit, {})
     assert "write needs" not in str(caught.value)
+    file.write_text(file.read_text() + "    needs = ('column', 'prompts')\n")
+    vit.carries -= {"column"}
+    with pytest.raises(Uncarried, match=r'leave "column" out of needs: new_prompts\(') as caught:
+        one(f"{file}:Mine").build(vit, {})
+    assert "write needs" not in str(caught.value)
 
 
 def test_needs_are_words_that_are_known():
