@@ -18,6 +18,7 @@ from harness.cli.options import (
     Tasks,
     TextOrJson,
 )
+from harness.errors import BadInput
 from harness.io import flags
 from harness.io.flags import DEFAULT_STORE
 from harness.reporting.formats import FORMATS
@@ -110,6 +111,8 @@ def report(
 ) -> None:
     """Show the leaderboard of stored results: in the terminal, for a paper, as a page, or for
     programs."""
+    if output is None and (figure or x or no_caption) and not serve:
+        raise BadInput("a figure is a file: add --output ranks.pdf, or .png or .svg.")
     board = api.report(
         store,
         suite=suite,

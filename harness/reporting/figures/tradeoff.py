@@ -50,8 +50,8 @@ def draw(section: Section, against: str = "params") -> Figure:
         section,
         [
             (
-                f"Mean of {len(section.tasks)} tasks. Filled, on the line: no other method scores"
-                f" as high for as little. {_capital(cost.axis)}: {cost.help}"
+                f"{_mean(section)}. Filled, on the line: no other method scores as high at the same"
+                f" cost or less. {_capital(cost.axis)}: {cost.help}"
                 f"{'' if cost.of_all else ', mean over tasks'}."
             ),
             *left_out(section),
@@ -66,7 +66,7 @@ def draw(section: Section, against: str = "params") -> Figure:
         axes = _with_key(figure, points)
     at = _axis(axes, [value for value, _ in points.values()], cost)
     axes.set_xlabel(_capital(cost.axis))
-    axes.set_ylabel(f"Mean of {len(section.tasks)} (%)")
+    axes.set_ylabel(f"{_mean(section)} (%)")
     axes.margins(0.12, 0.14)
     corners = [(at(points[v][0]), points[v][1]) for v in front]
     axes.plot(
@@ -91,6 +91,12 @@ def draw(section: Section, against: str = "params") -> Figure:
         corners,
     )
     return figure
+
+
+def _mean(section: Section) -> str:
+    """What a score is, in words."""
+    tasks = section.tasks
+    return f"Mean of {len(tasks)} tasks" if len(tasks) > 1 else f"Score on {tasks[0]}"
 
 
 def _capital(text: str) -> str:
