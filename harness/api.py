@@ -871,6 +871,8 @@ def _run(
 
 
 def _saved(store: "Store") -> str:
+    from harness.text import some
+
     store.engine.patience = 2.0  # don't wait for an unreachable database when ending
     try:
         results = len(store.runs(("id",)))
@@ -878,7 +880,8 @@ def _saved(store: "Store") -> str:
         store.close()
     except BadInput:
         return f"What was finished is saved in {store.name}."
-    return f"{results} results and {trials} trials are saved in {store.name}."
+    are = "is" if results + trials == 1 else "are"
+    return f"{some(results, 'result')} and {some(trials, 'trial')} {are} saved in {store.name}."
 
 
 def _leaderboard(

@@ -42,7 +42,9 @@ def run(
     done = _until_interrupted(
         lambda: api.run(methods, **asdict(what), **asdict(how), progress=not shown.quiet)
     )
-    _show(done.leaderboard(), [*_tracebacks(done), *_missing(done), *_links(done)])
+    # with --max-hours, a run may end before its first score
+    board = "" if done.late and done.gaps == done.wanted else done.leaderboard()
+    _show(board, [*_tracebacks(done), *_missing(done), *_links(done)])
     _end(done, end)
 
 

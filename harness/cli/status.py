@@ -92,7 +92,9 @@ def picture(status: StoreStatus, height: int | None = None) -> RenderableType:
     numbers.add_column(style="bold")
     numbers.add_column()
     trials = ", ".join(f"{status.trials[state]:,} {state}" for state in _STATES)
-    asked_for = f"  (searches of {status.trials_wanted:,} points)" if status.trials_wanted else ""
+    asked_for = (
+        f"  (searches of {some(status.trials_wanted, 'point')})" if status.trials_wanted else ""
+    )
     rows = {
         "cells": f"{', '.join(_cells(status))}  (of {len(status.cells):,})",
         "results": _of(status.results, status.results_wanted),

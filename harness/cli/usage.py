@@ -36,8 +36,7 @@ def called(app: typer.Typer) -> int:
     except WRONG_USE as error:
         context: Any = getattr(error, "ctx", None)
         if type(error).__name__ == "NoArgsIsHelpError":
-            print(context.get_help().rstrip())
-            return 2
+            return 2  # the help was printed when the error was made
         raise BadInput(line(error, context)) from None
     except typer.Abort:
         raise KeyboardInterrupt from None

@@ -42,11 +42,19 @@ class Reproduction:
     """Percentage points that the two may differ by on CUDA: the method's `rounding`."""
 
     @property
+    def altered(self) -> bool:
+        """Whether the stored score isn't that of the stored logits: somebody has changed it."""
+        same = self.logits_sha256 == self.stored.logits_sha256
+        return same and abs(self.score - self.stored.score) > 1e-6
+
+    @property
     def equal(self) -> bool:
-        return self.logits_sha256 == self.stored.logits_sha256
+        return self.logits_sha256 == self.stored.logits_sha256 and not self.altered
 
     @property
     def within_tolerance(self) -> bool:
+        if self.altered:
+            return False
         on_cuda = self.stored.provenance.get("device") != "cpu"
         return self.equal or (on_cuda and abs(self.score - self.stored.score) <= self.tolerance)
 
@@ -75,6 +83,11 @@ class Reproduction:
         stored = self.stored
         if self.equal:
             verdict = f"equal: {stored.score:.2f}, logits sha256 {stored.logits_sha256[:16]}"
+        elif self.altered:
+            verdict = (
+                f"not equal: the logits are the stored ones, and their score is {self.score:.2f}."
+                f" The stored score, {stored.score:.2f}, was altered"
+            )
         else:
             verdict = (
                 f"not equal: stored {stored.score:.2f}, now {self.score:.2f}"

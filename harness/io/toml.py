@@ -78,7 +78,7 @@ def first_error(model: type[BaseModel], error: ValidationError) -> str:
     one."""
     # a misspelt key is more informative than the missing one
     first = min(error.errors(), key=lambda entry: entry["type"] != "extra_forbidden")
-    loc = [part for part in first["loc"] if part != "[key]"]
+    loc = [part for part in first["loc"] if not str(part).startswith("[")]
     key = plain(".".join(map(str, loc)))[:100]
     if first["type"] == "extra_forbidden":
         return f"unknown key '{key}'.{nearest(str(loc[-1]), _known(model, loc))}"

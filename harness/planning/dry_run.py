@@ -122,7 +122,7 @@ class Preview:
         yield table
         notes = list(self.notes)
         if self.missing:
-            notes.append(f"{len(self.missing)} of {tasks} tasks can't run yet:")
+            notes.append(f"{len(self.missing)} of {some(tasks, 'task')} can't run yet:")
         for line in (*notes, *(self.advice or self.missing.values())):
             yield Text(line)
 

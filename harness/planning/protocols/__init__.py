@@ -3,7 +3,7 @@ next to this one."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_args
 
 from optuna.distributions import (
     BaseDistribution,
@@ -11,7 +11,16 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PrivateAttr,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
 from harness.errors import BadInput, nearest, unknown
 from harness.io.toml import first_error, read_toml, validated
@@ -42,10 +51,27 @@ class Range(BaseModel):
     high: float
     log: bool = False
 
+    @model_validator(mode="after")
+    def _check(self) -> "Range":
+        if self.low > self.high:
+            raise ValueError(f"low {self.low:g} is above high {self.high:g}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"a range with log = true begins above 0, not at {self.low:g}")
+        return self
+
     def distribution(self) -> BaseDistribution:
         return FloatDistribution(self.low, self.high, log=self.log)
 
 
+def _form(entry: Any) -> str:
+    """Which of the two forms an entry has, so that a fault is said of that one."""
+    listed = "choices" in entry if isinstance(entry, dict) else isinstance(entry, Choices)
+    return "[choices]" if listed else "[range]"
+
+
+Entry = Annotated[
+    Annotated[Choices, Tag("[choices]")] | Annotated[Range, Tag("[range]")], Discriminator(_form)
+]
 Optimizer = Literal["sgd", "adamw"]
 NoDecay = Literal["head", "biases", "vectors"]
 """What is exempt from weight decay: the head's bias (in segmentation its biases and norms); also
@@ -92,8 +118,8 @@ class BaseProtocol(BaseModel):
     batch_size: int = Field(gt=0)
     train_on: TrainOn | None = None
     """What a final run trains on; None: what the task's card says."""
-    space: dict[Literal["base_lr", "weight_decay"], Choices | Range] = {}
-    method_space: dict[str, Choices | Range] = {}
+    space: dict[Literal["base_lr", "weight_decay"], Entry] = {}
+    method_space: dict[str, Entry] = {}
     """By argument: narrows the methods' search spaces to values that they allow. A method that
     allows none of them keeps its own."""
     normalize: Literal["imagenet", "backbone", "none", "inception"] = "imagenet"

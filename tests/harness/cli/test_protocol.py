@@ -44,9 +44,27 @@ def test_check_counts_what_a_search_costs(call, tmp_path: Path):
     assert "classification, vpt-deep: 12 trials and 2 final runs per task, each of 100 e" in out
 
 
+def test_check_warns_of_names_that_no_method_has_and_of_an_endless_warm_up(call, tmp_path: Path):
+    (tmp_path / "mine.toml").write_text(
+        'extends = "mini"\nepochs = 3\nwarmup_epochs = 5\n[method_space]\n'
+        'promts = { choices = [5] }\n[[override]]\nmethod = "vptt"\nbatch_size = 8\n'
+    )
+    code, out, _ = call("check", "mine.toml")
+    assert code == 0
+    warnings = [line for line in out.splitlines() if line.startswith("warning: ")]
+    for part, line in zip(("'prompts'", "'vpt'", "never reaches"), warnings, strict=True):
+        assert part in line
+    for name in protocols.names():
+        assert "warning" not in call("check", name)[1], name
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
+        (
+            'extends = "vpt"\n[space]\nbase_lr = { low = 2.0, high = 0.1 }\n',
+            "low 2 is above high 0.1",
+        ),
         ('extends = "vpt"\nepoch = 3\n', "unknown key 'epoch'. Did you mean 'epochs'?"),
         ('extends = "vtp"\n', "unknown protocol 'vtp'. Did you mean 'vpt'?"),
         ('extends = "vpt"\nepochs = "many"\n', "epochs: "),

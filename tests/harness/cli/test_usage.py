@@ -50,7 +50,19 @@ def test_a_group_alone_prints_its_help(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     assert run_command(monkeypatch, "store") == 2
-    assert "Check a store" in capsys.readouterr().out
+    assert capsys.readouterr().out.count("Check a store") == 1
+
+
+def test_a_run_whose_hours_end_before_its_first_score_has_no_board(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """No error either: a script goes on as after any other run with gaps."""
+    store = SimpleNamespace(name="x.db", argument="x.db")
+    done = SimpleNamespace(gaps=2, wanted=2, late=True, ids=(), store=store)
+    monkeypatch.setattr(api, "run", lambda *_, **__: done)
+    assert run_command(monkeypatch, "run", "--max-hours", "0") == 3
+    assert "2 of 2 results are missing: --max-hours ended the run." in capsys.readouterr().out
+    assert run_command(monkeypatch, "run", "--max-hours", "0", "--allow-gaps") == 0
 
 
 @pytest.mark.parametrize("words", [("run", "--quiet"), ("--quiet", "run"), ("run",)])

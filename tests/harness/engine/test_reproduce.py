@@ -36,6 +36,18 @@ def test_a_row_made_again_has_the_same_logits(stored):
     assert comparison.differences == ()
 
 
+def test_a_score_that_somebody_changed_is_not_equal_though_the_logits_are(stored):
+    (result,) = stored.results()
+    forged = dataclasses.replace(result, score=99.0, provenance={"device": "NVIDIA H200"})
+    made_again = Reproduction(forged, 84.67, result.logits_sha256, (), tolerance=20.0)
+    assert not made_again.equal
+    assert not made_again.within_tolerance
+    assert str(made_again) == (
+        "not equal: the logits are the stored ones, and their score is 84.67. The stored score,"
+        " 99.00, was altered"
+    )
+
+
 def test_what_differs_is_said(stored):
     (result,) = stored.results()
     other = dataclasses.replace(result, logits_sha256="0" * 64, score=result.score - 1)
