@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 from rich.markup import escape
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperArgument, TyperCommand, TyperGroup
 from typer.models import ArgumentInfo, OptionInfo
 
 from harness.cli import shown, task_names
@@ -65,7 +65,7 @@ CONTEXT = inspect.Parameter("_context", inspect.Parameter.KEYWORD_ONLY, annotati
 
 
 class Command(TyperCommand):
-    """A command whose switches have nothing in the place of a value."""
+    """A command whose switches have nothing in the place of a value, nor arguments a type."""
 
     def get_params(self, ctx: Any) -> Any:
         return _without_types(super().get_params(ctx))
@@ -91,6 +91,8 @@ def _without_types(params: Any) -> Any:
     for one in params:
         if getattr(one, "is_flag", False) and one.metavar is None:
             one.metavar = ""
+        if isinstance(one, TyperArgument):  # `<list[str]>` beside its name
+            one.display_type_rich = lambda ctx: None  # type: ignore[attr-defined]
     return params
 
 

@@ -12,7 +12,7 @@ from harness.errors import BadInput
 TaskArguments = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[TASK]...",
+        metavar="TASK",
         help="Tasks; see `harness list tasks`. Same as --tasks.",
         autocompletion=complete.task,
     ),

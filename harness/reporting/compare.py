@@ -16,7 +16,7 @@ from harness.reporting.section import SHARED, sections
 from harness.reporting.statistics.common import DIGITS, LEVEL, TooFew
 from harness.reporting.statistics.wilcoxon import Pair
 from harness.store import Store
-from harness.text import plain
+from harness.text import plain, some
 
 SEEDS = 5
 """How many a claim takes."""
@@ -130,6 +130,7 @@ def sentences(part: PairedComparison) -> list[str]:
     if isinstance(test, TooFew):
         return [
             f"{_measured(part)}: no p-value. {test.reason}",
+            _allowed_here(part),
             _task_by_task(part),
             _on_these_tasks(part),
             *part.notes,
@@ -149,13 +150,12 @@ def sentences(part: PairedComparison) -> list[str]:
 
 def _measured(part: PairedComparison) -> str:
     wins, ties, losses = part.counts
-    over = (
-        f"{wins} of {len(part.tasks)} task{'' if len(part.tasks) == 1 else 's'} (ties {ties},"
-        f" losses {losses})"
+    how, on, rest = (
+        ("worse", losses, f"wins {wins}") if losses > wins else ("better", wins, f"losses {losses}")
     )
     return (
-        f"{part.one} is better than {part.other} on {over}; mean difference"
-        f" {_points(part.mean or 0)} points"
+        f"{part.one} is {how} than {part.other} on {on} of {some(len(part.tasks), 'task')} (ties"
+        f" {ties}, {rest}); mean difference {_points(part.mean or 0)} points"
     )
 
 
@@ -179,6 +179,20 @@ def _allowed(pair: Pair) -> str:
     return (
         f"May be claimed: {better} is better than {worse} over tasks like these. Not: on each of"
         f" them, or with another backbone.{but}"
+    )
+
+
+def _allowed_here(part: PairedComparison) -> str:
+    """Where there are too few tasks for a test over them."""
+    if part.fixed is None or part.fixed[0] <= 0 <= part.fixed[1]:
+        return "May not be claimed: that either is better, or that they are equal."
+    first = part.fixed[0] > 0
+    better, worse = (part.one, part.other) if first else (part.other, part.one)
+    if len(part.tasks) == 1:
+        return f"May be claimed: {better} is better than {worse} on this task. Not: on others."
+    return (
+        f"May be claimed: {better} is better than {worse} by the mean over these tasks. Not: on"
+        " each of them, or on others."
     )
 
 

@@ -1,5 +1,6 @@
 """Wrong flags, arguments and commands, as one line; and what `--quiet` and `--no-color` do."""
 
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -51,6 +52,16 @@ def test_a_group_alone_prints_its_help(
 ):
     assert run_command(monkeypatch, "store") == 2
     assert capsys.readouterr().out.count("Check a store") == 1
+
+
+@pytest.mark.parametrize("words", ["run", "show", "results rm", "data verify"])
+def test_arguments_are_shown_without_python_s_types(
+    words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    assert run_command(monkeypatch, *words.split(), "--help") == 0
+    shown = capsys.readouterr().out
+    assert "str" not in re.findall(r"\w+", shown.partition("Options")[0])
+    assert "[[" not in shown
 
 
 def test_a_run_whose_hours_end_before_its_first_score_has_no_board(

@@ -108,7 +108,7 @@ def test_what_may_be_claimed_is_said_with_its_limits(filler: Any) -> None:
     turned = compare(filler.store, "vpt", "vpt-deep")
     assert turned.parts[0].claim == "worse"
     assert (
-        "vpt is better than vpt-deep on 0 of 17 tasks (ties 0, losses 17); mean difference -1.9"
+        "vpt is worse than vpt-deep on 17 of 17 tasks (ties 0, wins 0); mean difference -1.9"
         " points" in _said(turned)
     )
     assert "May be claimed: vpt-deep is better than vpt over" in _said(turned)
@@ -185,6 +185,23 @@ def test_few_tasks_get_intervals_over_seeds_and_no_p_value(filler: Any) -> None:
     assert f"t0 +2.0 [{low:.1f}, {high:.1f}], t1 +0.0 [0.0, 0.0], t2 -1.0 [" in text
     assert "p = " not in text
     assert found.parts[0].fixed == pytest.approx(interval([0.0, 0.0, 1.0]))
+    assert "May not be claimed: that either is better, or that they are equal." in text
+
+
+@pytest.mark.parametrize(
+    ("tasks", "where"),
+    [
+        (1, "on this task. Not: on others."),
+        (2, "by the mean over these tasks. Not: on each of them, or on others."),
+    ],
+)
+def test_what_few_tasks_allow_is_said(filler: Any, tasks: int, where: str) -> None:
+    """What the interval over seeds excludes, and of these tasks alone; the better one by name,
+    whichever is asked for first."""
+    _fill(filler, [[2.0, 2.1, 1.9]] * tasks)
+    for names in (("vpt-deep", "vpt"), ("vpt", "vpt-deep")):
+        text = _said(compare(filler.store, *names))
+        assert f"May be claimed: vpt-deep is better than vpt {where}" in text
 
 
 def test_five_tasks_cannot_reach_significance_and_it_is_said(filler: Any) -> None:
