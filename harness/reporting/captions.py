@@ -10,6 +10,7 @@ from harness.reporting.section import Section
 from harness.reporting.statistics.common import LEVEL, TooFew
 from harness.reporting.statistics.friedman import friedman
 from harness.reporting.statistics.wilcoxon import pairwise
+from harness.tasks.cards import load_suites
 from harness.tasks.kinds import metric_of
 from harness.text import first_few
 
@@ -74,6 +75,19 @@ def _defined(section: Section, layout: Layout) -> list[str]:
     return sentences + ([where] if where else [])
 
 
+def _absent(section: Section) -> str:
+    """The tasks of the section's suite that it has no result on; empty where it isn't of one suite,
+    or has all."""
+    suites = {row.cell.suite for row in section.results.values()}
+    suite = load_suites().get(suites.pop()) if len(suites) == 1 else None
+    lacking = [task for task in suite.tasks if task not in section.tasks] if suite else []
+    if suite is None or not lacking:
+        return ""
+    return (
+        f"{suite.name} has {len(suite.tasks)} tasks; there is no result on {first_few(lacking, 6)}."
+    )
+
+
 def notes_of(section: Section) -> list[str]:
     """What a reader must know to trust the table: gaps, and whatever differs between rows."""
     results, notes = section.results.values(), _failures(section)
@@ -87,6 +101,8 @@ def notes_of(section: Section) -> list[str]:
             f"No result yet on {len(section.missing)} of {len(section.wanted or ())} tasks:"
             f" {first_few(section.missing, 6)}."
         )
+    if section.wanted is None and (absent := _absent(section)):
+        notes.append(absent)
     if section.left_out:
         kept = (
             f"Only the {len(section.tasks)} tasks on which every method has a score:"

@@ -590,3 +590,14 @@ def test_a_files_name_says_its_form(form: str | None, name: str | None, found: s
 def test_a_form_that_cannot_be_is_one_line(form: str | None, name: str | None, said: str) -> None:
     with pytest.raises(BadInput, match=re.escape(said)):
         format_of(form, Path(name) if name else None)
+
+
+def test_a_suite_of_which_tasks_are_missing_says_so(filler: Any) -> None:
+    """A mean of four of five tasks isn't the suite's."""
+    for task in ("digits", "fashion", "sprites-location", "sprites-orientation"):
+        filler.results(filler.cell("vpt", task, suite="mini"), [50.0])
+    said = "mini has 5 tasks; there is no result on sprites-count."
+    assert said in str(render(filler.store, fmt="md"))
+    assert said not in str(render(filler.store, fmt="md", tasks=["digits", "fashion"]))
+    filler.results(filler.cell("vpt", "sprites-count", suite="mini"), [50.0])
+    assert said not in str(render(filler.store, fmt="md"))
