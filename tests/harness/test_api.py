@@ -107,8 +107,8 @@ def test_a_function_says_what_it_takes_gives_and_raises(name: str):
 def flags_of(command: str) -> dict[str, object]:
     found = next(one for one in cli.app.registered_commands if one.callback.__name__ == command)  # type: ignore[union-attr]
     parameters = inspect.signature(found.callback).parameters.values()  # type: ignore[arg-type]
-    # a command's, files of flags, and what is printed
-    own = ("context", "config", "save_config", "again", "quiet", "no_color")
+    # a command's, tasks by position, files of flags, and what is printed
+    own = ("context", "_context", "named", "config", "save_config", "again", "quiet", "no_color")
     return {one.name: one.default for one in parameters if one.name not in own}
 
 
