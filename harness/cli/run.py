@@ -95,7 +95,8 @@ def _end_interrupted(saved: list[str], exit_code: int) -> NoReturn:
 
 def _show(board: RenderableType, lines: list[str]) -> None:
     """The lines aren't wrapped, so that commands in them can be copied."""
-    Console().print(board)
+    if board:
+        Console().print(board)
     print("\n".join(lines), end="\n" * bool(lines))
 
 
