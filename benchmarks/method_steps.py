@@ -29,9 +29,8 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from harness.backbones.carried import Uncarried
 from harness.backbones.vit import FrozenViT
-from harness.planning.variants import Variant, one, parse, registered
+from harness.planning.variants import Variant, carried, one, parse, registered
 from harness.training.flops import kept_bytes, scored_flops, step_flops
 from harness.training.heads import LinearHead, Model
 from harness.training.kinds import kind_of
@@ -131,12 +130,12 @@ def measure(
     `memory`, in `full`'s."""
     timing = Timing(backbone(width), batch, repeats) if repeats else None
     rows: dict[str, dict[str, float]] = {}
-    for variant in parse(methods):
-        try:
-            rows[variant.label] = counted(variant) | (timing.of(variant) if timing else {})
-        except Uncarried as why:
-            print(f"{variant.label}: {why}", file=sys.stderr)
-            continue
+    with META:
+        variants, without = carried(parse(methods), [backbone()])
+    for line in without:
+        print(line, file=sys.stderr)
+    for variant in variants:
+        rows[variant.label] = counted(variant) | (timing.of(variant) if timing else {})
         if told:
             said = ", ".join(f"{name} {value:g}" for name, value in rows[variant.label].items())
             print(f"{variant.label}: {said}", flush=True)

@@ -880,8 +880,7 @@ def _saved(store: "Store") -> str:
         store.close()
     except BadInput:
         return f"What was finished is saved in {store.name}."
-    are = "is" if results + trials == 1 else "are"
-    return f"{some(results, 'result')} and {some(trials, 'trial')} {are} saved in {store.name}."
+    return f"{some(results, 'result')} and {some(trials, 'trial')} are saved in {store.name}."
 
 
 def _leaderboard(

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -26,9 +26,6 @@ from harness.errors import BadInput
 from harness.io import commands, flags
 from harness.io.flags import DEFAULT_STORE
 from harness.text import some
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(
     cls=Group,

@@ -26,6 +26,7 @@ from harness.engine.status import planned_work
 from harness.engine.study import STATES, CellSearch
 from harness.planning.plan import PlannedCell
 from harness.store import Cell, Failure, Progress, Result, Store, Trial, result_id
+from harness.store.records import chosen
 
 LIVES = 4
 """Attempts' budget of a piece of work. A failure costs two, so that it is retried once, as a new
@@ -139,11 +140,11 @@ class CellState:
         return self._next_final() if self.tuned else self._next_trial()
 
     def _next_final(self) -> Job | None:
-        chosen = self._choose()
-        if chosen is None:
+        point = self._choose()
+        if point is None:
             self._give_up()
             return None
-        params, at_first = chosen
+        params, at_first = point
         waiting = [seed for seed in self.missing_seeds if seed not in self.running]
         at_first = self.fits.get(FinalJob, at_first)
         micro = self.micro_batch.get(waiting[0], at_first)
@@ -280,9 +281,8 @@ class CellState:
         """The point with the best last-epoch score on val; ties go to the smaller learning rate,
         then to the earlier trial."""
         if self.best is None:
-            tied = self.store.best_trials(self.planned.key)
-            if tied:
-                trial = min(tied, key=lambda t: (t.params.get("base_lr", 0.0), t.number))
+            trial = chosen(self.store.best_trials(self.planned.key))
+            if trial is not None:
                 # its final runs fit in the memory that it fitted in
                 self.best = trial.params, trial.provenance.get("micro_batch")
         return self.best

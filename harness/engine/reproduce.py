@@ -44,19 +44,22 @@ class Reproduction:
     @property
     def altered(self) -> bool:
         """Whether the stored score isn't that of the stored logits: somebody has changed it."""
-        same = self.logits_sha256 == self.stored.logits_sha256
-        return same and abs(self.score - self.stored.score) > 1e-6
+        return self._same_logits and abs(self.score - self.stored.score) > 1e-6
 
     @property
     def equal(self) -> bool:
-        return self.logits_sha256 == self.stored.logits_sha256 and not self.altered
+        return self._same_logits and not self.altered
 
     @property
     def within_tolerance(self) -> bool:
-        if self.altered:
-            return False
+        if self._same_logits:
+            return self.equal
         on_cuda = self.stored.provenance.get("device") != "cpu"
-        return self.equal or (on_cuda and abs(self.score - self.stored.score) <= self.tolerance)
+        return on_cuda and abs(self.score - self.stored.score) <= self.tolerance
+
+    @property
+    def _same_logits(self) -> bool:
+        return self.logits_sha256 == self.stored.logits_sha256
 
     def record(self) -> Record:
         """What to send to a board, beside or without rows of your own."""

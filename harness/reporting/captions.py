@@ -76,16 +76,13 @@ def _defined(section: Section, layout: Layout) -> list[str]:
 
 
 def _absent(section: Section) -> str:
-    """The tasks of the section's suite that it has no result on; empty where it isn't of one suite,
-    or has all."""
-    suites = {row.cell.suite for row in section.results.values()}
-    suite = load_suites().get(suites.pop()) if len(suites) == 1 else None
-    lacking = [task for task in suite.tasks if task not in section.tasks] if suite else []
-    if suite is None or not lacking:
-        return ""
-    return (
-        f"{suite.name} has {len(suite.tasks)} tasks; there is no result on {first_few(lacking, 6)}."
-    )
+    """The tasks of the section's suite that it has no result on; empty where it has all, or is of
+    no suite that ships."""
+    suite = load_suites().get(section.suite)
+    tasks = suite.tasks if suite else ()
+    lacking = [task for task in tasks if task not in section.tasks]
+    few = f"{section.suite} has {len(tasks)} tasks; there is no result on {first_few(lacking, 6)}."
+    return few if lacking else ""
 
 
 def notes_of(section: Section) -> list[str]:

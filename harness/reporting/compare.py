@@ -170,7 +170,7 @@ def _tested(pair: Pair) -> str:
 
 
 def _allowed(pair: Pair) -> str:
-    apart = pair.low > 0 or pair.high < 0
+    apart = _excludes_zero(pair.low, pair.high)
     if pair.p >= LEVEL:
         but = " The interval excludes 0, but the test decides." if apart else ""
         return f"May not be claimed: that either is better, or that they are equal.{but}"
@@ -184,7 +184,7 @@ def _allowed(pair: Pair) -> str:
 
 def _allowed_here(part: PairedComparison) -> str:
     """Where there are too few tasks for a test over them."""
-    if part.fixed is None or part.fixed[0] <= 0 <= part.fixed[1]:
+    if part.fixed is None or not _excludes_zero(*part.fixed):
         return "May not be claimed: that either is better, or that they are equal."
     first = part.fixed[0] > 0
     better, worse = (part.one, part.other) if first else (part.other, part.one)
@@ -222,7 +222,11 @@ def _task_by_task(part: PairedComparison) -> str:
 
 
 def _zero(low: float, high: float) -> str:
-    return "it excludes" if low > 0 or high < 0 else "it contains"
+    return "it excludes" if _excludes_zero(low, high) else "it contains"
+
+
+def _excludes_zero(low: float, high: float) -> bool:
+    return low > 0 or high < 0
 
 
 def _points(value: float) -> str:

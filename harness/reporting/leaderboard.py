@@ -75,15 +75,36 @@ def leaderboard(rows: Rows) -> list[TaskResult]:
     The cell shown is that of the newest run, or the last one stored if several were made in the
     same second: importing old results hides nothing newer.
     """
+    return sorted(
+        (_result(runs, failed) for runs, failed in _places(rows).values()),
+        key=lambda result: result.cell.position,
+    )
+
+
+def superseded(rows: Rows) -> set[str]:
+    """Ids of the runs that no result of the leaderboard is of."""
+    return {
+        run.id
+        for runs, _ in _places(rows).values()
+        if runs
+        for newest in [_newest(runs).cell.key]
+        for run in runs
+        if run.cell.key != newest
+    }
+
+
+def _places(rows: Rows) -> dict[tuple[str, ...], tuple[list[Run], list[FailedRun]]]:
+    """What each result of the leaderboard is chosen from."""
     places: dict[tuple[str, ...], tuple[list[Run], list[FailedRun]]] = {}
     for run in rows.runs:
         places.setdefault(_key(run.cell), ([], []))[0].append(run)
     for failed in rows.failed:
         places.setdefault(_key(failed.cell), ([], []))[1].append(failed)
-    return sorted(
-        (_result(runs, failed) for runs, failed in places.values()),
-        key=lambda result: result.cell.position,
-    )
+    return places
+
+
+def _newest(runs: Sequence[Run]) -> Run:
+    return max(reversed(runs), key=lambda run: run.created)
 
 
 def _key(cell: CellSummary) -> tuple[str, ...]:
@@ -93,11 +114,7 @@ def _key(cell: CellSummary) -> tuple[str, ...]:
 def _result(runs: Sequence[Run], failed: Sequence[FailedRun]) -> TaskResult:
     """Runs come before failures: an old score isn't hidden by a new attempt that failed; that
     attempt is listed as a gap as well."""
-    newest = (
-        max(reversed(runs), key=lambda run: run.created)
-        if runs
-        else max(failed, key=lambda run: run.created)
-    )
+    newest = _newest(runs) if runs else max(failed, key=lambda run: run.created)
     shown = sorted(
         (run for run in runs if run.cell.key == newest.cell.key), key=lambda run: run.seed
     )

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.store import WARNINGS
-from harness.store.records import CHECKPOINT_BYTES, FLOPS, FLOPS_SCORED
+from harness.store.records import CHECKPOINT_BYTES, FLOPS, FLOPS_SCORED, preference
 from harness.text import plain, some
 
 TRIALS = 20
@@ -121,12 +121,6 @@ def _time(detail: Mapping[str, Any]) -> str:
     return str(detail.get("created") or "").replace("T", " ").replace("+00:00", " UTC")
 
 
-def _place(trial: Mapping[str, Any]) -> tuple[Any, ...]:
-    """The first is the one that a search chooses: see `harness.engine.cell`."""
-    value, rate = trial["value"], trial["params"].get("base_lr", 0.0)
-    return trial["state"] != "complete", value is None, -(value or 0.0), rate, trial["number"]
-
-
 def _search(trials: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
     """The search's points, the best first."""
     if not trials:
@@ -135,7 +129,8 @@ def _search(trials: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("trial", *names, "val", "state"):
         table.add_column(name, justify="left" if name == "state" else "right", no_wrap=True)
-    for trial in sorted(trials, key=_place)[:TRIALS]:
+    best = sorted(trials, key=lambda one: preference(one["value"], one["params"], one["number"]))
+    for trial in best[:TRIALS]:
         value = "" if trial["value"] is None else f"{trial['value']:.2f}"
         reason = f": {plain(trial['reason'])[:60]}" if trial.get("reason") else ""
         values = (_written(trial["params"].get(name, "")) for name in names)

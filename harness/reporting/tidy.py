@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.reporting.leaderboard import leaderboard
+from harness.reporting.leaderboard import superseded
 from harness.reporting.published.numbers import PublishedNumber
 from harness.reporting.rows import CellSummary, Rows, Run
 
@@ -45,13 +45,13 @@ def tidy(rows: Rows, published: Sequence[PublishedNumber] = ()) -> "pd.DataFrame
     """
     import pandas as pd  # takes half a second to import, which other formats don't need
 
-    shown = {id for result in leaderboard(rows) for id in result.ids}
+    older = superseded(rows)
     records: list[dict[str, Any]] = [
         {
             "origin": "measured",
             **_of_cell(run.cell),
             **{name: getattr(run, name) for name in _OF_RUN},
-            "superseded": run.id not in shown,
+            "superseded": run.id in older,
         }
         for run in rows.runs
     ]

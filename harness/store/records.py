@@ -8,7 +8,7 @@ is a field here, with a default and `since`; SCHEMA, raised; and a revision in
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeVar
@@ -156,6 +156,24 @@ class Trial(StoredRecord):
         if (self.state == "complete") == (self.value is not None):
             return None
         return f"it is {self.state}, but has {'no' if self.value is None else 'a'} value"
+
+
+def preference(
+    value: float | None, params: Mapping[str, Any], number: int
+) -> tuple[bool, float, float, int]:
+    """Sorts trials so that the one whose point a search chooses is first: the best on val; of
+    equally good ones that with the smaller learning rate, then the earlier. Those that didn't
+    complete are last."""
+    rate = params.get("base_lr", 0.0)
+    return value is None, -(value or 0.0), rate if type(rate) in (int, float) else 0.0, number
+
+
+def chosen(trials: Iterable[Trial]) -> Trial | None:
+    """The trial whose point the final runs have; None if none completed."""
+    complete = (trial for trial in trials if trial.value is not None)
+    return min(
+        complete, key=lambda one: preference(one.value, one.params, one.number), default=None
+    )
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 from harness.reporting.submissions.folder import Submission
 from harness.reporting.submissions.scores import TRAIN_ON, card_of, is_share
-from harness.store.records import Cell, Result, Trial
+from harness.store.records import Cell, Result, Trial, chosen
 from harness.tasks.cards import TaskCard
 from harness.tasks.kinds import TOP1
 
@@ -54,25 +54,14 @@ def _of_search(cell: Cell, card: TaskCard | None, trials: list[Trial]) -> Iterat
 
 
 def _of_choice(result: Result, trials: list[Trial]) -> str | None:
-    """The point of a final run is the best one on val; ties go to the smaller learning rate, then
-    to the earlier trial."""
-    complete = [trial for trial in trials if trial.value is not None]
-    if not complete:
-        return None
-    best = max(trial.value for trial in complete if trial.value is not None)
-    tied = [trial for trial in complete if trial.value == best]
-    chosen = min(tied, key=lambda trial: (_rate(trial), trial.number))
-    if chosen.params == result.params:
+    """The point of a final run is that of the trial which its search chose."""
+    best = chosen(trials)
+    if best is None or best.params == result.params:
         return None
     return (
-        f"its hyper-parameters aren't those of trial {chosen.number}, which val chose; what else"
+        f"its hyper-parameters aren't those of trial {best.number}, which val chose; what else"
         " chose them?"
     )
-
-
-def _rate(trial: Trial) -> float:
-    rate = trial.params.get("base_lr", 0.0)
-    return float(rate) if type(rate) in (int, float) else 0.0
 
 
 def _count(value: Any) -> int:

@@ -8,6 +8,7 @@ from harness.reporting.formats.page.runs import evenly, significant, thinned
 from harness.reporting.formats.page.values import Once, shortened
 from harness.reporting.section import Section
 from harness.store import Store, Trial
+from harness.store.records import chosen
 from harness.text import plain
 
 POINTS = 16
@@ -27,7 +28,8 @@ class Searches:
         self._epochs = Once()
 
     def of(self, part: Section) -> list[list[Any]]:
-        """By variant and task: [names of hyper-parameters, trials], None without trials."""
+        """By variant and task: [names of hyper-parameters, trials, number of the one that was
+        chosen], None without trials."""
         return [
             [
                 self._cell(row.cell.key) if (row := part.results.get((variant, task))) else None
@@ -44,7 +46,12 @@ class Searches:
         if not trials:
             return None
         names = list(dict.fromkeys(name for trial in trials for name in trial.params))
-        return [[plain(name) for name in names], [self._trial(trial, names) for trial in trials]]
+        best = chosen(trials)
+        return [
+            [plain(name) for name in names],
+            [self._trial(trial, names) for trial in trials],
+            None if best is None else best.number,
+        ]
 
     def _trial(self, trial: Trial, names: Sequence[str]) -> list[Any]:
         """[number; place in `_STATES`; value; hyper-parameters; place of its curve's epochs, and

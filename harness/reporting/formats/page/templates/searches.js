@@ -1,18 +1,11 @@
 // The search of a cell: how its trials went, and what they were.
 
-/** The trial whose point the final runs have: of complete ones the best on val, with ties the smaller learning rate, then the earlier. */
-function chosenTrial(trials, rate) {
-  const order = (one) => [-one.value, one.params[rate] ?? 0, one.number];
-  const first = (a, b) => order(a).map((value, index) => value - order(b)[index]).find((difference) => difference !== 0) ?? 0;
-  return trials.filter((trial) => trial.state === "complete" && trial.value !== null).sort(first)[0] ?? null;
-}
-
 /** Charts and a table of a cell's trials; nothing if it had none. */
 function searchOf(section, at, place, t) {
   const search = runs().searches[at][place][t];
   if (!search) return [];
   const { epochs } = runs().searched;
-  const [names, rows] = search;
+  const [names, rows, chosen] = search;
   const trials = rows.map(([number, state, value, params, curveAt, curve, lossAt, loss]) => ({
     number,
     state: ["complete", "pruned", "failed"][state],
@@ -21,7 +14,7 @@ function searchOf(section, at, place, t) {
     curve: (epochs[curveAt] ?? []).map((epoch, i) => [epoch, curve[i]]),
     loss: (epochs[lossAt] ?? []).map((epoch, i) => [epoch, loss[i]]).filter(([, read]) => read !== null),
   }));
-  const best = chosenTrial(trials, names.indexOf("base_lr"));
+  const best = trials.find((trial) => trial.number === chosen) ?? null;
   const score = `${section.metric} on val in %`;
   const lines = (of) => trials.filter((trial) => trial[of].length > 1).map((trial) => ({ name: `trial ${trial.number}`, points: trial[of], strong: trial === best }));
   const charts = [
