@@ -28,11 +28,10 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from optuna.distributions import CategoricalDistribution
 from torch import Tensor, nn
 
 from harness import FrozenViT
-from methods.adapter_parts import ANY_SCALE, ANY_SIZE, Adapter, near_zero, searched
+from methods.adapter_parts import ALLOWED, Adapter, near_zero, searched
 
 
 class Behind(nn.Module):
@@ -56,7 +55,7 @@ class Houlsby(Adapter):
     year = 2019
     summary = "Houlsby's adapters: bottlenecks behind attention and MLP (arXiv 1902.00751)"
     search_space = searched(4, 8, 16, 32)
-    allows = {"bottleneck": ANY_SIZE, "scale": ANY_SCALE}
+    allows = ALLOWED
     toggles = ("norms",)
 
     def __init__(
@@ -86,7 +85,7 @@ class Pfeiffer(Adapter):
     year = 2020
     summary = "Pfeiffer's adapters: bottlenecks behind the MLP (arXiv 2005.00247)"
     search_space = searched(4, 8, 16, 32, 64)
-    allows = {"bottleneck": ANY_SIZE, "scale": ANY_SCALE}
+    allows = ALLOWED
     toggles = ("normed",)
 
     def __init__(
@@ -115,10 +114,7 @@ class AdapterPlus(Adapter):
     year = 2024
     summary = "Adapter+: bottlenecks behind the block, scaled by channel (arXiv 2406.06820)"
     note = "adapter-plus's published mean over VTAB-1k chose the bottleneck for each task."
-    search_space = {
-        "bottleneck": CategoricalDistribution((1, 2, 4, 8, 16, 32)),
-        "base_lr": CategoricalDistribution((0.004,)),
-    }
+    search_space = {"bottleneck": (1, 2, 4, 8, 16, 32), "base_lr": (0.004,)}
     optimizer = {"optimizer": "adamw", "no_decay": "vectors"}
 
     def __init__(self, vit: FrozenViT, bottleneck: int = 8, drop_path: float = 0.1):

@@ -4,26 +4,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxtyping import Float
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import FloatDistribution, IntDistribution
 from torch import Tensor, nn
 
 from harness import FrozenViT, Method, Read
 
-RATES = CategoricalDistribution((0.004, 0.04))
+RATES = (0.004, 0.04)
 """Of OSU's search: 1e-3 and 1e-2 at batch 64."""
-SCALES = CategoricalDistribution((0.01, 0.1, 1.0, 10.0))
-ANY_SIZE = IntDistribution(1, 1024)
+SCALES = (0.01, 0.1, 1.0, 10.0)
 ANY_SCALE = FloatDistribution(0.0, 1000.0)
+ANY_SIZE = IntDistribution(1, 1024)
+ALLOWED = {"bottleneck": ANY_SIZE, "scale": ANY_SCALE}
 
 
-def searched(*sizes: int) -> dict[str, BaseDistribution]:
+def searched(*sizes: int) -> dict[str, Any]:
     """A search over these bottlenecks, as OSU's."""
-    return {"bottleneck": CategoricalDistribution(sizes), "scale": SCALES, "base_lr": RATES}
+    return {"bottleneck": sizes, "scale": SCALES, "base_lr": RATES}
 
 
 class Bottleneck(nn.Module):
@@ -94,6 +90,7 @@ class Adapter(Method):
 
     @classmethod
     def check(cls, arguments: Mapping[str, Any]) -> None:
+        super().check(arguments)
         if arguments.get("bottleneck", 1) < 1:
             raise ValueError(f"{cls.name}'s bottleneck is at least 1")
 

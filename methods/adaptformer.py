@@ -23,22 +23,12 @@ visinf/adapter_plus (commit 191c4ab).
 """
 
 import math
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
-from optuna.distributions import CategoricalDistribution
 from torch import nn
 
 from harness import FrozenViT
-from methods.adapter_parts import (
-    ANY_SCALE,
-    ANY_SIZE,
-    RATES,
-    Beside,
-    Bottleneck,
-    near_zero,
-    searched,
-)
+from methods.adapter_parts import ALLOWED, RATES, Beside, Bottleneck, near_zero, searched
 
 
 class AdaptFormer(Beside):
@@ -48,12 +38,8 @@ class AdaptFormer(Beside):
     year = 2022
     summary = "AdaptFormer as released: a bottleneck beside every MLP (arXiv 2205.13535)"
     note = "adaptformer's published numbers are those of the best epoch on test; OSU's the last's."
-    search_space = {
-        "bottleneck": CategoricalDistribution((4, 16, 32)),
-        "scale": CategoricalDistribution((0.05, 0.1, 0.2)),
-        "base_lr": RATES,
-    }
-    allows = {"bottleneck": ANY_SIZE, "scale": ANY_SCALE}
+    search_space = {"bottleneck": (4, 16, 32), "scale": (0.05, 0.1, 0.2), "base_lr": RATES}
+    allows = ALLOWED
 
     def __init__(
         self,
@@ -73,12 +59,6 @@ class AdaptFormer(Beside):
                 nn.init.zeros_(zero)
             self.nets.append(Bottleneck(down, up, nn.ReLU(), scale, dropout))
 
-    @classmethod
-    def check(cls, arguments: Mapping[str, Any]) -> None:
-        super().check(arguments)
-        if arguments.get("form", "released") not in ("released", "paper"):
-            raise ValueError("adaptformer's form is one of released, paper")
-
 
 class Parallel(Beside):
     """On the stream, and dropped for a share of the images."""
@@ -87,7 +67,7 @@ class Parallel(Beside):
     year = 2022
     summary = "Parallel adapters: a bottleneck with GELU beside every MLP (arXiv 2110.04366)"
     search_space = searched(4, 8, 16, 32, 64)
-    allows = {"bottleneck": ANY_SIZE, "scale": ANY_SCALE}
+    allows = ALLOWED
     optimizer = {"optimizer": "adamw", "no_decay": "vectors"}
 
     def __init__(

@@ -25,7 +25,6 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from optuna.distributions import CategoricalDistribution
 from torch import Tensor, nn
 
 from harness import FrozenViT, Method
@@ -59,10 +58,7 @@ class ARC(Method):
     year = 2023
     summary = "ARC: adapters behind the norms, re-composed of shared maps (arXiv 2310.06234)"
     note = "arc's published numbers are of the best test epoch, with dropout chosen for each task."
-    search_space = {
-        "base_lr": CategoricalDistribution((0.008, 0.024, 0.08)),
-        "weight_decay": CategoricalDistribution((0.0, 0.01, 0.05)),
-    }
+    search_space = {"base_lr": (0.008, 0.024, 0.08), "weight_decay": (0.0, 0.01, 0.05)}
     optimizer = {"optimizer": "adamw"}
     toggles = ("mlp",)
 
@@ -75,8 +71,7 @@ class ARC(Method):
             self.mlp = nn.Parameter(nn.init.xavier_uniform_(torch.empty(vit.dim, bottleneck)))
         block: Any
         for block in self.vit.vit.blocks:
-            scale = torch.zeros(bottleneck)
-            block.norm1 = Recomposed(block.norm1, self.attention, scale, dropout)
+            block.norm1 = Recomposed(block.norm1, self.attention, torch.zeros(bottleneck), dropout)
             if mlp:
                 scale = nn.init.xavier_uniform_(torch.empty(1, bottleneck))[0]
                 block.norm2 = Recomposed(block.norm2, self.mlp, scale, dropout)

@@ -33,17 +33,13 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from optuna.distributions import CategoricalDistribution
 from torch import Tensor, nn
 
 from harness import FrozenViT
 from methods.adapter_parts import ANY_SCALE, Adapter, Beside, Bottleneck
 from methods.binary_parts import Packed, one_bit
 
-SEARCHED = {
-    "scale": CategoricalDistribution((0.01, 0.1, 1.0, 10.0)),
-    "base_lr": CategoricalDistribution((0.004,)),
-}
+SEARCHED = {"scale": (0.01, 0.1, 1.0, 10.0), "base_lr": (0.004,)}
 
 
 class BiAdaptFormer(Packed, Beside):

@@ -31,16 +31,16 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from optuna.distributions import CategoricalDistribution, IntDistribution
+from optuna.distributions import IntDistribution
 from torch import Tensor, nn
 
 from harness import ANY_LENGTH, FrozenViT, Method, Read, TrainSplit, run_prompts
 
 SEARCHED = {
-    "prompts": CategoricalDistribution((50, 100)),
-    "base_lr": CategoricalDistribution((0.02, 0.04, 0.2, 0.4)),
-    "weight_decay": CategoricalDistribution((0.001, 0.005, 0.01, 0.1)),
-    "head_weight_decay": CategoricalDistribution((0.1, 1.0, 10.0)),
+    "prompts": (50, 100),
+    "base_lr": (0.02, 0.04, 0.2, 0.4),
+    "weight_decay": (0.001, 0.005, 0.01, 0.1),
+    "head_weight_decay": (0.1, 1.0, 10.0),
 }
 FLOOR = 1e-6
 """Of Sigma's eigenvalues, in the largest."""
@@ -58,7 +58,7 @@ class BPT(Method):
         " learning rate and weight decays chosen for each task."
     )
     needs = ("column", "prompts")
-    search_space = {**SEARCHED, "rank": CategoricalDistribution((25, 50, 75))}
+    search_space = {**SEARCHED, "rank": (25, 50, 75)}
     allows = {"prompts": ANY_LENGTH, "rank": IntDistribution(1, 10_000)}
     optimizer = {"optimizer": "adamw"}
     b: Tensor

@@ -25,7 +25,6 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from optuna.distributions import CategoricalDistribution
 from torch import Tensor, nn
 
 from harness import FrozenViT
@@ -84,9 +83,9 @@ class Convpass(Adapter):
         " epoch on test."
     )
     search_space = {
-        "scale": CategoricalDistribution((0.01, 0.1, 1.0, 10.0, 100.0)),
-        "xavier": CategoricalDistribution((True, False)),
-        "base_lr": CategoricalDistribution((0.004,)),
+        "scale": (0.01, 0.1, 1.0, 10.0, 100.0),
+        "xavier": (True, False),
+        "base_lr": (0.004,),
     }
     allows = {"scale": ANY_SCALE}
     toggles = ("attention_only", "xavier")

@@ -5,19 +5,16 @@ projections of its attention:
 
     cross   C(X) = W_o softmax(W_q X (W_k P~)^T / sqrt(d / heads)) W_v P~, head by head, with P~ =
             drop(P_l), and no norm on X and P~
-    block   X = X + A(X),  X = X + C(X),  X = X + M(X), with A and M attention and MLP behind their
-            norms
+    block   X = X + A(X),  X = X + C(X),  X = X + M(X);  A, M: attention and MLP behind their norms
 
-The branch isn't zero at first: prompts of zeros would add W_o b_v + b_o. `insert` says where it
-goes, as the released code numbers it and the paper compares: 1 before A, 2 beside it, 3 between A
-and M, 4 into M, behind its norm, 5 behind M.
+The branch isn't zero at first: prompts of zeros would add W_o b_v + b_o. `insert` says where, as
+released: 1 before A, 2 beside it, 3 between A and M, 4 into M, behind its norm, 5 behind M.
 
 As released: P_l starts Xavier uniform as one tensor for all blocks, in (-v, v) with v = sqrt(6 / (d
 (prompts + blocks))); dropout is 0.1; the branch's projections are copies that stay frozen.
 
 Ours: stochastic depth on the frozen A and M is the protocol's (as released up to 0.1). Learning
-rates are those of AdamW on 256 images: 0.001 to 0.05 here are 0.00025 to 0.0125 at batch 64, and as
-released 0.0002 to 0.01 are handed over at batches of 16 to 64.
+rates are AdamW's on 256 images; as released, 0.0002 to 0.01 at batches of 16 to 64.
 
 Equal to the released code (commit 2fc9877) but for stochastic depth, at all five places, with
 dropout: logits to 1e-13, gradients to 1e-14.
@@ -26,23 +23,15 @@ dropout: logits to 1e-13, gradients to 1e-14.
 from typing import Any, Literal
 
 import torch
-from optuna.distributions import CategoricalDistribution
 from torch import Tensor, nn
 
-from harness import (
-    ADAMW_RATES,
-    ANY_LENGTH,
-    PROMPT_DROPOUT,
-    FrozenViT,
-    Method,
-    PromptDropout,
-    Read,
-)
+from harness import ADAMW_RATES, ANY_LENGTH, PROMPT_DROPOUT, FrozenViT, Method, PromptDropout, Read
+
+Place = Literal[1, 2, 3, 4, 5]
 
 
 class CVPT(Method):
-    """`prompts` in every block that its rows attend to apart, by cross-attention with the block's
-    own frozen projections."""
+    """`prompts` of each block that its rows attend to apart, by its own frozen projections."""
 
     name = "cvpt"
     family = "prompts"
@@ -54,30 +43,24 @@ class CVPT(Method):
         " seed chosen by task, and stochastic depth."
     )
     search_space = {
-        "prompts": CategoricalDistribution((1, 5, 10, 20, 50, 100, 200)),
+        "prompts": (1, 5, 10, 20, 50, 100, 200),
         "base_lr": ADAMW_RATES,
-        "weight_decay": CategoricalDistribution((0.05, 0.00001)),
+        "weight_decay": (0.05, 0.00001),
     }
     allows = {"prompts": ANY_LENGTH}
     optimizer = {"optimizer": "adamw"}
 
     def __init__(
-        self,
-        vit: FrozenViT,
-        prompts: int = 10,
-        insert: Literal[1, 2, 3, 4, 5] = 3,
-        dropout: float = PROMPT_DROPOUT,
+        self, vit: FrozenViT, prompts: int = 10, insert: Place = 3, dropout: float = PROMPT_DROPOUT
     ):
+        self.check(locals())
         super().__init__(vit)
-        if insert not in (1, 2, 3, 4, 5):
-            raise ValueError("cvpt's insert is 1, 2, 3, 4 or 5: see its docstring for the places")
-        self.prompts = nn.Parameter(torch.empty(vit.depth, prompts, vit.dim))
-        nn.init.xavier_uniform_(self.prompts)
+        drawn = torch.empty(vit.depth, prompts, vit.dim)
+        self.prompts = nn.Parameter(nn.init.xavier_uniform_(drawn))
         self.dropout, self.insert = PromptDropout(dropout), insert
 
     def forward(self, images: Tensor, read: Read) -> list[Tensor]:
-        vit, tokens = self.vit, self.vit.embed(images)
-        selected: list[Tensor] = []
+        vit, tokens, selected = self.vit, self.vit.embed(images), list[Tensor]()
         for index in range(read.blocks[-1] + 1):
             rows = vit.rows(index, read)
             prompts = self.dropout(self.prompts[index], len(images))

@@ -31,14 +31,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from optuna.distributions import CategoricalDistribution as Choice
 from torch import Tensor, nn
 
 from harness import Factors, FrozenViT, Method, Read, TrainSplit
 from methods.da_vpt_parts import ClassMap, anchor, unfreeze
 
 RECLUSTER = 10
-WEIGHTS = Choice((0.01, 0.05, 0.1, 0.5))
+WEIGHTS = (0.01, 0.05, 0.1, 0.5)
 
 
 class DAVPT(Method):
@@ -51,11 +50,11 @@ class DAVPT(Method):
     note = "da-vpt: published numbers are of the best test epoch, with classes sampled evenly."
     needs = ("plain blocks", "cls")
     search_space = {
-        **{"prompts": Choice((5, 10, 20)), "proxies": Choice((10, 20))},
-        **{"proxy_blocks": Choice((1, 3, 9)), "patch_weight": WEIGHTS, "cls_weight": WEIGHTS},
-        "base_lr": Choice((0.0004, 0.002, 0.004, 0.02, 0.04)),
-        "weight_decay": Choice((0.0001, 0.01, 0.05, 0.5, 5.0)),
-        "head_weight_decay": Choice((0.0001, 0.05, 0.5, 3.0)),
+        **{"prompts": (5, 10, 20), "proxies": (10, 20)},
+        **{"proxy_blocks": (1, 3, 9), "patch_weight": WEIGHTS, "cls_weight": WEIGHTS},
+        "base_lr": (0.0004, 0.002, 0.004, 0.02, 0.04),
+        "weight_decay": (0.0001, 0.01, 0.05, 0.5, 5.0),
+        "head_weight_decay": (0.0001, 0.05, 0.5, 3.0),
     }
     optimizer = {"optimizer": "adamw"}
     refuses = {"segmentation": "its loss needs one class an image, and a mask has several"}

@@ -21,15 +21,13 @@ weight decay 0.05, a learning rate by task, from 1e-4 to 1e-2 at batch 32, and d
 
 Ours: where a backbone's own pooling isn't CLS, it stays.
 
-Equal to the released code (commit bf6c51e), DTL and DTL+: logits to 1e-15, gradients to 1e-15, on a
-small ViT in float64.
+Equal to the released code (commit bf6c51e), DTL and DTL+, in float64: logits, gradients to 1e-15.
 """
 
 import math
 
 import torch
 from jaxtyping import Float
-from optuna.distributions import CategoricalDistribution
 from torch import Tensor, nn
 
 from harness import FrozenViT, Method, Read
@@ -45,10 +43,7 @@ class DTL(Method):
     summary = "DTL: a low-rank path on the side, added in the upper half (arXiv 2312.07856)"
     note = "dtl's published numbers have a learning rate and a drop-path chosen for each task."
     needs = ("column",)
-    search_space = {
-        "base_lr": CategoricalDistribution((0.0008, 0.0024, 0.008, 0.024, 0.064)),
-        "weight_decay": CategoricalDistribution((0.05,)),
-    }
+    search_space = {"base_lr": (0.0008, 0.0024, 0.008, 0.024, 0.064), "weight_decay": (0.05,)}
     optimizer = {"optimizer": "adamw"}
     toggles = ("plus",)
 
@@ -63,9 +58,7 @@ class DTL(Method):
         super().__init__(vit)
         self.first = vit.depth // 2 if first is None else first
         if not 0 <= self.first < vit.depth:
-            raise ValueError(
-                f"dtl: first={first}, and the backbone has blocks 0 to {vit.depth - 1}"
-            )
+            raise ValueError(f"dtl: first={first}, and the blocks are 0 to {vit.depth - 1}")
         self.down = nn.Parameter(torch.empty(vit.depth, rank, vit.dim))
         self.up = nn.Parameter(torch.zeros(vit.depth, vit.dim, rank))
         for down in self.down:
@@ -97,6 +90,5 @@ class DTL(Method):
         return torch.cat([prefix, self.mix(grid).flatten(2).mT], dim=1)
 
     def pool(self, tokens: Float[Tensor, "batch row dim"]) -> Float[Tensor, "batch dim"]:
-        if self.vit.pooling not in ("cls", "cls+dist"):
-            return self.vit.pool(tokens)
-        return self.vit.pool(tokens.mean(1, keepdim=True))
+        own = self.vit.pooling not in ("cls", "cls+dist")
+        return self.vit.pool(tokens if own else tokens.mean(1, keepdim=True))

@@ -30,14 +30,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution
 from torch import Tensor, nn
 
 from harness import ANY_LENGTH, PROMPT_DROPOUT, Effort, FrozenBackbone, Read, TrainSplit, new_kv
 from methods.vpt import VPTDeep
 
 PIECES = 16
-SHARES = CategoricalDistribution((0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9))
+SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 class E2VPT(VPTDeep):
@@ -51,8 +51,8 @@ class E2VPT(VPTDeep):
     note = "e2vpt's published numbers have prompts and kv_prompts that were chosen by task."
     needs = ("prompts", "kv")
     search_space = {
-        "prompts": CategoricalDistribution((1, 5, 10, 50, 100)),
-        "kv_prompts": CategoricalDistribution((1, 5, 10)),
+        "prompts": (1, 5, 10, 50, 100),
+        "kv_prompts": (1, 5, 10),
         "prune_prompts": SHARES,
         "prune_pieces": SHARES,
     }

@@ -17,14 +17,13 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from optuna.distributions import CategoricalDistribution
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness import FrozenViT, Method
 
-SCALES = CategoricalDistribution((0.01, 0.1, 1.0, 10.0, 100.0))
-RATE, DECAY = CategoricalDistribution((0.004,)), CategoricalDistribution((0.0001,))
+SCALES = (0.01, 0.1, 1.0, 10.0, 100.0)
+RATE, DECAY = (0.004,), (0.0001,)
 RELEASED = {"scale": SCALES, "base_lr": RATE, "weight_decay": DECAY}
 
 
@@ -113,13 +112,13 @@ class FacT(Method):
 class FacTTT(FacT):
     name = "fact-tt"
     summary = "FacT-TT: a tensor train of updates for all maps (arXiv 2212.03145)"
-    search_space = {"rank": CategoricalDistribution((4, 8, 16)), **RELEASED}
+    search_space = {"rank": (4, 8, 16), **RELEASED}
 
 
 class FacTTK(FacT):
     name = "fact-tk"
     summary = "FacT-TK: a Tucker decomposition of updates for all maps (arXiv 2212.03145)"
-    search_space = {"rank": CategoricalDistribution((16, 32)), **RELEASED}
+    search_space = {"rank": (16, 32), **RELEASED}
     beside = InTucker
 
     def __init__(self, vit: FrozenViT, rank: int = 32, scale: float = 1.0, dropout: float = 0.1):

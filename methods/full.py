@@ -1,8 +1,6 @@
 """Full fine-tuning: every weight of the backbone is trained. The upper bound on parameters that
 every table of the field shows."""
 
-from optuna.distributions import CategoricalDistribution
-
 from harness import FrozenBackbone, Method
 
 
@@ -14,7 +12,7 @@ class Full(Method):
     family = "references"
     summary = "full fine-tuning of all weights, with AdamW"
     needs = ()
-    search_space = {"base_lr": CategoricalDistribution((0.001, 0.0001, 0.0005, 0.005))}
+    search_space = {"base_lr": (0.001, 0.0001, 0.0005, 0.005)}
     optimizer = {"optimizer": "adamw"}
 
     def __init__(self, vit: FrozenBackbone):

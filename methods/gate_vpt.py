@@ -17,24 +17,16 @@ code, whose norm there has no weights. MoCo v3's are CLS. Weight decay is 0. The
 gates for supervised backbones and no tuner: there numbers of prompts, learning rate and `gate_init`
 are arguments (its example: 100, 0.1 at batch 64, 5), so what is searched is ours.
 
-Equal to the released code (commit dd7d1ea): both models, in training, logits to 1e-13 and
-gradients to 1e-13, on a small ViT in float64.
+Equal to the released code (commit dd7d1ea): both models, in training, logits and gradients to
+1e-13, on a small ViT in float64.
 """
 
 import torch
 from jaxtyping import Float
-from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.distributions import FloatDistribution
 from torch import Tensor, nn
 
-from harness import (
-    ANY_LENGTH,
-    PROMPT_DROPOUT,
-    FrozenViT,
-    Method,
-    PromptDropout,
-    Read,
-    new_prompts,
-)
+from harness import ANY_LENGTH, PROMPT_DROPOUT, FrozenViT, Method, PromptDropout, Read, new_prompts
 
 TEMPERATURES = (0.01, 10.0)
 
@@ -47,16 +39,9 @@ class GateVPT(Method):
     family = "prompts"
     year = 2023
     summary = "GateVPT: VPT-Shallow with gates and temperatures by block (arXiv 2306.05067)"
-    note = (
-        "gate-vpt is made for MAE and MoCo v3; its published numbers chose prompts, learning rate"
-        " and initial gates for each task, from values that aren't released."
-    )
+    note = "gate-vpt is made for MAE and MoCo v3; published numbers chose its values for each task."
     needs = ("column", "prompts", "temperature")
-    search_space = {
-        "prompts": CategoricalDistribution((50, 100)),
-        "gate_init": CategoricalDistribution((1.0, 5.0, 10.0)),
-        "weight_decay": CategoricalDistribution((0.0,)),
-    }
+    search_space = {"prompts": (50, 100), "gate_init": (1.0, 5.0, 10.0), "weight_decay": (0.0,)}
     allows = {"prompts": ANY_LENGTH, "gate_init": FloatDistribution(-20.0, 20.0)}
     toggles = ("gate", "temperature")
 
@@ -76,14 +61,12 @@ class GateVPT(Method):
         self.temperatures = nn.Parameter(torch.ones(vit.depth)) if temperature else None
 
     def forward(self, images: Tensor, read: Read) -> list[Tensor]:
-        vit, selected = self.vit, list[Tensor]()
-        temperatures = self.clamped()
+        vit, selected, temperatures = self.vit, list[Tensor](), self.clamped()
         prompts = self.dropout(self.prompts, len(images)).expand(len(images), -1, -1)
         tokens = torch.cat([vit.embed(images), prompts], dim=1)
         for index in range(read.blocks[-1] + 1):
             entered = tokens[:, -prompts.shape[1] :]
-            temperature = temperatures[index] if temperatures is not None else None
-            rows = vit.rows(index, read)
+            rows, temperature = vit.rows(index, read), temperatures[index]
             tokens = vit.block(index, tokens, rows=rows, temperature=temperature)
             selected += vit.select(index, tokens, read)
             if self.gates is not None and index < read.blocks[-1]:
@@ -94,12 +77,13 @@ class GateVPT(Method):
             self.log("gate", self.gates.sigmoid().mean())
         return selected
 
-    def clamped(self) -> Float[Tensor, " block"] | None:
+    def clamped(self) -> Float[Tensor, " block"] | list[None]:
         """The temperatures within bounds; in training written back, as the optimiser's value."""
-        if self.temperatures is None or not self.training:
-            return None if self.temperatures is None else self.temperatures.clamp(*TEMPERATURES)
-        self.temperatures.data.clamp_(*TEMPERATURES)
-        return self.temperatures
+        if self.temperatures is None:
+            return [None] * self.vit.depth
+        if self.training:
+            self.temperatures.data.clamp_(*TEMPERATURES)
+        return self.temperatures if self.training else self.temperatures.clamp(*TEMPERATURES)
 
     def pool(self, tokens: Float[Tensor, "batch row dim"]) -> Float[Tensor, "batch dim"]:
         return self.vit.pool_with_own_norm(tokens)

@@ -23,8 +23,6 @@ and what would need over 2 GB is refused.
 Equal to peft's own forward of the wrapped timm model (peft 0.21.2): logits to 1e-14.
 """
 
-from optuna.distributions import CategoricalDistribution
-
 from harness import ADAMW_RATES, FrozenBackbone
 from methods.hf_peft_kinds import EVERY, RANKS, VECTOR_RATES
 from methods.hf_peft_parts import Wrapped
@@ -66,7 +64,7 @@ class VeRA(Wrapped):
     name = kind = "vera"
     year = 2023
     summary = "VeRA: trained vectors between frozen random matrices (arXiv 2310.11454)"
-    search_space = {"rank": CategoricalDistribution((64, 256)), "base_lr": VECTOR_RATES}
+    search_space = {"rank": (64, 256), "base_lr": VECTOR_RATES}
 
     def __init__(
         self, vit: FrozenBackbone, rank: int = 256, target: str = EVERY, dropout: float = 0.0
@@ -78,7 +76,7 @@ class OFT(Wrapped):
     name = kind = "oft"
     year = 2023
     summary = "OFT: each map's inputs turned, block by block (arXiv 2306.07280)"
-    search_space = {"rank": CategoricalDistribution((4, 16, 32)), "base_lr": ADAMW_RATES}
+    search_space = {"rank": (4, 16, 32), "base_lr": ADAMW_RATES}
 
     def __init__(self, vit: FrozenBackbone, rank: int = 16, target: str = EVERY):
         super().__init__(vit, rank=rank, target=target)
@@ -88,7 +86,7 @@ class BOFT(Wrapped):
     name = kind = "boft"
     year = 2023
     summary = "BOFT of one factor: OFT on qkv, with a scale an output (arXiv 2311.06243)"
-    search_space = {"rank": CategoricalDistribution((4, 8)), "base_lr": ADAMW_RATES}
+    search_space = {"rank": (4, 8), "base_lr": ADAMW_RATES}
 
     def __init__(self, vit: FrozenBackbone, rank: int = 4, target: str = "qkv"):
         super().__init__(vit, rank=rank, target=target)
@@ -108,7 +106,7 @@ class FourierFT(Wrapped):
     name = kind = "fourierft"
     year = 2024
     summary = "FourierFT: a few trained frequencies of each map's change (arXiv 2405.03003)"
-    search_space = {"rank": CategoricalDistribution((100, 1000)), "base_lr": VECTOR_RATES}
+    search_space = {"rank": (100, 1000), "base_lr": VECTOR_RATES}
 
     def __init__(self, vit: FrozenBackbone, rank: int = 1000, target: str = EVERY):
         super().__init__(vit, rank=rank, target=target)
@@ -118,7 +116,7 @@ class HRA(Wrapped):
     name = kind = "hra"
     year = 2024
     summary = "HRA: qkv's inputs turned by a chain of reflections (arXiv 2405.17484)"
-    search_space = {"rank": CategoricalDistribution((2, 8, 16)), "base_lr": ADAMW_RATES}
+    search_space = {"rank": (2, 8, 16), "base_lr": ADAMW_RATES}
 
     def __init__(self, vit: FrozenBackbone, rank: int = 8, target: str = "qkv"):
         super().__init__(vit, rank=rank, target=target)

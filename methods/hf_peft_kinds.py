@@ -3,12 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from optuna.distributions import CategoricalDistribution
-
 MAPS = {"qkv": "attn.qkv", "proj": "attn.proj", "fc1": "mlp.fc1", "fc2": "mlp.fc2"}
 EVERY = "qkv+proj+fc1+fc2"
-RANKS = CategoricalDistribution((1, 8, 16, 32))
-VECTOR_RATES = CategoricalDistribution((0.01, 0.05, 0.1, 0.5))
+RANKS = (1, 8, 16, 32)
+VECTOR_RATES = (0.01, 0.05, 0.1, 0.5)
 """Base learning rates of what trains vectors alone."""
 LARGEST = 10_000
 """Rank: above it is a mistake."""

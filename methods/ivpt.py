@@ -114,18 +114,12 @@ class IVPT(Method):
 
     @classmethod
     def check(cls, arguments: Mapping[str, Any]) -> None:
+        super().check(arguments)
         if arguments.get("da", True) and not arguments.get("cdc", True):
             raise ValueError(
                 "ivpt's DA aggregates what CDC shares: without CDC it has nothing to do. Write"
                 " ivpt(cdc=false,da=false)"
             )
-        for name, choices in {
-            "da": (True, False, "gate"),
-            "cdc_source": ("input", "output", "recursive"),
-            "ar_vector": ("learned", "prompt"),
-        }.items():
-            if name in arguments and arguments[name] not in choices:
-                raise ValueError(f"ivpt's {name} is one of {', '.join(map(str, choices))}")
         k = arguments.get("k", 10)
         if k != "all" and (type(k) is not int or k < 1):
             raise ValueError("ivpt's k is a number of image tokens, from 1 on, or all")

@@ -11,7 +11,6 @@ attributes it doesn't have) before the same ViT: features to 3e-15, gradients to
 """
 
 import torch
-from optuna.distributions import CategoricalDistribution
 from torch import Tensor, nn
 
 from harness import FrozenBackbone, Method, Read
@@ -26,7 +25,7 @@ class LoRVP(Method):
     summary = "LoR-VP: a low-rank image added to the pixels (arXiv 2502.00896)"
     note = "lor-vp's published numbers are of CIFAR, Tiny-ImageNet and ImageNet, not of VTAB."
     needs = ()
-    search_space = {"base_lr": CategoricalDistribution((0.02, 0.1, 0.5, 2.5, 10.0))}
+    search_space = {"base_lr": (0.02, 0.1, 0.5, 2.5, 10.0)}
 
     def __init__(self, vit: FrozenBackbone, rank: int = 4):
         super().__init__(vit)

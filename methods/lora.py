@@ -19,7 +19,6 @@ from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
-from optuna.distributions import CategoricalDistribution
 from torch import Tensor, nn
 
 from harness import ADAMW_RATES, FrozenBackbone, Method
@@ -75,7 +74,7 @@ class LoRA(Method):
     summary = "LoRA on the query and value projections (arXiv 2106.09685)"
     note = "lora's rows in tables that follow NOAH's are lora(targets=qkv,dropout=0.1) here."
     needs = ("linear maps",)
-    search_space = {"rank": CategoricalDistribution((4, 8, 16)), "base_lr": ADAMW_RATES}
+    search_space = {"rank": (4, 8, 16), "base_lr": ADAMW_RATES}
     optimizer = {"optimizer": "adamw"}
 
     def __init__(
@@ -99,7 +98,6 @@ class LoRA(Method):
 
     @classmethod
     def check(cls, arguments: Mapping[str, Any]) -> None:
+        super().check(arguments)
         if arguments.get("rank", 8) < 1:
             raise ValueError("lora's rank is a number from 1 on, such as lora(rank=8)")
-        if arguments.get("targets", "qv") not in ("qv", "qkv"):
-            raise ValueError("lora's targets are qv or qkv, such as lora(targets=qkv)")

@@ -30,7 +30,6 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from optuna.distributions import CategoricalDistribution
 from torch import Tensor, nn
 
 from harness import FrozenViT, Method, PromptDropout, Read
@@ -88,10 +87,7 @@ class NOAH(Method):
         "noah's published numbers are of the best test epoch, each task with its own subnet: write"
         " noah(subnet=TASK)."
     )
-    search_space = {
-        "base_lr": CategoricalDistribution((0.004,)),
-        "weight_decay": CategoricalDistribution((0.0001,)),
-    }
+    search_space = {"base_lr": (0.004,), "weight_decay": (0.0001,)}
     optimizer = {"optimizer": "adamw"}
 
     def __init__(self, vit: FrozenViT, subnet: str = "cifar100", dropout: float = 0.1):

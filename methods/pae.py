@@ -29,7 +29,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution
 from torch import Tensor, nn
 
 from harness import ANY_LENGTH, PROMPT_DROPOUT, Effort, FrozenViT, Method, Read, TrainSplit
@@ -50,11 +50,7 @@ class PAE(Method):
     year = 2026
     summary = "PAE: prompts from frequencies, kept in step across blocks (arXiv 2601.20232)"
     note = "pae(base=vpt-deep) is released code; on vfpt and e2vpt it is our reading of the paper."
-    search_space = {
-        "prompts": CategoricalDistribution((20,)),
-        "koopman_weight": CategoricalDistribution((0.05, 0.5)),
-        "lyapunov_weight": CategoricalDistribution((0.05, 0.2)),
-    }
+    search_space = {"prompts": (20,), "koopman_weight": (0.05, 0.5), "lyapunov_weight": (0.05, 0.2)}
     allows = {"prompts": ANY_LENGTH}
     toggles = ("mpa", "kld")
     train_only = ("kld",)
@@ -70,9 +66,8 @@ class PAE(Method):
         koopman_weight: float = 0.5,
         lyapunov_weight: float = 0.2,
     ):
+        self.check(locals())
         super().__init__(vit)
-        if base not in BASES:
-            raise ValueError(f"pae's base is one of {', '.join(BASES)}, not {base}")
         self.windows = windows(vit.image_size)
         if mpa and prompts > len(self.windows):
             raise ValueError(

@@ -12,7 +12,6 @@ features to 8e-16, gradients to 6e-17.
 """
 
 import torch
-from optuna.distributions import CategoricalDistribution
 from torch import Tensor, nn
 
 from harness import Factors, FrozenBackbone, Method, Read
@@ -30,7 +29,7 @@ class PixelPrompt(Method):
     summary = "VP with a linear head: a border of learnable pixels (arXiv 2203.17274)"
     note = "pixel-prompt has a linear head; VP's published numbers are of a fixed map of classes."
     needs = ()
-    search_space = {"border": CategoricalDistribution((10, 30, 50))}
+    search_space = {"border": (10, 30, 50)}
 
     def __init__(self, vit: FrozenBackbone, border: int = 30):
         super().__init__(vit)

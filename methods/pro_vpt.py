@@ -16,7 +16,6 @@ gradients to 4e-15.
 """
 
 import torch
-from optuna.distributions import CategoricalDistribution
 from torch import Tensor
 
 from harness import ANY_LENGTH, FrozenViT, Method, PromptDropout, Read, new_prompts
@@ -31,7 +30,7 @@ class ProVPT(Method):
     summary = "ProVP's prompts, which pass a share on to the next block's (arXiv 2304.08386)"
     note = "pro-vpt has ProVP's prompts alone: its published numbers are of CLIP with text."
     needs = ("column", "prompts")
-    search_space = {"prompts": CategoricalDistribution((8, 16, 50))}
+    search_space = {"prompts": (8, 16, 50)}
     allows = {"prompts": ANY_LENGTH}
 
     def __init__(

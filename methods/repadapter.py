@@ -21,7 +21,6 @@ from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
-from optuna.distributions import CategoricalDistribution
 from torch import Tensor, nn
 
 from harness import FrozenViT, Method
@@ -73,9 +72,9 @@ class RepAdapter(Method):
     summary = "RepAdapter: linear adapters that fold into the next map (arXiv 2302.08106)"
     note = "repadapter's published numbers are of the scale and the epoch that are best on test."
     search_space = {
-        "scale": CategoricalDistribution((0.1, 0.5, 1.0, 5.0, 10.0)),
-        "base_lr": CategoricalDistribution((0.004,)),  # 1e-3 at batch 64
-        "weight_decay": CategoricalDistribution((0.0001,)),
+        "scale": (0.1, 0.5, 1.0, 5.0, 10.0),
+        "base_lr": (0.004,),  # 1e-3 at batch 64
+        "weight_decay": (0.0001,),
     }
     optimizer = {"optimizer": "adamw"}
 
@@ -110,7 +109,6 @@ class RepAdapter(Method):
 
     @classmethod
     def check(cls, arguments: Mapping[str, Any]) -> None:
+        super().check(arguments)
         if min(arguments.get("hidden", 8), arguments.get("groups", 2)) < 1:
             raise ValueError("repadapter's hidden and groups are numbers from 1 on")
-        if arguments.get("form", "block") not in ("block", "attn"):
-            raise ValueError("repadapter's form is one of block, attn")

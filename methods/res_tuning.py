@@ -23,7 +23,6 @@ Equal to the released code (commit 3602360), form=bypass: logits to 1e-14, gradi
 on a small ViT in float64.
 """
 
-from collections.abc import Mapping
 from typing import Any, Literal
 
 from jaxtyping import Float
@@ -65,10 +64,7 @@ class ResTuning(Method):
     optimizer = {"optimizer": "adamw"}
 
     def __init__(
-        self,
-        vit: FrozenViT,
-        bottleneck: int = 10,
-        form: Literal["parallel", "bypass"] = "parallel",
+        self, vit: FrozenViT, bottleneck: int = 10, form: Literal["parallel", "bypass"] = "parallel"
     ):
         self.check(locals())
         super().__init__(vit)
@@ -78,11 +74,6 @@ class ResTuning(Method):
             for _ in range(vit.depth)
         )
         self.form = form
-
-    @classmethod
-    def check(cls, arguments: Mapping[str, Any]) -> None:
-        if arguments.get("form", "parallel") not in ("parallel", "bypass"):
-            raise ValueError("res-tuning's form is one of parallel, bypass")
 
     def forward(self, images: Tensor, read: Read) -> list[Tensor]:
         tokens = self.vit.embed(images)

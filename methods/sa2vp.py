@@ -26,7 +26,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
-from optuna.distributions import CategoricalDistribution
 from torch import Tensor, nn
 
 from harness import FrozenViT, Method, Read
@@ -52,10 +51,10 @@ class SA2VP(Method):
     summary = "SA2VP: a second stream of prompts, patch by patch (arXiv 2312.10376)"
     note = "sa2vp's published numbers have width and strength set by hand, task by task."
     search_space = {
-        "width": CategoricalDistribution((8, 16, 32)),
-        "strength": CategoricalDistribution((0.1, 0.5, 1.5)),
-        "base_lr": CategoricalDistribution((0.002, 0.004)),
-        "weight_decay": CategoricalDistribution((1e-4,)),
+        "width": (8, 16, 32),
+        "strength": (0.1, 0.5, 1.5),
+        "base_lr": (0.002, 0.004),
+        "weight_decay": (1e-4,),
     }
     optimizer = {"optimizer": "adamw", "no_decay": "vectors"}
 

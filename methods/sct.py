@@ -23,7 +23,6 @@ Not compared with the released code, which has no licence: it was read only.
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from optuna.distributions import CategoricalDistribution
 from torch import Tensor, nn
 
 from harness import FrozenViT, Method, Read, TrainSplit
@@ -42,20 +41,13 @@ class SCT(Method):
         " scale chosen for each task, and smoothed labels."
     )
     needs = ("column", "halves")
-    search_space = {
-        "scale": CategoricalDistribution((0.1, 0.2, 0.3, 0.5, 1.0)),
-        "base_lr": CategoricalDistribution((0.004, 0.012, 0.04, 0.12, 0.3)),
-    }
+    search_space = {"scale": (0.1, 0.2, 0.3, 0.5, 1.0), "base_lr": (0.004, 0.012, 0.04, 0.12, 0.3)}
     optimizer = {"optimizer": "adamw"}
     toggles = ("rescale",)
     salient: Tensor
 
     def __init__(
-        self,
-        vit: FrozenViT,
-        channels: int | None = None,
-        scale: float = 0.5,
-        rescale: bool = False,
+        self, vit: FrozenViT, channels: int | None = None, scale: float = 0.5, rescale: bool = False
     ):
         super().__init__(vit)
         channels = vit.dim // 8 if channels is None else channels

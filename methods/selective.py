@@ -26,13 +26,12 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from optuna.distributions import CategoricalDistribution
 from torch import Tensor, nn
 
 from harness import FrozenBackbone, Method
 
-VECTOR_RATES = CategoricalDistribution((0.004, 0.04))
-MATRIX_RATES = CategoricalDistribution((0.001, 0.0001, 0.0005, 0.005))
+VECTOR_RATES = (0.004, 0.04)
+MATRIX_RATES = (0.001, 0.0001, 0.0005, 0.005)
 
 
 class Selective(Method):

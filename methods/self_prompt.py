@@ -4,8 +4,7 @@
 VPT, shallow or deep, whose prompts start as tokens that the frozen backbone, without prompts, makes
 of the training images. With N prompts, image i and its patch j:
 
-    block 0, and shallow   P_0[n] = patch(i_n)[j_n]       behind the patch embedding alone: no
-                                                          position, no norm
+    block 0, and shallow   P_0[n] = patch(i_n)[j_n]       patch embedding; no position, no norm
     block l > 0            P_l[n] = L_{l-1}(...)[j_n]     what the block before makes of image i_n
     (i_n, j_n)             uniform over all images and patches, without repeats, anew for each block
 
@@ -26,7 +25,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from optuna.distributions import CategoricalDistribution
 from torch import Tensor, nn
 
 from harness import (
@@ -49,15 +47,12 @@ class SelfPrompt(Method):
     family = "prompts"
     year = 2024
     summary = "SPT: VPT whose prompts start as tokens of training images (arXiv 2402.02382)"
-    note = (
-        "self-prompt (SPT): published numbers are of the best test epoch, with hyper-parameters"
-        " chosen per task on the test set."
-    )
+    note = "self-prompt (SPT): published epochs and hyper-parameters were chosen on test, per task."
     search_space = {
-        "prompts": CategoricalDistribution((20, 100)),
-        "base_lr": CategoricalDistribution((0.004, 0.02, 0.04, 0.2)),
-        "weight_decay": CategoricalDistribution((0.01,)),
-        "head_weight_decay": CategoricalDistribution((0.5, 1.0, 3.0)),
+        "prompts": (20, 100),
+        "base_lr": (0.004, 0.02, 0.04, 0.2),
+        "weight_decay": (0.01,),
+        "head_weight_decay": (0.5, 1.0, 3.0),
     }
     allows = {"prompts": ANY_LENGTH}
     optimizer = {"optimizer": "adamw"}
@@ -72,14 +67,9 @@ class SelfPrompt(Method):
         if not self.sampled:
             return
         vit: Any = self.vit
-        places = torch.stack(
-            [
-                torch.randperm(len(train) * vit.image_tokens, generator=train.generator)[
-                    :count
-                ].clone()
-                for count in [self.prompts.shape[1]] * len(self.prompts)
-            ]
-        )
+        total, count = len(train) * vit.image_tokens, self.prompts.shape[1]
+        drawn = [torch.randperm(total, generator=train.generator)[:count] for _ in self.prompts]
+        places = torch.stack(drawn)
         for images, _ in train.batches():
             tokens, sources = vit.embed(images), vit.vit.patch_embed(images)
             count = len(images) * vit.image_tokens
@@ -87,9 +77,7 @@ class SelfPrompt(Method):
                 if index > 0:
                     tokens = vit.block(index - 1, tokens)
                     sources = tokens[:, vit.prefix :]
-                (here,) = torch.nonzero(
-                    (places[index] >= 0) & (places[index] < count), as_tuple=True
-                )
+                here = (places[index] >= 0) & (places[index] < count)
                 prompts[here] = sources.flatten(0, 1)[places[index, here]]
             places -= count
 

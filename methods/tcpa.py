@@ -23,7 +23,6 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
-from optuna.distributions import CategoricalDistribution
 from torch import Tensor, nn
 
 from harness import PROMPT_DROPOUT, FrozenViT, Method, PromptDropout, Read
@@ -41,10 +40,7 @@ class TCPA(Method):
         "tcpa's published numbers are the best test epoch's, with mixup, each task tuned by hand."
     )
     needs = ("plain blocks", "cls")
-    search_space = {
-        "base_lr": CategoricalDistribution((0.002, 0.004, 0.01, 0.02)),
-        "weight_decay": CategoricalDistribution((0.1, 0.5)),
-    }
+    search_space = {"base_lr": (0.002, 0.004, 0.01, 0.02), "weight_decay": (0.1, 0.5)}
     optimizer = {"optimizer": "adamw"}
     refuses = {
         "segmentation": "it draws prompts at random in its first epochs, and there are iterations"

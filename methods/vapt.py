@@ -28,18 +28,9 @@ float64.
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from optuna.distributions import CategoricalDistribution
 from torch import Tensor, nn
 
-from harness import (
-    ANY_LENGTH,
-    PROMPT_DROPOUT,
-    FrozenViT,
-    Method,
-    PromptDropout,
-    Read,
-    new_prompts,
-)
+from harness import ANY_LENGTH, PROMPT_DROPOUT, FrozenViT, Method, PromptDropout, Read, new_prompts
 
 
 class Projector(nn.Module):
@@ -77,11 +68,7 @@ class VAPT(Method):
         " from values that aren't released."
     )
     needs = ("column", "prompts")
-    search_space = {
-        "prompts": CategoricalDistribution((5, 10, 20)),
-        "hidden": CategoricalDistribution((8, 16)),
-        "kernel": CategoricalDistribution((1, 2, 3)),
-    }
+    search_space = {"prompts": (5, 10, 20), "hidden": (8, 16), "kernel": (1, 2, 3)}
     allows = {"prompts": ANY_LENGTH}
 
     def __init__(

@@ -12,11 +12,9 @@ As released: dropout comes before the transform, which spreads a dropped entry o
 paper's figure doesn't show it. m is rounded down; where it is 0 and alpha isn't, the released code
 fails, and here the prompts stay as they are. The released options to place the transformed prompts
 behind the others change nothing, since attention doesn't see the order; those to draw them anew or
-to leave out blocks aren't here. The values of alpha that are searched are ours: what was searched
-isn't in the release.
+to leave out blocks aren't here. The values of alpha that are searched are ours.
 
-Equal to the released code (commit 1b3d984): logits to 1e-14, gradients to 1e-15, on a small
-ViT in float64.
+Equal to the released code (commit 1b3d984), in float64: logits to 1e-14, gradients to 1e-15.
 """
 
 import math
@@ -24,7 +22,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.distributions import FloatDistribution
 from torch import Tensor
 
 from harness import (
@@ -53,10 +51,7 @@ class VFPT(Method):
         " numbers chose alpha for each task, from values that aren't released."
     )
     needs = ("prompts",)
-    search_space = {
-        "prompts": PROMPT_LENGTHS,
-        "alpha": CategoricalDistribution((0.0, 0.3, 0.5, 0.7, 1.0)),
-    }
+    search_space = {"prompts": PROMPT_LENGTHS, "alpha": (0.0, 0.3, 0.5, 0.7, 1.0)}
     allows = {"prompts": ANY_LENGTH, "alpha": FloatDistribution(0.0, 1.0)}
     toggles = ("hidden", "sequence")
 
@@ -79,10 +74,7 @@ class VFPT(Method):
     @classmethod
     def check(cls, arguments: Mapping[str, Any]) -> None:
         if not 0 <= arguments.get("alpha", 0.5) <= 1:
-            raise ValueError(
-                "vfpt's alpha is the share of prompts that are transformed, from 0 to 1: for 5 of"
-                " 10 write vfpt(prompts=10,alpha=0.5)"
-            )
+            raise ValueError("vfpt's alpha is a share of the prompts, from 0 to 1: vfpt(alpha=0.5)")
 
     def forward(self, images: Tensor, read: Read) -> list[Tensor]:
         prompts = [self.mixed(self.dropout(own, len(images))) for own in self.prompts]

@@ -28,7 +28,6 @@ from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
-from optuna.distributions import CategoricalDistribution
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -51,10 +50,10 @@ class VIPAMIN(Method):
         " and so published numbers, by another product: vipamin(back=released)."
     )
     search_space = {
-        "k": CategoricalDistribution((2, 8, 32, 128)),
-        "lam": CategoricalDistribution((0.0, 0.5, 1.0)),
-        "base_lr": CategoricalDistribution((0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)),
-        "weight_decay": CategoricalDistribution((0.01,)),
+        "k": (2, 8, 32, 128),
+        "lam": (0.0, 0.5, 1.0),
+        "base_lr": (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
+        "weight_decay": (0.01,),
     }
     optimizer = {"optimizer": "adamw"}
 
@@ -67,11 +66,12 @@ class VIPAMIN(Method):
         lam: float = 0.5,
         back: Literal["inverse", "released"] = "inverse",
     ):
+        self.check(locals())
         super().__init__(vit)
-        if k < 1 or not 0 <= lam <= 1 or back not in ("inverse", "released"):
+        if k < 1 or not 0 <= lam <= 1:
             raise ValueError(
-                "vipamin's k is a number of embeddings, lam a share from 0 to 1, and back inverse"
-                f" or released: not k={k}, lam={lam}, back={back}"
+                "vipamin's k is a number of embeddings, and lam a share from 0 to 1: not"
+                f" k={k}, lam={lam}"
             )
         self.prompts = new_prompts(vit, vit.depth if deep else 1, prompts)
         self.deep, self.k, self.lam, self.back = deep, k, lam, back

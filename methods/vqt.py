@@ -24,23 +24,13 @@ logits to 1e-13, gradients to 1e-14.
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from optuna.distributions import CategoricalDistribution
 from torch import Tensor
 
-from harness import (
-    ANY_LENGTH,
-    PROMPT_DROPOUT,
-    FrozenViT,
-    Method,
-    PromptDropout,
-    Read,
-    new_prompts,
-)
+from harness import ANY_LENGTH, PROMPT_DROPOUT, FrozenViT, Method, PromptDropout, Read, new_prompts
 
 
 class VQT(Method):
-    """`queries` learnable rows in each block that summarise what it holds, for a wide linear
-    head."""
+    """`queries` learnable rows in each block that sum up what it holds, for a wide linear head."""
 
     name = "vqt"
     family = "prompts"
@@ -52,16 +42,11 @@ class VQT(Method):
         " some of the features."
     )
     needs = ("column", "queries")
-    search_space = {
-        "queries": CategoricalDistribution((1, 10, 20)),
-        "base_lr": CategoricalDistribution((1.0, 0.5, 0.25, 0.1, 0.05)),
-    }
+    search_space = {"queries": (1, 10, 20), "base_lr": (1.0, 0.5, 0.25, 0.1, 0.05)}
     allows = {"queries": ANY_LENGTH}
     optimizer = {"optimizer": "adamw"}
     toggles = ("normalize", "average")
-    refuses = {
-        "segmentation": "its features are of whole images, and its image rows the frozen ones"
-    }
+    refuses = {"segmentation": "its features are of whole images, its image rows the frozen ones"}
 
     def __init__(
         self,
@@ -83,9 +68,7 @@ class VQT(Method):
 
     def forward(self, images: Tensor, read: Read) -> list[Tensor]:
         """Behind the rows of the last block, those of the queries: of the first block first."""
-        tokens = self.vit.embed(images)
-        selected: list[Tensor] = []
-        asked: list[Tensor] = []
+        tokens, selected, asked = self.vit.embed(images), list[Tensor](), list[Tensor]()
         for index in range(read.blocks[-1] + 1):
             queries = self.dropout(self.queries[index], len(images))
             rows = self.vit.rows(index, read)

@@ -4,8 +4,7 @@ neither torch nor ray."""
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import UnionType
-from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from rich.text import Text
@@ -100,6 +99,7 @@ def _method(name: str, method: "type[Method]") -> dict[str, Any]:
     """What is said of a method: values for JSON."""
     from harness.planning.space import described
     from harness.planning.variants import kinds_of, missing, own_arguments
+    from harness.training.annotations import choices
 
     needs = " ".join(f"'{source}'" for source in method.packages.values())
     absent = "not installed: " if missing(method) else "an extra: "
@@ -109,7 +109,7 @@ def _method(name: str, method: "type[Method]") -> dict[str, Any]:
         "year": method.year,
         "summary": method.summary,
         "arguments": {
-            key: {"default": parameter.default, "choices": _choices(parameter.annotation)}
+            key: {"default": parameter.default, "choices": choices(parameter.annotation) or None}
             for key, parameter in own_arguments(method).items()
         },
         "searched": {key: described(space) for key, space in method.search_space.items()},
@@ -117,15 +117,6 @@ def _method(name: str, method: "type[Method]") -> dict[str, Any]:
         "kinds": next(iter(kinds_of(method)), None),
         "install": needs and f"{absent}pip install {needs}",
     }
-
-
-def _choices(annotation: Any) -> list[Any] | None:
-    """The values that an argument's annotation allows, where it names them."""
-    parts = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
-    named = [value for part in parts if get_origin(part) is Literal for value in get_args(part)]
-    if not named:
-        return None
-    return [True, False, *named] if bool in parts else named
 
 
 def _shown(row: Mapping[str, Any]) -> str:

@@ -150,26 +150,22 @@ def _check_space(
 
     space = getattr(method, attribute)
     if not isinstance(space, Mapping):
-        remedy = (
-            f'write {attribute} = {{"argument": CategoricalDistribution((5, 10))}}, of'
-            " optuna.distributions"
-        )
         raise BadInput(
-            f"{where}: {attribute} must be a dict of distributions by argument, not {_kind(space)}:"
-            f" {remedy}."
+            f"{where}: {attribute} must be a dict of choices by argument, not {_kind(space)}:"
+            f' write {attribute} = {{"argument": (5, 10)}}.'
         )
     for name, distribution in space.items():
         if not isinstance(
             distribution, CategoricalDistribution | FloatDistribution | IntDistribution
         ):
-            values = distribution if isinstance(distribution, list | tuple) else (5, 10)
             remedy = (
-                f"write CategoricalDistribution({tuple(values)!r}), IntDistribution(low, high) or"
-                " FloatDistribution(low, high)"
+                "write (5, 10), or IntDistribution(low, high) or FloatDistribution(low, high) of"
+                " optuna.distributions"
             )
+            held = "empty" if distribution in ((), []) else _kind(distribution)
             raise BadInput(
-                f"{where}: {attribute}[{name!r}] must be an Optuna distribution, not"
-                f" {_kind(distribution)}: {remedy}."
+                f"{where}: {attribute}[{name!r}] must be choices or an Optuna distribution, not"
+                f" {held}: {remedy}."
             )
         if not isinstance(name, str) or (known is not None and name not in known):
             raise BadInput(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from harness.backbones.changes import put_in
 from harness.backbones.frozen import FrozenBackbone, Read
+from harness.training.annotations import wrong_choice
 from harness.training.train_split import Labels, TrainSplit
 
 ADAMW_RATES = CategoricalDistribution((0.001, 0.005, 0.01, 0.05))
@@ -55,6 +56,15 @@ def trained_values(method: "Method") -> tuple[int, int]:
     return kept, only
 
 
+def _distribution(declared: Any) -> Any:
+    """Choices as a distribution; anything else as it is, for `harness.planning.declaration`."""
+    return (
+        CategoricalDistribution(declared)
+        if type(declared) in (tuple, list) and declared
+        else declared
+    )
+
+
 class Method(nn.Module):
     """A way to adapt a frozen backbone. A subclass is built from that and its own hyper-parameters,
     given as keyword arguments.
@@ -82,10 +92,11 @@ class Method(nn.Module):
     """Of its paper."""
     note: ClassVar[str] = ""
     """A sentence that every leaderboard with this method shows."""
-    search_space: ClassVar[Mapping[str, BaseDistribution]] = {}
-    """Distributions of the method's own arguments; arguments not named here keep their defaults.
-    `base_lr` here replaces the protocol's."""
-    allows: ClassVar[Mapping[str, BaseDistribution]] = {}
+    search_space: ClassVar[Mapping[str, Any]] = {}
+    """Choices of the method's own arguments, as `(5, 10)`, or Optuna distributions, which is what a
+    class then has; arguments not named here keep their defaults. `base_lr` here replaces the
+    protocol's."""
+    allows: ClassVar[Mapping[str, Any]] = {}
     """Of arguments in `search_space`, the values that a protocol may search in place of those; what
     isn't here, it may only narrow.
 
@@ -131,6 +142,13 @@ class Method(nn.Module):
     stages: int = 1
     """Trainings that a run has, one after the other: see `advance`. `effort` says the same to a
     plan."""
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        for name in ("search_space", "allows"):
+            if isinstance(vars(cls).get(name), Mapping):
+                declared: Mapping[str, Any] = vars(cls)[name]
+                setattr(cls, name, {key: _distribution(own) for key, own in declared.items()})
 
     def __init__(self, vit: FrozenBackbone):
         super().__init__()
@@ -251,4 +269,7 @@ class Method(nn.Module):
     @classmethod
     def check(cls, arguments: Mapping[str, Any]) -> None:
         """Raise `ValueError` for arguments that make no sense together; called before anything is
-        built."""
+        built. As it stands, for one that isn't a choice of its annotation, as `Literal["a", "b"]`;
+        a constructor that is called by itself checks by `self.check(locals())`."""
+        if (wrong := wrong_choice(cls, dict(arguments))) is not None:
+            raise ValueError(f"{cls.name}'s {wrong}")

@@ -124,7 +124,7 @@ def test_dropout_has_a_mask_of_its_own_for_each_image(plain: VisionTransformer):
 
 
 def test_another_place_is_refused(plain, unchecked: None):
-    with pytest.raises(ValueError, match="cvpt's insert is 1, 2, 3, 4 or 5"):
+    with pytest.raises(ValueError, match="cvpt's insert is one of 1, 2, 3, 4, 5, not"):
         make(plain, insert=6)
 
 

@@ -149,7 +149,7 @@ def test_less_is_kept_the_later_it_begins(plain: VisionTransformer):
 
 @pytest.mark.usefixtures("unchecked")
 def test_the_first_changed_block_is_one_of_the_backbones(plain: VisionTransformer):
-    with pytest.raises(ValueError, match="dtl: first=3, and the backbone has blocks 0 to 2"):
+    with pytest.raises(ValueError, match="dtl: first=3, and the blocks are 0 to 2"):
         DTL(FrozenViT(plain), first=3)
 
 

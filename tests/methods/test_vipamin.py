@@ -150,12 +150,14 @@ def test_a_final_run_and_its_checkpoint(tiny, arguments: str, spent: int):
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"k": 0}, {"lam": 1.5}, {"back": "x"}],
+    [{"k": 0}, {"lam": 1.5}],
 )
 @pytest.mark.usefixtures("unchecked")
 def test_arguments_that_make_no_sense(plain: VisionTransformer, arguments: dict[str, Any]):
     with pytest.raises(ValueError, match=r"^vipamin's k is"):
         new(plain, **arguments)
+    with pytest.raises(ValueError, match=r"^vipamin's back is one of inverse, released, not x"):
+        new(plain, back="x")
 
 
 def test_segmentation(seg):

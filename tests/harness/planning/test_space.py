@@ -100,6 +100,20 @@ def test_a_method_that_has_none_of_a_protocols_values_keeps_its_own_and_the_plan
     )
 
 
+def test_choices_are_declared_as_a_tuple_or_a_list_and_are_a_distribution_in_the_class():
+    class Short(Method):
+        search_space = {"prompts": (5, 10), "blocks": INT(1, 4), "wrong": ()}
+        allows = {"prompts": [1, 2]}
+
+    class Shorter(Short):
+        allows = {}
+
+    assert Short.search_space == {"prompts": CHOICES((5, 10)), "blocks": INT(1, 4), "wrong": ()}
+    assert Short.allows == {"prompts": CHOICES((1, 2))}
+    assert Shorter.search_space is Short.search_space
+    assert Shorter.allows == Method.allows == {}
+
+
 def test_the_shipped_protocols_search_the_lengths_that_they_name():
     (deep,) = parse("vpt-deep")  # it allows any length
     lengths = {
@@ -136,15 +150,14 @@ class Mine(VPTDeep):
     [
         (
             "search_space = ['prompts']",
-            "search_space must be a dict of distributions by argument, not a list",
+            "search_space must be a dict of choices by argument, not a list",
         ),
         (
-            "search_space = {'prompts': [5, 10]}",
-            (
-                r"search_space\['prompts'\] must be an Optuna distribution, not a list: .*\(5,"
-                r" 10\)"
-            ),
+            "search_space = {'prompts': 5}",
+            r"search_space\['prompts'\] must be choices or an Optuna distribution, not an int:",
         ),
+        ("search_space = {'prompts': ()}", "must be choices or an Optuna distribution, not empty"),
+        ("allows = {'prompts': '5'}", r"allows\['prompts'\] must be choices .*, not a str: write"),
         (
             "search_space = {'prompt': CategoricalDistribution((5, 10))}",
             "names 'prompt', .*Did you mean 'prompts'",

@@ -53,7 +53,7 @@ def test_the_four_methods_are_registered_like_anybodys():
         ("ivpt(prompts)", "write argument=value"),
         ("ivpt(prompts=ten)", "prompts must be int, not 'ten'"),
         ("ivpt(cdc=false)", "without CDC"),
-        ("ivpt(da=maybe)", "one of True, False, gate"),
+        ("ivpt(da=maybe)", "ivpt's da is one of true, false, gate, not maybe"),
         ("ivpt(", "can't read the method"),
         ("./absent.py:Mine", "no file absent.py"),
         (__file__ + ":Nothing", "has no method 'Nothing'"),
