@@ -133,6 +133,8 @@ RUN = (
     "quick.toml",
     "--store",
     "my store.db",
+    "--workers",
+    "1",
 )
 
 

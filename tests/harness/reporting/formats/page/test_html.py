@@ -7,7 +7,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -524,12 +523,10 @@ def test_curves_are_thinned_to_their_ends() -> None:
     assert thinned({5: 1.0, 2: 3.0}) == {2: 3.0, 5: 1.0}
 
 
+@pytest.mark.slow
 def test_a_large_store_makes_a_page_that_can_be_mailed(large: Store, tmp_path: Path) -> None:
-    started = time.process_time()
     text = _page(large, tasks=load_suites()["all"].tasks, suite="all")
     write(tmp_path / "page.html", text)
-    # seconds of processor, which others at work on this machine lengthen; 60 variants take half
-    assert time.process_time() - started < 20
     assert (tmp_path / "page.html").stat().st_size < 12e6
     runs = _block(text, "runs")
     assert sum(len(made) for row in runs["cells"][0] for made in row) == 12_000
