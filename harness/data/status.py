@@ -120,7 +120,8 @@ def advice(statuses: Sequence[DataStatus], root: Path | None) -> Iterator[str]:
         )
         yield f"fetch: {fetch}  (over {readable(sum(sizes.values()))})"
     for card in (row.card for row in statuses if "by hand" in row.todo):
-        yield f"by hand: {card.name}: {card.by_hand or card.howto}"
+        how = card.by_hand or card.howto or "its card names no source"
+        yield f"by hand: {card.name}: {how}"
     if any(row.card.suite == "vtab" and row.state == "missing" for row in statuses):
         yield f"Or all of VTAB-1k at once: {VTAB_1K}" + (
             "" if root else " Give --data-root, the folder that holds the data."

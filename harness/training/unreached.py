@@ -2,10 +2,12 @@
 alone says so."""
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 from torch import nn
 
 from harness.text import first_few
+from harness.training.method import Method, method_of
 
 
 class Untrained(RuntimeError):
@@ -17,6 +19,7 @@ class Unreached:
     is still what they were made with."""
 
     def __init__(self, model: nn.Module):
+        self.without = no_forward(method_of(model))
         self.left = {
             name: parameter
             for name, parameter in model.named_parameters()
@@ -36,7 +39,7 @@ class Unreached:
         if self.own and all(name in self.left for name in self.own):
             raise Untrained(
                 f"none of the {len(self.own)} tensors that the method trains got a gradient:"
-                f" {_named(self.own)}"
+                f" {_named(self.own)}{self.without}"
             )
 
     def warnings(self) -> tuple[str, ...]:
@@ -49,6 +52,17 @@ class Unreached:
                 f" {_named(self.left)}."
             ),
         )
+
+
+def no_forward(method: Method | None) -> str:
+    """To be said behind tensors that get no gradient, of a class without a `forward` of its own:
+    which of its functions looks like one. Empty for any other."""
+    if method is None or type(method).forward is not Method.forward:
+        return ""
+    own = type(method)
+    near = get_close_matches("forward", [name for name in vars(own) if name != "forward"], 1, 0.7)
+    said = f": is '{near[0]}' to be it?" if near else ""
+    return f". {own.__name__} has no forward of its own{said}"
 
 
 def _named(names: Iterable[str]) -> str:

@@ -134,6 +134,17 @@ class NeverReached(Plain):
         return [self.scale.detach() * one for one in super().forward(images, read)]
 
 
+class Misspelt(Method):
+    name = "misspelt"
+
+    def __init__(self, vit: Any):
+        super().__init__(vit)
+        self.prompts = new_prompts(vit, vit.depth, 3)
+
+    def foward(self, images: Tensor, read: Read) -> list[Tensor]:
+        return self.vit.run(self.vit.embed(images), read, list(self.prompts))
+
+
 class ReachedByZero(NeverReached):
     name = "reached-by-zero"
 
@@ -259,6 +270,11 @@ def test_a_method_that_pools_may_give_any_rows():
         (DrawsInEvaluation, "evaluation", "draws from torch's generator"),
         (SeesItsBatch, "evaluation", "depend on the others of its batch"),
         (NeverReached, "gradients", r"no gradient arrives at scale \(.*, in forward\)"),
+        (
+            Misspelt,
+            "gradients",
+            r"arrives at prompts\. Misspelt has no forward of its own: is 'foward' to be it\?",
+        ),
         (ReachedByZero, "gradients", "the gradient is zero at scale"),
         (ShapeFromData, "shapes", r"seen is absent when built and \(12,\) after begin\(\)"),
         (RowsFromData, "shapes", r"rows .* \(.*, in forward\)"),

@@ -11,6 +11,7 @@ from harness.text import first_few
 from harness.training.recipe import new_optimizer
 from harness.training.seeds import seed_all
 from harness.training.step import backward, loss_of
+from harness.training.unreached import no_forward
 
 
 def gradients(subject: Subject) -> str:
@@ -47,7 +48,8 @@ def gradients(subject: Subject) -> str:
         if never:
             none = [name for name in never if trained[name].grad is None]
             kind_of_it = "no gradient arrives" if none else "the gradient is zero"
-            raise Fault(f"{at}steps 1 and 2: {kind_of_it} at {first_few(none or never)}")
+            where = first_few(none or never) + no_forward(model.method)
+            raise Fault(f"{at}steps 1 and 2: {kind_of_it} at {where}")
         for step, names in enumerate(reached, start=1):
             without = [name for name in trained if name not in names]
             said = f"all but {first_few(without)}" if without else f"all {len(trained)}"

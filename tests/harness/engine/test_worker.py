@@ -324,7 +324,8 @@ def test_tensors_without_a_gradient_are_told_and_a_method_without_any_fails(othe
     assert failed.score is None
     assert (
         failed.reason
-        == "Untrained: none of the 2 tensors that the method trains got a gradient: one, two"
+        == "Untrained: none of the 2 tensors that the method trains got a gradient: one, two."
+        " Untrained has no forward of its own"
     )
     assert "warnings" not in (final(Trainer(planned, threads=1), planned, 1).extras or {})
 
