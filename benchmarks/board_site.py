@@ -12,8 +12,9 @@ import argparse
 import shutil
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from harness.reporting.submissions.check import check_all
 from harness.reporting.submissions.make import make
 from harness.reporting.submissions.pages import build
 from harness.store import Cell, Store, cell_key, result_id
+from harness.store.records import chosen
 from harness.tasks.cards import load_cards
 
 LOADS = 5
@@ -33,8 +35,8 @@ PAINT = (
 
 
 def sound(store: Store, into: Store, variants: set[str]) -> None:
-    """Copies rows of these variants, with scores that are counts of the tasks' images, and the
-    tasks' true cards."""
+    """Copies rows of these variants, with scores that are counts of the tasks' images, points that
+    val chose among those, and the tasks' true cards."""
     cards, cells = load_cards(), dict[str, Cell]()
     for old in store.cells().values():
         if old.labels["variant"] in variants:
@@ -47,22 +49,24 @@ def sound(store: Store, into: Store, variants: set[str]) -> None:
         of = cards[cell.identity["task"]["name"]].sizes[split]
         return 100 * round(score * of / 100) / of
 
-    trials = [
-        replace(
-            row,
-            cell=cells[row.cell].key,
-            value=counted(row.value or 0.0, cells[row.cell], "val"),
-        )
-        for row in store.trials()
-        if row.cell in cells
-    ]
+    trials = []
+    for row in store.trials():
+        if (cell := cells.get(row.cell)) is not None:
+            value = None if row.value is None else counted(row.value, cell, "val")
+            curve = {epoch: counted(on_val, cell, "val") for epoch, on_val in row.curve.items()}
+            trials.append(replace(row, cell=cell.key, value=value, curve=curve))
+    points = dict[str, Mapping[str, Any]]()
+    for key, of in groupby(sorted(trials, key=lambda one: one.cell), key=lambda one: one.cell):
+        if (best := chosen(of)) is not None:
+            points[key] = best.params
     results = []
     for row in store.results():
         if (cell := cells.get(row.cell)) is not None:
             score = counted(row.score, cell, "test")
             id, last = result_id(cell.key, row.seed), max(row.curve)
             curve = {**row.curve, last: score}
-            results.append(replace(row, cell=cell.key, id=id, score=score, curve=curve))
+            made = {"params": points.get(cell.key, row.params), "score": score, "curve": curve}
+            results.append(replace(row, cell=cell.key, id=id, **made))
     into.add(list(cells.values()), trials, results)
 
 
