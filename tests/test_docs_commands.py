@@ -76,7 +76,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory, harness) -> Iterator[Path]:
             "run --methods linear --suite mini-seg --trials 1 --seeds 0",
             "results export own.parquet --checkpoints own.checkpoints",
             "results import own.parquet --checkpoints --store own.db",
-            f"results import {ROOT}/results/submissions/mini-cpu/rows.parquet",
+            f"results import {ROOT}/results/submissions/mini-cpu/rows.parquet --store sent.db",
+            "results export sent.parquet --suite mini --store sent.db",  # without checkpoints
+            "results import sent.parquet",
             "results export theirs.parquet --checkpoints theirs.checkpoints",
         ):
             done = harness(*words.split(), cwd=at)
