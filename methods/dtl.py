@@ -21,7 +21,8 @@ weight decay 0.05, a learning rate by task, from 1e-4 to 1e-2 at batch 32, and d
 
 Ours: where a backbone's own pooling isn't CLS, it stays.
 
-Equal to the released code (commit bf6c51e), DTL and DTL+, in float64: logits, gradients to 1e-15.
+Equal to the released code (commit bf6c51e), DTL and DTL+: logits to 1e-15, gradients to 1e-15, on a
+small ViT in float64.
 """
 
 import math
