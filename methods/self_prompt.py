@@ -67,8 +67,8 @@ class SelfPrompt(Method):
         if not self.sampled:
             return
         vit: Any = self.vit
-        total, count = len(train) * vit.image_tokens, self.prompts.shape[1]
-        drawn = [torch.randperm(total, generator=train.generator)[:count] for _ in self.prompts]
+        total, each, rng = len(train) * vit.image_tokens, self.prompts.shape[1], train.generator
+        drawn = [torch.randperm(total, generator=rng)[:each].clone() for _ in self.prompts]
         places = torch.stack(drawn)
         for images, _ in train.batches():
             tokens, sources = vit.embed(images), vit.vit.patch_embed(images)

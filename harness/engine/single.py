@@ -14,6 +14,7 @@ from harness.planning import space
 from harness.planning.plan import PlannedCell, Request, choose_tasks, plan, settings, suite_of
 from harness.planning.protocols import Protocol
 from harness.planning.variants import Variant, one, own_arguments
+from harness.training.annotations import check_arguments
 from harness.training.loop import Score
 
 if TYPE_CHECKING:
@@ -136,7 +137,8 @@ def _variant(method: "str | type[Method]", params: Mapping[str, Any], also: set[
             raise unknown(f"argument of {variant.name}", name, [*known, *also])
     arguments = {**variant.arguments, **params}
     try:
-        variant.method.check({name: value for name, value in arguments.items() if name in known})
+        own = {name: value for name, value in arguments.items() if name in known}
+        check_arguments(variant.method, own)
     except ValueError as error:
         raise BadInput(f"{error}.") from error
     return replace(variant, arguments=arguments)

@@ -20,6 +20,7 @@ from harness.planning import declaration, user_errors
 from harness.planning.declaration import own_arguments
 from harness.planning.source import Code, check_apart, imported, of_class, of_file
 from harness.text import plain
+from harness.training.annotations import check_arguments
 
 if TYPE_CHECKING:
     from harness.backbones.frozen import FrozenBackbone
@@ -566,7 +567,7 @@ def read_arguments(
         if not good.get(kind, True):
             raise BadInput(f"{name}: {key} must be {kind.__name__}, not '{value}'.")
     try:
-        method.check({key: value for key, value in arguments.items() if key in known})
+        check_arguments(method, {key: value for key, value in arguments.items() if key in known})
     except ValueError as error:
         raise BadInput(f"{error}.") from error
     except (Exception, SystemExit) as error:  # the user's code may fail in any way

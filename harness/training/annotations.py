@@ -1,8 +1,24 @@
 """What the annotations of a method's constructor say of its arguments' values."""
 
 import inspect
+from collections.abc import Mapping
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
+
+
+def check_arguments(method: type[Any], arguments: Mapping[str, Any]) -> None:
+    """Of a `Method`. Raises `ValueError` for an argument that isn't among the values that its
+    annotation names, then for whatever the class's own `check` refuses, which needn't look at
+    annotations."""
+    check_choices(method, arguments)
+    method.check(arguments)
+
+
+def check_choices(method: type[Any], arguments: Mapping[str, Any]) -> None:
+    """Raises `ValueError` for an argument that isn't among the values that its annotation
+    names."""
+    if (wrong := wrong_choice(method, arguments)) is not None:
+        raise ValueError(f"{method.name}'s {wrong}")
 
 
 def choices(annotation: Any) -> list[Any]:
@@ -13,7 +29,7 @@ def choices(annotation: Any) -> list[Any]:
     return [True, False, *named] if named and bool in parts else named
 
 
-def wrong_choice(method: type, arguments: dict[str, Any]) -> str | None:
+def wrong_choice(method: type, arguments: Mapping[str, Any]) -> str | None:
     """What is wrong with the first of `arguments` that isn't among the values that its annotation
     names; None where there is none, or where an annotation can't be evaluated or has another type
     beside its values."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from harness.backbones.changes import put_in
 from harness.backbones.frozen import FrozenBackbone, Read
-from harness.training.annotations import wrong_choice
+from harness.training.annotations import check_choices
 from harness.training.train_split import Labels, TrainSplit
 
 ADAMW_RATES = CategoricalDistribution((0.001, 0.005, 0.01, 0.05))
@@ -269,7 +269,7 @@ class Method(nn.Module):
     @classmethod
     def check(cls, arguments: Mapping[str, Any]) -> None:
         """Raise `ValueError` for arguments that make no sense together; called before anything is
-        built. As it stands, for one that isn't a choice of its annotation, as `Literal["a", "b"]`;
-        a constructor that is called by itself checks by `self.check(locals())`."""
-        if (wrong := wrong_choice(cls, dict(arguments))) is not None:
-            raise ValueError(f"{cls.name}'s {wrong}")
+        built. One that isn't a choice of its annotation, as `Literal["a", "b"]`, is refused before.
+        A constructor that is called by itself checks by `self.check(locals())`: as it stands, those
+        choices alone."""
+        check_choices(cls, arguments)

@@ -10,6 +10,7 @@ from harness.engine.method_checks.subject import BATCH, HELD_OUT, TRAIN, Subject
 from harness.errors import BadInput
 from harness.planning import declaration, protocols, user_errors
 from harness.planning.variants import Variant
+from harness.training.annotations import check_arguments
 from harness.training.method import Method, trained_values
 
 
@@ -46,7 +47,7 @@ def contract(subject: Subject) -> str:
     refused = 0
     for name, value in points:
         try:
-            method.check({**subject.arguments, name: value})
+            check_arguments(method, {**subject.arguments, name: value})
             other = subject.build(subject.plain, **{name: value})
             subject.names |= {name for name, _ in other.named_parameters()}
         except ValueError:

@@ -28,6 +28,7 @@ from harness.planning.protocols.overrides import AT_A_POINT, FOR_ALL, Override, 
 from harness.planning.space import points
 from harness.tasks.kinds import KINDS
 from harness.text import plain
+from harness.training.annotations import check_arguments
 
 if TYPE_CHECKING:
     from harness.planning.variants import Variant
@@ -566,7 +567,7 @@ def _extended(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]
 def _allows(variant: "Variant", more: Mapping[str, Any]) -> bool:
     """Whether a method's own check lets these arguments stand beside a variant's."""
     try:
-        variant.method.check({**variant.arguments, **more})
+        check_arguments(variant.method, {**variant.arguments, **more})
     except ValueError:
         return False
     return True

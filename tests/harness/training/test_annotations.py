@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
 from harness.backbones.frozen import FrozenBackbone
-from harness.training.annotations import choices, wrong_choice
+from harness.errors import BadInput
+from harness.planning.variants import parse
+from harness.training.annotations import check_arguments, choices, wrong_choice
 from harness.training.method import Method
 
 if TYPE_CHECKING:
@@ -28,6 +31,16 @@ class Chosen(Method):
     ):
         self.check(locals())
         super().__init__(vit)
+
+
+class Lax(Chosen):
+    name = "lax"
+
+    @classmethod
+    def check(cls, arguments: Mapping[str, Any]) -> None:
+        """Of its own, as a user writes it."""
+        if arguments.get("k") == 0:
+            raise ValueError("lax's k is from 1 on")
 
 
 class Unknown(Method):
@@ -79,6 +92,20 @@ def test_anything_else_is_refused_by_name(arguments: dict[str, Any], message: st
         Chosen.check(arguments)
     with pytest.raises(ValueError, match=f"^{message}$"):
         Chosen(None, **arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"form": "c", "k": 0}, "lax's form is one of a, b, not c"), ({"k": 0}, "lax's k is from 1")],
+)
+def test_a_check_of_its_own_neither_hides_the_choices_nor_is_hidden(
+    arguments: dict[str, Any], message: str
+):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        check_arguments(Lax, arguments)
+    typed = ",".join(f"{name}={value}" for name, value in arguments.items())
+    with pytest.raises(BadInput, match=f"^{message}"):
+        parse(f"{__file__}:Lax({typed})")
 
 
 def test_an_annotation_that_cant_be_evaluated_refuses_nothing():
