@@ -1,12 +1,16 @@
 """Claims: a run whose results are all stored, and a list of the methods, are answered without
-torch; and Ray, started while torch is imported, is there sooner.
+torch; Ray, started while torch is imported, is there sooner; and a worker that doesn't load torch's
+compiler has its imports sooner.
 
-    python benchmarks/startup.py [--repeats 3] [--starts 3] [--json]
+    python benchmarks/startup.py [--repeats 3] [--imports 5] [--starts 3] [--json]
 
 CPU seconds of commands, each in a process of its own: with the answers that the cache folder
 keeps, and without them (the folder `answers` is removed before), which is what the same command
 takes after any code was edited. Interleaved; medians. The store is the mini suite's, with made-up
 scores.
+
+CPU seconds of a worker's imports: without and with the compiler behind `torch.compile` left out
+until it is asked for.
 
 Seconds by the clock from a new run's command until it starts workers, when it is ended: with Ray
 started as the plan begins, and when it is done.
@@ -32,6 +36,12 @@ COMMANDS = {
     "report": ("report",),
 }
 """`report` keeps no answers: it is the floor of what reads a store."""
+HARNESS = ("-m", "harness")
+IMPORTS = {
+    "without": ("-c", "import torch._dynamo, harness.engine.worker"),
+    "with": ("-c", "import harness.engine.worker"),
+}
+"""What torchvision and optimizers import otherwise."""
 
 
 def fill(store: Path) -> None:
@@ -53,11 +63,11 @@ def fill(store: Path) -> None:
     filled.add([cell.cell for cell in planned.cells], trials, results)
 
 
-def seconds(folder: Path, words: tuple[str, ...]) -> float:
+def seconds(folder: Path, words: tuple[str, ...], code: tuple[str, ...] = HARNESS) -> float:
     """CPU seconds of a command and the processes that it waits for."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(
-        [sys.executable, "-m", "harness", *words],
+        [sys.executable, *code, *words],
         cwd=folder,
         env={**os.environ, "VPT_HARNESS_CACHE": str(folder / "cache")},
         check=True,
@@ -90,6 +100,16 @@ def measured(repeats: int) -> dict[str, dict[str, float]]:
         name: {**sides, "ratio": sides["without"] / sides["with"]}
         for name, sides in medians.items()
     }
+
+
+def imports(repeats: int) -> dict[str, float]:
+    found: dict[str, list[float]] = {side: [] for side in IMPORTS}
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(repeats):
+            for side, code in IMPORTS.items():
+                found[side].append(seconds(Path(folder), (), code))
+    medians = {side: statistics.median(times) for side, times in found.items()}
+    return {**medians, "ratio": medians["without"] / medians["with"]}
 
 
 ONE_AFTER_THE_OTHER = """
@@ -138,10 +158,13 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--imports", type=int, default=5, help="of a worker; 0: none")
     parser.add_argument("--starts", type=int, default=3, help="new runs on each side; 0: none")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     found = measured(given.repeats) if given.repeats else {}
+    if given.imports:
+        found["a worker's imports"] = imports(given.imports)
     if given.starts:
         found["until workers start"] = starts(given.starts)
     if given.json:

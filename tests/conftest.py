@@ -108,7 +108,11 @@ def unchecked() -> None:
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VPT_HARNESS_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    """One for all processes of a run: what it takes seconds to make is made once."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    monkeypatch.setenv("VPT_HARNESS_CACHE", str(folder / "cache"))
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from harness.training.kind import Kind
 from harness.training.step import loss_of
@@ -66,6 +65,8 @@ def _an_image(
 
 
 def _counted(work: Callable[[Tensor], object], images: int, side: int, device: torch.device) -> int:
+    from torch.utils.flop_counter import FlopCounterMode  # it imports Triton: not at each start
+
     inputs = torch.zeros(images, 3, side, side, device=device)
     devices = [device] if device.type == "cuda" else []
     with (
