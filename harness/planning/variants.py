@@ -69,6 +69,21 @@ class Variant:
         inside = ",".join(f"{key}={_text(value)}" for key, value in sorted(self.arguments.items()))
         return f"{self.name}({inside})" if inside or names_family(self.method) else self.name
 
+    def is_written(self, text: str) -> bool:
+        """Whether a text such as `ivpt(cdc=true)` is this variant: its arguments may be in any
+        order, and those that aren't searched may be left out where they are the default."""
+        name, _, inside = text.partition("(")
+        try:
+            other = read_arguments(self.name, self.method, inside.strip().removesuffix(")"), ())
+        except BadInput:  # of an older version of the method
+            return False
+        defaults = {
+            key: argument.default
+            for key, argument in own_arguments(self.method).items()
+            if key not in self.method.search_space
+        }
+        return name.strip() == self.name and defaults | other == defaults | self.arguments
+
     def has_constant_features(self, card: "TaskCard") -> bool:
         """Whether the tokens that a head reads can be computed once: the method leaves them
         unchanged, and pixels aren't drawn anew."""

@@ -123,14 +123,34 @@ def named_variants(known: Mapping[str, str], names: Sequence[str]) -> set[str]:
 
 
 def _matching(known: Mapping[str, str], name: str) -> list[str]:
-    matching = [
+    written_so = [
         variant
         for variant, method in known.items()
         if method == name or _canonical(variant) == _canonical(name)
     ]
-    if not matching:
-        raise unknown("method", name, {*known.values(), *known})
-    return matching
+    return written_so or _meant(known, name)
+
+
+def _meant(known: Mapping[str, str], text: str) -> list[str]:
+    """The variants that `harness run` would take a text for, though it isn't written as they are:
+    a group, a class in a file, arguments that are the default."""
+    from harness.planning import variants  # imports torch: not for what is written as it is stored
+
+    try:
+        asked = variants.parse(text)
+    except BadInput as error:
+        if ".py:" in text or text.partition("(")[0].strip() in known.values():
+            raise
+        raise unknown("method", text, {*known.values(), *known}) from error
+    found = [
+        variant
+        for one in asked
+        for variant, method in known.items()
+        if method == one.name and (not one.arguments or one.is_written(variant))
+    ]
+    if not found:
+        raise BadInput(f"no result of '{text}' is here, only of {', '.join(sorted(known))}.")
+    return found
 
 
 def _canonical(variant: str) -> str:

@@ -92,3 +92,63 @@ def test_a_figure_says_what_it_leaves_out(store: Store, tmp_path: Path):
     assert board.left_out_of_figures is not None
     assert api.report(store, backbone="mini_vit", protocol="long").left_out_of_figures is None
     assert board.to_figure(tmp_path / "ranks.svg", "cost").is_file()
+
+
+OWN = """
+from methods.vpt import VPTDeep
+
+
+class Mine(VPTDeep):
+    name = "mine"
+"""
+
+
+@pytest.fixture
+def variants(filler: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """Of built-in methods, and of a file's."""
+    for variant in ("linear", "vpt-deep", "ivpt", "ivpt(da=false)", "mine(prompts=5)"):
+        filler.results(filler.cell(variant, "digits"), [50.0])
+    (tmp_path / "mine.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    return filler.store
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ("ivpt", {"ivpt", "ivpt(da=false)"}),
+        ("ivpt(cdc=true)", {"ivpt"}),
+        ("ivpt( ar = true, da=false )", {"ivpt(da=false)"}),
+        ("prompts", {"vpt-deep", "ivpt", "ivpt(da=false)"}),
+        ("./mine.py:Mine", {"mine(prompts=5)"}),
+        ("mine.py:Mine(prompts=5)", {"mine(prompts=5)"}),
+    ],
+)
+def test_a_method_is_named_as_for_a_run(asked: str, found: set[str], variants: Store):
+    shown = api.report(variants, methods=[asked]).results
+    assert set(shown["variant"]) == found
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("da-vpt", "no result of 'da-vpt' is here, only of ivpt, ivpt\\(da=false\\), linear"),
+        ("vpt-deep(prompts=10)", r"no result of 'vpt-deep\(prompts=10\)' is here"),  # it searches
+        ("mine.py:Mine(prompts=6)", r"no result of 'mine.py:Mine\(prompts=6\)' is here"),
+        ("ivpt(cdcc=true)", "unknown argument of ivpt 'cdcc'. Did you mean 'cdc'"),
+        ("absent.py:Mine", "absent.py"),
+        ("ivtp", "unknown method 'ivtp'. Did you mean 'ivpt'"),
+    ],
+)
+def test_what_isnt_there_is_said(asked: str, said: str, variants: Store):
+    with pytest.raises(BadInput, match=said):
+        str(api.report(variants, methods=[asked]))
+
+
+def test_comparisons_and_lists_take_such_names_too(
+    variants: Store, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("harness.store.Store", lambda _: variants)
+    compared = api.compare("./mine.py:Mine", "ivpt(cdc=true)")
+    assert "mine(prompts=5)" in str(compared)
+    assert len(Wanted(methods=["prompts"]).results(variants)) == 3
