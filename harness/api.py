@@ -148,6 +148,15 @@ class Run:
         return wide.trials(self.store, self._cells)
 
     @property
+    def curves(self) -> "pd.DataFrame":
+        """What was measured while training, one row per value: what it is of, with `trial` (its
+        number) or `seed`; `curve`, which is `val` or `test` (the score in percent), `loss`, `lr` or
+        what the method logs; `epoch` (in segmentation, the iteration), counted from 1; `value`."""
+        from harness.reporting import wide
+
+        return wide.curves(self.store, self._cells)
+
+    @property
     def failures(self) -> "pd.DataFrame":
         """One row per missing final run: what it is, `seed`, `reason` and `traceback`."""
         from harness.reporting import wide

@@ -97,7 +97,7 @@ def test_what_the_api_s_page_does_can_be_called_so():
     assert called == {"run", "report", "compare", "fit"}
     assert set(of_name) == {"run", "model"}
     read = re.findall(r"\b(run|model)\.(\w+)", code)
-    assert {name for _, name in read} == {"results", "trials", "leaderboard", "save"}
+    assert {name for _, name in read} == {"results", "trials", "curves", "leaderboard", "save"}
     for name, attribute in read:
         assert hasattr(of_name[name], attribute)
 

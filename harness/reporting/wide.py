@@ -1,7 +1,7 @@
 """What a store holds, as frames: one row per final run or trial, with a column for each
 hyper-parameter."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
 import pandas as pd
@@ -69,6 +69,41 @@ def trials(store: Store, cells: Collection[str] | None = None) -> pd.DataFrame:
         )
         for row in _of(store.trials, known, cells)
     )
+
+
+def curves(store: Store, cells: Collection[str] | None = None) -> pd.DataFrame:
+    """What was measured while training: one row per value. Columns: those that identify a row;
+    `trial` (its number) or `seed`, the other one missing; `curve`, which is `val` or `test` (the
+    score in percent), `loss`, `lr` or what the method logs; `epoch` (in segmentation, the
+    iteration), counted from 1; `value`, NaN where it wasn't finite."""
+    known = _known(store, cells)
+    told = [
+        *((row, {"trial": row.number}, "val") for row in _of(store.trials, known, cells)),
+        *((row, {"seed": row.seed}, "test") for row in _of(store.results, known, cells)),
+    ]
+    rows = [
+        {**_about(known[row.cell]), **which, "curve": name, "epoch": epoch, "value": value}
+        for row, which, split in told
+        for name, points in (
+            (split, sorted(row.curve.items())),
+            *_logged(row.curves),
+        )
+        for epoch, value in points
+    ]
+    frame = pd.DataFrame(rows, columns=[*_ABOUT, "trial", "seed", "curve", "epoch", "value"])
+    return frame.astype({"trial": "Int64", "seed": "Int64", "epoch": int, "value": float})
+
+
+def _logged(
+    curves: Mapping[str, list[float | None]],
+) -> Iterable[tuple[str, Iterable[tuple[float | None, float | None]]]]:
+    """By name, the (epoch, value) pairs."""
+    epochs = curves.get("epoch", [])
+    return [
+        (name, zip(epochs, values, strict=True))
+        for name, values in curves.items()
+        if name != "epoch"
+    ]
 
 
 def failures(store: Store, cells: Collection[str] | None = None) -> pd.DataFrame:
