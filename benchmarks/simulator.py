@@ -23,8 +23,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from harness.engine.jobs import FinalJob, Job, Outcome, TuneJob, parse
 from harness.engine.policy import Policy
 from harness.engine.scheduler import Scheduler
+from harness.engine.trainer import WARM_TASKS
 from harness.engine.tune import SchedulerSearcher, SchedulerStopper
-from harness.engine.worker import WARM_TASKS
 from harness.planning import protocols
 from harness.planning.plan import PlannedCell, RunPlan
 from harness.planning.protocols import Protocol

@@ -17,7 +17,7 @@ from train_step import flops, forward_flops
 
 import harness
 from harness.engine.jobs import FinalJob
-from harness.engine.worker import Trainer
+from harness.engine.trainer import Trainer
 from harness.io import flags
 from harness.io.resources import published_csv
 from harness.planning import protocols

@@ -23,7 +23,7 @@ from harness.data.normalization import IMAGENET, INCEPTION, NONE, Statistics
 from harness.engine import multi_scale
 from harness.engine.progress import ProgressView
 from harness.engine.reproduce import reproduce
-from harness.engine.worker import Trainer
+from harness.engine.trainer import Trainer
 from harness.errors import BadInput
 from harness.inference import checkpoint
 from harness.inference.overlay import overlays

@@ -1,5 +1,5 @@
-"""The engine: what is left to do (scheduler), in what order (policy), where (worker), and the run
-that combines them."""
+"""The engine: what is left to do (scheduler), in what order (policy), where (worker), how
+(trainer), and the run that combines them."""
 
 from harness.engine.torch_private import defer_dynamo
 

@@ -8,22 +8,28 @@ import fcntl
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-
-import ray
+from typing import TYPE_CHECKING
 
 from harness.backbones import Backbone
+
+if TYPE_CHECKING:
+    import ray
 
 
 class Broadcast(Mapping[str, Backbone]):
     """Backbones by name, as in a plan. A worker fetches one when it first needs it."""
 
     def __init__(self, backbones: Mapping[str, Backbone]):
+        import ray  # here, since what trains without Ray knows this class too
+
         self.refs = {name: ray.put(backbone) for name, backbone in backbones.items()}
         self.here: dict[str, Backbone] = {}
         self.fetched: list[str] = []
         """Those that this process had to copy to its node."""
 
     def __getitem__(self, name: str) -> Backbone:
+        import ray
+
         if name not in self.here:
             ref = self.refs[name]
             if not _is_on_this_node(ref):
@@ -50,6 +56,8 @@ class Broadcast(Mapping[str, Backbone]):
         return len(self.refs)
 
 
-def _is_on_this_node(ref: ray.ObjectRef) -> bool:
+def _is_on_this_node(ref: "ray.ObjectRef") -> bool:
+    import ray
+
     ray.wait([ref], fetch_local=False)
     return bool(ray.wait([ref], timeout=0)[0])

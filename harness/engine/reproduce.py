@@ -119,7 +119,7 @@ def reproduce(
 
     Raises `BadInput` if data, weights, card or method have changed since the row was stored.
     """
-    from harness.engine.worker import Trainer
+    from harness.engine.trainer import Trainer
 
     planned, plan = replan(result, cell, data_root, cards, backbone, method)
     trainer = Trainer(plan, result.provenance.get("threads"), keep)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness import backbones
 from harness.engine.jobs import FinalJob, Outcome, TuneJob
-from harness.engine.worker import Trainer
+from harness.engine.trainer import Trainer
 from harness.errors import BadInput, unknown
 from harness.inference import checkpoint
 from harness.inference.checkpoint import Tuned

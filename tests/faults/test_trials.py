@@ -8,7 +8,7 @@ from harness.engine import failures as faults
 from harness.engine.jobs import OUT_OF_MEMORY, FinalJob
 from harness.engine.reproduce import reproduce
 from harness.engine.scheduler import Scheduler
-from harness.engine.worker import Trainer
+from harness.engine.trainer import Trainer
 from harness.planning.plan import plan
 from harness.store import Store
 from harness.training.classification import Classification

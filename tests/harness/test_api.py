@@ -77,10 +77,18 @@ def handlers() -> list[object]:
     ids=["import harness", "harness --version", "completion"],
 )
 def test_nothing_heavy_is_imported(code: str):
+    assert not loaded_by(code) & {"torch", "ray", "pandas", "timm"}
+
+
+def test_what_trains_in_this_process_doesnt_import_ray():
+    code = "from harness import testing\nfrom harness.engine import reproduce, single, trainer"
+    assert loaded_by(code) & {"torch", "ray"} == {"torch"}
+
+
+def loaded_by(code: str) -> set[str]:
     done = python(f"{code}\nimport sys, json; print(json.dumps(sorted(sys.modules)))")
     assert done.returncode == 0, done.stderr
-    loaded = set(json.loads(done.stdout.splitlines()[-1]))
-    assert not loaded & {"torch", "ray", "pandas", "timm"}
+    return set(json.loads(done.stdout.splitlines()[-1]))
 
 
 def test_each_public_name_is_there():

@@ -15,7 +15,7 @@ from harness import TrainSplit
 from harness.backbones.frozen import Pooling
 from harness.backbones.vit import FrozenViT
 from harness.engine.jobs import FinalJob
-from harness.engine.worker import Trainer
+from harness.engine.trainer import Trainer
 from harness.inference import checkpoint
 from harness.planning.cost import variant_cost
 from harness.planning.plan import plan

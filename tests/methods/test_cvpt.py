@@ -12,7 +12,7 @@ from torch import Tensor
 from harness.backbones.frozen import Read
 from harness.backbones.vit import FrozenViT
 from harness.engine.jobs import FinalJob
-from harness.engine.worker import Trainer
+from harness.engine.trainer import Trainer
 from harness.planning.plan import plan
 from harness.training.method import trained_values
 from methods.cvpt import CVPT

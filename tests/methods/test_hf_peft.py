@@ -18,7 +18,7 @@ from harness.backbones.changes import is_open
 from harness.backbones.swin import FrozenSwin
 from harness.backbones.vit import FrozenViT
 from harness.engine.jobs import FinalJob
-from harness.engine.worker import Trainer
+from harness.engine.trainer import Trainer
 from harness.errors import BadInput
 from harness.inference import checkpoint
 from harness.planning.plan import plan

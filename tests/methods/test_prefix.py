@@ -12,7 +12,7 @@ from timm.models.vision_transformer import VisionTransformer
 from harness.backbones.frozen import Read
 from harness.backbones.vit import FrozenViT
 from harness.engine.jobs import FinalJob
-from harness.engine.worker import Trainer
+from harness.engine.trainer import Trainer
 from harness.planning.plan import plan
 from harness.training.method import trained_values
 from methods.prefix import Prefix

@@ -14,7 +14,7 @@ from tuned import check_equal_to_form
 
 from harness.backbones.vit import FrozenViT
 from harness.engine.jobs import FinalJob
-from harness.engine.worker import Trainer
+from harness.engine.trainer import Trainer
 from harness.inference import checkpoint
 from harness.planning.plan import plan
 from harness.training.heads import Model

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from harness.backbones.vit import FrozenViT
 from harness.engine.jobs import FinalJob
-from harness.engine.worker import Trainer
+from harness.engine.trainer import Trainer
 from harness.errors import BadInput
 from harness.inference import checkpoint
 from harness.planning.plan import plan

@@ -2,7 +2,7 @@
 
 from harness.engine.jobs import Job, Outcome, TuneJob
 from harness.engine.scheduler import Scheduler
-from harness.engine.worker import Trainer
+from harness.engine.trainer import Trainer
 from harness.planning.plan import RunPlan
 from harness.store import Store
 from harness.training.loop import Score

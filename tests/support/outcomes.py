@@ -3,7 +3,7 @@
 from typing import Any
 
 from harness.engine.jobs import Job, Outcome
-from harness.engine.worker import Trainer
+from harness.engine.trainer import Trainer
 
 
 def outcome_of(trainer: Trainer, job: Job) -> Outcome:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from in_process import fill
 
-from harness.engine.worker import Trainer
+from harness.engine.trainer import Trainer
 from harness.inference import checkpoint
 from harness.planning.plan import RunPlan, plan
 from harness.store import Store

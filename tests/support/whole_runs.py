@@ -12,7 +12,7 @@ from torch import Tensor
 
 from harness.backbones.vit import FrozenViT
 from harness.engine.jobs import FinalJob, Outcome
-from harness.engine.worker import Trainer
+from harness.engine.trainer import Trainer
 from harness.inference import checkpoint
 from harness.planning.cost import variant_cost
 from harness.planning.plan import plan

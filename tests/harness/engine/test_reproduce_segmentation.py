@@ -5,7 +5,7 @@ from segmentation import filled, planned, seg, stored
 
 from harness.engine.jobs import FinalJob
 from harness.engine.reproduce import reproduce
-from harness.engine.worker import Trainer
+from harness.engine.trainer import Trainer
 from harness.store import Store
 
 __all__ = ["filled", "seg", "stored"]

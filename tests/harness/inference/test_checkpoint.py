@@ -18,7 +18,7 @@ from safetensors import safe_open
 import harness as package
 from harness.data.loader import open_final
 from harness.engine.jobs import FinalJob, Outcome
-from harness.engine.worker import Trainer
+from harness.engine.trainer import Trainer
 from harness.errors import BadInput
 from harness.inference import checkpoint
 from harness.inference.predictions import rows

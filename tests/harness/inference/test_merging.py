@@ -19,7 +19,7 @@ import harness
 from harness import backbones
 from harness.backbones.frozen import Pooling
 from harness.backbones.vit import FrozenViT
-from harness.engine.worker import Trainer
+from harness.engine.trainer import Trainer
 from harness.errors import BadInput
 from harness.inference import checkpoint, merging
 from harness.planning.plan import plan

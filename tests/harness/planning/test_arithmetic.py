@@ -11,7 +11,7 @@ from PIL import Image
 import harness
 from harness.engine.reproduce import reproduce
 from harness.engine.run import slower_than_need_be
-from harness.engine.worker import Trainer
+from harness.engine.trainer import Trainer
 from harness.errors import BadInput
 from harness.inference import checkpoint
 from harness.planning import arithmetic

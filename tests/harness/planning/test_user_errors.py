@@ -9,7 +9,7 @@ import torch
 from harness import backbones
 from harness.engine.failures import reason_of
 from harness.engine.jobs import TuneJob
-from harness.engine.worker import Trainer
+from harness.engine.trainer import Trainer
 from harness.errors import BadInput
 from harness.planning.plan import plan
 from harness.planning.variants import parse

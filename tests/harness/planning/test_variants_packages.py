@@ -10,7 +10,7 @@ from in_process import outcomes
 from harness.cli import list as listing
 from harness.cli.main import main
 from harness.engine.jobs import FinalJob
-from harness.engine.worker import Trainer
+from harness.engine.trainer import Trainer
 from harness.errors import BadInput
 from harness.inference import checkpoint
 from harness.planning import variants

@@ -18,7 +18,7 @@ from harness.data.loader import Split, open_final, open_tuning
 from harness.data.normalization import IMAGENET, INCEPTION
 from harness.engine.jobs import OUT_OF_MEMORY, FinalJob, Outcome, TuneJob
 from harness.engine.scheduler import Scheduler
-from harness.engine.worker import Trainer
+from harness.engine.trainer import Trainer
 from harness.errors import BadInput
 from harness.inference import checkpoint
 from harness.planning.cost import variant_cost

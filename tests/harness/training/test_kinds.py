@@ -17,7 +17,7 @@ from sklearn.metrics import average_precision_score
 from torch import Tensor, nn
 
 from harness.engine.reproduce import reproduce
-from harness.engine.worker import Trainer
+from harness.engine.trainer import Trainer
 from harness.errors import BadInput
 from harness.inference import checkpoint
 from harness.planning.cost import cell_cost

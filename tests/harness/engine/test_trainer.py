@@ -13,9 +13,9 @@ from torch import nn
 
 from harness.backbones.vit import FrozenViT
 from harness.data.loader import FinalData, TestSetSealed, TuningData
-from harness.engine import worker as module
+from harness.engine import trainer as module
 from harness.engine.jobs import FinalJob, Outcome, TuneJob
-from harness.engine.worker import Trainer
+from harness.engine.trainer import Trainer
 from harness.planning.plan import RunPlan, plan
 from harness.training.features import features
 from harness.training.forward import predict

@@ -15,7 +15,7 @@ from segmentation import WINDOWS, filled, planned, seg, stored, with_segmentatio
 
 from harness.data.loader import TuningData, open_final
 from harness.engine.jobs import TuneJob
-from harness.engine.worker import Trainer
+from harness.engine.trainer import Trainer
 from harness.inference import checkpoint
 from harness.reporting.result_detail import detail
 from harness.store import Store
