@@ -30,7 +30,8 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from harness.backbones.vit import FrozenViT
-from harness.planning.variants import Variant, carried, one, parse, registered
+from harness.planning.registry import registered
+from harness.planning.variants import Variant, carried, one, parse
 from harness.training.flops import kept_bytes, scored_flops, step_flops
 from harness.training.heads import LinearHead, Model
 from harness.training.kinds import kind_of

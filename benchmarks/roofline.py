@@ -34,7 +34,7 @@ from train_step import forms_of, step
 from harness.backbones.vit import FrozenViT
 from harness.planning import protocols
 from harness.planning.cost import Pace, variant_cost
-from harness.planning.plan import search_size, search_space
+from harness.planning.search_space import search_size, search_space
 from harness.planning.variants import Variant, parse
 from harness.tasks.cards import load_cards, load_suites
 from harness.training.heads import LinearHead, Model

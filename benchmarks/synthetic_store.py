@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from harness.planning import protocols
-from harness.planning.variants import families, registered
+from harness.planning.registry import families, registered
 from harness.store import Cell, Failure, Result, Store, Trial, result_id
 from harness.tasks.cards import TaskCard, load_cards, load_suites
 

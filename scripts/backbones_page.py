@@ -12,7 +12,8 @@ from harness.backbones import shipped
 from harness.backbones.carried import CAN, lacking
 from harness.backbones.outlines import KNOWN, Outline, outline
 from harness.backbones.vit import FrozenViT
-from harness.planning.variants import one, registered
+from harness.planning.registry import registered
+from harness.planning.variants import one
 
 PAGE = Path(__file__).parent.parent / "docs" / "backbones.md"
 COLUMNS = {

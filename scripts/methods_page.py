@@ -18,7 +18,7 @@ from timm.models.vision_transformer import VisionTransformer
 from harness.backbones import architecture
 from harness.backbones.frozen import FrozenBackbone
 from harness.backbones.vit import FrozenViT
-from harness.planning.variants import registered
+from harness.planning.registry import registered
 from harness.reporting.display import NOTHING
 from harness.training.method import Method, trained_values
 

@@ -23,7 +23,7 @@ from harness.io.resources import published_csv
 from harness.planning import protocols
 from harness.planning.cost import cell_cost
 from harness.planning.plan import plan
-from harness.planning.variants import families, registered
+from harness.planning.registry import families, registered
 from harness.tasks.cards import TaskCard, load_cards, load_suites
 from harness.testing import check_method
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 def methods(incomplete: str) -> list[str]:
     """Completes the last item of a comma-separated list."""
-    from harness.planning.variants import registered
+    from harness.planning.registry import registered
 
     return _last(incomplete, registered)
 

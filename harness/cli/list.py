@@ -57,7 +57,7 @@ def _methods() -> Listing:
     """By family and year; below what a method is, its arguments, what is searched and what an
     ablation switches."""
     from harness.io import answers
-    from harness.planning.variants import registered
+    from harness.planning.registry import registered
 
     entries = registered()
     asked = sorted((name, entry.value) for name, entry in entries.items())
@@ -97,8 +97,9 @@ def _of_no_family(name: str) -> dict[str, Any]:
 
 def _method(name: str, method: "type[Method]") -> dict[str, Any]:
     """What is said of a method: values for JSON."""
+    from harness.planning.registry import kinds_of, missing
     from harness.planning.space import described
-    from harness.planning.variants import kinds_of, missing, own_arguments
+    from harness.planning.variants import own_arguments
     from harness.training.annotations import choices
 
     needs = " ".join(f"'{source}'" for source in method.packages.values())

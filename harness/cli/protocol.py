@@ -59,8 +59,9 @@ def show(protocol: Named, format: TextOrJson = "text") -> None:
 def check(protocol: Named) -> None:
     """Check a protocol's file, and say what a search of it costs. Exit code 2 if a key or a value
     is wrong; what may be meant for a method of your own, or is unusual, is a warning."""
-    from harness.planning.plan import of_cell, search_size, search_space
+    from harness.planning.plan import of_cell
     from harness.planning.protocols import load
+    from harness.planning.search_space import search_size, search_space
     from harness.planning.variants import parse
     from harness.tasks.cards import load_cards, load_suites
     from harness.text import some
@@ -87,7 +88,7 @@ def check(protocol: Named) -> None:
 
 def _remarks(protocol: "Protocol") -> Iterator[str]:
     """On names that no registered method has, and on a warm-up that doesn't end."""
-    from harness.planning.variants import registered
+    from harness.planning.registry import registered
 
     methods, known = registered(), set[str]()
     for entry in methods.values():

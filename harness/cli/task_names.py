@@ -40,7 +40,7 @@ def take(context: typer.Context, values: dict[str, Any]) -> None:
 
 def _check(name: str) -> None:
     """Raises `BadInput` for the name of a method or a suite, which have flags of their own."""
-    from harness.planning.variants import registered
+    from harness.planning.registry import registered
     from harness.tasks.cards import load_cards, load_suites
 
     if name in load_cards():

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from harness.errors import BadInput
-from harness.planning.variants import is_ours, registered
+from harness.planning.registry import is_ours, registered
 
 if TYPE_CHECKING:
     from harness.training.method import Method

@@ -29,15 +29,12 @@ from harness.planning.plan import (
     notes_on,
     of_cell,
     opened,
-    own_arguments,
-    search_size,
-    search_space,
-    searched,
     settings,
     suite_of,
     trained_on,
 )
 from harness.planning.protocols import Settings
+from harness.planning.search_space import own_arguments, search_size, search_space, searched
 from harness.planning.variants import Variant, carried, left_out, parse
 from harness.tasks.cards import TaskCard
 from harness.text import preformatted, rendered, some

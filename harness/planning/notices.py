@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from harness.planning.plan import RunPlan, narrowed_to, searched
+from harness.planning.plan import RunPlan
+from harness.planning.search_space import narrowed_to, searched
 from harness.store import Store
 from harness.store.records import without_code
 from harness.text import some

@@ -11,8 +11,9 @@ from harness.errors import BadInput
 from harness.io import answers, flags
 from harness.planning.notices import not_narrowed
 from harness.planning.plan import Request, RunPlan, choose_tasks, settings, suite_of
+from harness.planning.registry import registered
 from harness.planning.source import of_file
-from harness.planning.variants import files_in, registered
+from harness.planning.variants import files_in
 from harness.store import Store
 
 if TYPE_CHECKING:

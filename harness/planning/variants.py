@@ -2,22 +2,30 @@
 denotes."""
 
 import copy
-import functools
 import re
 import shlex
-import sys
 import tomllib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
 from harness.backbones.carried import Uncarried, lacking
 from harness.errors import BadInput, nearest, unknown
 from harness.io import commands, flags
-from harness.planning import declaration, user_errors
+from harness.planning import declaration, registry, user_errors
 from harness.planning.declaration import own_arguments
+from harness.planning.registry import (
+    entries,
+    families,
+    is_ours,
+    kinds_of,
+    missing,
+    names_family,
+    of_registered,
+    registered,
+    wanting,
+)
 from harness.planning.source import Code, check_apart, imported, of_class, of_file
 from harness.text import plain
 from harness.training.annotations import check_arguments
@@ -28,11 +36,8 @@ if TYPE_CHECKING:
     from harness.tasks.cards import TaskCard
     from harness.training.method import Method
 
-T = TypeVar("T")
 EVERYTHING = "everything"
 """In a list of methods, all that are registered."""
-GROUP = "harness.methods"
-"""The entry-point group that built-in methods and other packages' methods register in."""
 RENAMED = {"adapter": "adaptformer", "bias": "bitfit"}
 """Methods that had another name."""
 HINT = (
@@ -197,66 +202,6 @@ def _restored(
     return Variant(getattr(imported(code), attribute), name, arguments, origin, code)
 
 
-def is_ours(method: type) -> bool:
-    """Whether a class belongs to the package `methods` of this harness."""
-    return method.__module__.partition(".")[0] == "methods"
-
-
-def registered() -> dict[str, EntryPoint]:
-    """Built-in and third-party methods by name, not yet imported."""
-    return {entry.name: entry for entry in entries()}
-
-
-def entries() -> tuple[EntryPoint, ...]:
-    """All that packages register as methods. Read anew where the folders that Python imports from
-    are others, or something was installed into one."""
-    folders = ((folder, _changed(folder)) for folder in sys.path)
-    return _entries(tuple(folders))
-
-
-def _changed(folder: str) -> int:
-    try:
-        return Path(folder or ".").stat().st_mtime_ns
-    except OSError:
-        return 0
-
-
-@functools.lru_cache(maxsize=1)
-def _entries(folders: tuple[tuple[str, int], ...]) -> tuple[EntryPoint, ...]:
-    return tuple(entry_points(group=GROUP))
-
-
-def missing(method: "type[Method]") -> list[str]:
-    """What pip would install the packages by that a method needs and that aren't installed."""
-    return [source for name, source in method.packages.items() if not _is_installed(name)]
-
-
-def _is_installed(package: str) -> bool:
-    try:
-        return bool(version(package))
-    except PackageNotFoundError:
-        return False
-
-
-def names_family(method: "type[Method]") -> bool:
-    """Whether a method's name is its family's too: the bare name then stands for the family, and
-    the method is written with brackets."""
-    return bool(method.family) and getattr(method, "name", None) == method.family
-
-
-def kinds_of(method: "type[Method]") -> dict[str, str]:
-    """Of a method that has its family's name, and whose first argument is a word that says what it
-    is: that argument with its default, as `{"type": "lora"}`. Empty for any other.
-
-    Such a method is several: each of its variants says which, and a family has those that stand
-    there under a name of their own.
-    """
-    first = next(iter(own_arguments(method).values()), None) if names_family(method) else None
-    if first is None or not isinstance(first.default, str) or first.name in method.search_space:
-        return {}
-    return {first.name: first.default}
-
-
 def parse(text: str, also: Collection[str] = ()) -> list[Variant]:
     """Variants from a comma-separated list such as `linear,ivpt(da=false),./mine.py:MyPrompt`.
     Raises `BadInput`.
@@ -354,53 +299,18 @@ def one(method: "str | type[Method]", also: Collection[str] = ()) -> Variant:
     return Variant(method, getattr(method, "name", method.__name__), {}, method.__name__)
 
 
-def families() -> "dict[str, list[str]]":
-    """Names of the registered methods by family, in alphabetical order; without those that have
-    none, that can't be imported, that need a package which isn't installed, or that are several
-    (`kinds_of`)."""
-    groups: dict[str, list[str]] = {}
-    found = _of_registered(lambda m: "" if missing(m) or kinds_of(m) else m.family)
-    for name, family in found.items():
-        groups.setdefault(family, []).append(name)
-    return dict(sorted(groups.items()))
-
-
 def left_out(text: str) -> list[str]:
     """Of a list of methods: a line on those that the groups it names leave out, for want of a
     package."""
     groups = {part.strip() for part in _split(text)}
     without: dict[str, list[str]] = {}
-    for name, (family, sources) in _wanting().items():
+    for name, (family, sources) in wanting().items():
         if groups & {family, EVERYTHING}:
             without.setdefault(shlex.join(sources), []).append(name)
     return [
         f"Without {', '.join(names)}, which need a package: pip install {sources}."
         for sources, names in without.items()
     ]
-
-
-def _wanting() -> dict[str, tuple[str, list[str]]]:
-    """The registered methods that need what isn't installed: family, and what pip would install."""
-
-    def wants(method: "type[Method]") -> tuple[str, list[str]] | None:
-        sources = [] if kinds_of(method) else missing(method)
-        return (method.family, sources) if sources else None
-
-    return _of_registered(wants)
-
-
-def _of_registered(asked: "Callable[[type[Method]], T | None]") -> dict[str, T]:
-    """What is asked of each registered method that can be imported, by name in alphabetical order,
-    where the answer isn't empty."""
-    found: dict[str, T] = {}
-    for name, entry in sorted(registered().items()):
-        try:
-            answer = asked(entry.load())
-        except Exception:  # somebody else's package may fail in any way
-            continue
-        if answer:
-            found[name] = answer
-    return found
 
 
 def _without_groups(parts: list[str]) -> list[tuple[str, bool]]:
@@ -421,7 +331,7 @@ def _without_groups(parts: list[str]) -> list[tuple[str, bool]]:
     if not any(is_group(name) for name in names):
         return [(part, True) for part in parts]
     groups = families()
-    groups[EVERYTHING] = sorted(known.keys() - _wanting().keys() - _of_registered(kinds_of).keys())
+    groups[EVERYTHING] = sorted(known.keys() - wanting().keys() - of_registered(kinds_of).keys())
     found: list[tuple[str, bool]] = []
     for part, name in zip(parts, names, strict=True):
         group = name in groups and is_group(name)
@@ -507,7 +417,7 @@ def _find(name: str) -> "tuple[str, type[Method], Code | None]":
 
 def _check_packages(name: str, method: "type[Method]") -> None:
     if sources := missing(method):
-        absent = [package for package in method.packages if not _is_installed(package)]
+        absent = [package for package in method.packages if not registry.is_installed(package)]
         raise BadInput(
             f"method '{name}' needs {' and '.join(absent)}: pip install {shlex.join(sources)}."
         )

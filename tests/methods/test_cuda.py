@@ -12,7 +12,8 @@ from vit_methods import ON_VITS, WAITING
 
 from harness.backbones.vit import FrozenViT
 from harness.engine.method_checks.subject import Images, made_up
-from harness.planning.variants import parse, registered
+from harness.planning.registry import registered
+from harness.planning.variants import parse
 from harness.training.classification import Classification, ClassificationRecipe
 from harness.training.forward import predict
 from harness.training.heads import LinearHead, Model

@@ -22,7 +22,8 @@ from vit_methods import WAITING
 from harness.backbones import families
 from harness.backbones.carried import lacking
 from harness.backbones.frozen import FrozenBackbone
-from harness.planning.variants import one, registered
+from harness.planning.registry import registered
+from harness.planning.variants import one
 from harness.training.classification import Classification
 from harness.training.heads import LinearHead, Model
 from harness.training.kinds import kind_of

@@ -22,7 +22,8 @@ from harness.engine.trainer import Trainer
 from harness.errors import BadInput
 from harness.inference import checkpoint
 from harness.planning.plan import plan
-from harness.planning.variants import parse, registered
+from harness.planning.registry import registered
+from harness.planning.variants import parse
 from harness.training.classification import Classification, ClassificationRecipe
 from harness.training.flops import step_flops
 from harness.training.heads import LinearHead, Model

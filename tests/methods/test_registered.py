@@ -10,7 +10,8 @@ from vit_methods import ON_VITS
 from harness.api import toggled
 from harness.backbones.vit import FrozenViT
 from harness.planning import declaration
-from harness.planning.variants import one, parse, registered
+from harness.planning.registry import registered
+from harness.planning.variants import one, parse
 from harness.training.method import Effort, Method
 
 NAMES = sorted(name for name, entry in registered().items() if entry.value.startswith("methods."))

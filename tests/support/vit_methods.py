@@ -1,7 +1,7 @@
 """Which methods a plain Vision Transformer carries, all but those of ConvNets; and whose steps make
 a GPU wait."""
 
-from harness.planning.variants import registered
+from harness.planning.registry import registered
 
 ON_VITS = sorted(
     name for name, entry in registered().items() if "convolutions" not in entry.load().needs

@@ -15,7 +15,8 @@ from harness.engine.reproduce import reproduce
 from harness.errors import BadInput
 from harness.planning import declaration
 from harness.planning.plan import plan
-from harness.planning.variants import one, registered
+from harness.planning.registry import registered
+from harness.planning.variants import one
 from harness.store import Store
 from harness.training.method import Method
 

@@ -21,7 +21,8 @@ from harness.backbones.cnn import FrozenCNN, FrozenConvNeXt, FrozenResNet
 from harness.backbones.frozen import FrozenBackbone, Read
 from harness.backbones.layouts import fill
 from harness.errors import BadInput
-from harness.planning.variants import one, registered
+from harness.planning.registry import registered
+from harness.planning.variants import one
 from harness.training.heads import LinearHead, Model
 from harness.training.kinds import kind_of
 from harness.training.method import trained_values

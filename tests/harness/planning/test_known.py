@@ -16,7 +16,8 @@ from harness.io.resources import osu_csv, published_csv
 from harness.planning import protocols
 from harness.planning.known import table
 from harness.planning.plan import RunPlan, plan
-from harness.planning.variants import read_arguments, registered
+from harness.planning.registry import registered
+from harness.planning.variants import read_arguments
 from harness.reporting.filters import Setting
 from harness.reporting.result_list import Wanted
 from harness.reporting.tuned_table import tuned_table, write

@@ -11,8 +11,8 @@ from places import REPOSITORY
 
 from harness.errors import BadInput
 from harness.planning import protocols
-from harness.planning.plan import search_size, search_space
 from harness.planning.protocols import Protocol, Segmentation, Settings
+from harness.planning.search_space import search_size, search_space
 from harness.planning.variants import parse
 from harness.store import cell_key
 from harness.training.method import ADAMW_RATES

@@ -9,7 +9,8 @@ from timm.scheduler.cosine_lr import CosineLRScheduler
 from harness.data import normalization
 from harness.errors import BadInput
 from harness.planning import protocols
-from harness.planning.plan import Request, normalized_by, search_space
+from harness.planning.plan import Request, normalized_by
+from harness.planning.search_space import search_space
 from harness.planning.variants import Variant, parse
 from harness.store import cell_key
 from harness.training.classification import ClassificationRecipe

@@ -16,7 +16,7 @@ from places import REPOSITORY
 from harness.engine.reproduce import replan
 from harness.errors import BadInput
 from harness.inference import checkpoint
-from harness.planning import notices, outline, variants
+from harness.planning import notices, outline, registry
 from harness.planning.plan import plan
 from harness.planning.source import of_file
 from harness.planning.variants import parse
@@ -183,9 +183,9 @@ def test_modules_of_one_name_beside_two_files_are_refused(tmp_path: Path):
 def test_a_package_that_registers_a_built_in_methods_name_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    theirs = EntryPoint("vpt", "theirs:VPT", variants.GROUP)
-    known = variants.entries()
-    monkeypatch.setattr(variants, "entries", lambda: (*known, theirs))
+    theirs = EntryPoint("vpt", "theirs:VPT", registry.GROUP)
+    known = registry.entries()
+    monkeypatch.setattr(registry, "_entries", lambda folders: (*known, theirs))
     with pytest.raises(
         BadInput, match=r"method 'vpt' is registered by methods\.vpt:VPT and by theirs:VPT"
     ):

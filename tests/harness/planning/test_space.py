@@ -15,7 +15,7 @@ from optuna.distributions import (
 
 from harness.errors import BadInput
 from harness.planning import protocols
-from harness.planning.plan import search_space, searched
+from harness.planning.search_space import search_space, searched
 from harness.planning.space import described, largest, narrowed
 from harness.planning.variants import Variant, parse
 from harness.training.method import Method

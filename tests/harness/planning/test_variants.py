@@ -11,7 +11,9 @@ from timm.models.vision_transformer import VisionTransformer
 from harness.backbones import families, load
 from harness.errors import BadInput
 from harness.io.flags import DEFAULT_METHODS
-from harness.planning.variants import carried, parse, registered
+from harness.planning import registry
+from harness.planning.registry import registered
+from harness.planning.variants import carried, parse
 from methods.ivpt import IVPT
 from methods.linear import Linear
 
@@ -124,8 +126,8 @@ def test_a_group_goes_without_what_refuses_the_backbone_itself():
 
 
 def test_a_family_leaves_out_what_cannot_be_imported(monkeypatch: pytest.MonkeyPatch):
-    entries = {"gone": EntryPoint("gone", "no.such.module:Gone", "harness.methods"), **registered()}
-    monkeypatch.setattr("harness.planning.variants.registered", lambda: entries)
+    entries = (EntryPoint("gone", "no.such.module:Gone", "harness.methods"), *registry.entries())
+    monkeypatch.setattr(registry, "_entries", lambda folders: entries)
     assert "gone" not in [variant.name for variant in parse("prompts")]
     with pytest.raises(BadInput, match="method 'gone' can't be imported"):
         parse("everything")

@@ -13,10 +13,11 @@ from harness.engine.jobs import FinalJob
 from harness.engine.trainer import Trainer
 from harness.errors import BadInput
 from harness.inference import checkpoint
-from harness.planning import variants
+from harness.planning import registry, variants
 from harness.planning.declaration import check
 from harness.planning.plan import plan
-from harness.planning.variants import families, left_out, one, parse, recorded, registered
+from harness.planning.registry import families, registered
+from harness.planning.variants import left_out, one, parse, recorded
 from harness.text import rendered
 from harness.training.method import Method
 
@@ -32,7 +33,7 @@ def absent(monkeypatch: pytest.MonkeyPatch) -> None:
             raise PackageNotFoundError(name)
         return version(name)
 
-    monkeypatch.setattr(variants, "version", found)
+    monkeypatch.setattr(registry, "version", found)
 
 
 def test_a_method_without_its_package_is_one_line_with_the_command(absent: None):
@@ -126,7 +127,7 @@ def test_a_checkpoint_of_another_version_is_refused(tiny, monkeypatch):
 def test_the_list_says_what_needs_it_whether_it_is_installed_or_not(monkeypatch):
     shown = rendered(listing.listing("methods").table)
     assert shown.count("an extra: pip install 'vpt-harness[peft]'") == len(NEEDING)
-    monkeypatch.setattr(variants, "_is_installed", lambda name: False)
+    monkeypatch.setattr(registry, "is_installed", lambda name: False)
     shown = rendered(listing.listing("methods").table)
     assert shown.count("not installed: pip install 'vpt-harness[peft]'") == len(NEEDING)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.io.resources import papers_toml
-from harness.planning.variants import registered
+from harness.planning.registry import registered
 from harness.reporting.citations import Paper, bibtex, papers
 
 METHODS = Path(__file__).parents[3] / "methods"

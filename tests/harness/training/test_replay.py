@@ -15,7 +15,8 @@ from vit_methods import ON_VITS
 from harness.backbones.frozen import FrozenBackbone, Read
 from harness.backbones.vit import FrozenViT
 from harness.engine.method_checks.subject import made_up
-from harness.planning.variants import parse, registered
+from harness.planning.registry import registered
+from harness.planning.variants import parse
 from harness.training import replay
 from harness.training.classification import Classification, ClassificationRecipe
 from harness.training.heads import LinearHead, Model

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from harness.errors import BadInput
 from harness.io.resources import published_csv
-from harness.planning.variants import registered
+from harness.planning.registry import registered
 from harness.reporting.columns import Layout
 from harness.reporting.display import NOTHING
 from harness.reporting.formats.terminal import LeaderboardTable

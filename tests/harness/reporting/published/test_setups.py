@@ -15,7 +15,8 @@ from harness.data.normalization import IMAGENET, NONE, Statistics
 from harness.errors import BadInput
 from harness.planning import protocols
 from harness.planning.plan import Request, plan_cell
-from harness.planning.variants import parse, registered
+from harness.planning.registry import registered
+from harness.planning.variants import parse
 from harness.reporting.leaderboard import leaderboard
 from harness.reporting.published.numbers import differences, matching_rows, published
 from harness.reporting.published.setups import (
