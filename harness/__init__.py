@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from harness.backbones.frozen import FrozenBackbone, KeysValues, Read
     from harness.backbones.vit import FrozenViT
     from harness.errors import BadInput
-    from harness.inference.checkpoint import Tuned
+    from harness.inference.tuned_model import Tuned
     from harness.reporting.board import Leaderboard
     from harness.training.method import ADAMW_RATES, Effort, Factors, Method
     from harness.training.prompts import (
@@ -77,7 +77,7 @@ ROOMS = {
     "Method": "harness.training.method",
     "Read": "harness.backbones.frozen",
     "TrainSplit": "harness.training.train_split",
-    "Tuned": "harness.inference.checkpoint",
+    "Tuned": "harness.inference.tuned_model",
 }
 """Where each public name lives."""
 

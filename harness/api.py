@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from harness.engine.progress import ProgressView
     from harness.engine.reproduce import Reproduction
     from harness.engine.resources import Resources
-    from harness.inference.checkpoint import Tuned
+    from harness.inference.tuned_model import Tuned
     from harness.planning.dry_run import Preview
     from harness.planning.outline import Outline
     from harness.planning.plan import Request, RunPlan
@@ -680,13 +680,13 @@ def reproduce(
     what = f"{cell.labels['variant']} on {cell.identity['task']['name']}, seed {result.seed}"
     with _view(progress, f"running {what}, again") as _, tempfile.TemporaryDirectory() as folder:
         from harness.engine.reproduce import reproduce as again
-        from harness.inference import checkpoint
+        from harness.inference import checkpoint_files
 
-        keep = checkpoint.Keep(Path(folder), large=True) if export else None
+        keep = checkpoint_files.Keep(Path(folder), large=True) if export else None
         comparison = again(result, cell, _path(data_root), _path(cards), backbone, keep, method)
         if export:
             checkpoint_file = Path(folder) / f"{result.id}.safetensors"
-            checkpoint.export(checkpoint_file, flags.path(export))
+            checkpoint_files.export(checkpoint_file, flags.path(export))
     if record:
         reproduced.write(comparison.record(), flags.path(record))
     return comparison
@@ -718,9 +718,9 @@ def load(
         >>> harness.load("tuned.safetensors").predict(["a.jpg"]).argmax(1)
     """
     _before_libraries()
-    from harness.inference import checkpoint
+    from harness.inference import tuned_model
 
-    return checkpoint.load(file, backbone, method, say)
+    return tuned_model.load(file, backbone, method, say)
 
 
 def _request(

@@ -36,7 +36,7 @@ from harness.data.readers.lists import inside
 from harness.data.readers.vtab_folder import VTABFolder
 from harness.data.unpack import unpack
 from harness.errors import BadInput
-from harness.inference import checkpoint
+from harness.inference import checkpoint, tuned_model
 from harness.planning import protocols
 from harness.planning.variants import recorded
 from harness.store import Store, cell_key, result_id
@@ -388,7 +388,7 @@ def test_a_safetensors_header_that_lies_is_one_line(tmp_path: Path, length: int)
     content = (tmp_path / "a.safetensors").read_bytes()
     (tmp_path / "a.safetensors").write_bytes(struct.pack("<Q", length) + content[8:])
     refused(lambda: backbones.load(f"vit_tiny_patch16_224={tmp_path / 'a.safetensors'}"))
-    refused(lambda: checkpoint.load(tmp_path / "a.safetensors"))
+    refused(lambda: tuned_model.load(tmp_path / "a.safetensors"))
 
 
 def test_a_tensor_that_repeats_a_few_bytes_for_ever_is_refused(tmp_path: Path):
@@ -436,7 +436,7 @@ def test_a_checkpoint_runs_no_file_that_it_names(tmp_path: Path):
     (tmp_path / "evil.py").write_text("from pathlib import Path\nPath('touched').touch()\n")
     for name in ("evil.py:Evil", f"{tmp_path}/evil.py:Evil", "vpt,evil.py:Evil"):
         refused(
-            lambda name=name: checkpoint.load(made_by(tmp_path, name)),
+            lambda name=name: tuned_model.load(made_by(tmp_path, name)),
             "read that file, then add --method",
         )
         refused(lambda name=name: recorded(name, None), "read that file")
@@ -451,7 +451,7 @@ def test_a_checkpoint_allocates_nothing_that_its_tensors_dont_have(tmp_path: Pat
         {"arguments": {"x": 1}},
     ):
         refused(
-            lambda changes=changes: checkpoint.load(made_by(tmp_path, "vpt", **changes)),
+            lambda changes=changes: tuned_model.load(made_by(tmp_path, "vpt", **changes)),
             "doesn't match vpt",
         )
     for changes in (
@@ -462,7 +462,7 @@ def test_a_checkpoint_allocates_nothing_that_its_tensors_dont_have(tmp_path: Pat
         {"class_names": 3},
     ):
         refused(
-            lambda changes=changes: checkpoint.load(made_by(tmp_path, "vpt", **changes)),
+            lambda changes=changes: tuned_model.load(made_by(tmp_path, "vpt", **changes)),
             "no record of its origin",
         )
 

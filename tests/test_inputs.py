@@ -25,7 +25,7 @@ from harness.engine.progress import ProgressView
 from harness.engine.reproduce import reproduce
 from harness.engine.trainer import Trainer
 from harness.errors import BadInput
-from harness.inference import checkpoint
+from harness.inference import checkpoint_files, tuned_model
 from harness.inference.overlay import overlays
 from harness.planning.dry_run import preview
 from harness.planning.plan import Request, plan, sided
@@ -110,7 +110,7 @@ def test_training_scoring_checkpoint_and_reproduction_take_the_pixels_that_the_k
         Store(tiny.store),
     )
     images = expected(tiny, 40, 0.5, 0.5)
-    fill(run, store, Trainer(run, threads=1, keep=checkpoint.Keep(store.checkpoints)))
+    fill(run, store, Trainer(run, threads=1, keep=checkpoint_files.Keep(store.checkpoints)))
     assert none_apart(seen, images)
     for result in store.results():
         cell = store.cells()[result.cell]
@@ -120,7 +120,7 @@ def test_training_scoring_checkpoint_and_reproduction_take_the_pixels_that_the_k
         assert reproduce(result, cell, None, None, None).equal
         assert reproduce(result, cell, None, None, "mini_vit").equal
         assert distances(seen, images).min(1).values.max() < 1e-3
-        tuned = checkpoint.load(checkpoint.find(store, result))
+        tuned = tuned_model.load(checkpoint_files.find(store, result))
         assert (tuned.size, tuned.statistics) == (40, INCEPTION)
         with np.load(tiny.cards / "toy.npz") as arrays:
             image = Image.fromarray(arrays["test_images"][0])
@@ -137,14 +137,14 @@ def test_segmentation_takes_them_in_training_windows_strips_scales_and_overlays(
 ):
     seg = with_segmentation(tiny, "multi_scale = true")
     run, store = planned(seg, "linear", seeds=(3,), normalize="none"), Store(seg.store)
-    fill(run, store, Trainer(run, threads=1, keep=checkpoint.Keep(store.checkpoints)))
+    fill(run, store, Trainer(run, threads=1, keep=checkpoint_files.Keep(store.checkpoints)))
     (result,) = store.results()
     cell = store.cells()[result.cell]
     assert cell.identity["task"]["normalize"] == {"mean": [0.0] * 3, "std": [1.0] * 3}
     assert cell.identity["backbone"]["side"] == 30
     (image,) = (Image.fromarray(np.full((30, 40, 3), 20, np.uint8)),)
     image.save(tmp_path / "image.png")
-    tuned = checkpoint.load(checkpoint.find(store, result))
+    tuned = tuned_model.load(checkpoint_files.find(store, result))
     list(overlays(tuned, [tmp_path / "image.png"], tmp_path / "out"))
     multi_scale.at_several_scales(store, result, cell, None, None, None)
     assert reproduce(result, cell, None, None, None).equal
@@ -337,16 +337,16 @@ def test_a_checkpoint_is_not_loaded_on_a_backbone_of_another_side(tiny):
     from harness import backbones
 
     run, store = plan(request(tiny, methods="linear", image_size=40, seeds=(3,))), Store(tiny.store)
-    fill(run, store, Trainer(run, threads=1, keep=checkpoint.Keep(store.checkpoints)))
-    file = checkpoint.find(store, store.results()[0])
+    fill(run, store, Trainer(run, threads=1, keep=checkpoint_files.Keep(store.checkpoints)))
+    file = checkpoint_files.find(store, store.results()[0])
     with pytest.raises(
         BadInput,
         match=r"was tuned on images of 40 pixels, but mini_vit was loaded for 32: load mini_vit@40",
     ):
-        checkpoint.load(file, backbones.load("mini_vit"))
+        tuned_model.load(file, backbones.load("mini_vit"))
     with pytest.raises(BadInput, match=r"it was made with images of 40 pixels\. Leave @35 out"):
-        checkpoint.load(file, "mini_vit@35")
-    assert checkpoint.load(file, backbones.load("mini_vit@40")).size == 40
+        tuned_model.load(file, "mini_vit@35")
+    assert tuned_model.load(file, backbones.load("mini_vit@40")).size == 40
 
 
 def test_the_numbers_have_their_names_or_are_said():

@@ -87,7 +87,7 @@ def import_(
 def _checkpoints(source: Any, into: Any, results: list[Any]) -> bool:
     """Copies the results' checkpoints; reports those that can't be copied, and then returns
     False."""
-    from harness.inference.checkpoint import adopt
+    from harness.inference.checkpoint_files import adopt
 
     if source.checkpoints is None or not source.checkpoints.is_dir():
         print(
@@ -147,7 +147,7 @@ def export(
         f" {file.stat().st_size:,} bytes"
     )
     if checkpoints is not None:
-        from harness.inference.checkpoint import give
+        from harness.inference.checkpoint_files import give
 
         copied = sum(give(opened, result, checkpoints) for result in rows.results)
         print(f"{checkpoints}: checkpoints of {copied:,} of {some(len(rows.results), 'result')}")

@@ -78,20 +78,20 @@ def export(
 ) -> None:
     """Copy what a final run tuned to a file that `harness predict` and harness.load() read; with
     --merged, write a plain timm ViT with it."""
-    from harness.inference import checkpoint
+    from harness.inference import checkpoint_files, tuned_model
     from harness.store import Store as ResultStore
 
     opened = ResultStore(store)
     result, cell = opened.result(id)
-    source = checkpoint.find(opened, result)
+    source = checkpoint_files.find(opened, result)
     what = f"{cell.labels['variant']} on {cell.identity['task']['name']}, seed {result.seed}"
     if not merged:
         if backbone or method:
             raise BadInput("--backbone and --method are for --merged: a copy needs neither.")
-        checkpoint.export(source, file)
+        checkpoint_files.export(source, file)
         print(f"{file}: {what}, {file.stat().st_size:,} bytes")
         return
-    tuned = checkpoint.load(source, backbone, method, _warn)
+    tuned = tuned_model.load(source, backbone, method, _warn)
     loads = tuned.save_merged(file)
     size = f"{file.stat().st_size:,} bytes"
     print(
@@ -130,12 +130,12 @@ def predict(
 
     from rich.console import Console
 
-    from harness.inference import checkpoint
+    from harness.inference import tuned_model
     from harness.inference.predictions import rows, shares, table
     from harness.planning import user_errors
     from harness.training.kinds import kind_of
 
-    tuned = checkpoint.load(file, backbone, method, _warn)
+    tuned = tuned_model.load(file, backbone, method, _warn)
     kind = tuned.origin.task_kind
     if (output is not None) != (kind.target == "mask"):
         remedy = "give --output FOLDER" if output is None else "leave --output out"

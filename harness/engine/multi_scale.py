@@ -9,7 +9,7 @@ import torch
 from harness.data.loader import open_final
 from harness.engine.reproduce import replan
 from harness.errors import BadInput
-from harness.inference import checkpoint
+from harness.inference import checkpoint_files, tuned_model
 from harness.store import Cell, Result, Store
 from harness.store.transfer.reproduced import CUDA_TOLERANCE
 from harness.tasks.kinds import has_scales
@@ -39,9 +39,9 @@ def at_several_scales(
             f"result {result.id} is of {cell.labels.get('kind')}, which isn't scored at several"
             " scales."
         )
-    file = checkpoint.find(store, result)
+    file = checkpoint_files.find(store, result)
     planned, plan = replan(result, cell, data_root, cards, backbone, method)
-    tuned = checkpoint.load(file, plan.backbones[planned.backbone], method)
+    tuned = tuned_model.load(file, plan.backbones[planned.backbone], method)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = tuned.model.to(device)
     test = open_final(

@@ -21,7 +21,7 @@ from harness.tasks.cards import load_cards
 from harness.training.forward import precision_of
 
 if TYPE_CHECKING:
-    from harness.inference.checkpoint import Keep
+    from harness.inference.checkpoint_files import Keep
 
 _SINCE = {"method": ("source", "bases")}
 """Parts of an identity that older rows lack: there is nothing to compare them with."""

@@ -32,7 +32,7 @@ from harness.planning.plan import RunPlan
 from harness.store import Store
 
 if TYPE_CHECKING:
-    from harness.inference.checkpoint import Keep
+    from harness.inference.checkpoint_files import Keep
 
 RESTARTS = 3
 """How often in a row Ray may die before anything is finished."""
@@ -159,9 +159,9 @@ def _fill(
         from harness.engine.broadcast import Broadcast
         from harness.engine.cluster import room
         from harness.engine.worker import TrialActor
-        from harness.inference import checkpoint
+        from harness.inference import checkpoint_files
 
-        keep = checkpoint.Keep(checkpoint.folder_of(store), keep_large)
+        keep = checkpoint_files.Keep(store.checkpoints, keep_large)
         actor_arguments = {
             "plan": replace(plan, backbones=Broadcast(plan.backbones)),
             "threads": threads,

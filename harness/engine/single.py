@@ -8,8 +8,8 @@ from harness import backbones
 from harness.engine.jobs import FinalJob, Outcome, TuneJob
 from harness.engine.trainer import Trainer
 from harness.errors import BadInput, unknown
-from harness.inference import checkpoint
-from harness.inference.checkpoint import Tuned
+from harness.inference import checkpoint, tuned_model
+from harness.inference.tuned_model import Tuned
 from harness.planning import space
 from harness.planning.plan import PlannedCell, Request, choose_tasks, plan, settings, suite_of
 from harness.planning.protocols import Protocol
@@ -50,7 +50,7 @@ def fit(
     )
     if not final:  # not a row of a store
         origin = replace(origin, id=f"{origin.id[:8]}-val")
-    tuned = checkpoint.rebuilt(
+    tuned = tuned_model.rebuilt(
         f"a run of {planned.variant.label}",
         planned.variant,
         run_plan.backbones[planned.backbone],

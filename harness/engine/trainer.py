@@ -21,8 +21,8 @@ from harness.engine.failures import device_failure, free_memory, reason_of
 from harness.engine.guard import differences, restore_forwards
 from harness.engine.jobs import OUT_OF_MEMORY, TRACEBACK, FinalJob, Job, Outcome, smaller
 from harness.engine.provenance import forget_peak, peak_memory, provenance
-from harness.inference import checkpoint
-from harness.inference.checkpoint import Keep
+from harness.inference import checkpoint, checkpoint_files
+from harness.inference.checkpoint_files import Keep
 from harness.inference.strip import strip
 from harness.planning import user_errors
 from harness.planning.plan import PlannedCell, RunPlan
@@ -229,7 +229,7 @@ class Trainer:
         origin = checkpoint.origin_of(
             planned, seed, params, outcome.score, outcome.logits_sha256, outcome.provenance or {}
         )
-        note = checkpoint.save(self.keep, self.model, origin)
+        note = checkpoint_files.save(self.keep, self.model, origin)
         return replace(outcome, provenance={**(outcome.provenance or {}), **note})
 
     def _with_extras(

@@ -19,7 +19,7 @@ from harness.engine.signals import held
 from harness.engine.watchdog import stored_reason
 from harness.engine.worker import FILES, NEWS, outcomes_of
 from harness.errors import BadInput
-from harness.inference.checkpoint import Keep, receive
+from harness.inference.checkpoint_files import Keep, receive
 from harness.store import WARNINGS
 from harness.text import plain
 

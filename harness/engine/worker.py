@@ -23,7 +23,7 @@ from harness.engine.trainer import Trainer, scored_at_once
 from harness.engine.watchdog import Watchdog, store_reason
 from harness.engine.worker_output import CapturedOutput, refuse_breakpoints
 from harness.errors import BadInput
-from harness.inference.checkpoint import Keep
+from harness.inference.checkpoint_files import Keep
 from harness.planning import builtin
 from harness.planning.plan import RunPlan
 from harness.training.loop import Score

@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from harness.errors import BadInput
-from harness.inference.checkpoint import Tuned, opened
+from harness.inference.tuned_model import Tuned, opened
 
 SHARE = 0.55
 """Share of a class's colour in the blend."""

@@ -332,7 +332,7 @@ def write_checkpoint(folder: Path, crop: int | None = None) -> None:
     import torch
 
     from harness import backbones
-    from harness.inference import checkpoint
+    from harness.inference import checkpoint, checkpoint_files
     from harness.planning.variants import parse
     from harness.store import cell_key, result_id
     from harness.training.heads import Model, sized
@@ -365,7 +365,7 @@ def write_checkpoint(folder: Path, crop: int | None = None) -> None:
     )
     kind = kind_of("classification" if crop is None else "segmentation")
     head = kind.new_head(method, 3, "kaiming_normal")
-    checkpoint.save(checkpoint.Keep(folder), Model(method, head), origin)
+    checkpoint_files.save(checkpoint_files.Keep(folder), Model(method, head), origin)
     next(folder.glob("*.safetensors")).rename(folder / "tuned.safetensors")
 
 
@@ -378,8 +378,8 @@ def _mini():
 
 def read_checkpoint(folder: Path) -> Read:
     """Loaded, and an image predicted and named."""
-    from harness.inference.checkpoint import load
     from harness.inference.predictions import rows
+    from harness.inference.tuned_model import load
 
     tuned = load(folder / "tuned.safetensors", _mini())
     Image.fromarray(np.arange(300, dtype=np.uint8).reshape(10, 10, 3)).save(folder / "image.png")

@@ -14,7 +14,7 @@ from harness.backbones.frozen import Read
 from harness.backbones.vit import FrozenViT
 from harness.engine.jobs import FinalJob
 from harness.engine.trainer import Trainer
-from harness.inference import checkpoint
+from harness.inference import checkpoint, checkpoint_files, tuned_model
 from harness.planning.plan import plan
 from harness.training.heads import LinearHead, Model
 from methods.binary import BiAdaptFormer, BiLoRA
@@ -118,7 +118,7 @@ def test_odd_sizes_are_packed_and_others_refused():
 
 @pytest.mark.parametrize("name", ["bi-adaptformer", "bi-lora"])
 def test_a_final_run_and_its_checkpoint(tiny, name: str):
-    keep = checkpoint.Keep(tiny.folder / "kept")
+    keep = checkpoint_files.Keep(tiny.folder / "kept")
     found = plan(tiny.request(name))
     (cell,) = found.cells
     trainer = Trainer(found, threads=1, raises=True, keep=keep)
@@ -127,12 +127,12 @@ def test_a_final_run_and_its_checkpoint(tiny, name: str):
     assert outcome.score is not None
     (file,) = keep.folder.iterdir()
     base = found.backbones[cell.backbone]
-    loaded = checkpoint.rebuilt("a test", cell.variant, base, *checkpoint._read(file))
+    loaded = tuned_model.rebuilt("a test", cell.variant, base, *checkpoint.read(file))
     images = torch.rand(2, 3, base.vit.image_size, base.vit.image_size)
     assert isinstance(trainer.model, Model)
     assert torch.equal(loaded(images), trainer.model.eval()(images))
     again = loaded.save(tiny.folder / "again.safetensors")
-    twice = checkpoint.rebuilt("a test", cell.variant, base, *checkpoint._read(again))
+    twice = tuned_model.rebuilt("a test", cell.variant, base, *checkpoint.read(again))
     assert torch.equal(twice(images), loaded(images))
 
 

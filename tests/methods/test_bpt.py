@@ -16,7 +16,7 @@ from harness.backbones.frozen import Pooling
 from harness.backbones.vit import FrozenViT
 from harness.engine.jobs import FinalJob
 from harness.engine.trainer import Trainer
-from harness.inference import checkpoint
+from harness.inference import checkpoint, checkpoint_files, tuned_model
 from harness.planning.cost import variant_cost
 from harness.planning.plan import plan
 from harness.training.heads import LinearHead, Model
@@ -206,7 +206,7 @@ def test_a_final_run_keeps_its_whitening(tiny, name: str):
     point = {"base_lr": 0.5, "weight_decay": 0.01, "head_weight_decay": 0.1, "prompts": 4}
     found = plan(tiny.request(name))
     (cell,) = found.cells
-    keep = checkpoint.Keep(tiny.folder / "kept")
+    keep = checkpoint_files.Keep(tiny.folder / "kept")
     trainer = Trainer(found, threads=1, raises=True, keep=keep)
     _, (outcome,) = outcomes(trainer, FinalJob(cell.key, (0,), point))
     assert outcome.units == 30 + 2 * 2 * 30 + 15
@@ -214,7 +214,7 @@ def test_a_final_run_keeps_its_whitening(tiny, name: str):
     assert isinstance(trainer.model, Model)
     (file,) = keep.folder.iterdir()
     base = found.backbones[cell.backbone]
-    tuned = checkpoint.rebuilt("a test", cell.variant, base, *checkpoint._read(file))
+    tuned = tuned_model.rebuilt("a test", cell.variant, base, *checkpoint.read(file))
     ours, theirs = trainer.model.method, tuned.model.method
     assert isinstance(ours, WhitenedBPT)
     assert torch.equal(ours.b, theirs.b)

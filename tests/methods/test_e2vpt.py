@@ -16,7 +16,7 @@ from harness.backbones.frozen import Read
 from harness.backbones.vit import FrozenViT
 from harness.engine.jobs import FinalJob
 from harness.engine.trainer import Trainer
-from harness.inference import checkpoint
+from harness.inference import checkpoint, checkpoint_files, tuned_model
 from harness.planning.cost import variant_cost
 from harness.planning.plan import plan
 from harness.training.heads import Model
@@ -186,7 +186,7 @@ PRUNED = "e2vpt(prompts=4,kv_prompts=2,prune=true,prune_prompts=0.5,prune_pieces
 
 
 def test_a_pruned_run_trains_twice_and_its_checkpoint_says_the_same(tiny):
-    keep = checkpoint.Keep(tiny.folder / "kept")
+    keep = checkpoint_files.Keep(tiny.folder / "kept")
     found = plan(tiny.request(PRUNED))
     (cell,) = found.cells
     trainer = Trainer(found, threads=1, raises=True, keep=keep)
@@ -199,11 +199,11 @@ def test_a_pruned_run_trains_twice_and_its_checkpoint_says_the_same(tiny):
     assert outcome.curves["kept"] == [2 / 4 * 8 / 16] * 2
     assert isinstance(trainer.model, Model)
     (file,) = keep.folder.iterdir()
-    origin, tensors = checkpoint._read(file)
+    origin, tensors = checkpoint.read(file)
     assert {"method.kept", "method.prompts", "method.kv"} <= set(tensors)
     assert not any("mask" in name for name in tensors)
     base = found.backbones[cell.backbone]
-    loaded = checkpoint.rebuilt("a test", cell.variant, base, origin, tensors).model
+    loaded = tuned_model.rebuilt("a test", cell.variant, base, origin, tensors).model
     images = torch.rand(2, 3, base.vit.image_size, base.vit.image_size)
     expected = trainer.model.eval()(images)
     assert torch.equal(loaded.eval()(images), expected)

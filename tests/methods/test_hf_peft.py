@@ -20,7 +20,7 @@ from harness.backbones.vit import FrozenViT
 from harness.engine.jobs import FinalJob
 from harness.engine.trainer import Trainer
 from harness.errors import BadInput
-from harness.inference import checkpoint
+from harness.inference import checkpoint, checkpoint_files, tuned_model
 from harness.planning.plan import plan
 from harness.planning.registry import registered
 from harness.planning.variants import parse
@@ -384,7 +384,7 @@ def test_what_isn_t_worth_its_memory_is_refused_before_it_is_built(text: str, me
 
 @pytest.mark.parametrize("text", ["dora(rank=2)", "vera(rank=8)", "oft(rank=4)", "hra"])
 def test_a_final_run_can_be_made_again_and_its_checkpoint_loaded(text: str, tiny):
-    keep = checkpoint.Keep(tiny.folder / "kept")
+    keep = checkpoint_files.Keep(tiny.folder / "kept")
     found = plan(tiny.request(text))
     (cell,) = found.cells
     point = {"base_lr": 0.05, "weight_decay": 0.0}
@@ -397,7 +397,7 @@ def test_a_final_run_can_be_made_again_and_its_checkpoint_loaded(text: str, tiny
     (file,) = keep.folder.iterdir()
     assert file.stat().st_size < 100_000  # without what follows from a seed
     base = found.backbones[cell.backbone]
-    loaded = checkpoint.rebuilt("a test", cell.variant, base, *checkpoint._read(file)).model
+    loaded = tuned_model.rebuilt("a test", cell.variant, base, *checkpoint.read(file)).model
     images = torch.rand(2, 3, base.vit.image_size, base.vit.image_size)
     model: Any = trainers[1].model
     assert torch.equal(loaded.eval()(images), model.eval()(images))

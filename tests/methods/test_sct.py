@@ -15,7 +15,7 @@ from tuned import check_equal_to_form
 from harness.backbones.vit import FrozenViT
 from harness.engine.jobs import FinalJob
 from harness.engine.trainer import Trainer
-from harness.inference import checkpoint
+from harness.inference import checkpoint, checkpoint_files, tuned_model
 from harness.planning.plan import plan
 from harness.training.heads import Model
 from harness.training.method import trained_values
@@ -132,7 +132,7 @@ def test_a_masks_class_is_that_of_most_pixels():
 
 
 def test_a_final_run_and_its_checkpoint(tiny: SimpleNamespace):
-    keep = checkpoint.Keep(tiny.folder / "kept")
+    keep = checkpoint_files.Keep(tiny.folder / "kept")
     found = plan(tiny.request("sct"))
     (cell,) = found.cells
     assert list(cell.space) == ["scale", "base_lr", "weight_decay"]
@@ -143,7 +143,7 @@ def test_a_final_run_and_its_checkpoint(tiny: SimpleNamespace):
     assert outcome.trainable == 4 * (12 * 12 + 12)
     (file,) = keep.folder.iterdir()
     base = found.backbones[cell.backbone]
-    loaded: Any = checkpoint.rebuilt("a test", cell.variant, base, *checkpoint._read(file)).model
+    loaded: Any = tuned_model.rebuilt("a test", cell.variant, base, *checkpoint.read(file)).model
     images = torch.rand(2, 3, base.vit.image_size, base.vit.image_size)
     assert isinstance(trainer.model, Model)
     assert torch.equal(loaded.eval()(images), trainer.model.eval()(images))

@@ -14,7 +14,7 @@ from harness.backbones.vit import FrozenViT
 from harness.engine.jobs import FinalJob
 from harness.engine.trainer import Trainer
 from harness.errors import BadInput
-from harness.inference import checkpoint
+from harness.inference import checkpoint, checkpoint_files, tuned_model
 from harness.planning.plan import plan
 from harness.training.heads import LinearHead, Model
 from harness.training.method import trained_values
@@ -114,7 +114,7 @@ def test_nothing_of_the_image_s_rows_waits_for_a_backward_pass(plain: VisionTran
 
 
 def test_a_final_run_and_its_checkpoint(tiny):
-    keep = checkpoint.Keep(tiny.folder / "kept")
+    keep = checkpoint_files.Keep(tiny.folder / "kept")
     found = plan(tiny.request("vqt(queries=2)"))
     (cell,) = found.cells
     assert list(cell.space) == ["base_lr", "weight_decay"]
@@ -125,7 +125,7 @@ def test_a_final_run_and_its_checkpoint(tiny):
     assert (outcome.trainable, outcome.head_params) == (4 * 2 * 96, 9 * 96 * 3 + 3)
     (file,) = keep.folder.iterdir()
     base = found.backbones[cell.backbone]
-    loaded = checkpoint.rebuilt("a test", cell.variant, base, *checkpoint._read(file)).model
+    loaded = tuned_model.rebuilt("a test", cell.variant, base, *checkpoint.read(file)).model
     images = torch.rand(2, 3, base.vit.image_size, base.vit.image_size)
     assert isinstance(trainer.model, Model)
     assert torch.equal(loaded.eval()(images), trainer.model.eval()(images))

@@ -10,7 +10,7 @@ import pytest
 from in_process import fill
 
 from harness.engine.trainer import Trainer
-from harness.inference import checkpoint
+from harness.inference import checkpoint_files
 from harness.planning.plan import RunPlan, plan
 from harness.store import Store
 
@@ -69,7 +69,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory, make_tiny) -> tuple[Path, P
     """A folder with a store, made once for the tests of a file, and a copy of it; take `stored`."""
     seg = with_segmentation(make_tiny(tmp_path_factory.mktemp("filled")))
     run, store = planned(seg, "linear,vpt-deep", seeds=(3,)), Store(seg.store)
-    fill(run, store, Trainer(run, threads=1, keep=checkpoint.Keep(store.checkpoints)))
+    fill(run, store, Trainer(run, threads=1, keep=checkpoint_files.Keep(store.checkpoints)))
     store.close()
     copy = tmp_path_factory.mktemp("copy") / "filled"
     shutil.copytree(seg.folder, copy)

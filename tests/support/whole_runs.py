@@ -13,7 +13,7 @@ from torch import Tensor
 from harness.backbones.vit import FrozenViT
 from harness.engine.jobs import FinalJob, Outcome
 from harness.engine.trainer import Trainer
-from harness.inference import checkpoint
+from harness.inference import checkpoint, checkpoint_files, tuned_model
 from harness.planning.cost import variant_cost
 from harness.planning.plan import plan
 from harness.training.heads import Model
@@ -27,7 +27,7 @@ class WholeRun:
     outcome: Outcome
     model: Model
     """As it was trained."""
-    tuned: checkpoint.Tuned
+    tuned: tuned_model.Tuned
     """From its checkpoint."""
     kept: set[str]
     """The names of the checkpoint's tensors."""
@@ -39,17 +39,17 @@ def final_run(tiny: Any, method: str, point: Mapping[str, Any] = POINT, **more: 
     """Of `method`, as typed, on the toy task unless `more` says another."""
     found = plan(tiny.request(method, **more))
     (cell,) = found.cells
-    keep = checkpoint.Keep(tiny.folder / "kept")
+    keep = checkpoint_files.Keep(tiny.folder / "kept")
     trainer = Trainer(found, threads=1, raises=True, keep=keep)
     _, (outcome,) = outcomes(trainer, FinalJob(cell.key, (0,), dict(point)))
     (file,) = keep.folder.iterdir()
-    origin, tensors = checkpoint._read(file)
+    origin, tensors = checkpoint.read(file)
     base = found.backbones[cell.backbone]
     assert isinstance(trainer.model, Model)
     return WholeRun(
         outcome,
         trainer.model,
-        checkpoint.rebuilt("a test", cell.variant, base, origin, tensors),
+        tuned_model.rebuilt("a test", cell.variant, base, origin, tensors),
         set(tensors),
         variant_cost(cell.variant, cell.card, cell.protocol, 0, 1).units,
     )

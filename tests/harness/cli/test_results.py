@@ -16,7 +16,8 @@ from made_up import DEEP, LINEAR, VPT, everything, failure, file_of, filled, res
 from safetensors.torch import save_file
 
 from harness.cli import main as cli
-from harness.inference import checkpoint
+from harness.errors import BadInput
+from harness.inference import checkpoint_files
 from harness.inference.checkpoint import FORMAT, Origin
 from harness.store import Cell, Result, Store
 
@@ -134,7 +135,7 @@ def test_export_and_import_with_checkpoints(call, store: Store, tmp_path: Path) 
     assert "copied 1 checkpoint to " in out
     mine = Store("mine.db")
     assert everything(mine) == everything(store)
-    assert checkpoint.find(mine, result(VPT, 7)).read_bytes() == kept.read_bytes()
+    assert checkpoint_files.find(mine, result(VPT, 7)).read_bytes() == kept.read_bytes()
     assert [file.name for file in mine.checkpoints.iterdir()] == [kept.name]
     assert (
         "copied 0 checkpoints"
@@ -209,8 +210,8 @@ def test_an_imported_row_can_not_name_any_file_as_its_checkpoint(
 ) -> None:
     (tmp_path / "diary.txt").write_text("secret")
     row = result(VPT, 7, provenance={"checkpoint": str(tmp_path / "diary.txt")})
-    with pytest.raises(checkpoint.BadInput, match="has no checkpoint"):
-        checkpoint.find(store, row)
+    with pytest.raises(BadInput, match="has no checkpoint"):
+        checkpoint_files.find(store, row)
 
 
 def test_list_shows_a_row_a_result(call, store: Store) -> None:

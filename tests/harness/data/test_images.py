@@ -18,7 +18,7 @@ from harness.data.images import FORMATS, GREY, rgb
 from harness.data.readers import opencv, records, resolve
 from harness.data.verify import verify
 from harness.errors import BadInput
-from harness.inference.checkpoint import opened as to_predict
+from harness.inference.tuned_model import opened as to_predict
 from harness.tasks.cards import Reader, TaskCard
 
 ALL16 = np.arange(65536, dtype=np.uint16).reshape(256, 256)

@@ -7,7 +7,7 @@ import pytest
 from command_line import run_command
 from segmentation import filled, stored
 
-from harness.inference import checkpoint
+from harness.inference import checkpoint_files
 from harness.store import Store
 from harness.training.segmentation import Segmentation
 
@@ -41,7 +41,9 @@ def test_what_has_no_several_scales_is_one_line(
     stored: Store, monkeypatch: pytest.MonkeyPatch, capsys
 ):
     first, second = stored.results()
-    checkpoint.find(stored, first).write_bytes(checkpoint.find(stored, second).read_bytes())
+    checkpoint_files.find(stored, first).write_bytes(
+        checkpoint_files.find(stored, second).read_bytes()
+    )
     torn = stored.checkpoints / f"{second.id}.safetensors"
     torn.unlink()
     assert (

@@ -11,7 +11,6 @@ from in_process import fill
 from harness.cli import main as cli
 from harness.engine.reproduce import Reproduction, differences, reproduce
 from harness.errors import BadInput
-from harness.inference.checkpoint import folder_of
 from harness.planning.plan import plan
 from harness.store import Store
 from methods.ivpt import IVPT
@@ -135,7 +134,7 @@ def test_a_row_without_a_checkpoint_is_made_again_for_one(
     (found,) = json.loads(call("predict", str(file), str(image), "--format", "json"))
     assert found["image"] == str(image)
     assert len(found["logits"]) == len(found["top"]) == 3
-    folder = folder_of(stored)
+    folder = stored.checkpoints
     folder.mkdir()
     (folder / f"{result.id}.safetensors").write_bytes(file.read_bytes())
     assert "vpt-deep on toy, seed 3" in call(

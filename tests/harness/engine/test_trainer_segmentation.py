@@ -16,7 +16,7 @@ from segmentation import WINDOWS, filled, planned, seg, stored, with_segmentatio
 from harness.data.loader import TuningData, open_final
 from harness.engine.jobs import TuneJob
 from harness.engine.trainer import Trainer
-from harness.inference import checkpoint
+from harness.inference import checkpoint_files, tuned_model
 from harness.reporting.result_detail import detail
 from harness.store import Store
 from harness.training.segmentation import Segmentation
@@ -78,7 +78,7 @@ def test_both_kinds_run_side_by_side_each_with_its_own_settings(seg):
 
 def test_a_strip_of_test_images_is_stored_with_the_first_seed_alone(seg):
     run, store = planned(seg, "linear,vpt-deep", seeds=(4, 5)), Store(seg.store)
-    fill(run, store, Trainer(run, threads=1, keep=checkpoint.Keep(store.checkpoints)))
+    fill(run, store, Trainer(run, threads=1, keep=checkpoint_files.Keep(store.checkpoints)))
     results = store.results()
     assert [row.seed for row in results if "strip" in row.extras] == [4, 4]
     strips = [row.extras["strip"] for row in results if row.seed == 4]
@@ -87,7 +87,7 @@ def test_a_strip_of_test_images_is_stored_with_the_first_seed_alone(seg):
     )
     assert first == second
     test = open_final(run.cells[0].card, None, 30, run.cells[0].fingerprint).test
-    tuned = checkpoint.load(checkpoint.find(store, results[0]))
+    tuned = tuned_model.load(checkpoint_files.find(store, results[0]))
     for one in strips[0]:
         image, truth, seen = (
             np.asarray(Image.open(io.BytesIO(base64.b64decode(one[name]))))

@@ -20,7 +20,7 @@ from harness.data.loader import open_final
 from harness.engine.jobs import FinalJob, Outcome
 from harness.engine.trainer import Trainer
 from harness.errors import BadInput
-from harness.inference import checkpoint
+from harness.inference import checkpoint_files, tuned_model
 from harness.inference.predictions import rows
 from harness.planning.plan import PlannedCell, RunPlan, plan
 from harness.store import Store
@@ -57,7 +57,7 @@ class Counting(Method):
 """
 
 
-def finish(tiny, method: str, keep: checkpoint.Keep) -> tuple[RunPlan, PlannedCell, Outcome]:
+def finish(tiny, method: str, keep: checkpoint_files.Keep) -> tuple[RunPlan, PlannedCell, Outcome]:
     """One final run of a method on the toy task."""
     found = plan(tiny.request(method))
     (cell,) = found.cells
@@ -74,7 +74,7 @@ def test_the_loaded_model_gives_the_logits_that_were_scored(tiny, method: str):
     if method == "mine":
         (tiny.folder / "mine.py").write_text(MINE)
         method = f"{tiny.folder / 'mine.py'}:Counting"
-    _, cell, outcome = finish(tiny, method, checkpoint.Keep(tiny.folder / "kept"))
+    _, cell, outcome = finish(tiny, method, checkpoint_files.Keep(tiny.folder / "kept"))
     tuned = package.load(
         provenance_of(outcome)["checkpoint"], method=method if ".py:" in method else None
     )
@@ -90,7 +90,7 @@ def test_the_loaded_model_gives_the_logits_that_were_scored(tiny, method: str):
 
 
 def test_only_what_was_tuned_is_kept_with_its_key_and_provenance(tiny):
-    found, cell, outcome = finish(tiny, "vpt-deep", checkpoint.Keep(tiny.folder / "kept"))
+    found, cell, outcome = finish(tiny, "vpt-deep", checkpoint_files.Keep(tiny.folder / "kept"))
     file = Path(provenance_of(outcome)["checkpoint"])
     with safe_open(file, "pt") as opened:
         assert sorted(opened.keys()) == ["head.linear.bias", "head.linear.weight", "method.prompts"]
@@ -101,7 +101,7 @@ def test_only_what_was_tuned_is_kept_with_its_key_and_provenance(tiny):
     assert origin["provenance"]["versions"]["torch"] == version("torch")
     assert file.stat().st_size < 4 * (outcome.trainable + outcome.head_params) + 6000
     assert list(file.parent.iterdir()) == [file]
-    loaded: Any = checkpoint.load(file, found.backbones["mini_vit"])
+    loaded: Any = tuned_model.load(file, found.backbones["mini_vit"])
     given = found.backbones["mini_vit"].vit
     assert loaded.model.method.vit is not given
     assert all(
@@ -110,7 +110,7 @@ def test_only_what_was_tuned_is_kept_with_its_key_and_provenance(tiny):
 
 
 def test_images_are_classified_as_they_were_scored(tiny):
-    _, cell, outcome = finish(tiny, "ivpt", checkpoint.Keep(tiny.folder / "kept"))
+    _, cell, outcome = finish(tiny, "ivpt", checkpoint_files.Keep(tiny.folder / "kept"))
     tuned = package.load(provenance_of(outcome)["checkpoint"])
     with np.load(tiny.cards / "toy.npz") as arrays:
         images = arrays["test_images"][:3]
@@ -135,23 +135,23 @@ def test_images_are_classified_as_they_were_scored(tiny):
 
 
 def test_large_ones_are_kept_where_the_user_asks(tiny, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(checkpoint, "LARGE", 1000)
-    _, _, outcome = finish(tiny, "bitfit", checkpoint.Keep(tiny.folder / "kept"))
+    monkeypatch.setattr(checkpoint_files, "LARGE", 1000)
+    _, _, outcome = finish(tiny, "bitfit", checkpoint_files.Keep(tiny.folder / "kept"))
     assert "--keep-large" in provenance_of(outcome)["no_checkpoint"]
     assert not (tiny.folder / "kept").exists()
-    _, _, outcome = finish(tiny, "bitfit", checkpoint.Keep(tiny.folder / "kept", large=True))
+    _, _, outcome = finish(tiny, "bitfit", checkpoint_files.Keep(tiny.folder / "kept", large=True))
     assert Path(provenance_of(outcome)["checkpoint"]).is_file()
 
 
 def test_a_folder_that_cant_be_written_costs_the_checkpoint_not_the_score(tiny):
     (tiny.folder / "kept").write_text("a file")
-    _, _, outcome = finish(tiny, "linear", checkpoint.Keep(tiny.folder / "kept"))
+    _, _, outcome = finish(tiny, "linear", checkpoint_files.Keep(tiny.folder / "kept"))
     assert outcome.score is not None
     assert "couldn't be written" in provenance_of(outcome)["no_checkpoint"]
 
 
 def test_what_cant_be_loaded_says_why(tiny, monkeypatch: pytest.MonkeyPatch):
-    _, cell, outcome = finish(tiny, "vpt-deep", checkpoint.Keep(tiny.folder / "kept"))
+    _, cell, outcome = finish(tiny, "vpt-deep", checkpoint_files.Keep(tiny.folder / "kept"))
     file = Path(provenance_of(outcome)["checkpoint"])
     with pytest.raises(BadInput, match=r"no file absent\.safetensors"):
         package.load("absent.safetensors")
@@ -215,7 +215,7 @@ class Mine(Method):
 def test_what_a_method_puts_into_a_block_is_there_again(tiny, made: str, used: str):
     own = tiny.folder / "mine.py"
     own.write_text(FROZEN.format(made, used))
-    _, cell, outcome = finish(tiny, f"{own}:Mine", checkpoint.Keep(tiny.folder / "kept"))
+    _, cell, outcome = finish(tiny, f"{own}:Mine", checkpoint_files.Keep(tiny.folder / "kept"))
     torch.manual_seed(77)
     tuned = package.load(provenance_of(outcome)["checkpoint"], method=f"{own}:Mine")
     test = open_final(cell.card, cell.root, tuned.size, cell.fingerprint).test
@@ -227,7 +227,7 @@ def test_a_method_of_the_users_that_can_no_longer_be_built_is_blamed_by_its_line
     own = tiny.folder / "mine.py"
     head = "from methods.vpt import VPTDeep\n\n\nclass Mine(VPTDeep):\n    name = 'mine'\n"
     own.write_text(head)
-    _, _, outcome = finish(tiny, f"{own}:Mine", checkpoint.Keep(tiny.folder / "kept"))
+    _, _, outcome = finish(tiny, f"{own}:Mine", checkpoint_files.Keep(tiny.folder / "kept"))
     own.write_text(
         f"{head}\n    def __init__(self, vit, prompts=1, dropout=0.0):\n       "
         f" super().__init__(vit, prompts)\n        {line}\n"
@@ -242,7 +242,7 @@ def test_a_method_of_the_users_that_can_no_longer_be_built_is_blamed_by_its_line
 def test_other_weights_than_those_it_was_tuned_on_are_refused(tiny):
     from safetensors.torch import load_file, save_file
 
-    _, _, outcome = finish(tiny, "linear", checkpoint.Keep(tiny.folder / "kept"))
+    _, _, outcome = finish(tiny, "linear", checkpoint_files.Keep(tiny.folder / "kept"))
     weights = load_file(
         Path(package.__file__).parent / "backbones" / "weights" / "mini_vit.safetensors"
     )
@@ -257,16 +257,16 @@ def test_other_weights_than_those_it_was_tuned_on_are_refused(tiny):
 
 def test_exporting_never_overwrites_something_else(tiny):
     (tiny.folder / "a").write_text("tuned")
-    checkpoint.export(tiny.folder / "a", tiny.folder / "b")
-    checkpoint.export(tiny.folder / "a", tiny.folder / "b")
+    checkpoint_files.export(tiny.folder / "a", tiny.folder / "b")
+    checkpoint_files.export(tiny.folder / "a", tiny.folder / "b")
     assert (tiny.folder / "b").read_text() == "tuned"
     (tiny.folder / "b").write_text("a thesis")
     with pytest.raises(BadInput, match="other contents"):
-        checkpoint.export(tiny.folder / "a", tiny.folder / "b")
+        checkpoint_files.export(tiny.folder / "a", tiny.folder / "b")
     with pytest.raises(BadInput, match="can't write"):
-        checkpoint.export(tiny.folder / "a", tiny.folder / "nowhere" / "b")
+        checkpoint_files.export(tiny.folder / "a", tiny.folder / "nowhere" / "b")
 
 
 def test_checkpoints_lie_beside_a_sqlite_store(tmp_path: Path):
-    assert checkpoint.folder_of(Store(tmp_path / "mine.db")) == tmp_path / "mine.checkpoints"
-    assert checkpoint.folder_of(Store("sqlite://")).name == "harness.checkpoints"
+    assert Store(tmp_path / "mine.db").checkpoints == tmp_path / "mine.checkpoints"
+    assert Store("sqlite://").checkpoints.name == "harness.checkpoints"

@@ -12,7 +12,7 @@ from segmentation import filled, seg, stored
 
 from harness.data.loader import open_final
 from harness.errors import BadInput
-from harness.inference import checkpoint
+from harness.inference import checkpoint, checkpoint_files, tuned_model
 from harness.store import Store
 from harness.tasks.cards import load_cards
 from harness.training.sliding import measure
@@ -22,7 +22,7 @@ __all__ = ["filled", "seg", "stored"]
 
 def test_the_loaded_checkpoint_makes_the_maps_that_were_scored(stored: Store, seg):
     for result in stored.results():
-        tuned = checkpoint.load(checkpoint.find(stored, result))
+        tuned = tuned_model.load(checkpoint_files.find(stored, result))
         cell = stored.cells()[result.cell]
         card = load_cards(seg.cards)["halves"]
         test = open_final(card, None, tuned.size, cell.identity["task"]["data"]).test
@@ -38,11 +38,11 @@ def test_the_loaded_checkpoint_makes_the_maps_that_were_scored(stored: Store, se
 def test_a_checkpoint_that_asks_for_another_crop_is_refused_before_it_takes_memory(
     stored: Store, tmp_path: Path, crop: Any
 ):
-    file = checkpoint.find(stored, stored.results()[0])
+    file = checkpoint_files.find(stored, stored.results()[0])
     with safe_open(file, "pt") as opened:
         metadata = opened.metadata()
         tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     origin = {**json.loads(metadata["origin"]), "crop": crop}
     save_file(tensors, tmp_path / "theirs.safetensors", {**metadata, "origin": json.dumps(origin)})
     with pytest.raises(BadInput, match="has no record of its origin"):
-        checkpoint.load(tmp_path / "theirs.safetensors")
+        tuned_model.load(tmp_path / "theirs.safetensors")

@@ -21,7 +21,7 @@ from harness.backbones.frozen import Pooling
 from harness.backbones.vit import FrozenViT
 from harness.engine.trainer import Trainer
 from harness.errors import BadInput
-from harness.inference import checkpoint, merging
+from harness.inference import checkpoint_files, merging
 from harness.planning.plan import plan
 from harness.planning.variants import one
 from harness.store import Store
@@ -140,7 +140,11 @@ def test_the_command_writes_what_timm_loads(
     tiny, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     run, store = plan(tiny.request("bitfit,vpt-deep", seeds=(0,))), Store(tiny.store)
-    fill(run, store, Trainer(run, threads=1, keep=checkpoint.Keep(checkpoint.folder_of(store))))
+    fill(
+        run,
+        store,
+        Trainer(run, threads=1, keep=checkpoint_files.Keep(store.checkpoints)),
+    )
     ids = {store.cells()[row.cell].labels["variant"]: row.id for row in store.results()}
     file, to = tiny.folder / "merged.safetensors", ("--merged", "--store", str(tiny.store))
     assert run_command(monkeypatch, "export", ids["bitfit"], str(file), *to) == 0
@@ -148,7 +152,7 @@ def test_the_command_writes_what_timm_loads(
     assert "merged" in said
     assert "mean (0.485" in said
     loaded = eval(line, {"timm": timm}).eval()
-    tuned = harness.load(checkpoint.folder_of(store) / f"{ids['bitfit']}.safetensors")
+    tuned = harness.load(store.checkpoints / f"{ids['bitfit']}.safetensors")
     images = torch.randn(4, 3, 32, 32)
     with torch.inference_mode():
         torch.testing.assert_close(loaded(images), tuned(images), rtol=1e-4, atol=1e-5)

@@ -9,7 +9,7 @@ from command_line import run_command
 from PIL import Image
 from segmentation import filled, stored
 
-from harness.inference import checkpoint
+from harness.inference import checkpoint_files, tuned_model
 from harness.inference.overlay import palette
 from harness.store import Store
 
@@ -20,7 +20,7 @@ def test_overlays_of_images_are_a_palette_and_a_blend(
     stored: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ):
     result = stored.results()[1]
-    file, folder = checkpoint.find(stored, result), tmp_path / "seen"
+    file, folder = checkpoint_files.find(stored, result), tmp_path / "seen"
     rng = np.random.default_rng(1)
     sizes = {"wide": (80, 31), "tall": (20, 45)}
     for name, (width, height) in sizes.items():
@@ -33,7 +33,7 @@ def test_overlays_of_images_are_a_palette_and_a_blend(
         == 0
     )
     said = json.loads(capsys.readouterr().out)
-    tuned = checkpoint.load(file)
+    tuned = tuned_model.load(file)
     for row, (name, size) in zip(said, sizes.items(), strict=True):
         classes, overlay = (
             Image.open(folder / f"{name}-{what}.png") for what in ("classes", "overlay")
@@ -41,7 +41,7 @@ def test_overlays_of_images_are_a_palette_and_a_blend(
         assert (classes.mode, classes.size, overlay.mode, overlay.size) == ("P", size, "RGB", size)
         pixels = np.asarray(classes)
         assert np.array_equal(
-            pixels, tuned.classes_of_pixels(checkpoint.opened(tmp_path / f"{name}.png"))
+            pixels, tuned.classes_of_pixels(tuned_model.opened(tmp_path / f"{name}.png"))
         )
         colours = palette(3)[pixels]
         assert np.array_equal(np.asarray(classes.convert("RGB")), colours)
@@ -67,7 +67,7 @@ def test_colours_of_classes_differ_and_what_isnt_scored_is_black():
 def test_predicting_pixels_says_in_one_line_what_is_wrong(
     stored: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, wrong: str
 ):
-    file = checkpoint.find(stored, stored.results()[0])
+    file = checkpoint_files.find(stored, stored.results()[0])
     image = tmp_path / "a.png"
     Image.new("RGB", (40, 30)).save(image)
     (tmp_path / "b.png").write_text("no image")

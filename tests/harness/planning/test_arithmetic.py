@@ -13,7 +13,7 @@ from harness.engine.reproduce import reproduce
 from harness.engine.run import slower_than_need_be
 from harness.engine.trainer import Trainer
 from harness.errors import BadInput
-from harness.inference import checkpoint
+from harness.inference import checkpoint_files, tuned_model
 from harness.planning import arithmetic
 from harness.planning.plan import PlannedCell, plan, settings, suite_of
 from harness.reporting.compare import compare
@@ -109,7 +109,7 @@ def test_a_run_in_bf16_has_a_row_of_its_own_and_is_made_again_in_bf16(tiny, tmp_
     )
     for methods, name in ((deep, "fp32"), (f"{linear},{deep}", "bf16")):
         run = plan(tiny.request(methods, precision=name, seeds=(3,)))
-        fill(run, store, Trainer(run, threads=1, keep=checkpoint.Keep(store.checkpoints)))
+        fill(run, store, Trainer(run, threads=1, keep=checkpoint_files.Keep(store.checkpoints)))
     rows = {
         (store.cells()[row.cell].identity["method"]["name"], row.provenance["precision"]): row
         for row in store.results()
@@ -124,7 +124,7 @@ def test_a_run_in_bf16_has_a_row_of_its_own_and_is_made_again_in_bf16(tiny, tmp_
     assert "protocol quick, bf16" in said
     assert "--precision bf16" in str(compare(store, "linear", "vpt-deep"))
     Image.new("RGB", (8, 8), "red").save(tmp_path / "red.png")
-    tuned = checkpoint.load(checkpoint.find(store, bf16))
+    tuned = tuned_model.load(checkpoint_files.find(store, bf16))
     logits = tuned.predict([tmp_path / "red.png"])
     assert torch.equal(logits, tuned(tuned.pixels(Image.new("RGB", (8, 8), "red"))[None]))
     for device, expected in ((CPU, "fp32"), (torch.device("cuda"), "bf16")):

@@ -15,7 +15,7 @@ from places import REPOSITORY
 
 from harness.engine.reproduce import replan
 from harness.errors import BadInput
-from harness.inference import checkpoint
+from harness.inference import checkpoint_files, tuned_model
 from harness.planning import notices, outline, registry
 from harness.planning.plan import plan
 from harness.planning.source import of_file
@@ -236,9 +236,9 @@ def test_an_edited_file_makes_a_new_row_beside_the_old_one(tiny):
     with pytest.raises(BadInput, match=f"its method has changed .source: {sources[0][:40]}"):
         replan(old, store.cells()[old.cell], None, None, None, method)
     said: list[str] = []
-    checkpoint.load(checkpoint.find(store, old), method=method, say=said.append)
+    tuned_model.load(checkpoint_files.find(store, old), method=method, say=said.append)
     assert "tuned by a different version of mine's file" in said[0]
-    checkpoint.load(checkpoint.find(store, new), method=method, say=said.append)
+    tuned_model.load(checkpoint_files.find(store, new), method=method, say=said.append)
     assert len(said) == 1
 
 

@@ -12,7 +12,7 @@ from harness.cli.main import main
 from harness.engine.jobs import FinalJob
 from harness.engine.trainer import Trainer
 from harness.errors import BadInput
-from harness.inference import checkpoint
+from harness.inference import checkpoint_files, tuned_model
 from harness.planning import registry, variants
 from harness.planning.declaration import check
 from harness.planning.plan import plan
@@ -111,17 +111,17 @@ def test_the_version_is_a_part_of_the_key(monkeypatch, tiny):
 
 
 def test_a_checkpoint_of_another_version_is_refused(tiny, monkeypatch):
-    keep = checkpoint.Keep(tiny.folder / "kept")
+    keep = checkpoint_files.Keep(tiny.folder / "kept")
     found = plan(tiny.request("dora(rank=2)"))
     point = {"base_lr": 0.05, "weight_decay": 0.0}
     trainer = Trainer(found, threads=1, raises=True, keep=keep)
     outcomes(trainer, FinalJob(found.cells[0].key, (0,), point))
     (file,) = keep.folder.iterdir()
-    checkpoint.load(file)
+    tuned_model.load(file)
     monkeypatch.setattr(variants, "version", lambda name: "0.99")
     expected = rf"was tuned with peft {version('peft')}; installed is peft 0\.99"
     with pytest.raises(BadInput, match=expected):
-        checkpoint.load(file)
+        tuned_model.load(file)
 
 
 def test_the_list_says_what_needs_it_whether_it_is_installed_or_not(monkeypatch):

@@ -20,7 +20,7 @@ from harness.engine.jobs import OUT_OF_MEMORY, FinalJob, Outcome, TuneJob
 from harness.engine.scheduler import Scheduler
 from harness.engine.trainer import Trainer
 from harness.errors import BadInput
-from harness.inference import checkpoint
+from harness.inference import checkpoint, checkpoint_files, tuned_model
 from harness.planning.cost import variant_cost
 from harness.planning.plan import PlannedCell, RunPlan, plan
 from harness.planning.variants import Variant
@@ -120,15 +120,15 @@ def test_no_way_leads_from_there_to_the_images_that_are_scored(tiny):
 
 
 def test_begin_follows_from_the_seed_and_is_not_called_on_loading(tiny):
-    keep = checkpoint.Keep(tiny.folder / "kept")
+    keep = checkpoint_files.Keep(tiny.folder / "kept")
     one, other = final(tiny, Beginning, keep=keep), final(tiny, Beginning)
     assert one.logits_sha256 == other.logits_sha256
     found, cell = planned(tiny, Beginning)
     Beginning.shown = []
     (file,) = keep.folder.iterdir()
-    origin, tensors = checkpoint._read(file)
+    origin, tensors = checkpoint.read(file)
     base = found.backbones[cell.backbone]
-    checkpoint.rebuilt("a test", cell.variant, base, origin, tensors)
+    tuned_model.rebuilt("a test", cell.variant, base, origin, tensors)
     assert Beginning.shown == []
 
 
@@ -317,15 +317,15 @@ def test_a_second_stage_trains_anew_what_it_leaves_free(tiny):
 
 def test_a_checkpoint_keeps_what_an_earlier_stage_trained(tiny):
     Staged.calls = []
-    keep = checkpoint.Keep(tiny.folder / "kept")
+    keep = checkpoint_files.Keep(tiny.folder / "kept")
     found, cell = planned(tiny, Staged)
     trainer = Trainer(found, threads=1, raises=True, keep=keep)
     outcomes(trainer, FinalJob(cell.key, (0,), POINT))
     (file,) = keep.folder.iterdir()
-    origin, tensors = checkpoint._read(file)
+    origin, tensors = checkpoint.read(file)
     assert {"method.scale", "method.shift"} <= set(tensors)
     base = found.backbones[cell.backbone]
-    tuned = checkpoint.rebuilt("a test", cell.variant, base, origin, tensors)
+    tuned = tuned_model.rebuilt("a test", cell.variant, base, origin, tensors)
     images = torch.randn(3, 3, tuned.size, tuned.size)
     assert torch.equal(tuned(images), trainer.model.eval()(images))
 
@@ -403,14 +403,14 @@ def test_a_method_leaves_out_of_the_search_what_has_no_effect(tiny):
 
 
 def test_what_only_training_needs_is_counted_apart_and_not_kept(tiny):
-    keep = checkpoint.Keep(tiny.folder / "kept")
+    keep = checkpoint_files.Keep(tiny.folder / "kept")
     found, cell = planned(tiny, Grouped, trials=1, seeds=(0,))
     store = Store(tiny.folder / "one.db")
     fill(found, store, Trainer(found, threads=1, keep=keep))
     (result,) = store.results()
     assert (result.trainable, result.train_only) == (2 * 96 + 4, 3 * 5 + 5)
     (file,) = keep.folder.iterdir()
-    origin, tensors = checkpoint._read(Path(file))
+    origin, tensors = checkpoint.read(Path(file))
     assert set(tensors) == {
         "method.prompts",
         "method.quick",
@@ -418,7 +418,7 @@ def test_what_only_training_needs_is_counted_apart_and_not_kept(tiny):
         "head.linear.bias",
     }
     base = found.backbones[cell.backbone]
-    checkpoint.rebuilt("a test", cell.variant, base, origin, tensors)
+    tuned_model.rebuilt("a test", cell.variant, base, origin, tensors)
     (trial,) = store.trials(cell.key)
     for curves in (result.curves, trial.curves):
         assert list(curves) == ["epoch", "loss", "lr"]
@@ -509,7 +509,7 @@ def test_a_prompt_of_pixels_knows_what_was_taken_out_of_them(tiny):
         def forward(self, images: Tensor, read: Read) -> list[Tensor]:
             return super().forward(images + self.shift, read)
 
-    keep = checkpoint.Keep(tiny.folder / "kept")
+    keep = checkpoint_files.Keep(tiny.folder / "kept")
     found, cell = planned(tiny, Pixels, normalize="inception")
     trainer = Trainer(found, threads=1, raises=True, keep=keep)
     outcomes(trainer, FinalJob(cell.key, (0,), POINT))
@@ -518,7 +518,7 @@ def test_a_prompt_of_pixels_knows_what_was_taken_out_of_them(tiny):
     assert kept.at_first == INCEPTION
     (file,) = keep.folder.iterdir()
     base = found.backbones[cell.backbone]
-    tuned = checkpoint.rebuilt("a test", cell.variant, base, *checkpoint._read(file))
+    tuned = tuned_model.rebuilt("a test", cell.variant, base, *checkpoint.read(file))
     again: Any = tuned.model.method
     assert again.at_first == INCEPTION
     assert base.vit.statistics == base.vit.at(16).statistics == IMAGENET

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from harness.engine.reproduce import reproduce
 from harness.engine.trainer import Trainer
 from harness.errors import BadInput
-from harness.inference import checkpoint
+from harness.inference import checkpoint_files, tuned_model
 from harness.planning.cost import cell_cost
 from harness.planning.dry_run import preview
 from harness.planning.plan import Request, RunPlan, plan
@@ -127,7 +127,7 @@ def test_a_kind_of_this_file_goes_from_its_card_to_the_board(bands: Any, tmp_pat
         .replace("score_every = 1", "score_every = 10")
     )
     run, store = run_of(bands, "linear,vpt-deep"), Store(bands.store)
-    trainer = Trainer(run, threads=1, keep=checkpoint.Keep(store.checkpoints))
+    trainer = Trainer(run, threads=1, keep=checkpoint_files.Keep(store.checkpoints))
     fill(run, store, trainer)
     results = store.results()
     assert [result.reason for result in store.failures()] == []
@@ -141,7 +141,7 @@ def test_a_kind_of_this_file_goes_from_its_card_to_the_board(bands: Any, tmp_pat
     again = reproduce(first, cell, None, None, None)
     assert again.equal
 
-    tuned = checkpoint.load(checkpoint.find(store, first))
+    tuned = tuned_model.load(checkpoint_files.find(store, first))
     assert tuned.origin.task_kind.name == "multi-label"
     arrays = np.load(bands.cards / "bands.npz")
     files = []
