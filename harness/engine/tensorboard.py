@@ -21,6 +21,7 @@ from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from harness.errors import BadInput
+from harness.store.records import by_name
 
 # their classes are created at run time
 Event: Any = event_pb2.Event  # type: ignore[attr-defined]
@@ -113,10 +114,9 @@ def _logged(curves: Mapping[str, list[float | None]]) -> list[dict[str, Any]]:
     """A run's loss, learning rate and what its method logs."""
     return [
         _point(name, epoch, value)
-        for name, values in curves.items()
-        if name != "epoch"
-        for epoch, value in zip(curves["epoch"], values, strict=True)
-        if value is not None and epoch is not None
+        for name, points in by_name(curves).items()
+        for epoch, value in points
+        if value is not None
     ]
 
 

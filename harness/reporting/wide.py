@@ -1,13 +1,14 @@
 """What a store holds, as frames: one row per final run or trial, with a column for each
 hyper-parameter."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, TypeVar
 
 import pandas as pd
 
 from harness.reporting.rows import costs
 from harness.store import Cell, Failure, Result, Store, Trial, result_id
+from harness.store.records import by_name
 
 _Row = TypeVar("_Row", Result, Trial, Failure)
 _ABOUT: dict[str, Callable[[Cell], Any]] = {
@@ -86,24 +87,12 @@ def curves(store: Store, cells: Collection[str] | None = None) -> pd.DataFrame:
         for row, which, split in told
         for name, points in (
             (split, sorted(row.curve.items())),
-            *_logged(row.curves),
+            *by_name(row.curves).items(),
         )
         for epoch, value in points
     ]
     frame = pd.DataFrame(rows, columns=[*_ABOUT, "trial", "seed", "curve", "epoch", "value"])
     return frame.astype({"trial": "Int64", "seed": "Int64", "epoch": int, "value": float})
-
-
-def _logged(
-    curves: Mapping[str, list[float | None]],
-) -> Iterable[tuple[str, Iterable[tuple[float | None, float | None]]]]:
-    """By name, the (epoch, value) pairs."""
-    epochs = curves.get("epoch", [])
-    return [
-        (name, zip(epochs, values, strict=True))
-        for name, values in curves.items()
-        if name != "epoch"
-    ]
 
 
 def failures(store: Store, cells: Collection[str] | None = None) -> pd.DataFrame:

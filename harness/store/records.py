@@ -8,7 +8,7 @@ is a field here, with a default and `since`; SCHEMA, raised; and a revision in
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeVar
@@ -52,6 +52,8 @@ Curve = Annotated[dict[Count, Percent], Json()]
 Curves = Annotated[dict[str, list[float | None]], Json()]
 """What was read of the steps of a run: `epoch` (or iterations), and as many values of each of
 `loss`, `lr` and what the method logs."""
+Point = tuple[int, float | None]
+"""Epoch (or iteration), and the value there."""
 Object = Annotated[dict[str, Any], Json()]
 
 
@@ -156,6 +158,20 @@ class Trial(StoredRecord):
         if (self.state == "complete") == (self.value is not None):
             return None
         return f"it is {self.state}, but has {'no' if self.value is None else 'a'} value"
+
+
+def by_name(curves: Mapping[str, Sequence[float | None]]) -> dict[str, list[Point]]:
+    """The points of each scalar in a run's `curves`."""
+    epochs = curves.get("epoch", ())
+    return {
+        name: [
+            (int(epoch), value)
+            for epoch, value in zip(epochs, values, strict=True)
+            if epoch is not None
+        ]
+        for name, values in curves.items()
+        if name != "epoch"
+    }
 
 
 def preference(
