@@ -97,9 +97,9 @@ def _of_no_family(name: str) -> dict[str, Any]:
 
 def _method(name: str, method: "type[Method]") -> dict[str, Any]:
     """What is said of a method: values for JSON."""
+    from harness.planning.declaration import own_arguments
     from harness.planning.registry import kinds_of, missing
     from harness.planning.space import described
-    from harness.planning.variants import own_arguments
     from harness.training.annotations import choices
 
     needs = " ".join(f"'{source}'" for source in method.packages.values())

@@ -11,9 +11,10 @@ from harness.errors import BadInput, unknown
 from harness.inference import checkpoint, tuned_model
 from harness.inference.tuned_model import Tuned
 from harness.planning import space
+from harness.planning.declaration import defaults, own_arguments
 from harness.planning.plan import PlannedCell, Request, choose_tasks, plan, settings, suite_of
 from harness.planning.protocols import Protocol
-from harness.planning.variants import Variant, one, own_arguments
+from harness.planning.variants import Variant, one
 from harness.training.annotations import check_arguments
 from harness.training.loop import Score
 
@@ -106,13 +107,9 @@ def tried(
 def chosen(planned: PlannedCell) -> dict[str, Any]:
     """Values for what isn't fixed: a method's argument keeps its default; what the protocol would
     search gets the middle of its range."""
-    defaults = {
-        name: parameter.default
-        for name, parameter in own_arguments(planned.variant.method).items()
-        if parameter.default is not parameter.empty
-    }
+    own = defaults(planned.variant.method)
     return {
-        name: defaults[name] if name in defaults else space.middle(distribution)
+        name: own[name] if name in own else space.middle(distribution)
         for name, distribution in planned.space.items()
     }
 

@@ -117,10 +117,8 @@ class Trainer:
                         micro_batch = smaller(micro_batch, planned.batch_size(*job.chosen)) or 1
                     step = replace(step, units=step.units + (0.0 if outcomes else extracted))
                     if isinstance(job, FinalJob):
-                        step = self._with_checkpoint(
-                            planned, job.seeds[len(outcomes)], job.params, step
-                        )
                         seed = job.seeds[len(outcomes)]
+                        step = self._with_checkpoint(planned, seed, job.params, step)
                         step = self._with_extras(planned, seed, job.params, data.test, step)
                     outcomes.append(step)
                 elif job.runs == 1:

@@ -30,6 +30,7 @@ from harness.inference import merging
 from harness.inference.checkpoint import Origin, check, contents, metadata_of, put, read, unpacked
 from harness.io.atomic import placing
 from harness.planning import user_errors
+from harness.planning.registry import is_ours
 from harness.planning.variants import Variant, recorded
 from harness.tasks.cards import DRAWN
 from harness.text import plain
@@ -257,7 +258,7 @@ def rebuilt(
     )
     try:
         # first without memory: the arguments may specify any size
-        if variant.method.__module__.startswith("methods."):
+        if is_ours(variant.method):
             with shapes_only():
                 empty = _model(variant, sized(deepcopy(base.vit).to("meta"), origin.crop), origin)
             check(empty, unpacked(empty, tensors))

@@ -35,6 +35,15 @@ def own_arguments(method: "type[Method]") -> dict[str, inspect.Parameter]:
     }
 
 
+def defaults(method: "type[Method]") -> dict[str, Any]:
+    """Values of `own_arguments` where nobody gives another; those that have none are left out."""
+    return {
+        name: parameter.default
+        for name, parameter in own_arguments(method).items()
+        if parameter.default is not parameter.empty
+    }
+
+
 def check(method: "type[Method]", where: str, also: Collection[str] | None = None) -> None:
     """Raises a `BadInput` that begins with `where` for an invalid attribute.
 

@@ -18,7 +18,8 @@ from harness.errors import BadInput, nearest
 from harness.io import flags
 from harness.io.resources import osu_csv
 from harness.planning import space
-from harness.planning.variants import Variant, own_arguments, read_arguments
+from harness.planning.declaration import defaults, own_arguments
+from harness.planning.variants import Variant, read_arguments
 from harness.store import Store
 from harness.text import plain
 
@@ -161,17 +162,17 @@ def points_of(
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """The points that a search of this space may begin with; and why others can't. A method's
     argument that a setting lacks has its default."""
-    defaults = {name: one.default for name, one in own_arguments(variant.method).items()}
+    own = defaults(variant.method)
     inside: list[dict[str, Any]] = []
     outside: list[str] = []
     for setting in known.of(variant, task):
         given = setting.values(variant, protocol)
-        values = {**defaults, **given}
+        values = {**own, **given}
         point = {
             name: space.chosen(distribution, values.get(name))
             for name, distribution in searched.items()
         }
-        here = {**defaults, **protocol.method_arguments}
+        here = {**own, **protocol.method_arguments}
         wrong = [name for name, value in point.items() if value is None]
         wrong += [
             name

@@ -18,12 +18,12 @@ from harness.data.normalization import Statistics
 from harness.errors import BadInput, unknown
 from harness.io import flags
 from harness.planning import arithmetic, protocols, user_errors
+from harness.planning.declaration import defaults
 from harness.planning.known import Known, point_of, points_of, starts, table
 from harness.planning.protocols import Settings
 from harness.planning.search_space import own_arguments, search_size, search_space, settled
 from harness.planning.space import size, values
 from harness.planning.variants import Variant, carried, left_out, parse
-from harness.planning.variants import own_arguments as arguments_of
 from harness.store import Cell, cell_key
 from harness.tasks.cards import Suite, TaskCard, load_cards, load_suites
 
@@ -491,10 +491,7 @@ def of_cell(
     if known is not None and request.hparams is not None:
         point = point_of(known, variant, card.name, whole, space)
         if point is not None:
-            defaults = {
-                name: parameter.default for name, parameter in arguments_of(variant.method).items()
-            }
-            arguments = {**defaults, **whole.method_arguments, **variant.arguments}
+            arguments = {**defaults(variant.method), **whole.method_arguments, **variant.arguments}
             return whole.without_search(point, arguments)
     within = whole.within(space)
     if known is not None and request.start_from is not None and space:

@@ -6,10 +6,10 @@ from typing import Any
 from optuna.distributions import BaseDistribution
 
 from harness.planning import protocols
+from harness.planning.declaration import defaults
 from harness.planning.protocols import Settings
 from harness.planning.space import described, narrowed, size
 from harness.planning.variants import Variant
-from harness.planning.variants import own_arguments as arguments_of
 
 
 def search_space(variant: Variant, protocol: Settings) -> dict[str, BaseDistribution]:
@@ -90,8 +90,12 @@ def settled(
 ) -> dict[str, Any]:
     """A method's arguments that aren't searched, including defaults; and the protocol's arguments
     that a variant fixes."""
-    defaults = {name: parameter.default for name, parameter in arguments_of(variant.method).items()}
-    fixed = {**defaults, **own_arguments({}, protocol), **protocol.fixed, **variant.arguments}
+    fixed = {
+        **defaults(variant.method),
+        **own_arguments({}, protocol),
+        **protocol.fixed,
+        **variant.arguments,
+    }
     return {
         name: value
         for name, value in fixed.items()

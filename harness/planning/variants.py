@@ -82,12 +82,12 @@ class Variant:
             other = read_arguments(self.name, self.method, inside.strip().removesuffix(")"), ())
         except BadInput:  # of an older version of the method
             return False
-        defaults = {
-            key: argument.default
-            for key, argument in own_arguments(self.method).items()
+        settled = {
+            key: value
+            for key, value in declaration.defaults(self.method).items()
             if key not in self.method.search_space
         }
-        return name.strip() == self.name and defaults | other == defaults | self.arguments
+        return name.strip() == self.name and settled | other == settled | self.arguments
 
     def has_constant_features(self, card: "TaskCard") -> bool:
         """Whether the tokens that a head reads can be computed once: the method leaves them

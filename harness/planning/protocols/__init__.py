@@ -215,7 +215,7 @@ class BaseProtocol(BaseModel):
         class, unless the file has `one_recipe`; overrides with its name; and at a point of the
         search, overrides whose conditions it meets. Raises `BadInput`.
         """
-        from harness.planning.variants import own_arguments
+        from harness.planning.declaration import defaults, own_arguments
 
         fields = self._fields()
         # already for a cell; or from before there were overrides, when the class had precedence
@@ -269,12 +269,12 @@ class BaseProtocol(BaseModel):
             if name in searched and name not in fields["method_arguments"]
         }
         fields["train_on"] = fields["train_on"] or train_on
-        defaults = {
-            name: parameter.default
-            for name, parameter in known.items()
+        own = {
+            name: value
+            for name, value in defaults(variant.method).items()
             if name not in {*searched, *fields["space"]}
         }
-        fixed = {**defaults, **fields["method_arguments"], **variant.arguments}
+        fixed = {**own, **fields["method_arguments"], **variant.arguments}
         points = []
         for override in fitting:
             left = override.left(fixed) if override.when else None

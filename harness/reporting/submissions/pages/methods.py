@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from harness.io import commands
+from harness.planning.declaration import own_arguments
 from harness.planning.registry import is_ours, registered
-from harness.planning.variants import own_arguments
 from harness.reporting.costs import COSTS
 from harness.reporting.display import rounded
 from harness.reporting.published.numbers import named_here
