@@ -173,6 +173,17 @@ def _split(
     training: bool = False,
 ) -> Split | Scenes:
     parts = [cached(card, root, name, size, fingerprint, on_decode) for name in names]
+    return of_parts(card, parts, size, statistics, training)
+
+
+def of_parts(
+    card: TaskCard,
+    parts: Sequence[Images],
+    size: int,
+    statistics: Statistics,
+    training: bool = False,
+) -> Split | Scenes:
+    """A split of a task: its images as the task's kind wants them."""
     if card.masked:
         return Scenes(parts, card.crop or size, size, statistics)
     return Split(parts, card.pixels, size, training, statistics)

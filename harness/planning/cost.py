@@ -1,8 +1,7 @@
 """The cost of a plan before it runs: forward-image units by counting, hours by a short measured
 probe."""
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,8 @@ import torch
 
 from harness.backbones.frozen import FrozenBackbone
 from harness.planning.protocols import Settings
+from harness.planning.reading import FREE, Reading
+from harness.planning.timing import fastest
 from harness.tasks.cards import TaskCard
 from harness.training.forward import precision
 from harness.training.heads import Model, sized
@@ -53,8 +54,16 @@ class Pace:
     train: float
     scored: float
 
-    def hours(self, cost: Cost) -> float:
-        return (cost.train * self.train + cost.scored * self.scored) / 3600
+    def hours(self, cost: Cost, reading: Reading = FREE) -> float:
+        """`reading`: what its images take besides, each time that they are used. While a GPU scores
+        a batch, the CPU reads the next."""
+        train = self.train + reading.train
+        scored = (
+            max(self.scored, reading.scored)
+            if torch.cuda.is_available()
+            else self.scored + reading.scored
+        )
+        return (cost.train * train + cost.scored * scored) / 3600
 
 
 def probe(
@@ -80,7 +89,7 @@ def probe(
             with torch.inference_mode(), precision(device):
                 model.eval()(images)
 
-        return Pace(_seconds(train, device) / batch, _seconds(scored, device) / batch)
+        return Pace(fastest(train, device) / batch, fastest(scored, device) / batch)
 
     many, few = kind.timed_on
     if device.type == "cuda":
@@ -89,25 +98,3 @@ def probe(
     # overhead of a call
     first = pace(few)
     return first if first.train > 0.1 else pace(16)
-
-
-def _seconds(work: Callable[[], None], device: torch.device) -> float:
-    """The least of two to five calls, the first of which also warms up: what other programs do
-    meanwhile only adds to a call. More than two where the two least differ, or all take less than
-    a third of a second."""
-    taken: list[float] = []
-    while len(taken) < 2 or (
-        len(taken) < 5 and (taken[1] > 1.5 * taken[0] or taken[0] * len(taken) < 0.3)
-    ):
-        taken = sorted([*taken, _timed(work, device)])
-    return taken[0]
-
-
-def _timed(work: Callable[[], None], device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    started = time.perf_counter()
-    work()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - started

@@ -2,6 +2,7 @@
 Writes nothing."""
 
 from bdb import BdbQuit
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from harness.data import missing
 from harness.data.normalization import described
 from harness.data.readers import resolve
 from harness.errors import BadInput
-from harness.planning import space, user_errors
+from harness.planning import reading, space, user_errors
 from harness.planning.cost import Pace, probe, variant_cost
 from harness.planning.plan import (
     Request,
@@ -34,6 +35,7 @@ from harness.planning.plan import (
     trained_on,
 )
 from harness.planning.protocols import Settings
+from harness.planning.reading import Reading
 from harness.planning.search_space import own_arguments, search_size, search_space, searched
 from harness.planning.variants import Variant, carried, left_out, parse
 from harness.tasks.cards import TaskCard
@@ -44,6 +46,9 @@ from harness.training.kinds import kind_of
 
 if TYPE_CHECKING:
     import pandas as pd
+
+WORTH_SAYING = 60.0
+"""Seconds of decoding that a preview mentions."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,8 @@ class MethodCost:
     units: float
     """Forward-image units: a forward pass of an image counts 1, a training step on it 2."""
     hours: float
-    """On this machine, one job after another, estimated from the fastest of a few steps."""
+    """On this machine, one job after another, estimated from the fastest of a few steps and of a
+    few batches that are read."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -134,16 +140,29 @@ def preview(request: Request, stage: Callable[[str], None]) -> Preview:
         request.methods, also={name for _, _, protocol in chosen for name in protocol.arguments}
     )
     known = known_settings(request)
-    shapes = {spec: _loaded(spec) for _, spec, _ in chosen}
+    shapes = {spec: _loaded(spec) for spec in dict.fromkeys(spec for _, spec, _ in chosen)}
     variants, absent = carried(variants, shapes.values())
     known_notes = [] if known is None else notes_on(known, request, variants, chosen)
     stage("checking the data")
-    _, gaps = opened(cards, request.data_root)
+    readers, gaps = opened(cards, request.data_root)
+    stage("timing a few reads of each task")
+    readings: dict[str, Reading] = {}
+    for card, spec, protocol in chosen:
+        if card.name not in gaps:
+            try:
+                side = _side(card, shapes[spec])
+                statistics = normalized_by(request, protocol, backbones.parse(spec).name)
+                readings[card.name] = reading.measure(
+                    readers[card.name], protocol, side, statistics
+                )
+            except BadInput as error:
+                gaps[card.name] = str(error)
     stage("timing a few steps of each method")
     paces: dict[tuple[str, str, str, int | None, str], Pace] = {}
     rows: list[MethodCost] = []
     searches: list[str] = []
     without = 0
+    by_suite: defaultdict[str, float] = defaultdict(float)
     for variant in variants:
         trials, runs, units, hours = 0, 0, 0.0, 0.0
         for card, spec, shared in chosen:
@@ -159,7 +178,9 @@ def preview(request: Request, stage: Callable[[str], None]) -> Preview:
             if shape not in paces:
                 paces[shape] = _pace(variant, shapes[spec], card, protocol)
             trials, runs = trials + cost.trials, runs + cost.seeds
-            units, hours = units + cost.units, hours + paces[shape].hours(cost)
+            spent = paces[shape].hours(cost, readings.get(card.name, reading.FREE))
+            units, hours = units + cost.units, hours + spent
+            by_suite[card.suite] += spent
         rows.append(MethodCost(variant.label, trials, runs, units, hours))
     notes = [*left_out(request.methods), *absent, *dict.fromkeys(searches)]
     notes += [f"{line}." for line in known_notes]
@@ -170,8 +191,22 @@ def preview(request: Request, stage: Callable[[str], None]) -> Preview:
     )
     notes.append(
         "A unit is the forward pass of one image; a training image counts as 2. Pruning reduces"
-        " the total. Hours are estimated from the fastest of a few measured steps."
+        " the total. Hours are estimated from the fastest of a few measured steps"
+        f"{_read(readings, gaps)}."
     )
+    if len(by_suite) > 1:
+        hours_of = (f"{suite} {_hours(hours)}" for suite, hours in by_suite.items())
+        notes.append(f"Hours by suite: {', '.join(hours_of)}.")
+    decoding = sum(
+        readings[card.name].decode * sum(card.sizes.values())
+        for card in cards
+        if card.name in readings
+    )
+    if decoding > WORTH_SAYING:
+        notes.append(
+            f"Decoding all images takes {_hours(decoding / 3600)} hours more, once: what is decoded"
+            " stays in the cache."
+        )
     notes += dict.fromkeys(kind_of(card.kind).image for card in cards)
     names = tuple(card.name for card in cards)
     advice = tuple(missing.lines(gaps, cards, request.data_root))
@@ -212,8 +247,24 @@ def _figures(row: MethodCost) -> list[str]:
         f"{row.trials:,}",
         f"{row.final_runs:,}",
         f"{row.units:,.0f}",
-        f"{row.hours:,.2f}" if row.hours < 10 else f"{row.hours:,.0f}",
+        _hours(row.hours),
     ]
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:,.2f}" if hours < 10 else f"{hours:,.0f}"
+
+
+def _read(readings: Mapping[str, Reading], gaps: Mapping[str, str]) -> str:
+    """What of reading images is in the hours."""
+    if not readings:
+        return ", without reading images"
+    return " and batches" + (", without reading images of tasks that can't run yet" if gaps else "")
+
+
+def _side(card: TaskCard, vit: FrozenBackbone) -> int:
+    """Of a task's images as this backbone takes them, in pixels."""
+    return card.side(vit.image_size, vit.patch_size[0])
 
 
 def _loaded(spec: str) -> FrozenBackbone:
@@ -240,7 +291,7 @@ def _inputs(
     tasks: dict[str, list[str]] = {}
     for card, spec, protocol in chosen:
         statistics = normalized_by(request, protocol, backbones.parse(spec).name)
-        side = card.side(shapes[spec].image_size, shapes[spec].patch_size[0])
+        side = _side(card, shapes[spec])
         line = (
             f"Images of {side} x {side} pixels, as {card.pixels} resizes them, normalized by"
             f" {described(statistics)}"

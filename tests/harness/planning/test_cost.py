@@ -9,7 +9,7 @@ from planned import CARD as TOY
 from planned import TPE
 from segmentation import WINDOWS, planned, seg
 
-from harness.planning import cost as costs
+from harness.planning import timing
 from harness.planning.cost import Pace, cell_cost
 from harness.store import Store
 from harness.tasks.cards import TaskCard, load_cards
@@ -75,6 +75,6 @@ def test_what_a_cell_of_classification_costs(
 )
 def test_a_slow_call_on_a_busy_machine_isnt_what_a_method_takes(monkeypatch, calls, least, made):
     left = list(calls)
-    monkeypatch.setattr(costs, "_timed", lambda work, device: left.pop(0))
-    assert costs._seconds(lambda: None, torch.device("cpu")) == least
+    monkeypatch.setattr(timing, "_timed", lambda work, device: left.pop(0))
+    assert timing.fastest(lambda: None, torch.device("cpu")) == least
     assert len(calls) - len(left) == made
