@@ -62,6 +62,11 @@ def literals() -> Iterator[tuple[str, str, bool]]:
                 yield f"{file.name}:{node.lineno}", text, isinstance(node, ast.JoinedStr)
 
 
+planned: set[str] = set()
+"""Commands that were shown to be plannable: several errors say the same one, to be read with
+another store."""
+
+
 def parsed(command: str) -> None:
     """Raises `UsageError` where a command lacks something, or has too much."""
     found: Any = get_command(cli.app)
@@ -272,7 +277,10 @@ def test_what_an_error_says(place: Path, call, words: tuple[str, ...], goes_on: 
             code, said = call(*command)
             assert code == goes_on, said
         elif command[0] in ("run", "ablate"):
-            assert call(*command, "--dry-run")[0] == 0
+            told, _, _ = " ".join(command).partition(" --store ")
+            if told not in planned:
+                assert call(*command, "--dry-run")[0] == 0
+                planned.add(told)
     if "--store" in words:
         store = words[words.index("--store") + 1]
         assert all(command[-2:] == ["--store", store] for command in commands)
