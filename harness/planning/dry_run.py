@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markup import escape
 from rich.table import Table
@@ -49,6 +50,10 @@ if TYPE_CHECKING:
 
 WORTH_SAYING = 60.0
 """Seconds of decoding that a preview mentions."""
+
+WIDE, MUCH = 384, 0.8
+"""Width of backbones for which bf16 is tried on a CPU, that of ViT-S; and the share of float32's
+time from which on it is worth saying."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +166,7 @@ def preview(request: Request, stage: Callable[[str], None]) -> Preview:
     paces: dict[tuple[str, str, str, int | None, str], Pace] = {}
     rows: list[MethodCost] = []
     searches: list[str] = []
+    probed: dict[str, str] = {}
     without = 0
     by_suite: defaultdict[str, float] = defaultdict(float)
     for variant in variants:
@@ -177,6 +183,8 @@ def preview(request: Request, stage: Callable[[str], None]) -> Preview:
             shape = variant.label, spec, card.kind, card.crop, given
             if shape not in paces:
                 paces[shape] = _pace(variant, shapes[spec], card, protocol)
+                if spec not in probed and protocol.precision != "bf16":
+                    probed[spec] = _in_bf16(variant, shapes[spec], card, protocol, paces[shape])
             trials, runs = trials + cost.trials, runs + cost.seeds
             spent = paces[shape].hours(cost, readings.get(card.name, reading.FREE))
             units, hours = units + cost.units, hours + spent
@@ -194,6 +202,7 @@ def preview(request: Request, stage: Callable[[str], None]) -> Preview:
         " the total. Hours are estimated from the fastest of a few measured steps"
         f"{_read(readings, gaps)}."
     )
+    notes += dict.fromkeys(probed.values())
     if len(by_suite) > 1:
         hours_of = (f"{suite} {_hours(hours)}" for suite, hours in by_suite.items())
         notes.append(f"Hours by suite: {', '.join(hours_of)}.")
@@ -235,6 +244,22 @@ def _pace(variant: Variant, vit: FrozenBackbone, card: TaskCard, protocol: Setti
         raise
     except (Exception, SystemExit) as error:  # the user's code may fail in any way
         raise BadInput(f"{variant.label}: {user_errors.line(error)}.") from error
+
+
+def _in_bf16(
+    variant: Variant, vit: FrozenBackbone, card: TaskCard, protocol: Settings, pace: Pace
+) -> str:
+    """What bf16 would save on a CPU that has it, if that is much; small models only lose."""
+    if vit.dim < WIDE or torch.cuda.is_available():
+        return ""
+    other = _pace(variant, vit, card, protocol.model_copy(update={"precision": "bf16"}))
+    share = other.train / pace.train
+    if share > MUCH:
+        return ""
+    return (
+        f"In bf16 this CPU takes {share:.2f} of the time for a step of {variant.label}: see"
+        " --precision bf16, whose results are others than those of fp32."
+    )
 
 
 def sizes(variant: Variant, protocol: Settings) -> Mapping[str, object]:
