@@ -236,7 +236,7 @@ def multi_scale(
     store: Store = DEFAULT_STORE,
 ) -> None:
     """Also score segmentation results at six scales and mirrored, from their checkpoints, without
-    training. Skips those already done."""
+    training. Skips those already done; one that can't be scored stops no other."""
     from harness.engine.multi_scale import at_several_scales
     from harness.reporting.result_list import Wanted, by_id
     from harness.store import Store as ResultStore
@@ -256,8 +256,16 @@ def multi_scale(
         all_of_them = commands.command("results", "list", store=opened)
         raise BadInput(f"{opened.name} holds no such result of segmentation: see `{all_of_them}`.")
     left = [row for row in results if "miou_ms" not in row.extras]
+    failed = False
     for row in left:
-        scores = at_several_scales(opened, row, cells[row.cell], data_root, cards, backbone, method)
+        try:
+            scores = at_several_scales(
+                opened, row, cells[row.cell], data_root, cards, backbone, method
+            )
+        except BadInput as error:  # the others may have their checkpoints
+            print(f"harness: {error}", file=sys.stderr, flush=True)
+            failed = True
+            continue
         what = (
             f"{cells[row.cell].labels['variant']} on {cells[row.cell].identity['task']['name']},"
             f" seed {row.seed}"
@@ -269,6 +277,8 @@ def multi_scale(
         )
     if len(left) < len(results):
         print(f"{some(len(results) - len(left), 'result')} already had it.")
+    if failed:
+        raise typer.Exit(2)
 
 
 @command("rm")

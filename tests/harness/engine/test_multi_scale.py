@@ -37,6 +37,18 @@ def test_several_scales_are_added_to_a_stored_row_without_training(
     assert all("miou_ms" in row.extras for row in stored.results())
 
 
+def test_a_lost_checkpoint_stops_no_other_row(
+    stored: Store, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    first, second = stored.results()
+    checkpoint_files.find(stored, first).unlink()
+    assert run_command(monkeypatch, "results", "multi-scale", "--store", stored.name) == 2
+    said = capsys.readouterr()
+    assert f"result {first.id} has no checkpoint" in said.err
+    assert f"{second.id}: " in said.out
+    assert ["miou_ms" in row.extras for row in stored.results()] == [False, True]
+
+
 def test_what_has_no_several_scales_is_one_line(
     stored: Store, monkeypatch: pytest.MonkeyPatch, capsys
 ):
