@@ -194,9 +194,7 @@ def preview(request: Request, stage: Callable[[str], None]) -> Preview:
     notes += [f"{line}." for line in known_notes]
     notes += [_weights_note(spec) for spec in shapes]
     notes += _inputs(request, chosen, shapes)
-    notes += dict.fromkeys(
-        f"Protocol {protocol.name}: {protocol.title}." for _, _, protocol in chosen
-    )
+    notes += dict.fromkeys(_titled(protocol, request) for _, _, protocol in chosen)
     notes.append(
         "A unit is the forward pass of one image; a training image counts as 2. Pruning reduces"
         " the total. Hours are estimated from the fastest of a few measured steps"
@@ -259,6 +257,17 @@ def _in_bf16(
     return (
         f"In bf16 this CPU takes {share:.2f} of the time for a step of {variant.label}: see"
         " --precision bf16, whose results are others than those of fp32."
+    )
+
+
+def _titled(protocol: Settings, request: Request) -> str:
+    """A protocol's title; and what the request has in place of what the title says."""
+    given = [some(request.trials, "trial")] if request.trials is not None else []
+    if request.seeds is not None:
+        seeds = ", ".join(str(seed) for seed in request.seeds)
+        given.append(f"seed{'s' if len(request.seeds) > 1 else ''} {seeds}")
+    return f"Protocol {protocol.name}: {protocol.title}." + (
+        f" Here with {' and '.join(given)}." if given else ""
     )
 
 

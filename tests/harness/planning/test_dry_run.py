@@ -48,3 +48,15 @@ def test_bf16_is_named_where_a_cpu_is_faster_in_it(
     assert bool(notes) == said
     assert all("0.60" in note for note in notes)
     assert len(notes) < 2, "once a backbone"
+
+
+def test_what_flags_replace_stands_beside_the_protocols_title(tiny):
+    shown = preview(tiny.request("linear", trials=1, seeds=(3, 5)), lambda _: None)
+    (said,) = [note for note in shown.notes if note.startswith("Protocol ")]
+    assert said.endswith(". Here with 1 trial and seeds 3, 5.")
+    (plain,) = [
+        note
+        for note in preview(tiny.request("linear"), lambda _: None).notes
+        if note.startswith("Protocol ")
+    ]
+    assert "Here" not in plain
