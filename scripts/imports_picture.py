@@ -17,7 +17,7 @@ REPOSITORY = Path(__file__).parent.parent
 PICTURE = REPOSITORY / "docs" / "imports.svg"
 
 DOOR = "harness"
-"""The public names (`harness/__init__.py`, `api.py` and `testing.py`): no room, but all that a
+"""The public names (`harness/__init__.py`, `api/` and `testing.py`): no room, but all that a
 method imports."""
 PUBLIC = ("api", "testing")
 

@@ -18,6 +18,7 @@ import pytest
 
 import harness
 from harness import BadInput, api
+from harness.api.options import request_of
 from harness.cli import main as cli
 from harness.cli import options
 from harness.planning import arguments
@@ -158,15 +159,15 @@ def test_what_is_measured_is_one_dataclass():
 
 
 def test_lists_say_the_same_as_text():
-    listed = api._request(["linear", "ivpt(ar=false,k=3)"], "mini", ["digits"], seeds=[0, 1])
-    text = api._request("linear,ivpt(ar=false,k=3)", "mini", "digits", seeds="0,1")
+    listed = request_of(["linear", "ivpt(ar=false,k=3)"], "mini", ["digits"], seeds=[0, 1])
+    text = request_of("linear,ivpt(ar=false,k=3)", "mini", "digits", seeds="0,1")
     assert (
         listed
         == text
         == Request("linear,ivpt(ar=false,k=3)", suite="mini", tasks="digits", seeds=(0, 1))
     )
-    assert api._request("linear", None, None, seeds=range(2)).seeds == (0, 1)
-    assert api._request("linear", None, None, seeds=7).seeds == (7,)
+    assert request_of("linear", None, None, seeds=range(2)).seeds == (0, 1)
+    assert request_of("linear", None, None, seeds=7).seeds == (7,)
 
 
 def wrong(**arguments: Any) -> dict[str, Any]:
