@@ -23,7 +23,8 @@ from rich.console import Console
 
 from harness.engine.jobs import TuneJob
 from harness.engine.progress import ProgressView
-from harness.engine.run import Resources, run
+from harness.engine.resources import Resources
+from harness.engine.run import run
 from harness.engine.trainer import Trainer
 from harness.planning.plan import Request, RunPlan, plan
 from harness.store import Store

@@ -31,7 +31,8 @@ from rich.console import Console
 
 from harness.data.fingerprint import fingerprint
 from harness.engine.progress import ProgressView
-from harness.engine.run import Resources, run
+from harness.engine.resources import Resources
+from harness.engine.run import run
 from harness.planning import protocols
 from harness.planning.plan import Request, RunPlan, plan, plan_cell
 from harness.planning.protocols import Protocol

@@ -114,8 +114,8 @@ def imports(repeats: int) -> dict[str, float]:
 
 ONE_AFTER_THE_OTHER = """
 import contextlib
-import harness.engine.run
-harness.engine.run.starting_ahead = lambda _: contextlib.nullcontext()
+import harness.engine.ray_session
+harness.engine.ray_session.starting_ahead = lambda _: contextlib.nullcontext()
 """
 
 

@@ -125,7 +125,7 @@ def _no_kept_answers(monkeypatch: pytest.MonkeyPatch) -> None:
 def never_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ray isn't started while a request is planned: what starts it then is the run itself."""
     monkeypatch.setattr(
-        "harness.engine.run.starting_ahead", lambda resources: contextlib.nullcontext()
+        "harness.engine.ray_session.starting_ahead", lambda resources: contextlib.nullcontext()
     )
 
 

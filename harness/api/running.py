@@ -264,8 +264,8 @@ def _filled(
                 _say(outline, opened, view)
                 configs.keep(opened, config)
                 return _all_stored(request, outline, opened)
+            from harness.engine.ray_session import starting_ahead
             from harness.engine.run import run as fill
-            from harness.engine.run import starting_ahead
             from harness.planning.plan import plan as planned
 
             view.stage("checking data and backbone")

@@ -23,7 +23,7 @@ from typing import Any
 
 from driving import Driver, below, ended_points, finished, kill, parts_of_ray, start, workers
 
-from harness.engine.run import STUCK
+from harness.engine.ray_session import STUCK
 from harness.store import Store
 from harness.store.check import check
 

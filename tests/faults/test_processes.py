@@ -26,7 +26,7 @@ from driving import (
     workers,
 )
 
-from harness.engine.run import STUCK
+from harness.engine.ray_session import STUCK
 from harness.store import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

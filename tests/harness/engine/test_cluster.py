@@ -11,11 +11,11 @@ import ray
 from ray.tune.experiment import Trial
 from rich.console import Console
 
-from harness.engine import run
+from harness.engine import ray_session
 from harness.engine.cluster import TuneScheduler, fits
 from harness.engine.jobs import NODE, FinalJob, Outcome, TuneJob
 from harness.engine.progress import ProgressView
-from harness.engine.run import Resources
+from harness.engine.resources import Resources
 from harness.engine.scheduler import Scheduler
 from harness.engine.worker import sent_back
 from harness.errors import BadInput
@@ -134,7 +134,7 @@ def test_a_ray_that_does_not_start_is_one_line(monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr(ray, "init", slow)
     with pytest.raises(BadInput) as told:
-        run._connect("local")
+        ray_session._connect("local")
     assert str(told.value).startswith(
         "Ray couldn't be started on this machine (The current node timed out during startup.). Is"
     )
