@@ -3,7 +3,7 @@ Writes nothing."""
 
 from bdb import BdbQuit
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from harness.backbones.carried import Uncarried
 from harness.backbones.frozen import FrozenBackbone
 from harness.data import missing
 from harness.data.normalization import described
-from harness.data.readers import resolve
+from harness.data.readers import TaskReader, resolve
 from harness.errors import BadInput
 from harness.planning import reading, space, user_errors
 from harness.planning.cost import Pace, probe, variant_cost
@@ -151,17 +151,8 @@ def preview(request: Request, stage: Callable[[str], None]) -> Preview:
     stage("checking the data")
     readers, gaps = opened(cards, request.data_root)
     stage("timing a few reads of each task")
-    readings: dict[str, Reading] = {}
-    for card, spec, protocol in chosen:
-        if card.name not in gaps:
-            try:
-                side = _side(card, shapes[spec])
-                statistics = normalized_by(request, protocol, backbones.parse(spec).name)
-                readings[card.name] = reading.measure(
-                    readers[card.name], protocol, side, statistics
-                )
-            except BadInput as error:
-                gaps[card.name] = str(error)
+    readings, faults = _readings(request, chosen, shapes, readers)
+    gaps.update(faults)
     stage("timing a few steps of each method")
     paces: dict[tuple[str, str, str, int | None, str], Pace] = {}
     rows: list[MethodCost] = []
@@ -200,20 +191,10 @@ def preview(request: Request, stage: Callable[[str], None]) -> Preview:
         " the total. Hours are estimated from the fastest of a few measured steps"
         f"{_read(readings, gaps)}."
     )
-    notes += dict.fromkeys(probed.values())
     if len(by_suite) > 1:
         hours_of = (f"{suite} {_hours(hours)}" for suite, hours in by_suite.items())
         notes.append(f"Hours by suite: {', '.join(hours_of)}.")
-    decoding = sum(
-        readings[card.name].decode * sum(card.sizes.values())
-        for card in cards
-        if card.name in readings
-    )
-    if decoding > WORTH_SAYING:
-        notes.append(
-            f"Decoding all images takes {_hours(decoding / 3600)} hours more, once: what is decoded"
-            " stays in the cache."
-        )
+    notes += [*dict.fromkeys(probed.values()), _decoding(cards, readings)]
     notes += dict.fromkeys(kind_of(card.kind).image for card in cards)
     names = tuple(card.name for card in cards)
     advice = tuple(missing.lines(gaps, cards, request.data_root))
@@ -287,6 +268,43 @@ def _figures(row: MethodCost) -> list[str]:
 
 def _hours(hours: float) -> str:
     return f"{hours:,.2f}" if hours < 10 else f"{hours:,.0f}"
+
+
+def _readings(
+    request: Request,
+    chosen: list[tuple[TaskCard, str, Settings]],
+    shapes: Mapping[str, FrozenBackbone],
+    readers: Mapping[str, TaskReader],
+) -> tuple[dict[str, Reading], dict[str, str]]:
+    """By task, what reading its images takes; and for those with an image that can't be decoded,
+    what is wrong with it."""
+    readings: dict[str, Reading] = {}
+    faults: dict[str, str] = {}
+    for card, spec, protocol in chosen:
+        if card.name in readers:
+            statistics = normalized_by(request, protocol, backbones.parse(spec).name)
+            try:
+                readings[card.name] = reading.measure(
+                    readers[card.name], protocol, _side(card, shapes[spec]), statistics
+                )
+            except BadInput as error:
+                faults[card.name] = str(error)
+    return readings, faults
+
+
+def _decoding(cards: Iterable[TaskCard], readings: Mapping[str, Reading]) -> str:
+    """What decoding all images takes, if that is worth saying."""
+    seconds = sum(
+        readings[card.name].decode * sum(card.sizes.values())
+        for card in cards
+        if card.name in readings
+    )
+    if seconds <= WORTH_SAYING:
+        return ""
+    return (
+        f"Decoding all images takes {_hours(seconds / 3600)} hours more, once: what is decoded"
+        " stays in the cache."
+    )
 
 
 def _read(readings: Mapping[str, Reading], gaps: Mapping[str, str]) -> str:
