@@ -139,13 +139,8 @@ class PlannedCell:
         """The protocol at a point of its search space."""
         chosen = {**self.variant.arguments, **params}
         protocol = self.protocol.at(self.method_arguments(params) | chosen)
-        fields = {
-            name: getattr(protocol, name)
-            for name in self.kind.recipe.names()
-            if hasattr(protocol, name)
-        }
         point = {name: chosen[name] for name in protocol.arguments if name in chosen}
-        return self.kind.recipe(**{**fields, **point})
+        return self.kind.recipe(**{**protocol.fields_of(self.kind.recipe), **point})
 
 
 @dataclass(frozen=True)

@@ -74,11 +74,8 @@ def measure(reader: TaskReader, protocol: Settings, size: int, statistics: Stati
         )
 
     split = of_parts(card, [read()], size, statistics, training=True)
-    fields = {
-        name: getattr(protocol, name) for name in kind.recipe.names() if hasattr(protocol, name)
-    }
     rates = {"base_lr": 0.0, "weight_decay": 0.0}  # may be searched; no batch depends on them
-    recipe = kind.recipe(**{**rates, **fields, "batch_size": len(few)})
+    recipe = kind.recipe(**{**rates, **protocol.fields_of(kind.recipe), "batch_size": len(few)})
 
     def train() -> None:
         first = next(iter(next(kind.rounds(split, recipe, 0, torch.device("cpu")))))

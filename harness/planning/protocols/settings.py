@@ -28,6 +28,7 @@ from harness.training.annotations import check_arguments
 
 if TYPE_CHECKING:
     from harness.planning.variants import Variant
+    from harness.training.recipe import Recipe
 
 Optimizer = Literal["sgd", "adamw"]
 NoDecay = Literal["head", "biases", "vectors"]
@@ -127,6 +128,10 @@ class BaseProtocol(BaseModel):
             *(override.fields.get("batch_size", 0) for override in self.override),
             0,
         )
+
+    def fields_of(self, recipe: "type[Recipe]") -> dict[str, Any]:
+        """What a recipe has from its protocol: the fields of the same names."""
+        return {name: getattr(self, name) for name in recipe.names() if hasattr(self, name)}
 
     def score_at(self) -> tuple[int, ...]:
         """The epochs (or iterations), counted from 1, after which a tuning trial is scored on
