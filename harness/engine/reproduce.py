@@ -16,7 +16,7 @@ from harness.planning import protocols
 from harness.planning.plan import PlannedCell, Request, RunPlan, check_data, plan_cell
 from harness.planning.variants import recorded
 from harness.store import Cell, Result
-from harness.store.transfer.reproduced import CUDA_TOLERANCE, Record
+from harness.store.transfer.reproduced import CUDA_TOLERANCE, SAME_SCORE, Record
 from harness.tasks.cards import load_cards
 from harness.training.forward import precision_of
 
@@ -44,7 +44,7 @@ class Reproduction:
     @property
     def altered(self) -> bool:
         """Whether the stored score isn't that of the stored logits: somebody has changed it."""
-        return self._same_logits and abs(self.score - self.stored.score) > 1e-6
+        return self._same_logits and abs(self.score - self.stored.score) > SAME_SCORE
 
     @property
     def equal(self) -> bool:

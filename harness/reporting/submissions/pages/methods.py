@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.io import commands
 from harness.planning.declaration import own_arguments
-from harness.planning.registry import is_ours, registered
+from harness.planning.registry import built_in
 from harness.reporting.costs import COSTS
 from harness.reporting.display import rounded
 from harness.reporting.published.numbers import named_here
@@ -66,7 +66,7 @@ def _about(name: str, board: Board) -> dict[str, Any]:
         "versions": sorted({cell.version for cell in cells}),
         "sources": sources,
     }
-    method = _class(name)
+    method = built_in(name)
     if method is None or sources:
         return about
     found = re.search(r"arXiv (\d{4}\.\d{4,5})", method.summary)
@@ -80,16 +80,6 @@ def _about(name: str, board: Board) -> dict[str, Any]:
             for key, value in own_arguments(method).items()
         ],
     }
-
-
-def _class(name: str) -> Any:
-    """A registered method's class. Somebody else's package may fail in any way, and so runs only
-    if it is the harness's own."""
-    entry = registered().get(name)
-    if entry is None or not entry.value.startswith("methods."):
-        return None
-    method = entry.load()
-    return method if is_ours(method) else None
 
 
 def _as_typed(value: Any) -> str:

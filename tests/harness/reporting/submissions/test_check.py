@@ -14,7 +14,8 @@ from harness.errors import BadInput
 from harness.reporting.submissions import checkpoints, folder
 from harness.reporting.submissions.check import check_all
 from harness.reporting.submissions.checkpoints import Checkpoint
-from harness.store import Store, cell_key, result_id
+from harness.reporting.submissions.pages.marks import marks_of
+from harness.store import Cell, Store, cell_key, result_id
 from harness.store.transfer.exchange import StoreRows
 
 
@@ -313,6 +314,36 @@ def test_a_broken_file_is_a_fault_and_not_a_crash(
     found = faults(ada)
     with pytest.raises(AssertionError, match=said):
         raise AssertionError(found[0])
+
+
+def test_a_record_counts_where_rounding_may_move_its_method_as_far(
+    board: Path, tmp_path: Path
+) -> None:
+    """On CUDA: `ivpt` by more than others; a method of a file that takes its name, as others."""
+    own = sound("ivpt")
+    identity = {**own.identity, "method": {**own.identity["method"], "source": "ab" * 32}}
+    taken = Cell(cell_key(identity), identity, own.labels)
+    cells = [own, sound("vpt"), taken]
+    store = filled(tmp_path / "three.db", cells, seeds=(0,))
+    sent(board, "ada", store, cells=[one.key for one in cells])
+    files = [
+        record_of(
+            row,
+            tmp_path / f"{row.id}.json",
+            device="NVIDIA H200",
+            again_logits_sha256="0" * 64,
+            again_score=row.score - 3,
+        )
+        for row in store.results()
+    ]
+    sent(board, "ben", store, "Ben Example", cells=(), records=files, board=board)
+    checked = check_all(board)
+    (moved,) = (row.id for row in store.results() if row.cell == own.key)
+    notes = [str(note) for one in checked for note in one.notes if note.rule == "record"]
+    assert len(notes) == 2
+    assert all("not reproduced" in note and moved not in note for note in notes)
+    marks = marks_of([one.submission for one in checked if one.submission])
+    assert [id for id, mark in marks.items() if mark.by] == [moved]
 
 
 def test_records_are_of_rows_as_they_are_and_of_others(
