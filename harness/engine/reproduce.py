@@ -16,7 +16,8 @@ from harness.planning import protocols
 from harness.planning.plan import PlannedCell, Request, RunPlan, check_data, plan_cell
 from harness.planning.variants import recorded
 from harness.store import Cell, Result
-from harness.store.transfer.reproduced import CUDA_TOLERANCE, SAME_SCORE, Record
+from harness.store.records import SAME_SCORE
+from harness.store.transfer.reproduced import CUDA_TOLERANCE, Record
 from harness.tasks.cards import load_cards
 from harness.training.forward import precision_of
 

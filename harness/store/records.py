@@ -127,6 +127,11 @@ class Cell(StoredRecord):
         return None if same else "its key isn't the digest of its identity"
 
 
+SAME_SCORE = 1e-6
+"""Percentage points that a score may differ by from itself, computed again: rounding in the last
+place."""
+
+
 @dataclass(frozen=True)
 class Trial(StoredRecord):
     """One point of a cell's search, trained on `train` and scored on `val`."""
@@ -224,9 +229,12 @@ class Result(StoredRecord):
     curves: Curves = field(default_factory=dict, metadata={"since": 4})
 
     def contradiction(self) -> str | None:
-        if self.id == result_id(self.cell, self.seed):
-            return None
-        return f"its id doesn't follow from its cell {self.cell} and seed {self.seed}"
+        if self.id != result_id(self.cell, self.seed):
+            return f"its id doesn't follow from its cell {self.cell} and seed {self.seed}"
+        last = self.curve[max(self.curve)] if self.curve else self.score
+        if abs(last - self.score) > SAME_SCORE:
+            return f"its score {self.score:.6g} isn't the last of its curve, {last:.6g}"
+        return None
 
 
 @dataclass(frozen=True)

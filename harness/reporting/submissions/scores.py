@@ -61,8 +61,6 @@ def faults(submission: Submission) -> Iterator[str]:
 
 def _problem(result: Result, cell: Cell, card: TaskCard | None) -> str | None:
     shown = f"its score {result.score:.6g}"
-    if result.curve and abs(result.curve[max(result.curve)] - result.score) > NEAR:
-        return f"{shown} isn't the last of its curve, {result.curve[max(result.curve)]:.6g}"
     metric = cell.labels["metric"]
     if metric == TOP1.name and card and not is_share(result.score, card.sizes["test"]):
         return f"{shown} isn't a count of the {card.sizes['test']:,} test images"

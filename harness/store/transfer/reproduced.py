@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from harness.errors import BadInput
 from harness.io.atomic import replacing
 from harness.io.toml import first_error
-from harness.store.records import Result, Time, result_id
+from harness.store.records import SAME_SCORE, Result, Time, result_id
 
 FORMAT = "vpt-harness reproduction 1"
 
@@ -20,9 +20,6 @@ LARGEST = 20_000
 CUDA_TOLERANCE = 0.5
 """Percentage points that two runs on CUDA may differ by, unless their method says otherwise: bf16
 sums there depend on the order of threads."""
-
-SAME_SCORE = 1e-6
-"""Percentage points that the scores of equal logits may differ by: rounding in the last place."""
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Percent = Annotated[float, Field(ge=0, le=100)]

@@ -375,8 +375,13 @@ def _random_rows(rng: random.Random) -> tuple[list, ...]:
             **more,
         )
 
-    def curve() -> dict[int, float]:
-        return {rng.randrange(1000): rng.uniform(0, 100) for _ in range(rng.randrange(5))}
+    def curve(last: float | None = None) -> dict[int, float]:
+        found = {rng.randrange(1000): rng.uniform(0, 100) for _ in range(rng.randrange(5))}
+        return found if last is None or not found else {**found, max(found): last}
+
+    def scored() -> dict[str, Any]:
+        score = rng.uniform(0, 100)
+        return {"score": score, "curve": curve(score)}
 
     return (
         made,
@@ -391,9 +396,8 @@ def _random_rows(rng: random.Random) -> tuple[list, ...]:
                 cell,
                 seed=n,
                 id=result_id(cell.key, n),
-                score=rng.uniform(0, 100),
                 memory=rng.getrandbits(62),
-                curve=curve(),
+                **scored(),
             )
             for cell in made
             for n in rng.sample(range(2**40), rng.randrange(4))

@@ -111,7 +111,7 @@ FORGED = {
     ),
     "a score beside its curve": (
         lambda rows: first(rows, score=95.0),
-        r"score: .* its score 95 isn't the last of its curve, 41.6667",
+        r"schema: .* its score 95 isn't the last of its curve, 41.6667",
     ),
     "training on test": (
         lambda rows: _cells(rows, _train_on_test),
