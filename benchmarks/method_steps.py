@@ -31,7 +31,8 @@ from torch import Tensor
 
 from harness.backbones.vit import FrozenViT
 from harness.planning.registry import registered
-from harness.planning.variants import Variant, carried, one, parse
+from harness.planning.variant import Variant
+from harness.planning.variants import carried, one, parse
 from harness.training.flops import kept_bytes, scored_flops, step_flops
 from harness.training.heads import LinearHead, Model
 from harness.training.kinds import kind_of

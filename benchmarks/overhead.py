@@ -26,7 +26,8 @@ from harness.engine.progress import ProgressView
 from harness.engine.resources import Resources
 from harness.engine.run import run
 from harness.engine.trainer import Trainer
-from harness.planning.plan import Request, RunPlan, plan
+from harness.planning.plan import RunPlan, plan
+from harness.planning.request import Request
 from harness.store import Store
 
 CARD = """

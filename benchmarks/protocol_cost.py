@@ -34,8 +34,10 @@ from harness.engine.progress import ProgressView
 from harness.engine.resources import Resources
 from harness.engine.run import run
 from harness.planning import protocols
-from harness.planning.plan import Request, RunPlan, plan, plan_cell
+from harness.planning.cell import plan_cell
+from harness.planning.plan import RunPlan, plan
 from harness.planning.protocols import Protocol
+from harness.planning.request import Request
 from harness.reporting.statistics.intervals import mean_difference
 from harness.store import Store, Trial
 from harness.tasks.cards import TaskCard, load_cards, load_suites

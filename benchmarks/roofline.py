@@ -35,7 +35,8 @@ from harness.backbones.vit import FrozenViT
 from harness.planning import protocols
 from harness.planning.cost import Pace, variant_cost
 from harness.planning.search_space import search_size, search_space
-from harness.planning.variants import Variant, parse
+from harness.planning.variant import Variant
+from harness.planning.variants import parse
 from harness.tasks.cards import load_cards, load_suites
 from harness.training.heads import LinearHead, Model
 from harness.training.kinds import kind_of

@@ -26,9 +26,10 @@ from harness.engine.scheduler import Scheduler
 from harness.engine.trainer import WARM_TASKS
 from harness.engine.tune import SchedulerSearcher, SchedulerStopper
 from harness.planning import protocols
-from harness.planning.plan import PlannedCell, RunPlan
+from harness.planning.cell import PlannedCell
+from harness.planning.plan import RunPlan
 from harness.planning.protocols import Protocol
-from harness.planning.variants import Variant
+from harness.planning.variant import Variant
 from harness.store import Cell, Store, cell_key
 from harness.tasks.cards import load_cards, load_suites
 from methods.linear import Linear

@@ -46,7 +46,8 @@ IMPORTS = {
 
 def fill(store: Path) -> None:
     """What a run of the mini suite would have stored."""
-    from harness.planning.plan import Request, plan
+    from harness.planning.plan import plan
+    from harness.planning.request import Request
     from harness.store import Result, Store, Trial, result_id
 
     filled, planned = Store(store), plan(Request())

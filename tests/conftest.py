@@ -20,7 +20,7 @@ from jaxtyping import install_import_hook
 from postgres_server import Server, programs
 
 if TYPE_CHECKING:
-    from harness.planning.plan import Request
+    from harness.planning.request import Request
 
 REPOSITORY = Path(__file__).parent.parent
 SHARED = REPOSITORY.parent / "shared"
@@ -163,7 +163,7 @@ class Tiny:
 
     def request(self, methods: str, tasks: str = "toy", **more: Any) -> "Request":
         """For a plan of this folder, with the small backbone unless `more` says another."""
-        from harness.planning.plan import Request
+        from harness.planning.request import Request
 
         here = {"cards": self.cards, "protocol": str(self.protocol), "backbone": "mini_vit"}
         return Request(methods, tasks=tasks, **{**here, **more})

@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 
 from harness.cli import main as cli
 from harness.planning import protocols
+from harness.planning.cell import of_cell, trained_on
 from harness.planning.cost import cell_cost
-from harness.planning.plan import of_cell, trained_on
 from harness.planning.search_space import search_size, search_space
 from harness.planning.variants import parse
 from harness.tasks.cards import SPLITS, load_cards, load_suites

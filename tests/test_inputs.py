@@ -27,8 +27,10 @@ from harness.engine.trainer import Trainer
 from harness.errors import BadInput
 from harness.inference import checkpoint_files, tuned_model
 from harness.inference.overlay import overlays
+from harness.planning.choices import sided
 from harness.planning.dry_run import preview
-from harness.planning.plan import Request, plan, sided
+from harness.planning.plan import plan
+from harness.planning.request import Request
 from harness.reporting.compare import command, compare
 from harness.reporting.leaderboard import leaderboard
 from harness.reporting.report import Report

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from harness.engine.resources import Resources
-    from harness.planning.plan import Request
+    from harness.planning.request import Request
     from harness.training.method import Method
 
     Methods = str | type[Method] | Sequence[str | type[Method]]
@@ -78,7 +78,7 @@ def request_of(
 ) -> "Request":
     """Checks what a parser of flags would have checked. Raises `BadInput`."""
     from harness.planning import arguments
-    from harness.planning.plan import Request
+    from harness.planning.request import Request
 
     arguments.check_not_importing()
     for name in ("trials", "image_size"):

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from harness.engine.resources import Resources
     from harness.planning.dry_run import Preview
     from harness.planning.outline import Outline
-    from harness.planning.plan import Request, RunPlan
+    from harness.planning.plan import RunPlan
+    from harness.planning.request import Request
     from harness.reporting.ablation import Ablation as Grid
     from harness.store import Store
     from harness.training.method import Method

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
     from harness.planning.outline import Outline
-    from harness.planning.plan import Request, RunPlan
+    from harness.planning.plan import RunPlan
+    from harness.planning.request import Request
     from harness.reporting.ablation import Ablation as Grid
     from harness.reporting.board import Leaderboard
     from harness.store import Store
@@ -47,7 +48,8 @@ class Run:
     @cached_property
     def plan(self) -> "RunPlan":
         """The cells: method variants x tasks, each with its backbone, protocol and seeds."""
-        from harness.planning.plan import Request, plan
+        from harness.planning.plan import plan
+        from harness.planning.request import Request
 
         return plan(self._planned) if isinstance(self._planned, Request) else self._planned
 

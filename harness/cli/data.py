@@ -312,7 +312,7 @@ def _each(
 
 def _chosen(which: TaskOptions, cards: Path | None, default: str | None = None) -> "list[TaskCard]":
     """The requested tasks; those of the suite `default` if there are none. Raises `BadInput`."""
-    from harness.planning.plan import choose_tasks
+    from harness.planning.choices import choose_tasks
 
     if which.tasks is None and which.suite is None and default is None:
         raise BadInput(

@@ -59,7 +59,7 @@ def show(protocol: Named, format: TextOrJson = "text") -> None:
 def check(protocol: Named) -> None:
     """Check a protocol's file, and say what a search of it costs. Exit code 2 if a key or a value
     is wrong; what may be meant for a method of your own, or is unusual, is a warning."""
-    from harness.planning.plan import of_cell
+    from harness.planning.cell import of_cell
     from harness.planning.protocols import load
     from harness.planning.search_space import search_size, search_space
     from harness.planning.variants import parse

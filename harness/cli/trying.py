@@ -36,7 +36,7 @@ def try_(
     from harness import testing
     from harness.engine import single
     from harness.planning import user_errors
-    from harness.planning.plan import Request
+    from harness.planning.request import Request
 
     request = Request("", tasks=task, backbone=backbone, data_root=data_root, cards=cards)
     variant, vit = single.subject(method, request)

@@ -24,7 +24,7 @@ from harness.engine.jobs import (
 )
 from harness.engine.status import planned_work
 from harness.engine.study import STATES, CellSearch
-from harness.planning.plan import PlannedCell
+from harness.planning.cell import PlannedCell
 from harness.store import Cell, Failure, Progress, Result, Store, Trial, result_id
 from harness.store.records import chosen
 

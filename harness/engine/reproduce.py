@@ -13,7 +13,9 @@ from harness.data.readers import resolve
 from harness.engine.jobs import FinalJob, Outcome
 from harness.errors import BadInput, unknown
 from harness.planning import protocols
-from harness.planning.plan import PlannedCell, Request, RunPlan, check_data, plan_cell
+from harness.planning.cell import PlannedCell, plan_cell
+from harness.planning.plan import RunPlan, check_data
+from harness.planning.request import Request
 from harness.planning.variants import recorded
 from harness.store import Cell, Result
 from harness.store.records import SAME_SCORE

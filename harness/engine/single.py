@@ -11,10 +11,14 @@ from harness.errors import BadInput, unknown
 from harness.inference import checkpoint, tuned_model
 from harness.inference.tuned_model import Tuned
 from harness.planning import space
+from harness.planning.cell import PlannedCell
+from harness.planning.choices import choose_tasks, settings, suite_of
 from harness.planning.declaration import defaults, own_arguments
-from harness.planning.plan import PlannedCell, Request, choose_tasks, plan, settings, suite_of
+from harness.planning.plan import plan
 from harness.planning.protocols import Protocol
-from harness.planning.variants import Variant, one
+from harness.planning.request import Request
+from harness.planning.variant import Variant
+from harness.planning.variants import one
 from harness.training.annotations import check_arguments
 from harness.training.loop import Score
 

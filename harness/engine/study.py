@@ -11,7 +11,7 @@ import optuna
 from optuna.trial import TrialState
 
 from harness.planning import protocols
-from harness.planning.plan import PlannedCell
+from harness.planning.cell import PlannedCell
 from harness.planning.space import points
 from harness.store import Trial
 from harness.store.records import cell_key, without_code

@@ -25,7 +25,8 @@ from harness.inference import checkpoint, checkpoint_files
 from harness.inference.checkpoint_files import Keep
 from harness.inference.strip import strip
 from harness.planning import user_errors
-from harness.planning.plan import PlannedCell, RunPlan
+from harness.planning.cell import PlannedCell
+from harness.planning.plan import RunPlan
 from harness.store import (
     CHECKPOINT_BYTES,
     FLOPS,

@@ -20,7 +20,7 @@ from harness.text import plain
 from harness.training.method import method_of
 
 if TYPE_CHECKING:
-    from harness.planning.plan import PlannedCell
+    from harness.planning.cell import PlannedCell
 
 FORMAT = "vpt-harness checkpoint 1"
 _METHOD = "method."

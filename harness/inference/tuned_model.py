@@ -31,7 +31,8 @@ from harness.inference.checkpoint import Origin, check, contents, metadata_of, p
 from harness.io.atomic import placing
 from harness.planning import user_errors
 from harness.planning.registry import is_ours
-from harness.planning.variants import Variant, recorded
+from harness.planning.variant import Variant
+from harness.planning.variants import recorded
 from harness.tasks.cards import DRAWN
 from harness.text import plain
 from harness.training.forward import EVAL_BATCH, Diverged, computing_in, precision, precision_of

@@ -19,7 +19,7 @@ from harness.training.kinds import kind_of
 from harness.training.step import loss_of
 
 if TYPE_CHECKING:
-    from harness.planning.variants import Variant
+    from harness.planning.variant import Variant
 
 
 def cell_cost(

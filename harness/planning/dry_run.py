@@ -21,24 +21,16 @@ from harness.data.normalization import described
 from harness.data.readers import TaskReader, resolve
 from harness.errors import BadInput
 from harness.planning import reading, space, user_errors
+from harness.planning.cell import normalized_by, of_cell, trained_on
+from harness.planning.choices import choose_tasks, settings, suite_of
 from harness.planning.cost import Pace, probe, variant_cost
-from harness.planning.plan import (
-    Request,
-    choose_tasks,
-    has_settings,
-    known_settings,
-    normalized_by,
-    notes_on,
-    of_cell,
-    opened,
-    settings,
-    suite_of,
-    trained_on,
-)
+from harness.planning.plan import has_settings, known_settings, notes_on, opened
 from harness.planning.protocols import Settings
 from harness.planning.reading import Reading
+from harness.planning.request import Request
 from harness.planning.search_space import own_arguments, search_size, search_space, searched
-from harness.planning.variants import Variant, carried, left_out, parse
+from harness.planning.variant import Variant
+from harness.planning.variants import carried, left_out, parse
 from harness.tasks.cards import TaskCard
 from harness.text import preformatted, rendered, some
 from harness.training.forward import computing_in

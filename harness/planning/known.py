@@ -19,7 +19,7 @@ from harness.io import flags
 from harness.io.resources import osu_csv
 from harness.planning import space
 from harness.planning.declaration import defaults, own_arguments
-from harness.planning.variants import Variant, read_arguments
+from harness.planning.variant import Variant, read_arguments
 from harness.store import Store
 from harness.text import plain
 

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import harness.backbones
 from harness.errors import BadInput
 from harness.io import answers, flags
+from harness.planning.choices import choose_tasks, settings, suite_of
 from harness.planning.notices import not_narrowed
-from harness.planning.plan import Request, RunPlan, choose_tasks, settings, suite_of
+from harness.planning.plan import RunPlan
 from harness.planning.registry import registered
+from harness.planning.request import Request
 from harness.planning.source import of_file
 from harness.planning.variants import files_in
 from harness.store import Store

@@ -1,146 +1,28 @@
-"""Turns flags into a RunPlan: the cells to fill, each a method variant on a task with a backbone
-under a protocol."""
+"""Turns a request into a RunPlan: the cells to fill."""
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from optuna.distributions import BaseDistribution
+from typing import TYPE_CHECKING
 
 import harness.backbones
 from harness.backbones import Backbone
 from harness.backbones.carried import Uncarried
-from harness.data import normalization
-from harness.data.normalization import Statistics
-from harness.errors import BadInput, unknown
-from harness.io import flags
-from harness.planning import arithmetic, protocols, user_errors
-from harness.planning.declaration import defaults
-from harness.planning.known import Known, point_of, points_of, starts, table
+from harness.errors import BadInput
+from harness.planning import user_errors
+from harness.planning.cell import PlannedCell, of_cell, plan_cell
+from harness.planning.choices import choose_tasks, settings, suite_of
+from harness.planning.known import Known, points_of, starts, table
 from harness.planning.protocols import Settings
-from harness.planning.search_space import own_arguments, search_size, search_space, settled
-from harness.planning.space import size, values
-from harness.planning.variants import Variant, carried, left_out, parse
-from harness.store import Cell, cell_key
-from harness.tasks.cards import Suite, TaskCard, load_cards, load_suites
+from harness.planning.request import DEFAULT, Request
+from harness.planning.search_space import own_arguments, search_space
+from harness.planning.variant import Variant
+from harness.planning.variants import carried, left_out, parse
+from harness.tasks.cards import TaskCard
 
 if TYPE_CHECKING:
     from harness.data.readers.reader import TaskReader
-    from harness.training.kind import Kind
-    from harness.training.recipe import Recipe
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the user requested, as typed, except for paths."""
-
-    methods: str = flags.DEFAULT_METHODS
-    suite: str | None = None
-    tasks: str | None = None
-    backbone: str | None = None
-    protocol: str | None = None
-    data_root: Path | None = None
-    cards: Path | None = None
-    pixels: str | None = None
-    image_size: int | None = None
-    normalize: str | None = None
-    precision: str | None = None
-    allow_overlap: bool = False
-    """Run even though test images are also in train or val."""
-    trials: int | None = None
-    seeds: tuple[int, ...] | None = None
-    hparams: str | None = None
-    """A table of settings that are run instead of searches."""
-    start_from: str | None = None
-    """A table or a store whose settings searches begin with."""
-    cpu: bool = False
-    """Whether jobs get no GPU, even if this machine has one."""
-
-    def __post_init__(self) -> None:
-        """Paths become absolute: a worker is in another folder. Raises `BadInput`."""
-        absolute: dict[str, object] = {
-            name: flags.path(value).absolute()
-            for name in ("data_root", "cards")
-            if (value := getattr(self, name)) is not None
-        }
-        if self.protocol is not None and self.protocol.endswith(".toml"):
-            absolute["protocol"] = str(flags.path(self.protocol).absolute())
-        if self.hparams is not None and self.start_from is not None:
-            raise BadInput(
-                "--hparams runs settings without a search, --start-from begins a search with them:"
-                " leave one out."
-            )
-        if self.backbone is not None:
-            absolute["backbone"] = flags.backbone(self.backbone)
-        for name, value in absolute.items():
-            object.__setattr__(self, name, value)
-
-
-@dataclass(frozen=True)
-class PlannedCell:
-    """One cell and everything needed to fill it."""
-
-    cell: Cell
-    card: TaskCard
-    root: Path | None
-    fingerprint: str
-    variant: Variant
-    backbone: str
-    protocol: Settings
-    space: Mapping[str, BaseDistribution]
-    seeds: tuple[int, ...]
-    inputs: Mapping[str, str | None]
-    """Where everything came from, as paths and names, for `harness reproduce`. Provenance, never
-    identity."""
-
-    @property
-    def key(self) -> str:
-        return self.cell.key
-
-    @property
-    def statistics(self) -> Statistics:
-        """For normalising pixels."""
-        return normalization.of(self.cell.identity)
-
-    @property
-    def precision(self) -> protocols.Precision:
-        """The arithmetic of its runs."""
-        return self.protocol.precision or "fp32"
-
-    @property
-    def constant_features(self) -> bool:
-        """Whether the tokens that a head reads can be computed once."""
-        return self.variant.has_constant_features(self.card)
-
-    @property
-    def trials(self) -> int:
-        """Points that the search will try; 0 if there is nothing to choose."""
-        return search_size(self.space, self.protocol)
-
-    def method_arguments(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """The method's own arguments: those fixed by the variant and those chosen by the search."""
-        return own_arguments({**self.variant.arguments, **params}, self.protocol)
-
-    def batch_size(self, *points: Mapping[str, Any]) -> int:
-        """The largest of these points' batches."""
-        return max(self.recipe(params).batch_size for params in points)
-
-    @property
-    def kind(self) -> "Kind[Any]":
-        """The kind of its task: how it is trained and scored."""
-        from harness.training.kinds import kind_of
-
-        return kind_of(self.card.kind)
-
-    def recipe(self, params: Mapping[str, Any]) -> "Recipe":
-        """The protocol at a point of its search space."""
-        chosen = {**self.variant.arguments, **params}
-        protocol = self.protocol.at(self.method_arguments(params) | chosen)
-        point = {name: chosen[name] for name in protocol.arguments if name in chosen}
-        return self.kind.recipe(**{**protocol.fields_of(self.kind.recipe), **point})
 
 
 @dataclass(frozen=True)
@@ -165,31 +47,6 @@ class RunPlan:
     @property
     def variants(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(cell.variant.label for cell in self.cells))
-
-
-def choose_tasks(
-    suite: str | None, tasks: str | None, cards: Path | None
-) -> tuple[str | None, list[TaskCard], dict[str, Suite]]:
-    """The suite's name (None if tasks were chosen from anywhere), the cards to run, and all suites.
-    Raises `BadInput`."""
-    known, suites = load_cards(cards), load_suites()
-    if suite is not None and suite not in suites:
-        raise unknown("suite", suite, suites)
-    if tasks is None:
-        suite = suite or "mini"
-        return suite, [known[name] for name in suites[suite].tasks], suites
-    wanted = [name.strip() for name in tasks.split(",") if name.strip()]
-    if not wanted:
-        raise BadInput("--tasks names no task.")
-    for name in wanted:
-        if name not in known:
-            raise unknown("task", name, known)
-        if suite is not None and name not in suites[suite].tasks:
-            raise BadInput(
-                f"task '{name}' is not in suite '{suite}': leave --suite out to choose tasks from"
-                " anywhere."
-            )
-    return suite, [known[name] for name in dict.fromkeys(wanted)], suites
 
 
 def plan(request: Request, variants: Sequence[Variant] | None = None) -> RunPlan:
@@ -255,45 +112,6 @@ def plan(request: Request, variants: Sequence[Variant] | None = None) -> RunPlan
     )
 
 
-def suite_of(card: TaskCard, chosen: str | None, suites: Mapping[str, Suite]) -> Suite:
-    """The suite whose backbone and protocol a task uses: the chosen one if it defines them, else
-    the task's own."""
-    if chosen is not None and suites[chosen].backbone:
-        return suites[chosen]
-    return suites.get(card.suite, suites["mini"])
-
-
-def settings(request: Request, card: TaskCard, suite: Suite) -> tuple[str, Settings]:
-    """The backbone, with the side of its images, and the protocol of a task, with the arithmetic:
-    the user's, else its suite's. Raises `BadInput`."""
-    protocol = protocols.load(request.protocol or suite.protocol, request.trials).of(card.kind)
-    precision = arithmetic.chosen(request.precision, protocol.precision, request.cpu)
-    spec = sided(request.backbone or suite.backbone, request.image_size, card, suite)
-    return spec, protocol.model_copy(update={"precision": precision})
-
-
-def sided(spec: str, image_size: int | None, card: TaskCard, suite: Suite) -> str:
-    """The requested backbone, with the side from `--image-size` or else from its suite. Raises
-    `BadInput` for two different sides."""
-    wanted = harness.backbones.parse(spec)
-    if image_size and wanted.side and image_size != wanted.side:
-        raise BadInput(
-            f"--image-size {image_size} and --backbone {wanted} set different image sizes: leave"
-            " one out."
-        )
-    side = image_size or wanted.side
-    if card.task_kind.cropped:
-        if side:
-            raise BadInput(
-                f"task {card.name}: its card's crop sets the image size, {card.crop} pixels: leave"
-                f" {side} out."
-            )
-        return spec
-    if side is None and harness.backbones.own_side(wanted.name) is None:
-        side = suite.image_size
-    return str(replace(wanted, side=side))
-
-
 def check_data(cards: Sequence[TaskCard], root: Path | None) -> "dict[str, TaskReader]":
     """The reader of every task, with its lists read. Raises one `BadInput` that says which tasks'
     data are missing, incomplete or wrong, and how to get them."""
@@ -334,7 +152,7 @@ def check_variants(
     card: TaskCard,
     protocol: Settings,
     built: set[str],
-    request: Request = Request(),
+    request: Request = DEFAULT,
     known: Known | None = None,
 ) -> None:
     """Builds every variant once on a backbone, so that wrong arguments are reported before anything
@@ -361,138 +179,6 @@ def check_variants(
             raise BadInput(
                 f"{variant.label} can't be built on {backbone.name}: {user_errors.line(error)}."
             ) from error
-
-
-def plan_cell(
-    card: TaskCard,
-    request: Request,
-    fingerprint: str,
-    variant: Variant,
-    spec: str,
-    backbone: Backbone,
-    protocol: Settings,
-    normalize: Statistics | None = None,
-    overlap: int = 0,
-    known: Known | None = None,
-) -> PlannedCell:
-    """One cell with its key: the sha256 of everything that its numbers may depend on, except the
-    seed. `protocol`: that of all cells.
-
-    `normalize` overrides the request and the protocol. `overlap`: how many test images are also in
-    train or val. It follows from the data, so it isn't part of the key, but is shown with the
-    score. `known`: settings that the request names.
-    """
-    shared, protocol = protocol, of_cell(protocol, variant, card, backbone.name, request, known)
-    by = known.name if known is not None and (protocol.fixed or protocol.start) else None
-    how = "hparams" if protocol.fixed else "start"
-    normalize = normalize or normalized_by(request, protocol, backbone.name)
-    identity = {
-        "method": variant.identity,
-        "task": {
-            "name": card.name,
-            "card": card.digest(),
-            "data": fingerprint,
-            "pixels": card.pixels,
-            "normalize": normalize.identity(),
-        },
-        "backbone": {
-            "name": backbone.name,
-            "sha256": backbone.sha256,
-            "pooling": backbone.pooling,
-            "side": card.side(backbone.size, backbone.vit.patch_size[0]),
-        },
-        "protocol": protocol.identity(),
-    }
-    labels = {
-        "variant": variant.label,
-        "suite": card.suite,
-        "group": card.group,
-        "kind": card.kind,
-        "metric": card.metric,
-        "classes": card.classes,
-        "protocol": protocol.name if by is None else f"{protocol.name}+{by}",
-        "note": variant.method.note,
-        "family": variant.method.family,
-        "year": variant.method.year,
-        "settings": {**shared.identity(), **({how: by} if by is not None else {})},
-        **(
-            {"overlap": {"images": overlap, "of": card.sizes["test"], "expected": card.overlap}}
-            if overlap
-            else {}
-        ),
-    }
-    inputs = {
-        "method": flags.method_file(variant.origin),
-        "data_root": str(request.data_root.resolve()) if request.data_root else None,
-        "cards": str(request.cards.resolve()) if request.cards else None,
-        "backbone": spec,
-        "pixels": request.pixels,
-        "image_size": request.image_size,
-        "normalize": request.normalize,
-        "precision": request.precision,
-        "protocol": request.protocol,
-        "hparams": request.hparams,
-        "start_from": request.start_from,
-    }
-    card = trained_on(card, protocol)
-    space, seeds = search_space(variant, protocol), request.seeds or protocol.seeds
-    whole_grid = protocol.sampler == "grid" and search_size(space, protocol) == size(space)
-    if space and size(space) < math.inf and not whole_grid:
-        # a store may have cells of before, whose search tried points twice, or a grid's first alone
-        identity["search"] = {"points": "distinct"}
-    labels |= {
-        "arguments": settled(variant, protocol, space),
-        "searched": {name: values(entry) for name, entry in space.items()},
-    }
-    return PlannedCell(
-        Cell(cell_key(identity), identity, labels),
-        card,
-        request.data_root,
-        fingerprint,
-        variant,
-        spec,
-        protocol,
-        space,
-        seeds,
-        inputs,
-    )
-
-
-def normalized_by(request: Request, protocol: Settings, backbone: str) -> Statistics:
-    """The statistics named by a request's `--normalize`, or else by the protocol. Raises
-    `BadInput`."""
-    name = request.normalize or protocol.normalize
-    if name not in normalization.NAMES:
-        raise unknown("normalization", name, normalization.NAMES)
-    return (
-        harness.backbones.statistics_of(backbone)
-        if name == normalization.BACKBONES_OWN
-        else normalization.NAMED[name]
-    )
-
-
-def of_cell(
-    protocol: Settings,
-    variant: Variant,
-    card: TaskCard,
-    backbone: str,
-    request: Request = Request(),
-    known: Known | None = None,
-) -> Settings:
-    """The part of a protocol that holds for one cell, and for points that its search may choose; of
-    `known`, what the request asks for. Raises `BadInput`."""
-    whole = protocol.for_cell(variant, card.suite, backbone, card.train_on)
-    space = search_space(variant, whole)
-    if known is not None and request.hparams is not None:
-        point = point_of(known, variant, card.name, whole, space)
-        if point is not None:
-            arguments = {**defaults(variant.method), **whole.method_arguments, **variant.arguments}
-            return whole.without_search(point, arguments)
-    within = whole.within(space)
-    if known is not None and request.start_from is not None and space:
-        inside, _ = points_of(known, variant, card.name, whole, space)
-        return within.model_copy(update={"start": tuple(inside)})
-    return within
 
 
 def known_settings(request: Request) -> Known | None:
@@ -543,8 +229,3 @@ def notes_on(
         lines.append(f"{known.name}: outside of what is searched, and left out: {'; '.join(shown)}")
     names = [card.name for card, _, _ in chosen]
     return [*lines, *(note.rstrip(".") for note in known.notes(variants, names))]
-
-
-def trained_on(card: TaskCard, protocol: Settings) -> TaskCard:
-    """The card, with the cell's protocol deciding what final runs train on."""
-    return card.model_copy(update={"train_on": protocol.train_on or card.train_on})

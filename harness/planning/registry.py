@@ -16,6 +16,9 @@ T = TypeVar("T")
 GROUP = "harness.methods"
 """The entry-point group that built-in methods and other packages' methods register in."""
 
+EVERYTHING = "everything"
+"""In a list of methods, all that are registered."""
+
 
 def registered() -> dict[str, EntryPoint]:
     """Built-in and third-party methods by name, not yet imported."""

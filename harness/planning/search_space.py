@@ -9,7 +9,7 @@ from harness.planning import protocols
 from harness.planning.declaration import defaults
 from harness.planning.protocols import Settings
 from harness.planning.space import described, narrowed, size
-from harness.planning.variants import Variant
+from harness.planning.variant import Variant
 
 
 def search_space(variant: Variant, protocol: Settings) -> dict[str, BaseDistribution]:

@@ -13,8 +13,9 @@ from rich.text import Text
 
 from harness.errors import BadInput
 from harness.planning import user_errors
+from harness.planning.cell import PlannedCell
 from harness.planning.declaration import own_arguments
-from harness.planning.plan import PlannedCell, RunPlan
+from harness.planning.plan import RunPlan
 from harness.planning.variants import parse
 from harness.reporting.display import NOTHING
 from harness.reporting.rows import Run, read

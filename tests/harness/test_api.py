@@ -22,7 +22,7 @@ from harness.api.options import request_of
 from harness.cli import main as cli
 from harness.cli import options
 from harness.planning import arguments
-from harness.planning.plan import Request
+from harness.planning.request import Request
 from harness.store import Store
 from harness.store.transfer import reproduced
 

@@ -14,7 +14,8 @@ from harness.backbones.carried import Uncarried, lacking
 from harness.backbones.frozen import FrozenBackbone
 from harness.inference import checkpoint
 from harness.planning.registry import registered
-from harness.planning.variants import Variant, one
+from harness.planning.variant import Variant
+from harness.planning.variants import one
 from harness.training.heads import LinearHead, Model
 from harness.training.kinds import kind_of
 from harness.training.step import loss_of

@@ -10,7 +10,8 @@ from tuned import check_equal_to_weights, features, own, randomise, trainable
 
 from harness.backbones.vit import FrozenViT
 from harness.planning import protocols
-from harness.planning.variants import Variant, parse
+from harness.planning.variant import Variant
+from harness.planning.variants import parse
 from harness.training.classification import ClassificationRecipe
 from harness.training.heads import LinearHead, Model
 from harness.training.method import Method

@@ -7,9 +7,10 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from harness.engine.jobs import Outcome, TuneJob
 from harness.engine.scheduler import Scheduler
-from harness.planning.plan import PlannedCell, RunPlan
+from harness.planning.cell import PlannedCell
+from harness.planning.plan import RunPlan
 from harness.planning.protocols import Protocol
-from harness.planning.variants import Variant
+from harness.planning.variant import Variant
 from harness.store import Cell, Store
 from harness.tasks.cards import TaskCard
 from harness.training.method import Method

@@ -18,7 +18,8 @@ from harness.engine.method_checks.shapes import shapes
 from harness.engine.method_checks.steps import bf16, gradients, micro_batch
 from harness.engine.method_checks.subject import Subject
 from harness.planning import user_errors
-from harness.planning.variants import Variant, one
+from harness.planning.variant import Variant
+from harness.planning.variants import one
 from harness.training.method import Method
 from harness.training.seeds import seeded
 

@@ -9,7 +9,7 @@ from harness.engine.method_checks.report import Fault, Skipped
 from harness.engine.method_checks.subject import BATCH, HELD_OUT, TRAIN, Subject
 from harness.errors import BadInput
 from harness.planning import declaration, protocols, user_errors
-from harness.planning.variants import Variant
+from harness.planning.variant import Variant
 from harness.training.annotations import check_arguments
 from harness.training.method import Method, trained_values
 

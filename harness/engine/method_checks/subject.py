@@ -18,7 +18,7 @@ from harness.backbones.frozen import FrozenBackbone, resize
 from harness.engine.method_checks.listening import watched
 from harness.io.commands import near
 from harness.planning import declaration
-from harness.planning.variants import Variant
+from harness.planning.variant import Variant
 from harness.training.classification import Classification, ClassificationRecipe
 from harness.training.heads import LinearHead, Model
 from harness.training.hooks import Hooks

@@ -27,7 +27,7 @@ from harness.tasks.kinds import KINDS
 from harness.training.annotations import check_arguments
 
 if TYPE_CHECKING:
-    from harness.planning.variants import Variant
+    from harness.planning.variant import Variant
     from harness.training.recipe import Recipe
 
 Optimizer = Literal["sgd", "adamw"]

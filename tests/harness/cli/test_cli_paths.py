@@ -13,7 +13,7 @@ from command_line import run_command
 from places import REPOSITORY
 
 from harness.cli import main as cli
-from harness.planning.plan import Request
+from harness.planning.request import Request
 from harness.store import Store
 
 WEIGHTS = REPOSITORY / "harness" / "backbones" / "weights" / "mini_vit.safetensors"

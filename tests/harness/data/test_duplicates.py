@@ -17,7 +17,8 @@ from harness.data.readers import resolve
 from harness.data.readers.record import Record
 from harness.data.verify import verify
 from harness.errors import BadInput
-from harness.planning.plan import Request, plan
+from harness.planning.plan import plan
+from harness.planning.request import Request
 from harness.tasks.cards import TaskCard, load_cards, load_suites
 
 

@@ -18,7 +18,8 @@ from harness.engine.run import _logging_the_end
 from harness.engine.scheduler import Scheduler
 from harness.engine.signals import Interrupted
 from harness.errors import BadInput
-from harness.planning.plan import Request, RunPlan, plan
+from harness.planning.plan import RunPlan, plan
+from harness.planning.request import Request
 from harness.store import Store
 
 DOCUMENT = REPOSITORY / "docs" / "watching.md"

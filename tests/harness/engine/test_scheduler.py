@@ -12,7 +12,7 @@ from planned import GRID, GRID_SPACE, bad, begin, drive, good, plan, planned, qu
 import harness.engine.scheduler
 from harness.engine.jobs import DIED, OUT_OF_MEMORY, FinalJob, Outcome, TuneJob, dump, parse
 from harness.engine.scheduler import Scheduler
-from harness.planning.plan import PlannedCell
+from harness.planning.cell import PlannedCell
 from harness.store import Store, gone, new_owner
 from methods.linear import Linear
 

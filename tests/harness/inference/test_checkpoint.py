@@ -22,7 +22,8 @@ from harness.engine.trainer import Trainer
 from harness.errors import BadInput
 from harness.inference import checkpoint_files, tuned_model
 from harness.inference.predictions import rows
-from harness.planning.plan import PlannedCell, RunPlan, plan
+from harness.planning.cell import PlannedCell
+from harness.planning.plan import RunPlan, plan
 from harness.store import Store
 from harness.training.forward import predict, sha256_of
 

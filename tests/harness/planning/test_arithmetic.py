@@ -15,7 +15,9 @@ from harness.engine.trainer import Trainer
 from harness.errors import BadInput
 from harness.inference import checkpoint_files, tuned_model
 from harness.planning import arithmetic
-from harness.planning.plan import PlannedCell, plan, settings, suite_of
+from harness.planning.cell import PlannedCell
+from harness.planning.choices import settings, suite_of
+from harness.planning.plan import plan
 from harness.reporting.compare import compare
 from harness.store import Store
 from harness.tasks.cards import load_cards, load_suites

@@ -17,7 +17,7 @@ from harness.planning import protocols
 from harness.planning.known import table
 from harness.planning.plan import RunPlan, plan
 from harness.planning.registry import registered
-from harness.planning.variants import read_arguments
+from harness.planning.variant import read_arguments
 from harness.reporting.filters import Setting
 from harness.reporting.result_list import Wanted
 from harness.reporting.tuned_table import tuned_table, write
@@ -148,7 +148,7 @@ def test_conditions_of_a_protocol_hold_at_given_settings(tmp_path: Path):
     (tmp_path / "mine.csv").write_text(
         "method,task,base_lr,weight_decay,arguments\nvpt,digits,1.0,0.0,prompts=150\n"
     )
-    from harness.planning.plan import Request
+    from harness.planning.request import Request
 
     request = Request("vpt", tasks="digits", protocol="vpt", hparams=str(tmp_path / "mine.csv"))
     (cell,) = plan(request).cells

@@ -26,7 +26,8 @@ class Mine(Linear):
 
 PLAN = """
 from harness.planning import outline
-from harness.planning.plan import Request, plan
+from harness.planning.plan import plan
+from harness.planning.request import Request
 from harness.store import Store
 
 request, store = Request(**ASKED), Store(STORE)
@@ -43,7 +44,7 @@ from pathlib import Path
 
 import made_up
 from harness.planning import outline
-from harness.planning.plan import Request
+from harness.planning.request import Request
 from harness.store import Store
 
 def recalled(store=STORE, **more):

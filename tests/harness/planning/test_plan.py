@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from harness.errors import BadInput
-from harness.planning.plan import Request, plan
+from harness.planning.plan import plan
+from harness.planning.request import Request
 from methods.vpt import VPTDeep
 
 

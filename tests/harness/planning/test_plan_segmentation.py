@@ -6,7 +6,8 @@ import pytest
 from segmentation import planned, seg
 
 from harness.errors import BadInput
-from harness.planning.plan import Request, plan
+from harness.planning.plan import plan
+from harness.planning.request import Request
 
 __all__ = ["seg"]
 

@@ -9,9 +9,11 @@ from timm.scheduler.cosine_lr import CosineLRScheduler
 from harness.data import normalization
 from harness.errors import BadInput
 from harness.planning import protocols
-from harness.planning.plan import Request, normalized_by
+from harness.planning.cell import normalized_by
+from harness.planning.request import Request
 from harness.planning.search_space import search_space
-from harness.planning.variants import Variant, parse
+from harness.planning.variant import Variant
+from harness.planning.variants import parse
 from harness.store import cell_key
 from harness.training.classification import ClassificationRecipe
 from methods.vpt import VPTDeep

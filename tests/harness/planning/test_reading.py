@@ -13,7 +13,7 @@ from harness.data.readers import open_reader
 from harness.planning import dry_run, reading
 from harness.planning.cost import Pace
 from harness.planning.dry_run import Preview, preview
-from harness.planning.plan import Request
+from harness.planning.request import Request
 from harness.training.kind import Cost
 
 __all__ = ["seg"]

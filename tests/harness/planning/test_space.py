@@ -17,7 +17,8 @@ from harness.errors import BadInput
 from harness.planning import protocols
 from harness.planning.search_space import search_space, searched
 from harness.planning.space import described, largest, narrowed
-from harness.planning.variants import Variant, parse
+from harness.planning.variant import Variant
+from harness.planning.variants import parse
 from harness.training.method import Method
 
 CHOICES, INT, FLOAT = CategoricalDistribution, IntDistribution, FloatDistribution

@@ -13,7 +13,7 @@ from harness.engine.jobs import FinalJob
 from harness.engine.trainer import Trainer
 from harness.errors import BadInput
 from harness.inference import checkpoint_files, tuned_model
-from harness.planning import registry, variants
+from harness.planning import registry, variant
 from harness.planning.declaration import check
 from harness.planning.plan import plan
 from harness.planning.registry import families, registered
@@ -103,7 +103,7 @@ def test_a_method_that_is_any_type_is_in_no_group(group):
 def test_the_version_is_a_part_of_the_key(monkeypatch, tiny):
     (now,) = plan(tiny.request("dora")).cells
     assert now.cell.identity["method"]["packages"] == {"peft": version("peft")}
-    monkeypatch.setattr(variants, "version", lambda name: "0.99")
+    monkeypatch.setattr(variant, "version", lambda name: "0.99")
     (later,) = plan(tiny.request("dora")).cells
     assert later.cell.identity["method"]["packages"] == {"peft": "0.99"}
     assert later.key != now.key
@@ -118,7 +118,7 @@ def test_a_checkpoint_of_another_version_is_refused(tiny, monkeypatch):
     outcomes(trainer, FinalJob(found.cells[0].key, (0,), point))
     (file,) = keep.folder.iterdir()
     tuned_model.load(file)
-    monkeypatch.setattr(variants, "version", lambda name: "0.99")
+    monkeypatch.setattr(variant, "version", lambda name: "0.99")
     expected = rf"was tuned with peft {version('peft')}; installed is peft 0\.99"
     with pytest.raises(BadInput, match=expected):
         tuned_model.load(file)

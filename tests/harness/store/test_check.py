@@ -65,7 +65,7 @@ FAULTS = {
         "result 000000000000: its id doesn't follow from its cell"
     ),
     "update results set score = 101 where row = 1": "score is 101.0: Input should be less than",
-    "update results set score = 99.5, curve = '{\"9\": 61.5, \"10\": 60.5}' where row = 1": (
+    'update results set score = 99.5, curve = \'{"9": 61.5, "10": 60.5}\' where row = 1': (
         "its score 99.5 isn't the last of its curve, 60.5"
     ),
     "update results set seconds = -1 where row = 1": "seconds is -1.0: Input should be greater",

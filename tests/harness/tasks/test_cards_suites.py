@@ -13,7 +13,7 @@ from PIL import Image
 from tiny_tfrecords import dmlab, write_dmlab
 
 from harness.cli import main as cli
-from harness.planning import plan
+from harness.planning import choices
 from harness.store import Store
 from harness.tasks.cards import SplitName, TaskCard, load_cards, load_suites
 
@@ -113,7 +113,7 @@ def test_every_cell_of_a_suite_is_filled(
     root, store = tmp_path / "data", tmp_path / "results.db"
     cards = {card.name: card for card in write(root)}
     (tmp_path / "quick.toml").write_text(PROTOCOL)
-    monkeypatch.setattr(plan, "load_cards", lambda extra=None: cards)
+    monkeypatch.setattr(choices, "load_cards", lambda extra=None: cards)
 
     def harness(*arguments: str) -> None:
         monkeypatch.setattr(sys, "argv", ["harness", *arguments])

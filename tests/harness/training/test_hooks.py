@@ -21,9 +21,10 @@ from harness.engine.scheduler import Scheduler
 from harness.engine.trainer import Trainer
 from harness.errors import BadInput
 from harness.inference import checkpoint, checkpoint_files, tuned_model
+from harness.planning.cell import PlannedCell
 from harness.planning.cost import variant_cost
-from harness.planning.plan import PlannedCell, RunPlan, plan
-from harness.planning.variants import Variant
+from harness.planning.plan import RunPlan, plan
+from harness.planning.variant import Variant
 from harness.store import Store
 from harness.training.curves import POINTS, Curves
 from harness.training.heads import LinearHead, Model

@@ -22,7 +22,8 @@ from harness.errors import BadInput
 from harness.inference import checkpoint_files, tuned_model
 from harness.planning.cost import cell_cost
 from harness.planning.dry_run import preview
-from harness.planning.plan import Request, RunPlan, plan
+from harness.planning.plan import RunPlan, plan
+from harness.planning.request import Request
 from harness.reporting.report import Report
 from harness.store import Store
 from harness.tasks import kinds as on_paper

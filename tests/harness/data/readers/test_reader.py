@@ -20,7 +20,8 @@ from harness.data.readers.reader import SlicedReader, TaskReader
 from harness.data.readers.record import Record
 from harness.data.verify import verify
 from harness.errors import BadInput
-from harness.planning.plan import Request, check_data, plan
+from harness.planning.plan import check_data, plan
+from harness.planning.request import Request
 from harness.tasks.cards import Reader, SplitName, TaskCard, load_cards
 
 LISTS = {".txt", ".csv", ".json", ".mat", ".gz", ".bin", ".tfrecord", ""}

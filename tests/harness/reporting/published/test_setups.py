@@ -14,8 +14,9 @@ from harness.backbones.frozen import Pooling
 from harness.data.normalization import IMAGENET, NONE, Statistics
 from harness.errors import BadInput
 from harness.planning import protocols
-from harness.planning.plan import Request, plan_cell
+from harness.planning.cell import plan_cell
 from harness.planning.registry import registered
+from harness.planning.request import Request
 from harness.planning.variants import parse
 from harness.reporting.leaderboard import leaderboard
 from harness.reporting.published.numbers import differences, matching_rows, published
