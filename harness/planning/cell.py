@@ -22,7 +22,7 @@ from harness.planning.protocols import Settings
 from harness.planning.request import DEFAULT, Request
 from harness.planning.search_space import own_arguments, search_size, search_space, settled
 from harness.planning.space import size, values
-from harness.planning.variants import Variant
+from harness.planning.variant import Variant
 from harness.store import Cell, cell_key
 from harness.tasks.cards import TaskCard
 
