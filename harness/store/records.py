@@ -129,7 +129,7 @@ class Cell(StoredRecord):
 
 SAME_SCORE = 1e-6
 """Percentage points that a score may differ by from itself, computed again: rounding in the last
-place."""
+place, and far less than one image of the largest split."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from harness.reporting.submissions import leaks, scores
 from harness.reporting.submissions.fault import Finding, some_of
 from harness.reporting.submissions.folder import Submission
 from harness.reporting.submissions.known import Known
-from harness.reporting.submissions.rounding import tolerance
+from harness.reporting.submissions.rounding import is_made_again
 from harness.store.records import cell_key, result_id
 from harness.store.transfer.exchange import StoreRows
 from harness.store.transfer.validate import checked as well_formed
@@ -182,7 +182,7 @@ def _records(outcome: Checked, submission: Submission, known: Known) -> None:
         elif sender is None:
             fault = f"{record.id} was made again, but from another score or logits hash"
             outcome.faults.append(Finding("record", f"{fault} than {rows[0][0].name} has"))
-        elif not record.within(tolerance(sender.cells[record.cell])):
+        elif not is_made_again(record, sender.cells[record.cell]):
             text = f"{record.id}: {record.score:.2f} on the board, {record.again_score:.2f} again"
             outcome.notes.append(Finding("record", f"not reproduced: {text}"))
         elif all(one.about.person & submission.about.person for one, _ in rows):

@@ -11,12 +11,9 @@ from itertools import product
 from typing import Any, get_args
 
 from harness.reporting.submissions.folder import Submission
-from harness.store.records import Cell, Result
+from harness.store.records import SAME_SCORE, Cell, Result
 from harness.tasks.cards import TaskCard, load_cards
 from harness.tasks.kinds import MIOU, TOP1
-
-NEAR = 1e-6
-"""Percentage points: what rounding may cost, and far less than one image of the largest split."""
 
 TRAIN_ON: tuple[str, ...] = get_args(TaskCard.model_fields["train_on"].annotation)
 """What final runs may train on."""
@@ -48,7 +45,7 @@ def _digests(name: str) -> frozenset[str]:
 
 def is_share(percent: float, of: int) -> bool:
     """Whether it is the percentage of a whole number out of `of`."""
-    return abs(percent - 100 * round(percent * of / 100) / of) <= NEAR
+    return abs(percent - 100 * round(percent * of / 100) / of) <= SAME_SCORE
 
 
 def faults(submission: Submission) -> Iterator[str]:
@@ -72,6 +69,6 @@ def _problem(result: Result, cell: Cell, card: TaskCard | None) -> str | None:
             return "its class_iou isn't a list of numbers"
         known = [one for one in overlaps if one is not None]
         mean = math.fsum(known) / len(known) if known else 0.0
-        if abs(mean - result.score) > NEAR:
+        if abs(mean - result.score) > SAME_SCORE:
             return f"{shown} isn't the mean of its classes' overlaps, {mean:.6g}"
     return None

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.reporting.submissions.folder import Submission
-from harness.reporting.submissions.rounding import tolerance
+from harness.reporting.submissions.rounding import is_made_again
 
 REPRODUCED, MEASURED, PUBLISHED = "reproduced", "measured", "published"
 
@@ -66,7 +66,7 @@ def marks_of(submissions: Sequence[Submission]) -> dict[str, Mark]:
                 if record.is_of(sender.results[record.id])
                 and not sender.about.person & one.about.person
             ]
-            if others and record.within(tolerance(others[0].cells[record.cell])):
+            if others and is_made_again(record, others[0].cells[record.cell]):
                 by.setdefault(record.id, []).append(one.name)
                 exactly |= {record.id} if record.equal else set()
     return {id: Mark(tuple(by.get(id, ())), id in exactly) for id in rows}
