@@ -15,6 +15,7 @@ from harness.cli.options import EndOptions, MethodsToRun, MethodToAblate, PlanOp
 from harness.errors import BadInput
 from harness.io import commands
 from harness.io.flags import DEFAULT_METHODS
+from harness.reporting.formats.page.age import is_current
 from harness.text import some
 
 Done = TypeVar("Done", bound=api.Run)
@@ -146,8 +147,12 @@ def _links(done: api.Run) -> list[str]:
 
 
 def _page(done: api.Run) -> str:
-    """Where the page is now; if it can't be written, the leaderboard is shown anyway."""
+    """Where the page is now, written anew unless it shows all that is stored; if it can't be
+    written, the leaderboard is shown anyway."""
     try:
-        return f"The whole store as a page: {done.write_page(not shown.quiet)}"
+        page = done.store.page
+        if not is_current(page, done.store):
+            done.write_page(not shown.quiet)
+        return f"The whole store as a page: {page}"
     except BadInput as error:
         return f"No page: {error}"

@@ -66,6 +66,11 @@ class Contents:
         )
 
     @property
+    def is_whole(self) -> bool:
+        """Whether nothing of the store is left out, and all of it is shown as by default."""
+        return replace(self, detail=False) == type(self)(self.store)
+
+    @property
     def checked_sort(self) -> Sort:
         if self.sort not in get_args(Sort):
             raise unknown("order", self.sort, get_args(Sort))

@@ -355,6 +355,11 @@ def test_what_is_there_isnt_done_again(filled, capsys: pytest.CaptureFixture[str
     assert ended.value.code == 0
     assert Store(tiny.store).state() == state
     assert "Stored in" in capsys.readouterr().out
+    page = Store(tiny.store).page
+    written = page.stat().st_mtime_ns
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert page.stat().st_mtime_ns == written, "nothing was stored since"
     assert time.monotonic() - started < 60  # no Ray was started for it
 
 

@@ -22,6 +22,7 @@ from harness.reporting.citations import HARNESS, papers
 from harness.reporting.contents import Contents
 from harness.reporting.costs import COSTS, USUAL
 from harness.reporting.formats.format import TextFormat
+from harness.reporting.formats.page.age import WHOLE
 from harness.reporting.formats.page.compared import compared
 from harness.reporting.formats.page.definitions import DEFINITIONS
 from harness.reporting.formats.page.files import files
@@ -66,7 +67,7 @@ def page(
     `live`: the page requests `version` next to it every 5 s, and reloads when the answer isn't
     this text (True: isn't the first answer).
     """
-    contents = replace(contents, detail=True)
+    whole, contents = contents.is_whole, replace(contents, detail=True)
     store, parts, runs = contents.store, contents.sections, contents.rows.runs
     behind = Runs({run.id: run for run in runs})
     cells_of = [behind.of(part) for part in parts]
@@ -103,7 +104,7 @@ def page(
         "searched": searches.shared(),
         "files": files(contents),
     }
-    return _html(about, behind_all)
+    return _html(about, behind_all, whole)
 
 
 def write(path: Path, text: str) -> None:
@@ -185,7 +186,7 @@ def _counted(behind: Runs, name: str) -> list[list[Any]]:
     return [list(pair) for pair in zip(behind.counts(name), behind.shared()[name], strict=True)]
 
 
-def _html(about: dict[str, Any], runs: dict[str, Any]) -> str:
+def _html(about: dict[str, Any], runs: dict[str, Any], whole: bool) -> str:
     style, *scripts = (
         (TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.css", *SCRIPTS)
     )
@@ -200,6 +201,7 @@ def _html(about: dict[str, Any], runs: dict[str, Any]) -> str:
     )
     return environment.get_template("page.html").render(
         policy=policy,
+        mark=Markup(WHOLE) if whole else "",
         title=about["title"],
         facts=about["facts"],
         summary=", ".join(_counting(*fact) for fact in about["facts"][:2]),

@@ -1,0 +1,43 @@
+"""Whether the page that a run wrote still shows its store: to write it takes longer than all else
+that a run does whose results are stored."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.store import Store
+
+WHOLE = '<meta name="vpt-harness" content="whole">'
+"""In the head of a page that leaves out nothing of its store."""
+HEAD = 4096
+"""Bytes of a page that it is in."""
+PACKAGE = Path(__file__).parents[3]
+
+
+def is_current(page: Path, store: "Store") -> bool:
+    """Whether the page shows all of the store, and is newer than the store's files, its log
+    included, and than every file of this package. Not known of a store in another database."""
+    if store.file is None:
+        return False
+    log = store.file.with_name(f"{store.file.name}-wal")
+    try:
+        written = page.stat().st_mtime_ns
+        made_of = [store.file.stat().st_mtime_ns]
+        if log.exists() and log.stat().st_size:  # whoever reads the store makes an empty one
+            made_of.append(log.stat().st_mtime_ns)
+        with page.open("rb") as file:
+            if WHOLE.encode() not in file.read(HEAD):
+                return False
+    except OSError:
+        return False
+    return max(made_of) < written and all(changed < written for changed in _changes_of_code())
+
+
+def _changes_of_code() -> Iterator[int]:
+    for folder, inside, files in os.walk(PACKAGE):
+        if "__pycache__" in inside:
+            inside.remove("__pycache__")
+        for name in files:
+            yield os.stat(os.path.join(folder, name)).st_mtime_ns
