@@ -1,6 +1,7 @@
 """Ray, started in a thread while the main one imports torch and plans: starting it is waiting.
 
-Its idle processes can't import torch meanwhile: an actor gets a process of its own.
+Its idle processes don't import torch meanwhile: an actor that comes before one of them is ready
+gets a new process, and both would import it.
 """
 
 import contextlib
