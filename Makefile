@@ -11,12 +11,13 @@ run: $(VENV)/.installed
 # A file of tests is one process's: what is made once a file is made once. A process has one thread.
 # One process more than there are cores, since many tests wait for others that they have started; types are checked beside them.
 # Ray's workers would wait behind the tests: by default they are nicer than all other processes.
+# Python keeps what it compiles, whatever the environment says: else each of the hundreds of commands that tests start compiles all modules.
 WORKERS ?= $(shell echo $$(( $$(nproc 2>/dev/null || echo 2) + 1 )))
 test: $(VENV)/.tested
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	@$(BIN)/pyright & types=$$!; \
-	OMP_NUM_THREADS=1 RAY_worker_niceness=0 $(BIN)/pytest -m "not slow" -n $(WORKERS) --maxprocesses 8 --dist loadfile --no-loadscope-reorder; tests=$$?; \
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= RAY_worker_niceness=0 $(BIN)/pytest -m "not slow" -n $(WORKERS) --maxprocesses 8 --dist loadfile --no-loadscope-reorder; tests=$$?; \
 	wait $$types || { echo "pyright found faults, above"; exit 1; }; exit $$tests
 
 # The documentation as a site, in site/index.html; a warning is an error.
