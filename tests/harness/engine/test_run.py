@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from driving import rows, start, wait_for
 
+from harness import api
+from harness.errors import BadInput
 from harness.store import Store
 
 pytestmark = pytest.mark.timeout(400)
@@ -122,6 +124,18 @@ print(found.gaps, len(found.ids))
 
 
 @pytest.mark.slow
+def test_a_store_that_cant_be_written_is_said_before_ray_is_started(
+    tiny, never_ahead, monkeypatch: pytest.MonkeyPatch
+):
+    def full(*_: object) -> None:
+        raise BadInput("no space")
+
+    monkeypatch.setattr(Store, "add_cells", full)
+    monkeypatch.setattr("harness.engine.run.connected", lambda *_: pytest.fail("Ray was started"))
+    with pytest.raises(BadInput, match="no space"):
+        api.run("linear", tasks="toy", cards=tiny.cards, protocol=tiny.protocol, store=tiny.store)
+
+
 def test_kill_9_of_the_driver_costs_the_trials_in_flight_and_nothing_else(tiny, harness):
     slow = ("--trials", "6")
     process = start(tiny, *slow, methods="vpt-deep,ivpt")
