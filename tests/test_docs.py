@@ -16,6 +16,7 @@ from outcomes import outcome_of
 from train_step import flops, forward_flops
 
 import harness
+from harness.backbones import load
 from harness.engine.jobs import FinalJob
 from harness.engine.trainer import Trainer
 from harness.io import flags
@@ -76,6 +77,15 @@ def test_each_hook_has_an_example_that_passes_all_checks():
     assert set(re.findall(rf"\b({hooks})\b", shown)) == set(hooks.split("|"))
     for part in ("attend", "feed", "kv", "block_and_queries", "temperature", "project", "mix"):
         assert re.search(rf"\b{part}\b", shown), part
+
+
+def test_the_method_for_swin_passes_all_checks_there():
+    names: dict[str, Any] = {"__name__": "first"}
+    exec(block("swin.md", "python"), names)
+    report = check_method(names["FirstBlocks"], backbone=load("mini_swin").vit)
+    assert report.ok, report
+    trained = next(check for check in report.checks if check.name == "trained values")
+    assert trained.said.startswith(f"{2 * 10 * 60:,}, "), trained
 
 
 def test_what_the_api_s_page_does_can_be_called_so():

@@ -277,12 +277,12 @@ class FrozenBackbone(nn.Module):
         tokens: Float[Tensor, "batch token dim"],
         read: Read,
         prompts: (
-            Sequence[Float[Tensor, "prompt _"] | Float[Tensor, "batch prompt _"]] | None
+            Sequence[Float[Tensor, "prompt _"] | Float[Tensor, "batch prompt _"] | None] | None
         ) = None,
-        kv: Sequence[KeysValues] | None = None,
+        kv: Sequence[KeysValues | None] | None = None,
     ) -> list[Float[Tensor, "batch row _"]]:
         """All blocks that a head needs, one after the other, with `prompts[l]` and `kv[l]` at block
-        l: the tokens that the head asks for."""
+        l, where they aren't None: the tokens that the head asks for."""
         selected: list[Tensor] = []
         for index in range(read.blocks[-1] + 1):
             tokens, own = self.place(
