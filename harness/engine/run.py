@@ -124,14 +124,14 @@ def _fill(
     ahead: Ahead | None = None,
 ) -> None:
     """One Ray, and Tune experiments one after the other, until the scheduler is finished."""
-    # first of all: a store that can't be written is said before Ray is started
-    store.add_cells(cell.cell for cell in scheduler.cells)
+    store.check_writable()
     view.stage("starting Ray")
     with connected(resources, interrupts, ahead) as (workers, threads, per_trial):
         view.show_workers(workers)
         if note := slower_than_need_be(plan, per_trial):
             view.print_line(note)
         scheduler.start(workers)
+        store.add_cells(cell.cell for cell in scheduler.cells)
         import ray
         from ray import tune
 

@@ -500,6 +500,11 @@ class Store:
 
         return "-".join(str(part or 0) for part in self.engine.read(work, []))
 
+    def check_writable(self) -> None:
+        """Raises `BadInput` where it can be told, without writing anything, that rows can't be
+        stored."""
+        self.engine.check_writable()
+
     def migrate(self) -> int | None:
         """Migrates an older store, as the first call that writes would; returns its previous
         schema, None without a store."""

@@ -1,8 +1,10 @@
 """The database of a store: transactions that wait if it is busy or unreachable, tables created on
 the first write, errors in one line."""
 
+import errno
 import os
 import sqlite3
+import tempfile
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -131,6 +133,24 @@ class Engine:
                 return work(connection, again)
 
         return self._carried_out(attempt)
+
+    def check_writable(self) -> None:
+        """Raises `BadInput` where nothing can be made in the folder of an SQLite file, or in the
+        first one above it that is there, or the file is for reading alone."""
+        if self.address.file is None:
+            return
+        file = self.address.file.absolute()
+        folder = next(one for one in file.parents if one.exists())
+        try:
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+            if file.exists() and not os.access(file, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        except OSError as error:
+            raise BadInput(
+                f"store {self.address.name} can't be written: nothing can be made in {folder}"
+                f" ({error.strerror}). Fix it, or {self.remedy}."
+            ) from error
 
     def migrate(self) -> int | None:
         """Migrates the tables; returns their previous schema, None if there were none (and still

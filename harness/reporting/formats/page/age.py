@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.io.resources import datasets_dir, osu_csv, papers_toml, published_csv, recipes_toml
+
 if TYPE_CHECKING:
     from harness.store import Store
 
@@ -13,12 +15,16 @@ WHOLE = '<meta name="vpt-harness" content="whole">'
 """In the head of a page that leaves out nothing of its store."""
 HEAD = 4096
 """Bytes of a page that it is in."""
-PACKAGE = Path(__file__).parents[3]
+SHIPPED = (
+    *(Path(__file__).parents[3], Path(__file__).parents[4] / "methods"),
+    *(datasets_dir(), published_csv(), osu_csv(), recipes_toml(), papers_toml()),
+)
+"""What a page is made from beside the store: code, cards, and what is known of others' numbers."""
 
 
 def is_current(page: Path, store: "Store") -> bool:
     """Whether the page shows all of the store, and is newer than the store's files, its log
-    included, and than every file of this package. Not known of a store in another database."""
+    included, and than what is shipped. Not known of a store in another database."""
     if store.file is None:
         return False
     log = store.file.with_name(f"{store.file.name}-wal")
@@ -30,14 +36,18 @@ def is_current(page: Path, store: "Store") -> bool:
         with page.open("rb") as file:
             if WHOLE.encode() not in file.read(HEAD):
                 return False
+        return max(made_of) < written and all(changed < written for changed in _changes())
     except OSError:
         return False
-    return max(made_of) < written and all(changed < written for changed in _changes_of_code())
 
 
-def _changes_of_code() -> Iterator[int]:
-    for folder, inside, files in os.walk(PACKAGE):
-        if "__pycache__" in inside:
-            inside.remove("__pycache__")
-        for name in files:
-            yield os.stat(os.path.join(folder, name)).st_mtime_ns
+def _changes() -> Iterator[int]:
+    """Times of change of what is shipped."""
+    for place in SHIPPED:
+        if place.is_file():
+            yield place.stat().st_mtime_ns
+        for folder, inside, files in os.walk(place):
+            if "__pycache__" in inside:
+                inside.remove("__pycache__")
+            for name in files:
+                yield os.stat(os.path.join(folder, name)).st_mtime_ns

@@ -69,19 +69,49 @@ def test_nor_where_it_shows_a_part_or_shows_it_otherwise(store: Store, options: 
     assert not is_current(store.page, store)
 
 
-def test_nor_where_the_code_is_newer(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    assert (age.PACKAGE / "reporting" / "formats" / "page" / "age.py").samefile(age.__file__)
-    package = tmp_path / "harness"
+def test_nor_where_what_is_shipped_is_newer(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    package, table = tmp_path / "harness", tmp_path / "published.csv"
     (package / "__pycache__").mkdir(parents=True)
-    for name in ("__init__.py", "page.css", "__pycache__/__init__.pyc"):
-        (package / name).touch()
-        os.utime(package / name, (0, 0))
-    monkeypatch.setattr(age, "PACKAGE", package)
+    files = [
+        package / "__init__.py",
+        package / "page.css",
+        package / "__pycache__" / "i.pyc",
+        table,
+    ]
+    for file in files:
+        file.touch()
+        os.utime(file, (0, 0))
+    monkeypatch.setattr(age, "SHIPPED", (package, table))
     assert is_current(store.page, store)
-    (package / "__pycache__" / "__init__.pyc").touch()
-    assert is_current(store.page, store), "not code, but made of it"
-    (package / "page.css").touch()
-    assert not is_current(store.page, store)
+    (package / "__pycache__" / "i.pyc").touch()
+    assert is_current(store.page, store), "made of code that is older"
+    for file in (package / "page.css", table):
+        file.touch()
+        assert not is_current(store.page, store)
+        os.utime(file, (0, 0))
+    assert is_current(store.page, store)
+
+
+def test_what_a_page_reads_is_among_what_is_shipped(store: Store, monkeypatch: pytest.MonkeyPatch):
+    """And no other file, but what pip wrote of the harness when it was installed."""
+    read: set[str] = set()
+    opened = Path.open
+
+    def noted(path: Path, *args: Any, **kwargs: Any) -> Any:
+        read.add(str(path.resolve()))
+        return opened(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", noted)
+    str(Report(store).render("html"))
+    shipped = [str(place.resolve()) for place in age.SHIPPED]
+    assert any(path.endswith("published.csv") for path in read)
+    assert any(path.endswith("page.css") for path in read)
+    for path in read:
+        if ".dist-info" in path:
+            continue
+        assert path.startswith((*shipped, str(store.page.parent))), path
 
 
 def test_nor_where_there_is_none_or_it_is_another_file(store: Store):
