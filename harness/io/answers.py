@@ -103,7 +103,7 @@ def _depends(files: Iterable[Path], apart: Collection[str]) -> dict[str, Any] | 
             return None  # made by hand, or by a finder of its own; not in a place added since then
     listings: dict[str, str] = {}
     for folder in {*filter(_may_grow, map(os.path.dirname, sources)), *_installed()}:
-        listed = _listing(folder)
+        listed = _listing(folder, sources)
         if listed is None:
             return None
         listings[folder] = listed
@@ -194,19 +194,31 @@ def _stamp(path: str) -> Stamp | None:
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
 
 
-def _listing(folder: str) -> str | None:
-    """Of the names of what can be imported from a folder."""
+def _listing(folder: str, imported: Collection[str] = ()) -> str | None:
+    """Of the names of what can be imported from a folder. None where one may have come since this
+    process started, `imported` files from there apart.
+
+    What comes changes the folder's time, as a cache of Python's does too, and has itself a time of
+    change that no program sets.
+    """
     try:
-        if not _is_installed(folder) and os.stat(folder).st_mtime_ns > _STARTED:
-            return None
-        names = sorted(
-            entry.name
-            for entry in os.scandir(folder)
-            if entry.name.endswith((".py", ".so")) or "." not in entry.name or _packed(entry.name)
-        )
+        entries = [entry for entry in os.scandir(folder) if _importable(entry.name)]
+        late = not _is_installed(folder) and os.stat(folder).st_mtime_ns > _STARTED
+        for entry in entries if late else ():
+            if entry.stat(follow_symlinks=False).st_ctime_ns > _STARTED and not any(
+                path.startswith(f"{entry.path}{os.sep}") for path in imported
+            ):
+                return None
     except OSError:
         return None
-    return hashlib.sha256("\n".join(names).encode()).hexdigest()
+    names = "\n".join(sorted(entry.name for entry in entries))
+    return hashlib.sha256(names.encode()).hexdigest()
+
+
+def _importable(name: str) -> bool:
+    if name == "__pycache__":
+        return False
+    return name.endswith((".py", ".so")) or "." not in name or _packed(name)
 
 
 def _packed(name: str) -> bool:

@@ -112,6 +112,35 @@ def test_of_a_file_that_changed_after_the_start_nothing_is_kept(project: Path):
     time.sleep(2.2)  # for those that come next
 
 
+def test_python_s_cache_is_no_change(tmp_path: Path):
+    """As in a checkout whose modules are compiled by the first command."""
+    folder = tmp_path / "checkout"
+    (folder / "outer" / "pack").mkdir(parents=True)
+    for name in ("__init__", "pack/__init__", "pack/inner"):
+        (folder / "outer" / f"{name}.py").write_text("value = 1\n")
+    time.sleep(2.2)
+    keep = "import sys; sys.dont_write_bytecode = False; import outer.pack.inner; "
+    keep += "assert Path('outer/pack/__pycache__').is_dir(); "
+    assert process(folder, keep + "answers.keep('kind', [1], {'said': 1})") == ""
+    time.sleep(2.2)
+    assert process(folder, RECALL) == "{'said': 1}"
+
+
+@pytest.mark.parametrize("new", ["pack/other.py", "pack/other", "pack/inner"])
+def test_what_comes_before_it_is_kept_is_a_change(tmp_path: Path, new: str):
+    """A module, a package, and one that hides a module that was imported."""
+    folder = tmp_path / "project"
+    (folder / "pack").mkdir(parents=True)
+    for name in ("__init__", "inner"):
+        (folder / "pack" / f"{name}.py").write_text("value = 1\n")
+    time.sleep(2.2)
+    make = "touch" if new.endswith(".py") else "mkdir"
+    keep = f"import pack.inner; Path({new!r}).{make}(); answers.keep('kind', [1], {{'said': 1}})"
+    assert process(folder, keep) == ""
+    time.sleep(2.2)
+    assert process(folder, RECALL) == "None"
+
+
 def test_what_is_broken_or_cant_be_written_is_no_answer(project: Path):
     (kept,) = (project / "cache" / "answers").iterdir()
     text = kept.read_text()
