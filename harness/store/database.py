@@ -505,6 +505,12 @@ class Store:
         stored."""
         self.engine.check_writable()
 
+    @property
+    def changed(self) -> int:
+        """When the files of a store in one last changed: nanoseconds since 1970. Raises `OSError`
+        where there are none."""
+        return self.engine.changed
+
     def migrate(self) -> int | None:
         """Migrates an older store, as the first call that writes would; returns its previous
         schema, None without a store."""

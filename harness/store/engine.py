@@ -1,7 +1,6 @@
 """The database of a store: transactions that wait if it is busy or unreachable, tables created on
 the first write, errors in one line."""
 
-import errno
 import os
 import sqlite3
 import tempfile
@@ -143,14 +142,25 @@ class Engine:
         folder = next(one for one in file.parents if one.exists())
         try:
             with tempfile.TemporaryFile(dir=folder):
-                pass
-            if file.exists() and not os.access(file, os.W_OK):
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+                why = "its file is for reading alone"
         except OSError as error:
-            raise BadInput(
-                f"store {self.address.name} can't be written: nothing can be made in {folder}"
-                f" ({error.strerror}). Fix it, or {self.remedy}."
-            ) from error
+            why = f"nothing can be made in {folder} ({error.strerror})"
+        else:
+            if not file.exists() or os.access(file, os.W_OK):
+                return
+        raise BadInput(
+            f"store {self.address.name} can't be written: {why}. Fix it, or {self.remedy}."
+        )
+
+    @property
+    def changed(self) -> int:
+        """When an SQLite file, or its log, last changed: nanoseconds since 1970. Raises `OSError`
+        where there is none."""
+        file = self.address.file
+        if file is None:
+            raise FileNotFoundError(self.address.name)
+        log = _log(file)
+        return max(one.stat().st_mtime_ns for one in (file, *([log] if log else [])))
 
     def migrate(self) -> int | None:
         """Migrates the tables; returns their previous schema, None if there were none (and still
@@ -283,16 +293,17 @@ class Engine:
             or (os.access(file, os.W_OK) and os.access(file.absolute().parent, os.W_OK))
         ):
             return
-        log = _sidecar(file, "-wal")
-        immutable = "" if log.exists() and log.stat().st_size else "&immutable=1"
+        immutable = "" if _log(file) else "&immutable=1"
         arguments[0], options["uri"] = (
             f"file:{quote(str(file.absolute()))}?mode=ro{immutable}",
             True,
         )
 
 
-def _sidecar(file: Path, end: str) -> Path:
-    return file.with_name(f"{file.name}{end}")
+def _log(file: Path) -> Path | None:
+    """Its log, if there is anything in it: whoever reads the file makes an empty one."""
+    log = file.with_name(f"{file.name}-wal")
+    return log if log.exists() and log.stat().st_size else None
 
 
 def _set_up_sqlite(connection: sqlite3.Connection, _: Any) -> None:

@@ -123,7 +123,6 @@ print(found.gaps, len(found.ids))
     assert len(Store(tiny.store).trials()) == 4
 
 
-@pytest.mark.slow
 def test_a_store_that_cant_be_written_is_said_before_ray_is_started(
     tiny, never_ahead, monkeypatch: pytest.MonkeyPatch
 ):
@@ -137,6 +136,7 @@ def test_a_store_that_cant_be_written_is_said_before_ray_is_started(
         )
 
 
+@pytest.mark.slow
 def test_kill_9_of_the_driver_costs_the_trials_in_flight_and_nothing_else(tiny, harness):
     slow = ("--trials", "6")
     process = start(tiny, *slow, methods="vpt-deep,ivpt")
