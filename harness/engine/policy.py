@@ -74,6 +74,14 @@ class Policy:
         """Forward-image units that are expected to remain in all cells."""
         return self.all.left
 
+    @property
+    def seconds_of_work(self) -> float | None:
+        """What remains takes one device, each method at its own speed in this run, others at that
+        of all; None before a job has ended. An upper bound where searches are pruned."""
+        if not self.all.units:
+            return None
+        return self.seconds_left + self.left_at_no_pace * (self.all.seconds / self.all.units)
+
     def learns(self, cells: Sequence[CellState]) -> bool:
         """Whether speeds are ever needed."""
         return any(
@@ -125,7 +133,7 @@ class Policy:
         if cell.planned.protocol.sampler != "tpe" or not cell.trial_units:
             return trials
         pace = self.all.seconds / self.all.units if self.all.units else 1.0
-        seconds = (self.seconds_left + self.left_at_no_pace * pace) / self.devices
+        seconds = (self.seconds_of_work or self.left) / self.devices
         method = self.methods[cell.planned.variant.label]
         units = SLACK * seconds / (method.seconds / method.units if method.units else pace)
         waves = int((units - cell.final_units) / cell.trial_units)

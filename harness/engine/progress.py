@@ -48,6 +48,8 @@ class ProgressView:
         self.started = self.clock()
         self.running_since: float | None = None
         self.left_at_start = 0.0
+        self._left_at = self.started, 0.0
+        """When the work that remains was last seen to change, and what it was."""
         self.last_line_at = self.started
         self._said = ""
         self._grid: Grid | None = None
@@ -214,10 +216,16 @@ class ProgressView:
         done."""
         assert self.scheduler is not None
         left = self.scheduler.order.left
+        if left != self._left_at[1]:
+            self._left_at = self.clock(), left
         done = self.left_at_start - left
         if self.running_since is None or done <= self.left_at_start / 50:
             return ""
-        seconds = (self.clock() - self.running_since) / done * left
+        work = self.scheduler.order.seconds_of_work
+        if self.scheduler.elsewhere or work is None or not self.workers:  # others help, or did
+            seconds = (self.clock() - self.running_since) / done * left
+        else:  # as of the last job's end
+            seconds = max(0.0, work / self.workers - (self.clock() - self._left_at[0]))
         return (
             f", about {seconds / 60:.0f} min left"
             if seconds > 90

@@ -148,7 +148,7 @@ def preview(request: Request, stage: Callable[[str], None]) -> Preview:
     stage("timing a few steps of each method")
     paces: dict[tuple[str, str, str, int | None, str], Pace] = {}
     rows: list[MethodCost] = []
-    searches: list[str] = []
+    planned: list[tuple[Variant, Settings]] = []
     probed: dict[str, str] = {}
     without = 0
     by_suite: defaultdict[str, float] = defaultdict(float)
@@ -160,7 +160,7 @@ def preview(request: Request, stage: Callable[[str], None]) -> Preview:
                 continue
             name = backbones.parse(spec).name
             protocol = of_cell(shared, variant, card, name, request, known)
-            searches.append(searched(variant, protocol))
+            planned.append((variant, protocol))
             cost = _cost(variant, trained_on(card, protocol), protocol, request)
             given = str({**protocol.method_arguments, **sizes(variant, protocol)})
             shape = variant.label, spec, card.kind, card.crop, given
@@ -173,7 +173,7 @@ def preview(request: Request, stage: Callable[[str], None]) -> Preview:
             units, hours = units + cost.units, hours + spent
             by_suite[card.suite] += spent
         rows.append(MethodCost(variant.label, trials, runs, units, hours))
-    notes = [*left_out(request.methods), *absent, *dict.fromkeys(searches)]
+    notes = [*left_out(request.methods), *absent, *searched(planned)]
     notes += [f"{line}." for line in known_notes]
     notes += [_weights_note(spec) for spec in shapes]
     notes += _inputs(request, chosen, shapes)

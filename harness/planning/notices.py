@@ -24,14 +24,13 @@ class Labelled(Protocol):
 
 
 def not_narrowed(plan: RunPlan) -> list[str]:
-    """A line for each variant whose method allows none of a protocol's values."""
-    lines = [
-        searched(cell.variant, cell.protocol)
+    """A line for variants whose method allows none of a protocol's values."""
+    return searched(
+        (cell.variant, cell.protocol)
         for cell in plan.cells
         for name, own in cell.variant.method.search_space.items()
         if name in cell.space and narrowed_to(cell.variant, name, own, cell.protocol) is None
-    ]
-    return list(dict.fromkeys(lines))
+    )
 
 
 def other_code(cells: Iterable[Labelled], store: Store) -> list[str]:

@@ -1,6 +1,6 @@
 """What a search chooses from: a method's own space, as a cell's protocol narrows it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from optuna.distributions import BaseDistribution
@@ -70,10 +70,20 @@ def search_size(space: Mapping[str, BaseDistribution], protocol: Settings) -> in
     return int(min(protocol.trials or 1, size(space)))
 
 
-def searched(variant: Variant, protocol: Settings) -> str:
-    """A line for a plan: what is searched for a variant, and where a protocol narrowed it, or
-    couldn't."""
-    parts = []
+def searched(cells: Iterable[tuple[Variant, Settings]]) -> list[str]:
+    """Lines for a plan: what is searched for each variant, and where a protocol narrowed it, or
+    couldn't. Variants with the same space share one."""
+    labels: dict[str, dict[str, None]] = {}
+    for variant, protocol in cells:
+        labels.setdefault(_space_text(variant, protocol), {})[variant.label] = None
+    return [
+        f"{', '.join(names)} {'searches' if len(names) == 1 else 'search'} {text}."
+        for text, names in labels.items()
+    ]
+
+
+def _space_text(variant: Variant, protocol: Settings) -> str:
+    parts: list[str] = []
     for name, distribution in search_space(variant, protocol).items():
         text, own_space = f"{name} {described(distribution)}", variant.method.search_space.get(name)
         if own_space is not None and narrowed_to(variant, name, own_space, protocol) is None:
@@ -82,7 +92,7 @@ def searched(variant: Variant, protocol: Settings) -> str:
         elif own_space is not None and described(own_space) != described(distribution):
             text += f" (protocol {protocol.name}; its own are {described(own_space)})"
         parts.append(text)
-    return f"{variant.label} searches {'; '.join(parts) or 'nothing'}."
+    return "; ".join(parts) or "nothing"
 
 
 def settled(

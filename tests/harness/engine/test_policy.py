@@ -110,3 +110,15 @@ def test_a_search_takes_as_many_trials_as_its_chain_needs_to_end_in_time(
 
 def test_a_search_that_does_not_learn_takes_all_its_trials():
     assert policy(StandIn(sampler="grid", left=1050)).few(StandIn(sampler="grid")) == 10  # type: ignore[arg-type]
+
+
+def test_what_remains_takes_each_method_as_long_as_its_own_speed_says():
+    slow = StandIn("a", "ivpt", left=300, seconds=40, units=20)
+    fast = StandIn("a", "vpt", left=100, seconds=10, units=100)
+    new = StandIn("a", "lora", left=60, seconds=0, units=0)
+    order = policy(slow, fast, new)
+    assert order.seconds_of_work == pytest.approx(300 * 2 + 100 * 0.1 + 60 * 50 / 120)
+    slow.left = 200
+    order.update(slow)  # type: ignore[arg-type]
+    assert order.seconds_of_work == pytest.approx(200 * 2 + 100 * 0.1 + 60 * 50 / 120)
+    assert policy(new).seconds_of_work is None

@@ -48,13 +48,36 @@ def test_a_line_comes_where_something_changed_else_one_a_minute():
     assert len(out.getvalue().splitlines()) - 1 - len(lines) in (2, 3)
 
 
+def test_the_time_remaining_follows_from_each_methods_own_speed():
+    """A linear probe, done first, says little of what trains, nor does the workers' start."""
+    now = 0.0
+    view = ProgressView(Console(file=io.StringIO()), clock=lambda: now)
+    running = scheduler([])
+    running.order.left = 1000.0
+    view.show(running, SimpleNamespace(tasks=(), variants=()))  # type: ignore[arg-type]
+    view.show_workers(2)
+    now = 30.0
+    running.order.left, running.order.seconds_of_work = 990.0, 500.0
+    assert view._left() == ""  # a hundredth is done
+    running.order.left = 960.0
+    assert view._left() == ", about 4 min left"  # 250 s; by the clock alone 12 minutes
+    now = 200.0
+    assert view._left() == ", about 80 s left"
+    now = 400.0
+    assert view._left() == ", about 0 s left"
+    running.order.left, running.order.seconds_of_work = 500.0, 240.0
+    assert view._left() == ", about 2 min left"
+    running.elsewhere = {"cell": "another driver"}  # its share isn't known
+    assert view._left() == ", about 7 min left"
+
+
 def scheduler(cells: list) -> SimpleNamespace:
     return SimpleNamespace(
         cells=cells,
         in_flight={},
         ended=Counter(),
         wanted=5,
-        order=SimpleNamespace(left=1.0),
+        order=SimpleNamespace(left=1.0, seconds_of_work=None),
         elsewhere={},
     )
 

@@ -87,18 +87,18 @@ def test_of_a_users_method_only_values_that_it_names_are_searched():
     assert search_space(both, mini)["prompts"] == CHOICES((10, 20))
     assert search_space(both, mini)["blocks"] == INT(1, 4)
     assert search_space(one, mini)["prompts"] == CHOICES((10,))
+    (line,) = searched([(both, mini)])
     assert (
         "prompts 10, 20 (protocol mini; its own are 5, 10, 20); blocks 1 to 4; base_lr 0.15 to 2"
-        " (log)" in searched(both, mini)
+        " (log)" in line
     )
 
 
 def test_a_method_that_has_none_of_a_protocols_values_keeps_its_own_and_the_plan_says_so():
     mini, none = protocols.load("mini"), variant_of({"prompts": CHOICES((2, 4))})
     assert search_space(none, mini)["prompts"] == CHOICES((2, 4))
-    assert "prompts 2, 4 (its own: protocol mini has 10, 20, none of which it allows)" in searched(
-        none, mini
-    )
+    (line,) = searched([(none, mini)])
+    assert "prompts 2, 4 (its own: protocol mini has 10, 20, none of which it allows)" in line
 
 
 def test_choices_are_declared_as_a_tuple_or_a_list_and_are_a_distribution_in_the_class():
@@ -129,9 +129,19 @@ def test_the_shipped_protocols_search_the_lengths_that_they_name():
 
 
 def test_a_fixed_argument_is_no_part_of_what_is_searched():
-    assert "searches blocks 1 to 4; base_lr" in searched(
-        variant_of(Early.search_space, prompts=7), protocols.load("mini")
-    )
+    fixed, mini = variant_of(Early.search_space, prompts=7), protocols.load("mini")
+    (line,) = searched([(fixed, mini)])
+    assert "searches blocks 1 to 4; base_lr" in line
+
+
+def test_variants_that_search_the_same_share_a_line():
+    petl = protocols.load("petl")
+    variants = parse("bitfit,vpt-deep,ln-tuning")
+    lines = searched((variant, petl) for variant in variants for _ in range(2))
+    rates = "base_lr 0.004, 0.04; weight_decay 0.0001, 0.001."
+    assert lines[0] == f"bitfit, ln-tuning search {rates}"
+    assert lines[1].startswith("vpt-deep searches prompts")
+    assert len(lines) == 2
 
 
 MINE = """
