@@ -4,8 +4,9 @@ of a search run at once.
 Tasks are ordered by their longest chain (a trial, then a final run), the longest first, so that
 long ones don't come last; final runs precede trials. A search runs few trials at once, since TPE
 and the pruner learn from finished ones; and more if its chain would outlast the remaining work, or
-a device would idle. Before all that, each method runs one trial on its shortest task, so that its
-speed is known for these decisions. `benchmarks/scale.py` compares this order with others.
+a device would idle. Before all that comes the shortest cell as a whole, so that there is a score
+soon, or what stands in its way is known; and then one trial of each method on its shortest task, so
+that its speed is known for these decisions. `benchmarks/scale.py` compares this order with others.
 """
 
 import heapq
@@ -55,6 +56,8 @@ class Policy:
         shortest: dict[str, CellState] = {}
         for cell in sorted(cells, key=lambda cell: cell.trial_units):
             shortest.setdefault(cell.planned.variant.label, cell)
+        unfinished = (cell for cell in cells if cell.left)
+        self.opener = min(unfinished, key=lambda cell: cell.left, default=None)
         self.probes = list(reversed(shortest.values())) if self.learns(cells) else []
         self.gives: list[int | None] = [None] * len(cells)
         self.queues: tuple[list[int], ...] = ([], [], [])
@@ -102,6 +105,11 @@ class Policy:
 
     def first(self) -> CellState | None:
         """The cell with the next job."""
+        if self.opener is not None:
+            if self.gives[self.rank[self.opener.planned.key]] in (FINAL, TRIAL):
+                return self.opener
+            if not self.opener.left:
+                self.opener = None
         while self.probes:
             cell = self.probes[-1]
             if (

@@ -67,6 +67,12 @@ class SchedulerSearcher(Searcher):
         """Whether it has handed out as many jobs as it may."""
         return self.handed_out >= self.most
 
+    @property
+    def spare(self) -> int:
+        """None on a machine of one's own until a job has ended: the first final run, which soon
+        shows a score, would wait behind it."""
+        return SPARE if self.room is not None or self.scheduler.order.all.units else 0
+
     def suggest(self, trial_id: str) -> dict | str | None:
         if self.scheduler.finished or self.spent:
             return Searcher.FINISHED
@@ -76,7 +82,9 @@ class SchedulerSearcher(Searcher):
 
     def _suggest(self, trial_id: str) -> dict | str | None:
         self._check_nodes()
-        if len(self.scheduler.in_flight) >= (self.workers or self.scheduler.order.devices + SPARE):
+        if len(self.scheduler.in_flight) >= (
+            self.workers or self.scheduler.order.devices + self.spare
+        ):
             return None
         if self.scheduler.late:
             self.view.print_line("the hours of --max-hours are over: nothing new starts", once=True)

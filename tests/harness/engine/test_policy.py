@@ -86,6 +86,30 @@ def test_each_method_is_tried_on_its_shortest_task_before_all_else():
     assert order.first() is cells[0]
 
 
+def test_the_shortest_cell_comes_first_as_a_whole():
+    long, short, probe = (
+        StandIn("long", left=900.0, kind=FINAL),
+        StandIn("short", left=5.0),
+        StandIn("middle", "lora", left=90.0, trial_units=1.0, seconds=0.0, units=0.0),
+    )
+    order = policy(long, short, probe)
+    for kind in (TRIAL, TRIAL, FINAL):
+        short.kind = kind
+        order.update(short)  # type: ignore[arg-type]
+        assert order.first() is short
+    for kind in (EAGER, None):  # its search waits for what is in flight, others don't
+        short.kind = kind
+        order.update(short)  # type: ignore[arg-type]
+        assert order.first() is probe
+    short.kind, short.left = FINAL, 1.0
+    order.update(short)  # type: ignore[arg-type]
+    assert order.first() is short
+    short.kind, short.left = None, 0.0
+    order.update(short)  # type: ignore[arg-type]
+    assert order.first() is probe
+    assert policy(long).opener is long
+
+
 @pytest.mark.parametrize(
     ("devices", "at_once"),
     [
