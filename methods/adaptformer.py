@@ -11,6 +11,8 @@ adapter-parallel starts close to it, as Houlsby's do.
 
 As released: AdaptFormer's bottleneck (main_image.py) sees x' without a norm, and a tenth of its
 hidden values is dropped in training; its paper's equation is `adaptformer(form=paper,dropout=0)`.
+It trains by SGD, with a batch norm without weights before the head; here a protocol's recipe and
+head, as in OSU's tables.
 adapter-parallel is as in Adapter+'s code, which drops A for a tenth of the images; He et al., on
 language, give A the norm's output, s = 4 and ReLU. Neither drop-path nor layer scale is on A.
 

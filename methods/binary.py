@@ -25,8 +25,8 @@ A checkpoint on ViT-B/16 has 72.2 KiB for bi-adaptformer and 144.4 for bi-lora b
 140.8 of a linear probe's, as the paper has it, 213.0 and 285.2 (printed: 212.9 and 285.1).
 
 Equal to the released code (JieShibo/PETL-ViT, commit 026e4f1), in training too: logits to 1e-13,
-gradients to 1e-12, on two blocks of ViT-B's width in float64. Its checkpoints of KITTI give the
-same logits here.
+gradients to 1e-12, on two blocks of ViT-B's width in float64, with c rounded to float32 as it is
+there; with c as it is, to 5e-8. Its checkpoints of KITTI give the same logits here.
 """
 
 from typing import Any

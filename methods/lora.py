@@ -8,9 +8,14 @@ A x and B A x are computed beside the frozen map, so that no gradient of W_0's s
 B A to W_0. With `targets="qv"`, queries and values have an A and a B each, as in the paper; with
 "qkv" all three share one A of r x d, and B is 3d x r: LoRA in the tables of NOAH (Zhang et al.,
 arXiv 2206.04673; ZhangYuanhan-AI/NOAH, commit e9c55f3), with a dropout of 0.1 before A and a scale
-of 1, `lora(targets=qkv,dropout=0.1)`.
+of 1, `lora(targets=qkv,dropout=0.1)`. There A and B both start from N(0, 0.02^2), not at the
+backbone.
 
 The ranks and learning rates searched are ours: the paper tunes no ViT.
+
+Equal to the released code (microsoft/LoRA, commit c4593f0; for "qkv" ZhangYuanhan-AI/NOAH and peft
+0.21.2 too), with dropout: logits to 1e-14, gradients to 1e-14, merged weights' logits to 1e-14, on
+a small ViT in float64.
 """
 
 import math

@@ -8,12 +8,13 @@ With p, r and h the numbers of a block, x the tokens before it, P (p, d) its pro
     [q, k, v] = W [x, drop(P)] + B A drop([x, drop(P)])     behind the norm; P's outputs are dropped
     m = MLP(LN(x')),   x'' = x' + m + U drop(Q(D m + b)) + c
 
-As released (ZhangYuanhan-AI/NOAH, commit e9c55f3): all three dropouts are 0.1; P, D and U are
-Xavier uniform, so that training doesn't start at the backbone, A Kaiming uniform, B zero; retrained
-from the pre-trained model by AdamW with learning rate 1e-3 and weight decay 1e-4 at batch 64. The
-prompts that it puts before the first block never act (the block's own replace them) and aren't
-here. With their position embeddings, of length 100, the released count is 0.44M in the mean of the
-19 tasks; what acts is 0.36M.
+As released (ZhangYuanhan-AI/NOAH, commit e9c55f3): all three dropouts are 0.1; A, B, D and U start
+from N(0, 0.02^2), since the model draws all its linear maps anew after it is built, b and c at 0,
+and P as the first of 100 prompts that are Xavier uniform: training doesn't start at the backbone.
+Retrained from the pre-trained model by AdamW with learning rate 1e-3 and weight decay 1e-4 at batch
+64, none on 1-d tensors. The prompts that it puts before the first block never act (the block's own
+replace them) and aren't here. With their position embeddings, of length 100, the released count is
+0.44M in the mean of the 19 tasks; what acts is 0.36M.
 
 Ours: a method isn't told its task, so `subnet` names it: noah(subnet=dtd), or for each task its own
 in a file of `--hparams`. The default is the first task's. In a backbone of another depth than 12 a
@@ -24,7 +25,6 @@ Equal to the released code (commit e9c55f3), for three tasks: logits to 1e-14, g
 on a small ViT in float64.
 """
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,6 +34,9 @@ from torch import Tensor, nn
 
 from harness import FrozenViT, Method, PromptDropout, Read
 from methods.noah_subnets import SUBNETS
+
+SUPERNET = 100
+"""Prompts of a block in the network that was searched; a subnet has the first of them."""
 
 
 class LowRank(nn.Module):
@@ -47,8 +50,8 @@ class LowRank(nn.Module):
         self.down = nn.Linear(qkv.in_features, rank, bias=False)
         self.up = nn.Linear(rank, qkv.out_features, bias=False)
         self.dropout = nn.Dropout(dropout)
-        nn.init.kaiming_uniform_(self.down.weight, a=math.sqrt(5))
-        nn.init.zeros_(self.up.weight)
+        for linear in (self.down, self.up):
+            nn.init.normal_(linear.weight, std=0.02)
 
     def forward(self, rows: Float[Tensor, "batch row dim"]) -> Float[Tensor, "batch row three_dim"]:
         return self.qkv(rows) + self.up(self.down(self.dropout(rows)))
@@ -66,8 +69,8 @@ class Adapted(nn.Module):
         self.up = nn.Linear(bottleneck, dim)
         self.dropout = nn.Dropout(dropout)
         for linear in (self.down, self.up):
-            nn.init.xavier_uniform_(linear.weight)
-            nn.init.normal_(linear.bias, std=1e-6)
+            nn.init.normal_(linear.weight, std=0.02)
+            nn.init.zeros_(linear.bias)
 
     def forward(self, rows: Float[Tensor, "batch row dim"]) -> Float[Tensor, "batch row dim"]:
         out = self.mlp(rows)
@@ -82,13 +85,14 @@ class NOAH(Method):
     family = "peft"
     needs = ("column", "prompts", "linear maps")
     year = 2022
+    version = "2"
     summary = "NOAH: prompts, LoRA and adapters, as searched for a task (arXiv 2206.04673)"
     note = (
         "noah's published numbers are of the best test epoch, each task with its own subnet: write"
         " noah(subnet=TASK)."
     )
     search_space = {"base_lr": (0.004,), "weight_decay": (0.0001,)}
-    optimizer = {"optimizer": "adamw"}
+    optimizer = {"optimizer": "adamw", "no_decay": "vectors"}
 
     def __init__(self, vit: FrozenViT, subnet: str = "cifar100", dropout: float = 0.1):
         self.check(locals())
@@ -100,7 +104,8 @@ class NOAH(Method):
         for index, block in enumerate(self.vit.vit.blocks):
             at = index * 12 // vit.depth
             prompts, rank, bottleneck = (part[at] for part in numbers)
-            self.prompts.append(nn.init.xavier_uniform_(torch.empty(1, prompts, vit.dim))[0])
+            drawn = nn.init.xavier_uniform_(torch.empty(1, SUPERNET, vit.dim))
+            self.prompts.append(drawn[0, :prompts].clone())
             block.attn.qkv = LowRank(block.attn.qkv, rank, dropout)
             block.mlp = Adapted(block.mlp, vit.dim, bottleneck, dropout)
 

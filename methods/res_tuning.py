@@ -11,13 +11,13 @@ where x_l is the output of block l of the frozen model, which no gradient goes t
 what the head reads in place of x_L: only the rows of the head are needed.
 
 As released (modelscope/ms-swift, commit 3602360, swift/tuners/restuning.py and
-restuning_components.py), which has the bypass alone: h = 10, D and U Xavier uniform,
-biases near zero.
+restuning_components.py), which has the bypass alone: D and U Xavier uniform, biases near zero. Its
+h is 32, unless a configuration says another.
 
-Ours: which tuners stand beside what in the parallel form is in no released code. Three bottlenecks
-of 10 values a block without biases have the 0.55M values that the paper prints; U starts at zero.
-The paper's tuners of prefixes and prompts, and a learned weight between R and R', aren't here. The
-learning rates searched are ours.
+Ours: h = 10, and which tuners stand beside what in the parallel form is in no released code. Three
+bottlenecks of 10 values a block without biases have the 0.55M values that the paper prints; U
+starts at zero. The paper's tuners of prefixes and prompts, and a learned weight between R and R',
+aren't here. The learning rates searched are ours.
 
 Equal to the released code (commit 3602360), form=bypass: logits to 1e-14, gradients to 1e-14,
 on a small ViT in float64.

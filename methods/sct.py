@@ -17,7 +17,8 @@ out there, "for test time"; they are meant here.
 Ours: s is searched, in five values; labels aren't smoothed. In segmentation an image is one of the
 class that most of its pixels have.
 
-Not compared with the released code, which has no licence: it was read only.
+Equal to the released code as committed (s = 1), with its lines for s, and with `rescale`: the same
+channels, logits to 1e-14, gradients to 1e-14, on a small ViT in float64.
 """
 
 import torch

@@ -54,6 +54,9 @@ RELEASED = {
     "sct": ("zhaohengyuan1/SCT", "none stated"),
     "res-tuning": ("modelscope/ms-swift", "Apache-2.0"),
     "noah": ("ZhangYuanhan-AI/NOAH", "MIT"),
+    "lora": ("microsoft/LoRA", "MIT"),
+    "ssf": ("dongzelian/SSF", "MIT"),
+    **dict.fromkeys(("fact-tt", "fact-tk"), ("JieShibo/PETL-ViT", "MIT")),
     "adaptformer": ("ShoufaChen/AdaptFormer", "MIT"),
     "convpass": ("JieShibo/PETL-ViT", "MIT"),
     "conv-adapter": ("Hhhhhhao/Conv-Adapter", "none"),
@@ -86,9 +89,9 @@ a training step at batch 64 and in scoring, counted by torch ([Costs](costs.md))
 step keeps for its backward pass, and time its seconds, both in those of `full` ({said}).
 `benchmarks/method_steps.py` measures them, and `scripts/methods_page.py` writes this page.
 
-The last column: ours and the authors' released code were run side by side on the same weights,
-outside this repository, and their logits (or what is named) agree to this digit. Commits,
-gradients, and what isn't equal stand below the tables.
+The last column: ours and released code, the authors' unless another is named below, were run side
+by side on the same weights, outside this repository, and their logits (or what is named) agree to
+this digit. Commits, gradients, and what isn't equal stand below the tables.
 
 """
 

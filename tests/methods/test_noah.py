@@ -89,6 +89,21 @@ def test_a_deeper_backbone_has_each_blocks_numbers_again():
     assert [len(own) for own in method.prompts] == [one for one in prompts for _ in range(2)]
 
 
+def test_training_starts_where_the_released_model_does():
+    """Standard deviations as measured in the released model of width 768, commit e9c55f3."""
+    torch.manual_seed(0)
+    method = NOAH(FrozenViT(VisionTransformer(num_classes=0, depth=2)))
+    block: Any
+    for prompts, block in zip(method.prompts, method.vit.vit.blocks, strict=True):
+        assert prompts.std().item() == pytest.approx(0.00509, rel=0.05)
+        assert prompts.abs().max().item() == pytest.approx(0.00879, rel=0.01)
+        for linear in (block.attn.qkv.down, block.attn.qkv.up, block.mlp.down, block.mlp.up):
+            assert linear.weight.std().item() == pytest.approx(0.02, rel=0.05)
+            assert linear.weight.abs().max() > 0.05  # normal, not uniform
+        assert not block.mlp.down.bias.any()
+        assert not block.mlp.up.bias.any()
+
+
 def test_dropout_is_in_all_three_parts(plain: VisionTransformer):
     method = make(plain, dropout=0.5)
     parts: list[Any] = [method.dropout]
