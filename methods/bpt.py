@@ -12,7 +12,7 @@ so that the logits A W z of prompts are white. Where c (N + d) >= N d, B saves n
 with the released deep setting, N = c = 50.
 
 As released: AdamW, weight decay of the head apart, no dropout, and MAE's features are norm(mean of
-image and prompt rows) with the checkpoint's norm; our other methods follow VPT's code, whose norm
+image and prompt rows) with the checkpoint's norm; most of our methods follow VPT's code, whose norm
 there has no weights. Its rates are for batch 32 and not scaled: at batch 64 ours are the same.
 Not as released: N is any number, there a square. With `deep` all blocks' B are trained, from random
 values; the scripts for MAE and MoCo v3 train those of the last four blocks, and all begin whitened.

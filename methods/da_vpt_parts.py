@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
-from harness import FrozenViT
+from harness import FrozenBackbone, FrozenViT
 
 linalg: Any = torch.linalg
 
@@ -26,6 +26,13 @@ def anchor(
     pushed = (32 * (similar + 0.1)).masked_fill(inside, -math.inf)
     exponents = F.pad(torch.stack([pulled, pushed]), (0, 0, 1, 0))  # e^0 is the logarithm's 1
     return exponents.logsumexp(1).mean(1).sum()
+
+
+def pooled(
+    vit: FrozenBackbone, tokens: Float[Tensor, "batch row dim"]
+) -> Float[Tensor, "batch dim"]:
+    """With MAE's weights the mean of rows behind the checkpoint's norm."""
+    return vit.vit.norm(tokens).mean(1) if vit.pooling == "vpt-mae" else vit.pool(tokens)
 
 
 def clusters(

@@ -12,7 +12,7 @@ Open gates are VPT-Shallow; closed ones give every block the same prompts anew. 
 
 As released: dropout on R_0 alone; before each training forward tau is put back into [0.01, 10],
 the optimiser's value too (evaluation clamps without writing). MAE's features are norm(mean of image
-and prompt rows), with the checkpoint's norm and behind the mean; our other methods follow VPT's
+and prompt rows), with the checkpoint's norm and behind the mean; most of our methods follow VPT's
 code, whose norm there has no weights. MoCo v3's are CLS. Weight decay is 0. The release has no
 gates for supervised backbones and no tuner: there numbers of prompts, learning rate and `gate_init`
 are arguments (its example: 100, 0.1 at batch 64, 5), so what is searched is ours.

@@ -12,10 +12,10 @@ keeps them in step from block to block (KLD).
 
 U (d x 256), K and L (256 x 256, from identities) are shared by all blocks and only trained with.
 
-As released (reeive/PAE, commit 30f40b9), for VPT-Deep: losses of the untrained head, with zeros for
-prompts; P_0 isn't in KLD; softplus, means, tanh and the limit on |z| for the paper's ReLU and
-norms; weights of its command and of its configuration. Its map back to d gets no gradient, and
-isn't here.
+As released (reeive/PAE, commit 30f40b9), for VPT-Deep: all images of a batch have one mask of
+prompt dropout; losses of the untrained head, with zeros for prompts; P_0 isn't in KLD; softplus,
+means, tanh and the limit on |z| for the paper's ReLU and norms; weights of its command and of its
+configuration. Its map back to d gets no gradient, and isn't here.
 
 Ours: w is 16 for 224 pixels as released, and shrinks with the image; 64 images (its command: 128);
 gradients of U, K and L aren't clipped to norm 10; on vfpt and e2vpt, for which no code is released,
@@ -32,9 +32,17 @@ import torch
 from optuna.distributions import BaseDistribution
 from torch import Tensor, nn
 
-from harness import ANY_LENGTH, PROMPT_DROPOUT, Effort, FrozenViT, Method, Read, TrainSplit
+from harness import (
+    ANY_LENGTH,
+    PROMPT_DROPOUT,
+    Effort,
+    FrozenViT,
+    Method,
+    Read,
+    TrainSplit,
+)
 from methods.e2vpt import E2VPT
-from methods.pae_parts import KLD, loss_through, spectrum, token_of, windows
+from methods.pae_parts import KLD, OneMask, loss_through, spectrum, token_of, windows
 from methods.vfpt import VFPT
 from methods.vpt import VPTDeep
 
@@ -48,6 +56,7 @@ class PAE(Method):
     name = "pae"
     family = "prompts"
     year = 2026
+    version = "2"
     summary = "PAE: prompts from frequencies, kept in step across blocks (arXiv 2601.20232)"
     note = "pae(base=vpt-deep) is released code; on vfpt and e2vpt it is our reading of the paper."
     search_space = {"prompts": (20,), "koopman_weight": (0.05, 0.5), "lyapunov_weight": (0.05, 0.2)}
@@ -75,6 +84,8 @@ class PAE(Method):
                 f" images of {vit.image_size} pixels: at most so many, or write pae(mpa=false)"
             )
         self.base, self.mpa = BASES[base](vit, prompts=prompts, dropout=dropout), mpa
+        if base == "vpt-deep":
+            self.base.dropout = OneMask(dropout)
         self.kld, self.weights = KLD(vit.dim) if kld else None, (koopman_weight, lyapunov_weight)
 
     @classmethod

@@ -1,5 +1,5 @@
 """What PAE is made of: windows of an image's spectrum and what is seen through them, for the first
-prompts, and two losses that keep prompts in step from block to block."""
+prompts, their dropout, and two losses that keep prompts in step from block to block."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness import FrozenBackbone, Method
+from harness import FrozenBackbone, Method, PromptDropout
 
 fft: Any = torch.fft
 linalg: Any = torch.linalg
@@ -83,3 +83,10 @@ class KLD(nn.Module):
 
         rise = F.softplus(energy(ahead) - energy(z[:-1])).mean(1)
         return (ahead - z[1:]).square().mean((1, 2)).sum(), 10 * (rise / 10).tanh().sum()
+
+
+class OneMask(PromptDropout):
+    """Prompt dropout with the same mask for all images of a batch."""
+
+    def forward(self, prompts: Float[Tensor, "prompt dim"], batch: int) -> Tensor:
+        return F.dropout(prompts, self.rate, self.training)

@@ -9,16 +9,17 @@ of the training images. With N prompts, image i and its patch j:
     (i_n, j_n)             uniform over all images and patches, without repeats, anew for each block
 
 As released (WangYZ1608/Self-Prompt-Tuning, commit ce0754f): no prompt dropout; the head's weight
-decay is its own. Of the sources named there this is "random", the default; the means and maxima of
-windows, and k-means, which reads a file that isn't released, aren't here. The README's commands
-turn drop-path off, and so do we; the average of weights that they keep is never evaluated.
+decay is its own; with MAE's weights the checkpoint's norm is behind the mean, where most
+methods follow VPT's code. Of the sources named there this is "random", the default; the means and
+maxima of windows, and k-means, which reads a file that isn't released, aren't here. The README's
+commands turn drop-path off, and so do we; the average of weights that they keep is never evaluated.
 
 Ours: pairs are drawn first and gathered in one pass over the images, where the released code holds
 the tokens of all images at once, of as many images drawn with repeats. The head starts as the
 protocol says. The released learning rates belong to batches of 32, and are ours at 64.
 
 Equal to the released code (commit ce0754f), shallow and deep, in float64: prompts to 3e-15, logits
-to 3e-15, gradients to 1e-15, and the number of parameters.
+to 3e-15, gradients to 1e-15, and the number of parameters; with MAE's weights features to 1e-14.
 """
 
 from collections.abc import Mapping
@@ -46,6 +47,7 @@ class SelfPrompt(Method):
     name = "self-prompt"
     family = "prompts"
     year = 2024
+    version = "2"
     summary = "SPT: VPT whose prompts start as tokens of training images (arXiv 2402.02382)"
     note = "self-prompt (SPT): published epochs and hyper-parameters were chosen on test, per task."
     search_space = {
@@ -83,6 +85,9 @@ class SelfPrompt(Method):
 
     def forward(self, images: Tensor, read: Read) -> list[Tensor]:
         return run_prompts(self.vit, images, read, self.prompts, self.deep)
+
+    def pool(self, tokens: Tensor) -> Tensor:
+        return self.vit.pool_with_own_norm(tokens)
 
     @classmethod
     def effort(cls, arguments: Mapping[str, Any], images: int, batch_size: int) -> Effort:

@@ -10,7 +10,8 @@ before the output projection, r and r' prompts as VPT draws them:
     prompts          P_n = (1 - lambda) m_n + lambda o_n
 
 As released (iamjaekyun/vipamin, commit ebce4e4): matching sees a model with r at every block
-(deep), orthogonalizing one without; the block's norm is in K and O, not in V; no prompt dropout.
+(deep), orthogonalizing one without; the block's norm is in K and O, not in V; no prompt dropout;
+AdamW's epsilon is 1e-6 (VPT's own AdamW, which adds it before the bias correction).
 
 The way back from values: the released code multiplies y - b_V by pinv(W_V), where V's inverse takes
 its transpose. By the inverse, the default here, o_n's values are orthogonal to O, which is what the
@@ -44,6 +45,7 @@ class VIPAMIN(Method):
     name = "vipamin"
     family = "prompts"
     year = 2025
+    version = "2"
     summary = "VIPAMIN: VPT from matched embeddings and new directions (arXiv 2510.16446)"
     note = (
         "vipamin maps back from values by the inverse, as its paper's aim asks; the released code,"
@@ -55,7 +57,7 @@ class VIPAMIN(Method):
         "base_lr": (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
         "weight_decay": (0.01,),
     }
-    optimizer = {"optimizer": "adamw"}
+    optimizer = {"optimizer": "adamw", "eps": 1e-6}
 
     def __init__(
         self,

@@ -10,6 +10,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from whole_runs import agrees_after_loading, final_run, frozen, train_split
 
+from harness.backbones.vit import FrozenViT
 from harness.errors import BadInput
 from harness.planning.plan import plan
 from harness.training.classification import ClassificationRecipe
@@ -118,6 +119,25 @@ def test_the_penalty_doesnt_see_the_order_of_a_batch_and_is_none_with_weights_of
     method = new(plain, patch_weight=0.0, cls_weight=0.0)
     Model(method, head := LinearHead(method, 5).double())(IMAGES)
     assert method.penalty(LABELS, head) == 0
+
+
+def test_mae_is_pooled_as_released_the_mean_behind_the_norm(
+    plain: VisionTransformer, monkeypatch: pytest.MonkeyPatch
+):
+    torch.manual_seed(0)
+    method = DAVPT(FrozenViT(plain, "vpt-mae"), prompts=4, proxies=3).double().eval()
+    (tokens,) = method(IMAGES, method.vit.read())
+    rows = oracle.vpt_deep(plain, IMAGES, list(method.prompts), keep_last=True)
+    expected = torch.stack([oracle.with_own_norm(plain, rows[:, [0, n]]) for n in range(1, 20)])
+    assert rows.shape[1] == 20  # CLS, three prompts, and the image
+    torch.testing.assert_close(method.pool(tokens), expected.mean(0), rtol=1e-9, atol=1e-9)
+    seen: list[Tensor] = []
+    monkeypatch.setattr(ClassMap, "update", lambda _, features, labels: seen.append(features))
+    with torch.no_grad():
+        method.begin(train_split(IMAGES, LABELS, classes=5), nn.Identity())
+    (found,) = seen
+    alone = plain.forward_features(IMAGES)[:, 1:].mean(1)  # type: ignore[operator]
+    torch.testing.assert_close(found, alone, rtol=1e-9, atol=1e-9)
 
 
 def test_k_means_by_cosine():

@@ -179,6 +179,20 @@ def test_the_penalty_has_no_labels_and_reaches_prompts_and_maps(plain: VisionTra
 
 
 @pytest.mark.parametrize("base", BASES)
+def test_on_vpt_deep_all_images_of_a_batch_have_one_mask_of_dropout(
+    plain: VisionTransformer, base: str
+):
+    method = new(plain, base=base, dropout=0.5)
+    (tokens,) = method(IMAGES[:1].expand(3, -1, -1, -1), method.vit.read())
+    assert torch.allclose(tokens[0], tokens[1]) == (base == "vpt-deep")
+    (again,) = method(IMAGES[:1].expand(3, -1, -1, -1), method.vit.read())
+    assert not torch.allclose(again, tokens)
+    method.eval()
+    still = [method(IMAGES, method.vit.read())[0] for _ in range(2)]
+    assert torch.equal(*still)
+
+
+@pytest.mark.parametrize("base", BASES)
 def test_the_forward_is_its_bases(plain: VisionTransformer, base: str):
     method = new(plain, base=base)
     torch.manual_seed(0)

@@ -88,6 +88,22 @@ def test_the_forward_is_vpts_without_dropout(plain: VisionTransformer, deep: boo
     oracle.check_vpt_form(plain, begun(plain, deep=deep).train(), IMAGES, deep)
 
 
+@pytest.mark.parametrize("deep", [True, False])
+def test_mae_is_pooled_as_released_the_norm_behind_the_mean(plain: VisionTransformer, deep: bool):
+    torch.manual_seed(0)
+    method = SelfPrompt(FrozenViT(plain, "vpt-mae"), prompts=4, deep=deep, sampled=False).double()
+    own = list(method.prompts)
+    rows = (
+        oracle.vpt_deep(plain, IMAGES, own, keep_last=True)
+        if deep
+        else oracle.vpt_shallow(plain, IMAGES, own[0], keep_last=True)
+    )
+    (tokens,) = method(IMAGES, method.vit.read())
+    features = method.pool(tokens)
+    expected = oracle.with_own_norm(plain, rows)
+    torch.testing.assert_close(features, expected, rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize("arguments", ["prompts=4", "prompts=4,deep=false"])
 def test_a_final_run_and_its_checkpoint(tiny, arguments: str, monkeypatch: pytest.MonkeyPatch):
     begin, calls = SelfPrompt.begin, []
