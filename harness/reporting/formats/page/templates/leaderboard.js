@@ -127,7 +127,7 @@ function stripOf(section, { task, rows }) {
 /** What the marks mean, and what a reader must know. */
 function legend(section) {
   const items = [section.caption, ...section.notes];
-  if (section.variants.some((variant) => variant.reading !== null)) items.push("\u2020: our reading of the method, see the top of the page.");
+  if (section.variants.some((variant) => variant.reading !== null)) items.push("\u2020: see the note on the method at the top of the page.");
   if (section.variants.some((variant) => variant.unequal)) items.push("\u2696: tuned with a different number of trials than the others.");
   if (section.statistics.some(({ intervals }) => intervals.some(Boolean))) items.push("Small beside a rank: its 95 % interval, by a bootstrap over tasks and seeds.");
   items.push("Shading: from the lowest score of a column to its highest.");
@@ -244,7 +244,7 @@ function nameCell(variant) {
   const [method, inside] = variant.name.split(/(?=\()/, 2);
   const label = el("div", { class: "label" }, el("b", {}, ...breakable(method)));
   if (inside) label.append(el("wbr"), el("span", { class: "inside" }, ...breakable(variant.name.slice(method.length))));
-  if (variant.reading !== null) label.append(el("abbr", { title: "our reading of the method" }, "\u2020"));
+  if (variant.reading !== null) label.append(el("abbr", { title: "see the note on the method at the top of the page" }, "\u2020"));
   if (variant.unequal) label.append(el("abbr", { title: `tuned with ${variant.trials[1]} trials per task, unlike the others` }, "\u2696"));
   return el("th", { scope: "row", class: "name" }, label);
 }

@@ -10,7 +10,7 @@ const TABS = [
   ["sources", "How these numbers were made", sourcesOf],
 ];
 
-/** Which rows are our reading of a method rather than its authors' code. */
+/** What to know of a method beside its scores, such as that it is our reading of its paper; of many methods folded, so that the board is seen. */
 function readings() {
   const whose = new Map();
   for (const { variants, readings: notes } of about.sections) {
@@ -22,11 +22,19 @@ function readings() {
       whose.set(notes[reading], of);
     }
   }
+  const box = (title, open, ...inside) =>
+    document.getElementById("readings").append(el("details", { class: "notice", open }, el("summary", {}, el("b", {}, `\u2020 ${title}`)), ...inside));
+  if (whose.size > 2) {
+    const items = [...whose].map(([note, { methods }]) => el("li", {}, el("b", {}, [...methods].join(", ")), `: ${note}`));
+    const count = new Set([...whose.values()].flatMap(({ methods }) => [...methods])).size;
+    box(`Notes on ${count} methods, whose rows have this mark`, false, el("ul", {}, ...items));
+    return;
+  }
   for (const [note, { names, methods }] of whose) {
     const list = [...names].sort((a, b) => compare(a, b, 1));
     const rows = list.length > 8 ? `the ${list.length} variants of ${[...methods].join(", ")}` : list.join(", ");
-    const title = el("summary", {}, el("b", {}, `\u2020 Our reading of ${[...methods].join(", ")}`));
-    document.getElementById("readings").append(el("details", { class: "notice", open: innerWidth > 640 }, title, el("p", {}, `${note} Its rows, marked \u2020: ${rows}.`)));
+    const about = note.includes("our reading") ? "Our reading of" : "Note on";
+    box(`${about} ${[...methods].join(", ")}`, innerWidth > 640, el("p", {}, `${note} Its rows, marked \u2020: ${rows}.`));
   }
 }
 

@@ -386,6 +386,35 @@ def test_training_curves_are_drawn_a_chart_a_name(
     assert console == []
 
 
+def test_many_notes_on_methods_are_one_box_that_opens(
+    reader: Reader, tmp_path: Path, filler: Any
+) -> None:
+    notes = {
+        "a": "a's numbers are others.",
+        "b": "b is our reading of its paper.",
+        "c": "",
+        "d": "",
+    }
+    for variant, note in notes.items():
+        filler.results(filler.cell(variant, "digits", note=note), [60.0])
+    write(tmp_path / "two.html", _page(filler.store))
+    reader.open((tmp_path / "two.html").as_uri())
+    assert reader.texts("#readings summary") == ["\u2020 Note on a", "\u2020 Our reading of b"]
+    assert reader.texts("#readings p")[0] == "a's numbers are others. Its rows, marked \u2020: a."
+    filler.results(filler.cell("e", "digits", note="e's numbers are older."), [61.0])
+    write(tmp_path / "three.html", _page(filler.store))
+    reader.open((tmp_path / "three.html").as_uri())
+    (title,) = reader.texts("#readings summary")
+    assert title == "\u2020 Notes on 3 methods, whose rows have this mark"
+    assert reader.seen("#readings li") == []
+    reader.click("#readings summary")
+    assert reader.texts("#readings li") == [
+        "e: e's numbers are older.",
+        "a: a's numbers are others.",
+        "b: b is our reading of its paper.",
+    ]
+
+
 def test_families_fold_to_their_best(reader: Reader, tmp_path: Path, filler: Any) -> None:
     for variant, family, score in (
         *(("vpt", "prompts", 60.0), ("vpt-deep", "prompts", 70.0), ("lora", "peft", 65.0)),
