@@ -32,15 +32,7 @@ import torch
 from optuna.distributions import BaseDistribution
 from torch import Tensor, nn
 
-from harness import (
-    ANY_LENGTH,
-    PROMPT_DROPOUT,
-    Effort,
-    FrozenViT,
-    Method,
-    Read,
-    TrainSplit,
-)
+from harness import ANY_LENGTH, PROMPT_DROPOUT, Effort, FrozenViT, Method, Read, TrainSplit
 from methods.e2vpt import E2VPT
 from methods.pae_parts import KLD, OneMask, loss_through, spectrum, token_of, windows
 from methods.vfpt import VFPT

@@ -17,12 +17,9 @@ as there, it trains what merges patches between the last k blocks, and bitfit ta
 
 Ours: weight decay spares 1-d tensors in ln-tuning and difffit, since it would pull norms and scales
 to 0, not to what they were. The learning rates searched are, for norms and scales, AdamW's 1e-3 and
-1e-2 at batch 64 as in OSU-MLB/ViT_PEFT_Vision (commit cea7e21), and for whole matrices those that
-VPT has for full fine-tuning.
+1e-2 at batch 64 as in OSU-MLB/ViT_PEFT_Vision (commit cea7e21), and for matrices VPT's for `full`.
 
-Equal to mkshing/DiffFit-pytorch (commit 78dc2d1; not its authors' code), `difffit`: logits to
-1e-14, gradients to 1e-14, on a small ViT in float64. Its loader for diffusion models has scales on
-queries, keys and values besides.
+Equal to mkshing/DiffFit-pytorch (commit 78dc2d1, not its authors'), `difffit`: logits to 1e-14.
 """
 
 import re

@@ -15,7 +15,7 @@ from harness.planning.variants import one, parse
 from harness.training.method import Effort, Method
 
 NAMES = sorted(name for name, entry in registered().items() if entry.value.startswith("methods."))
-LONGEST = {"ivpt.py": 205, "selective.py": 143, "hf_peft.py": 134, "fact.py": 131}
+LONGEST = {"ivpt.py": 205, "selective.py": 140, "hf_peft.py": 134, "fact.py": 131}
 FOLDER = Path(__file__).parents[2] / "methods"
 
 
