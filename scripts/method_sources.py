@@ -17,6 +17,7 @@ CONTRACT = (
     "harness.training.method",
     "harness.training.prompts",
     "harness.backbones.frozen",
+    "harness.backbones.products",
     "harness.backbones.vit",
 )
 """What every method is built on: a part of its code."""

@@ -60,6 +60,7 @@ from harness.backbones.changes import (
     refuse_replaced,
 )
 from harness.backbones.frozen import FrozenBackbone, KeysValues, Pooling, Read, Rows, behind
+from harness.backbones.products import fed, linear, mapped
 from harness.errors import BadInput
 
 ORIGINAL = forwards(
@@ -284,7 +285,7 @@ class FrozenSwin(FrozenBackbone):
         mixed = torch.unflatten(mixed, 1, (count, -1)).transpose(2, 3).flatten(3)
         inside, others = mixed.tensor_split([area], dim=2)
         together = torch.cat([_unwindowed(block, inside, self.grids[index]), others.mean(1)], dim=1)
-        return _fed(block, tokens, attn.proj_drop(attn.proj(together)))
+        return _fed(block, tokens, attn.proj_drop(mapped(attn.proj, together)))
 
     def _closed(self, index: int, tokens: Tensor, prompts: Tensor | None) -> Tensor:
         """A changed block. Without prompts, timm's. With prompts, in timm's order with these in
@@ -329,9 +330,9 @@ def _fed(block: Any, rows: Tensor, attended: Tensor) -> Tensor:
     """Rows, what attention adds to them, and what the MLP adds to that."""
     if _is_second(block):
         rows = rows + block.drop_path1(block.norm1(attended))
-        return rows + block.drop_path2(block.norm2(block.mlp(rows)))
+        return rows + block.drop_path2(block.norm2(fed(block.mlp, rows)))
     rows = rows + block.drop_path1(attended)
-    return rows + block.drop_path2(block.mlp(block.norm2(rows)))
+    return rows + block.drop_path2(fed(block.mlp, block.norm2(rows)))
 
 
 def _windows(block: Any, image: Tensor) -> Tensor:
@@ -377,7 +378,7 @@ def _project(attn: Any, normed: Tensor, start: int) -> list[Tensor]:
     if is_plain(attn.qkv):
         span = slice(start * attn.qkv.out_features // 3, None)
         bias = _biases(attn) if _is_second(attn) else attn.qkv.bias
-        joint = F.linear(normed, attn.qkv.weight[span], None if bias is None else bias[span])
+        joint = linear(normed, attn.qkv.weight[span], None if bias is None else bias[span])
     else:  # a module around it: what it does isn't in its weight
         joint = _biased(attn, attn.qkv(normed))
         joint = joint[..., start * joint.shape[2] // 3 :]

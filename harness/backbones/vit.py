@@ -38,6 +38,7 @@ from harness.backbones.frozen import (
     Read,
     behind,
 )
+from harness.backbones.products import fed, linear, mapped
 from harness.errors import BadInput
 
 Seen = tuple[Tensor, Tensor, Tensor, Tensor | None]
@@ -286,7 +287,7 @@ class FrozenViT(FrozenBackbone):
         mixed = F.scaled_dot_product_attention(q, k, v, bias, dropout, scale=attn.scale)
         joined = mixed.transpose(1, 2).flatten(2)
         norm = getattr(attn, "norm", None)
-        return attn.proj_drop(attn.proj(joined if norm is None else norm(joined)))
+        return attn.proj_drop(mapped(attn.proj, joined if norm is None else norm(joined)))
 
     def _fed(self, index: int, rows: Tensor) -> Tensor:
         """Rows and what the MLP adds to them."""
@@ -348,15 +349,15 @@ class FrozenViT(FrozenBackbone):
         head_dim)."""
         if attn.qkv is None:
             maps = (attn.q_proj, attn.k_proj, attn.v_proj)[start:stop]
-            each = [one(normed) for one in maps]
-            return [part.unflatten(2, (attn.num_heads, -1)).transpose(1, 2) for part in each]
+            each = [mapped(one, normed) for one in maps]
+            return [torch.unflatten(part, 2, (attn.num_heads, -1)).transpose(1, 2) for part in each]
         biases: list[Any] = [getattr(attn, f"{part}_bias", None) for part in "qkv"][start:stop]
         beside = None if biases[0] is None else torch.cat(biases)
         if is_plain(attn.qkv):
             first, last = (len(attn.qkv.weight) // 3 * place for place in (start, stop))
             within = None if attn.qkv.bias is None else attn.qkv.bias[first:last]
             bias = within if beside is None else beside
-            joint = F.linear(normed, attn.qkv.weight[first:last], bias)
+            joint = linear(normed, attn.qkv.weight[first:last], bias)
         else:  # a module around it: what it does isn't in its weight
             given = attn.qkv(normed)
             joint = given[..., given.shape[-1] // 3 * start : given.shape[-1] // 3 * stop]
@@ -373,7 +374,7 @@ def has_linear_maps(block: Any) -> bool:
 
 
 def _fed(block: Any, rows: Tensor) -> Tensor:
-    return rows + block.drop_path2(_scaled(block, 2, block.mlp(block.norm2(rows))))
+    return rows + block.drop_path2(_scaled(block, 2, fed(block.mlp, block.norm2(rows))))
 
 
 def _normed(attn: Any, part: Literal["q", "k"], heads: Tensor) -> Tensor:
