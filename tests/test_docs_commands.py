@@ -85,9 +85,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory, harness) -> Iterator[Path]:
             assert done.returncode == 0, done.stdout + done.stderr
         shutil.copyfile(at / "results" / "harness.db", at / "colleague.db")
         fill(Store("results/harness.db"), wanted=6, suite="vtab", seeds=2)
-        code = re.search(r"```python\n(.*?)```", (DOCS / "add_a_method.md").read_text(), re.DOTALL)
-        assert code is not None
-        (at / "mine.py").write_text(code[1])
+        for page, file in (("add_a_method.md", "mine.py"), ("swin.md", "first.py")):
+            code = re.search(r"```python\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
+            assert code is not None
+            (at / file).write_text(code[1])
         (at / "mine.csv").write_text("method,task,base_lr,weight_decay\nlora,cifar100,0.004,0.01\n")
         (at / "vtab.toml").write_text('methods = "linear"\ntasks = "digits"\n')
         tiny_folder.draw(at / "data" / "tiny")
