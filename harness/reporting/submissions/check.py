@@ -42,8 +42,7 @@ def check_all(folder: Path, board: Path | None = None) -> list[Checked]:
     beside the submissions of `board`, such as those that were accepted before. Raises `BadInput`
     where there is none, or one of `board` has a fault."""
     known = Known()
-    accepted = folders.within(board) if board is not None and board.is_dir() else []
-    for one in accepted:
+    for one in folders.accepted(board) if board is not None and board.is_dir() else []:
         outcome = check(one, Known())
         if outcome.submission is None or outcome.faults:
             raise BadInput(f"{one} has faults itself: {outcome.lines[0]}.")

@@ -81,14 +81,19 @@ def is_submission(folder: Path) -> bool:
 def within(folder: Path) -> list[Path]:
     """The submissions of a folder: itself, or those in it, by name. Raises `BadInput` where there
     are none."""
-    if is_submission(folder):
-        return [folder]
     if not folder.is_dir():
         raise BadInput(f"there is no folder {folder}.")
-    found = sorted(one for one in folder.iterdir() if one.is_dir() and one.name[0] != ".")
+    found = accepted(folder)
     if not found:
         raise BadInput(f"{folder} holds no submission: a folder with a {ABOUT}.")
     return found
+
+
+def accepted(board: Path) -> list[Path]:
+    """As `within`; none of a board that is still empty."""
+    if is_submission(board):
+        return [board]
+    return sorted(one for one in board.iterdir() if one.is_dir() and one.name[0] != ".")
 
 
 def files(folder: Path) -> list[str]:

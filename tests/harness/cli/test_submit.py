@@ -43,6 +43,16 @@ def test_a_submission_is_made_checked_and_refused(
     assert end == "1 submission refused: ada."
 
 
+def test_the_first_submission_to_a_board_that_is_empty(
+    store: Store, tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (board := tmp_path / "board").mkdir()
+    words = ("submit", "--to", board / "ada", "--store", store.argument, *ME, "--known", board)
+    assert run_command(monkeypatch, *words) == 0
+    assert "holds no submission" not in capsys.readouterr().err
+    assert run_command(monkeypatch, "submit", "--check", board / "ada", "--known", board) == 0
+
+
 def test_a_record_of_somebody_elses_row_is_sent_alone(
     store: Store, tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
