@@ -100,7 +100,7 @@ def fill(vit: "nn.Module", name: str, file: Path) -> None:
         )
 
 
-def _put(vit: Any, name: str, inside: Mapping[str, "Tensor"], top: Mapping[str, Any]) -> str:
+def _put(vit: Any, name: str, inside: "Mapping[str, Tensor]", top: Mapping[str, Any]) -> str:
     """Fills a Vision Transformer, or says what doesn't fit."""
     weights = renamed(inside)
     if hasattr(vit, "layers"):
@@ -121,7 +121,7 @@ def _put(vit: Any, name: str, inside: Mapping[str, "Tensor"], top: Mapping[str, 
     return _loaded(vit, weights)
 
 
-def _loaded(vit: Any, weights: Mapping[str, "Tensor"]) -> str:
+def _loaded(vit: Any, weights: "Mapping[str, Tensor]") -> str:
     """Puts in tensors that have timm's names, or says which of them are missing or of another
     shape."""
     expected = {key: value for key, value in vit.state_dict().items() if not key.endswith(COUNTER)}
@@ -161,7 +161,7 @@ def _is_plain(vit: Any) -> bool:
     return isinstance(vit, VisionTransformer)
 
 
-def _by_timm(tensors: Mapping[str, "Tensor"], vit: Any) -> "dict[str, Tensor]":
+def _by_timm(tensors: "Mapping[str, Tensor]", vit: Any) -> "dict[str, Tensor]":
     """By the names that timm has for a model of another class: its own, or those of its authors'
     files, as timm reads them."""
     read = getattr(import_module(type(vit).__module__), "checkpoint_filter_fn", None)
@@ -172,7 +172,7 @@ def _by_timm(tensors: Mapping[str, "Tensor"], vit: Any) -> "dict[str, Tensor]":
 
 
 def encoder(
-    tensors: Mapping[str, "Tensor"], convolutional: bool = False
+    tensors: "Mapping[str, Tensor]", convolutional: bool = False
 ) -> "tuple[dict[str, Tensor] | None, str]":
     """The tensors of the one ViT in a file, or of the one ConvNet, without what stands before their
     names; and that. None where there is none, or several."""
@@ -185,7 +185,7 @@ def encoder(
     }, meant[0]
 
 
-def _vits(tensors: Mapping[str, "Tensor"]) -> list[str]:
+def _vits(tensors: "Mapping[str, Tensor]") -> list[str]:
     """What stands before the names of each ViT."""
     return [
         one
@@ -194,7 +194,7 @@ def _vits(tensors: Mapping[str, "Tensor"]) -> list[str]:
     ]
 
 
-def _convnets(tensors: Mapping[str, "Tensor"]) -> list[str]:
+def _convnets(tensors: "Mapping[str, Tensor]") -> list[str]:
     stages = set(STEMS.values())
     return [
         one
@@ -221,7 +221,7 @@ def _older(prefix: str, others: list[str]) -> bool:
     )
 
 
-def renamed(tensors: Mapping[str, "Tensor"]) -> "dict[str, Tensor]":
+def renamed(tensors: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
     """By timm's names, in timm's shapes."""
     if "embedding/kernel" in tensors:
         return _original(tensors)
@@ -248,7 +248,7 @@ def renamed(tensors: Mapping[str, "Tensor"]) -> "dict[str, Tensor]":
     return found
 
 
-def _original(arrays: Mapping[str, "Tensor"]) -> "dict[str, Tensor]":
+def _original(arrays: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
     """From the names and shapes of the original ViT's and AugReg's .npz files, and of Big Vision's
     with blocks one by one."""
     import torch
@@ -322,7 +322,7 @@ _HUGGING_FACE = (
 """Names of Hugging Face's ViT and DINOv2, of its versions 4 and 5, and timm's."""
 
 
-def _hugging_face(tensors: Mapping[str, "Tensor"]) -> "dict[str, Tensor]":
+def _hugging_face(tensors: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
     import torch
 
     found = {_named(key, _HUGGING_FACE): value for key, value in tensors.items()}
@@ -347,7 +347,7 @@ _CLIP = (
 )
 
 
-def _clip(tensors: Mapping[str, "Tensor"]) -> "dict[str, Tensor]":
+def _clip(tensors: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
     found = {_named(key, _CLIP): value for key, value in tensors.items()}
     found["cls_token"] = found["cls_token"].reshape(1, 1, -1)
     if "pos_embed" in found:
@@ -362,7 +362,7 @@ def _named(key: str, table: Sequence[tuple[str, str]]) -> str:
     return key
 
 
-def _shape(vit: Any, name: str, weights: Mapping[str, "Tensor"]) -> str:
+def _shape(vit: Any, name: str, weights: "Mapping[str, Tensor]") -> str:
     """Where the file is of another patch size, width or depth than the name: which, and which are
     the name's."""
     if wrong := _patches(vit, name, weights):
@@ -379,7 +379,7 @@ def _shape(vit: Any, name: str, weights: Mapping[str, "Tensor"]) -> str:
     return ""
 
 
-def _patches(vit: Any, name: str, weights: Mapping[str, "Tensor"]) -> str:
+def _patches(vit: Any, name: str, weights: "Mapping[str, Tensor]") -> str:
     """As `_shape`, of patches and width alone."""
     patch, own = weights.get("patch_embed.proj.weight"), vit.patch_embed.proj.weight
     if patch is not None and patch.ndim == 4 and patch.shape[2:] != own.shape[2:]:
@@ -398,7 +398,7 @@ def _blocks(tensors: Iterable[str]) -> int:
     )
 
 
-def _heads(tensors: Mapping[str, "Tensor"], top: Mapping[str, Any], vit: Any, name: str) -> str:
+def _heads(tensors: "Mapping[str, Tensor]", top: Mapping[str, Any], vit: Any, name: str) -> str:
     """Where a file says how many heads its attention has, and they aren't the name's: no shape of a
     fused projection would."""
     if hasattr(vit, "layers"):
@@ -418,7 +418,7 @@ def _heads(tensors: Mapping[str, "Tensor"], top: Mapping[str, Any], vit: Any, na
     return ""
 
 
-def _resize(vit: Any, weights: Mapping[str, "Tensor"]) -> str:
+def _resize(vit: Any, weights: "Mapping[str, Tensor]") -> str:
     """Sets `vit` to the side that the file's positions are of, so that they go in as they are; or
     says what is wrong with them."""
     if hasattr(vit, "layers"):
@@ -455,7 +455,7 @@ SWIN_TABLES = ("attn_mask", "relative_position_index", "relative_coords_table", 
 """What files of Swin Transformers hold that follows from their shape."""
 
 
-def _swin(tensors: Mapping[str, "Tensor"]) -> "dict[str, Tensor]":
+def _swin(tensors: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
     """From the names of Swin's own files, where a stage ends with the merging that begins the next
     one in timm."""
     moved = "layers.0.downsample.reduction.weight" in tensors
@@ -468,7 +468,7 @@ def _swin(tensors: Mapping[str, "Tensor"]) -> "dict[str, Tensor]":
     }
 
 
-def _windows(vit: Any, weights: Mapping[str, "Tensor"]) -> str:
+def _windows(vit: Any, weights: "Mapping[str, Tensor]") -> str:
     """Where a file's tables are of other windows than the name's: which, and which are the
     name's."""
     key = "layers.0.blocks.0.attn.relative_position_bias_table"
