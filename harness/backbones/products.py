@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from harness.backbones.changes import is_as_loaded, is_plain
+from harness.io.cores import processor
 
 FEWEST = 64
 """Rows from which on oneDNN is faster on such a processor; before, its call takes longer than the
@@ -72,16 +73,8 @@ def leaves_avx512_unused() -> bool:
         and torch.backends.mkldnn.is_available()
         and hasattr(torch.ops.mkldnn, "_linear_pointwise")
         and torch.backends.cpu.get_cpu_capability() == "AVX512"
-        and "AuthenticAMD" in _processor()
+        and processor("vendor_id") == "AuthenticAMD"
     )
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
-            return next((line for line in lines if line.startswith("vendor_id")), "")
-    except OSError:  # not Linux
-        return ""
 
 
 def _product(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

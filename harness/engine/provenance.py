@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from harness.io.cores import cores
+from harness.io.cores import cores, processor
 from harness.training.forward import Precision
 
 
@@ -22,22 +22,12 @@ def provenance(device: torch.device, precision: Precision) -> dict[str, Any]:
             **{name: version(name) for name in packages},
         },
         "platform": platform.platform(),
-        "processor": _processor(),
+        "processor": processor("model name") or platform.processor(),
         "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
         "precision": "bf16 autocast" if precision == "bf16" else "fp32",
         "cores": cores(),
     }
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
-            return next(
-                line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
-            )
-    except (OSError, StopIteration):
-        return platform.processor()
 
 
 def forget_peak(device: torch.device) -> None:

@@ -1,5 +1,5 @@
 """How many of the machine's CPU cores this process may use, considering affinity masks and
-container quotas; and what its threads do while they wait."""
+container quotas; what its threads do while they wait; and which processor it is."""
 
 import os
 from contextlib import suppress
@@ -75,3 +75,14 @@ def let_waiting_threads_sleep() -> None:
     spinning is faster for small models: `OMP_WAIT_POLICY=ACTIVE` asks for it.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def processor(field: str, listed: Path = Path("/proc/cpuinfo")) -> str | None:
+    """What Linux says of the first core, such as its "model name" or "vendor_id": proc_cpuinfo(5).
+    None where it doesn't say."""
+    with suppress(OSError), listed.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            name, _, value = line.partition(":")
+            if name.strip() == field:
+                return value.strip()
+    return None

@@ -253,7 +253,7 @@ def test_operations_of_a_step_are_counted_in_full(monkeypatch: pytest.MonkeyPatc
 def test_processors(vendor: str, capability: str, expected: bool, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: True)
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
-    monkeypatch.setattr(products, "_processor", lambda: f"vendor_id\t: {vendor}\n")
+    monkeypatch.setattr(products, "processor", {"vendor_id": vendor}.get)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", object(), raising=False)
     assert products.leaves_avx512_unused.__wrapped__() is expected

@@ -2,8 +2,11 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from harness.io.cores import processor
 
 SHOWN = """
 import os, sys
@@ -24,3 +27,15 @@ def test_threads_that_wait_sleep_unless_the_user_says_otherwise(
         [sys.executable, "-c", SHOWN], capture_output=True, text=True, check=True
     )
     assert shown.stdout == f"{after} False\n", "OpenMP reads it when torch is imported"
+
+
+def test_the_processor_is_the_first_core(tmp_path: Path):
+    listed = tmp_path / "cpuinfo"
+    listed.write_text(
+        "processor\t: 0\nvendor_id\t: GenuineIntel\nmodel name\t: A: first\n\n"
+        "processor\t: 1\nvendor_id\t: AuthenticAMD\nmodel name\t: B\n"
+    )
+    assert processor("vendor_id", listed) == "GenuineIntel"
+    assert processor("model name", listed) == "A: first"
+    assert processor("model", listed) is None, "another field that begins so"
+    assert processor("vendor_id", tmp_path / "none") is None
