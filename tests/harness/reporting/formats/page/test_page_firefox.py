@@ -42,8 +42,10 @@ class Firefox:
     def __init__(self, address: str):
         import websocket
 
-        self._socket = websocket.create_connection(f"{address}/session", suppress_origin=True)
-        self._numbers = itertools.count()
+        self._socket = websocket.create_connection(
+            f"{address}/session", timeout=60, suppress_origin=True
+        )
+        self._numbers, self._visits = itertools.count(), itertools.count()
         self.said: list[str] = []
         self._do("session.new", capabilities={})
         self._do("session.subscribe", events=["log.entryAdded"])
@@ -51,9 +53,14 @@ class Firefox:
         self._tab = context["context"]
 
     def open(self, address: str) -> None:
-        """Until its table is there; without what an earlier visit left in its address."""
-        for url in ("about:blank", address):
-            self._do("browsingContext.navigate", context=self._tab, url=url, wait="complete")
+        """Until its table is there; without what an earlier visit left in its address.
+
+        Each visit has an address of its own, so that the page is loaded anew. Not by way of
+        about:blank: from there to a file Firefox changes processes, and loses one navigation in ten
+        on a busy machine, without a word or an answer.
+        """
+        url = f"{address}?visit={next(self._visits)}"
+        self._do("browsingContext.navigate", context=self._tab, url=url, wait="complete")
         for _ in range(200):
             if self("document.querySelector('.board tbody tr') !== null"):
                 return
