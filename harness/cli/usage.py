@@ -29,7 +29,9 @@ def called(app: typer.Typer) -> int:
 
     Raises:
         BadInput: The command line can't be understood.
-        KeyboardInterrupt: Ctrl-C at a question.
+        KeyboardInterrupt: Ctrl-C at a question, or no answer to it.
+        EOFError: A command's own, where something ended too soon; the library would call it a
+            question without an answer.
     """
     try:
         return app(prog_name="harness", standalone_mode=False) or 0
@@ -38,7 +40,9 @@ def called(app: typer.Typer) -> int:
         if type(error).__name__ == "NoArgsIsHelpError":
             return 2  # the help was printed when the error was made
         raise BadInput(line(error, context)) from None
-    except typer.Abort:
+    except typer.Abort as abort:
+        if isinstance(abort.__cause__, EOFError):  # from a file; a question's answer has no cause
+            raise abort.__cause__ from None
         raise KeyboardInterrupt from None
 
 

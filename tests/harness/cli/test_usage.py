@@ -110,3 +110,12 @@ def test_no_color_is_for_all_that_is_printed(
     assert run_command(monkeypatch, "list", "suites", "--no-color") == 0
     assert "\x1b[3" not in capsys.readouterr().out
     assert Console().no_color
+
+
+def test_something_that_ends_too_soon_is_no_interruption(monkeypatch: pytest.MonkeyPatch):
+    def cut_short(*args: object, **flags: object) -> None:
+        raise EOFError("marshal data too short")
+
+    monkeypatch.setattr("harness.cli.list.listing", cut_short)
+    with pytest.raises(EOFError, match="too short"):
+        run_command(monkeypatch, "list", "methods")
