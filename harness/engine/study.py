@@ -37,7 +37,8 @@ class CellSearch:
         self.next_number = max((trial.number for trial in trials), default=-1) + 1
         ended = [trial for trial in trials if trial.state in STATES]
         self.study = _rebuild(planned, ended)
-        self.tried = [trial.params for trial in trials]
+        self.tried = [trial.params for trial in ended]
+        """Points that aren't proposed again. One whose trial failed before this search may be."""
         wanted = [dict(point) for point in planned.protocol.start]
         if planned.space and planned.protocol.sampler == "grid":
             grid = [point for point in protocols.grid(dict(planned.space)) if point not in wanted]
@@ -54,7 +55,7 @@ class CellSearch:
 
     def ask(self, again: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
         """A point to try, with its number: `again` if given, else the next of `first`, else one
-        that no trial of the cell has had.
+        that hasn't been tried.
 
         Its randomness depends on the cell and the trial's number, not on how often the run was
         interrupted, nor on the code of one's own method.

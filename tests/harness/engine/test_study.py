@@ -62,6 +62,21 @@ def test_no_point_is_tried_twice_until_all_were(sampler: str):
     assert sorted(str(trial.params) for trial in tried) == sorted(map(str, points(FEW)))
 
 
+@pytest.mark.parametrize("sampler", ["grid", "tpe", "random"])
+@pytest.mark.parametrize("failed", range(6))
+def test_a_point_whose_worker_was_killed_is_tried_by_the_next_run(sampler: str, failed: int):
+    space = FEW | {"prompts": CategoricalDistribution((2, 4, 6))}
+    cell = planned(protocol=TPE.model_copy(update={"sampler": sampler, "trials": 6}), space=space)
+    search, tried = CellSearch(cell, []), []
+    for _ in range(6):
+        number, params = search.ask()
+        tried.append(row(number, params))
+        search.tell(tried[-1])
+    killed = replace(tried[failed], state="failed", value=None, reason="the worker process died")
+    number, params = CellSearch(cell, [killed, *tried[:failed], *tried[failed + 1 :]]).ask()
+    assert (number, params) == (6, killed.params)
+
+
 def test_a_search_has_no_more_trials_than_points():
     assert planned(protocol=TPE.model_copy(update={"trials": 20}), space=FEW).trials == 6
     assert planned(protocol=TPE.model_copy(update={"trials": 20})).trials == 20
