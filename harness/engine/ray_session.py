@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import shlex
 import signal
 import sys
 import tempfile
@@ -217,11 +218,15 @@ def _silence_logs() -> None:
 
 def _connect_locally(workers: int, gpus: int, folder: str | None) -> None:
     """Starts a Ray of our own. Raises `BadInput`."""
+    # Ray's workers are started by a shell, which takes a path as it is for its words
+    python = shlex.quote(sys.executable)
+    environment = None if python == sys.executable else {"py_executable": python}
     _connect(
         "local",
         num_cpus=workers,
         num_gpus=gpus,
         include_dashboard=False,
+        runtime_env=environment,
         **{ray_private.TEMP_DIR: folder},
     )
 

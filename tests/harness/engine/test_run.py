@@ -4,7 +4,9 @@ signals."""
 import json
 import subprocess
 import sys
+import sysconfig
 import time
+import venv
 from pathlib import Path
 
 import pytest
@@ -266,3 +268,15 @@ def test_an_ablation_goes_through_the_engine_and_again_does_nothing(tiny, harnes
     assert again.returncode == 0
     assert "starting Ray" not in again.stdout
     assert len(rows(tiny.store)) == 6
+
+
+def test_python_may_be_in_a_folder_with_a_space(tiny, tmp_path: Path):
+    where = tmp_path / "my environment"
+    venv.create(where, symlinks=True)
+    (site,) = where.glob("lib/python*/site-packages")
+    found = [str(Path(api.__file__).parents[1]), sysconfig.get_paths()["purelib"]]
+    (site / "shared.pth").write_text("\n".join(found))
+    command = [where / "bin" / "python", "-m", "harness", *tiny.arguments(methods="linear")]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert set(rows(tiny.store)) == {("linear", "toy", 0), ("linear", "toy", 1)}
