@@ -10,6 +10,7 @@ from optuna.distributions import CategoricalDistribution, IntDistribution
 from planned import GRID, TPE, planned
 
 from harness.engine.study import CellSearch
+from harness.planning.cell import PlannedCell
 from harness.planning.space import points
 from harness.planning.variants import one
 from harness.store import Cell, Trial
@@ -48,14 +49,19 @@ def row(number: int, params: dict[str, Any], value: float = 50.0) -> Trial:
     return Trial("", number, params, "complete", value, {}, None, 0.0, 0.0, {})
 
 
+def begun(cell: PlannedCell, trials: int) -> list[Trial]:
+    """The first trials of a new search, one after another."""
+    search, ended = CellSearch(cell, []), []
+    for _ in range(trials):
+        ended.append(row(*search.ask()))
+        search.tell(ended[-1])
+    return ended
+
+
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
 def test_no_point_is_tried_twice_until_all_were(sampler: str):
     cell = planned(protocol=TPE.model_copy(update={"sampler": sampler, "trials": 6}), space=FEW)
-    search, tried = CellSearch(cell, []), []
-    for _ in range(4):
-        number, params = search.ask()
-        tried.append(row(number, params))
-        search.tell(tried[-1])
+    tried = begun(cell, 4)
     resumed = CellSearch(cell, tried)
     tried += [row(number, params) for number, params in (resumed.ask(), resumed.ask())]
     assert cell.trials == 6
@@ -67,11 +73,7 @@ def test_no_point_is_tried_twice_until_all_were(sampler: str):
 def test_a_point_whose_worker_was_killed_is_tried_by_the_next_run(sampler: str, failed: int):
     space = FEW | {"prompts": CategoricalDistribution((2, 4, 6))}
     cell = planned(protocol=TPE.model_copy(update={"sampler": sampler, "trials": 6}), space=space)
-    search, tried = CellSearch(cell, []), []
-    for _ in range(6):
-        number, params = search.ask()
-        tried.append(row(number, params))
-        search.tell(tried[-1])
+    tried = begun(cell, 6)
     killed = replace(tried[failed], state="failed", value=None, reason="the worker process died")
     number, params = CellSearch(cell, [killed, *tried[:failed], *tried[failed + 1 :]]).ask()
     assert (number, params) == (6, killed.params)
